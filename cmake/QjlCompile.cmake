@@ -1,0 +1,30 @@
+# One place for compiler flags: qjl_options(target) gives a target the project's warnings and floating point rules.
+#
+# -ffp-contract=off: the encoders promise the same bytes on every instruction set, so no multiply and add may fuse by itself;
+# kernels that want a fused one say so.
+option(QJL_WERROR "warnings are errors" OFF)
+set(QJL_SANITIZE "" CACHE STRING "sanitizers, as for -fsanitize=")
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM)
+  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+if(QJL_SANITIZE)
+  add_compile_options(-fsanitize=${QJL_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${QJL_SANITIZE})
+endif()
+
+function(qjl_options target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -ffp-contract=off)
+  if(QJL_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+endfunction()
+
+# For files with target regions: gcc 12 warns falsely of uninitialised values inside its AVX-512 headers, and of vector arguments
+# whose calling convention differs between targets (all such functions are inlined).
+function(qjl_kernel_options target)
+  qjl_options(${target})
+  target_compile_options(${target} PRIVATE -O3 -Wno-psabi $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized -Wno-maybe-uninitialized>)
+endfunction()

@@ -1,0 +1,91 @@
+// KvCache: the keys and values of many sequences, all layers and kv heads, in sealed compressed pages and exact open tails.
+//
+//   sequence = [ page 0 | page 1 | ... | open tail ]     a page is 128 tokens, starts at position 128 i, is sealed when full
+//
+// A sealed page is read-only and shared by every fork. The same tokens give the same bytes however they arrive.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "qjl/config.hpp"
+#include "qjl/tensor.hpp"
+#include "qjl/threads.hpp"
+
+namespace qjl {
+
+// Bytes by kind; total() is every byte that the cache holds, empty parts of its last pages included.
+struct MemoryReport {
+  std::int64_t sealed_pages = 0;  // bodies and heads of pages that some sequence uses
+  std::int64_t free_pages = 0;    // bodies and heads once used, now free, still resident
+  std::int64_t sinks = 0;
+  std::int64_t tails = 0;
+  std::int64_t page_tables = 0;   // page tables, reference counts, per-sequence records
+  std::int64_t codec_tables = 0;  // signs, frames and sketches
+  std::int64_t num_tokens = 0;    // tokens held, summed over sequences (a shared token counts once per sequence)
+  std::int64_t total() const { return sealed_pages + free_pages + sinks + tails + page_tables + codec_tables; }
+};
+
+class KvCache {
+ public:
+  // Reserves address space for max_pages; memory is taken as pages are first used. Errors: invalid_argument.
+  explicit KvCache(CacheConfig config);
+  ~KvCache();
+  KvCache(const KvCache&) = delete;
+  KvCache& operator=(const KvCache&) = delete;
+
+  const CacheConfig& config() const;
+
+  // A new empty sequence.
+  SequenceId create();
+
+  // A sequence with the same tokens. Sealed pages are shared; the open tail is copied when either side writes. Cost: O(pages).
+  SequenceId fork(SequenceId sequence);
+
+  // Keeps the first num_tokens tokens of every layer. A cut inside a sealed page reopens it: its kept tokens become exact rows
+  // holding the decoded numbers. num_tokens above the length is an error.
+  void truncate(SequenceId sequence, std::int64_t num_tokens);
+
+  // Forgets a sequence; its pages return to the pool when no fork uses them.
+  void drop(SequenceId sequence);
+
+  // Takes pages now for a total length of num_tokens, so that later appends up to it cannot fail.
+  // Errors: out_of_pages names pages wanted and free, and changes nothing.
+  void reserve(SequenceId sequence, std::int64_t num_tokens);
+
+  // Adds tokens to one layer. keys, values [num_kv_heads, tokens, head_dim]; any dtype, rounded once to tail_dtype.
+  // Errors: invalid_argument on shape, NaN, infinity or overflow of tail_dtype (names the position), out_of_pages;
+  // each leaves everything as it was. Cost: one encode per full page and kv head, spread over `threads`.
+  void append(SequenceId sequence, int layer, const TensorView& keys, const TensorView& values, ThreadPool& threads);
+
+  // Tokens of a sequence: in one layer, or the least over all layers.
+  std::int64_t num_tokens(SequenceId sequence, int layer) const;
+  std::int64_t num_tokens(SequenceId sequence) const;
+
+  std::int64_t free_pages() const;
+
+  // Every byte, by kind.
+  MemoryReport memory_report() const;
+
+  // Bytes of one sealed page of one kv head of a layer, head and body together; and the honest bits per number:
+  // bits_sealed = page bytes * 8 / (2 * 128 * head_dim), the mean over layers.
+  std::int64_t page_bytes(int layer) const;
+  double bits_sealed() const;
+
+  // A sealed page as stored, for tests, saving and sending: head and body, owned by the cache, valid until the sequence changes.
+  struct PageBytes {
+    std::span<const std::byte> head;
+    std::span<const std::byte> body;
+  };
+  PageBytes page(SequenceId sequence, int layer, int kv_head, std::int64_t page_idx) const;
+
+  struct State;  // the inside, for src/core only
+  const State& state() const { return *state_; }
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace qjl

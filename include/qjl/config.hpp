@@ -1,0 +1,57 @@
+// What a codec and a cache are made of. Every number that changes a stored byte stands here.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "qjl/types.hpp"
+
+namespace qjl {
+
+inline constexpr std::uint64_t kDefaultSeed = 2406'03482;
+
+// The paper's sketch (arXiv 2406.03482): S is [rows, head_dim], Gaussian or QR-orthogonalised in blocks of head_dim rows.
+// 0 means the released setting scaled by head_dim: rows 2 d, outlier_channels d / 16, outlier_rows d.
+struct SketchConfig {
+  enum class Kind : std::uint8_t { orthogonal, gaussian };
+  Kind kind = Kind::orthogonal;
+  int rows = 0;              // m: signs per key; a multiple of 8
+  int outlier_channels = 0;  // channels per kv head that are sketched apart; -1 for none
+  int outlier_rows = 0;      // m_o: signs of the outlier part; a multiple of 8
+};
+
+// How one layer is coded. The same config, keys and values give the same bytes on every machine.
+struct CodecConfig {
+  Code key_code = Code::l8;
+  Code value_code = Code::l4;
+  std::uint64_t seed = kDefaultSeed;  // of the frames and sketches
+  int sink_tokens = 4;                // first tokens of a sequence that stay exact, 0 to 16; the paper preset has none
+  SketchConfig sketch;                // used by Code::jl only
+};
+
+// Reads a cache type: `f16`, `k2v2`, `k3v2` (default), `k3v3`, `k4v3`, `k4v4`, any `k{1..4}v{1..4}`, `kNAMEvNAME` with code
+// names (`kl4vs2`, `kl8vf16`), or `paper[:key=value,...]` with keys sketch=orthogonal|gaussian, rows, outliers, outlier_rows.
+// Errors: invalid_argument that lists the known names.
+CodecConfig codec_config(std::string_view cache_type);
+
+// The same from llama.cpp's two words: keys `f16`, `k1`..`k4`, values `f16`, `v1`..`v4`, or code names.
+CodecConfig codec_config(std::string_view key_type, std::string_view value_type);
+
+// The shortest name that codec_config() reads back.
+std::string cache_type_name(const CodecConfig& config);
+
+struct CacheConfig {
+  int num_layers = 0;
+  int num_kv_heads = 0;
+  int head_dim = 0;         // 64, 80, 96, 128 or 256
+  std::int64_t max_pages = 0;  // capacity of the pool; a page is 128 tokens of one sequence in all layers and kv heads
+  CodecConfig codec;
+  // Codes of single layers (keys, values), for a per-layer plan; empty: codec.key_code and codec.value_code everywhere.
+  std::vector<std::pair<Code, Code>> layer_codes;
+  DType tail_dtype = DType::f16;  // 16-bit format of sinks and open pages: f16 or bf16
+};
+
+}  // namespace qjl
