@@ -14,7 +14,7 @@ struct ChatMessage {
   std::string content;
 };
 
-enum class ChatFormat : std::uint8_t { chatml, llama2, llama3, mistral, gemma, phi3, raw };
+enum class ChatFormat : std::uint8_t { chatml, llama2, llama3, mistral, gemma, phi3, raw, mistral_v3, mistral_tekken };
 
 // By name. Errors: invalid_argument that lists the names.
 ChatFormat chat_format(std::string_view name);
@@ -24,10 +24,7 @@ std::string_view chat_format_name(ChatFormat format);
 ChatFormat detect_chat_format(std::string_view chat_template);
 
 // A stretch of a prompt: template text or user text.
-struct ChatPiece {
-  std::string text;
-  Tokenizer::Special special;
-};
+using ChatPiece = Tokenizer::TextPiece;
 
 class ChatTemplate {
  public:

@@ -1,8 +1,8 @@
 // Perplexity and KL divergence of caches against the exact cache, on one text, through the cache.
 //
 // The first `prompt` tokens are processed exactly (one call); their keys and values fill every cache. The rest is teacher-forced
-// in page-aligned chunks of at most 128 tokens: each query reads sealed pages in coded form and its own open page exactly, which is what
-// a token-by-token decode computes. Errors propagate through all layers.
+// in page-aligned chunks of at most 128 tokens: each query reads sealed pages in coded form and its own open page exactly, which is
+// what a token-by-token decode computes. Errors propagate through all layers.
 //   KL(p || q) = sum_v p_v (log p_v - log q_v),  p exact, q the cache's; standard errors over pages of 128 positions
 #pragma once
 
@@ -23,15 +23,15 @@ struct EvalConfig {
 
 struct EvalResult {
   std::string cache;
-  double bits = 0;         // all bytes * 8 / (2 tokens layers kv_heads head_dim), at the end of the text
+  double bits = 0;         // all bytes but codec tables * 8 / (2 tokens layers kv_heads head_dim), at the end of the text
   double bits_sealed = 0;  // a sealed page alone
-  double cache_mb = 0;     // 1e6 bytes
+  double cache_mb = 0;     // 1e6 bytes, codec tables included (they do not grow with the text)
   double kld_mean = 0, kld_se = 0, kld_median = 0, kld_p999 = 0;
-  double same_top1 = 0, same_top1_se = 0;      // shares in [0, 1]
+  double same_top1 = 0, same_top1_se = 0;           // shares in [0, 1]
   double ppl = 0, ppl_exact = 0, ppl_ratio_se = 0;  // relative standard error of ppl / ppl_exact
   std::int64_t positions = 0;
   double seconds = 0;
-  std::vector<double> kld_by_page;             // mean of each page, for paired comparisons
+  std::vector<double> kld_by_page;  // mean of each page, for paired comparisons
 };
 
 struct EvalReport {
@@ -40,10 +40,11 @@ struct EvalReport {
   std::int64_t peak_scratch_bytes = 0;
 };
 
-// Called with (done, total) positions summed over caches.
+// Called with (done, total) positions summed over caches, the prompt and the exact cache included.
 using Progress = std::function<void(std::int64_t done, std::int64_t total)>;
 
 // Errors: invalid_argument when the text has fewer than context tokens (found and wanted) or a cache type is unknown.
-EvalReport evaluate(Model& model, std::span<const Token> tokens, const EvalConfig& config, ThreadPool& threads, const Progress& progress);
+EvalReport evaluate(Model& model, std::span<const Token> tokens, const EvalConfig& config, ThreadPool& threads,
+                    const Progress& progress);
 
 }  // namespace qjl::engine

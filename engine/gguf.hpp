@@ -16,7 +16,17 @@ namespace qjl::engine {
 
 // ggml tensor types that the engine reads; the numbers are those of the file format.
 enum class WeightType : std::uint32_t {
-  f32 = 0, f16 = 1, q4_0 = 2, q4_1 = 3, q5_0 = 6, q5_1 = 7, q8_0 = 8, q4_k = 12, q5_k = 13, q6_k = 14, bf16 = 30,
+  f32 = 0,
+  f16 = 1,
+  q4_0 = 2,
+  q4_1 = 3,
+  q5_0 = 6,
+  q5_1 = 7,
+  q8_0 = 8,
+  q4_k = 12,
+  q5_k = 13,
+  q6_k = 14,
+  bf16 = 30,
 };
 std::string_view weight_type_name(WeightType type);
 // Bytes and numbers of one block: q4_1 has 20 bytes for 32 numbers.

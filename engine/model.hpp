@@ -22,11 +22,11 @@ class GgufFile;
 struct RopeConfig {
   enum class Scaling : std::uint8_t { none, linear, llama3 };
   double base = 10000.0;
-  int dimensions = 0;       // of head_dim that rotate
+  int dimensions = 0;  // of head_dim that rotate
   Scaling scaling = Scaling::none;
-  double factor = 1.0;      // linear
+  double factor = 1.0;                    // linear
   std::vector<float> frequency_divisors;  // [dimensions / 2], llama3 (GGUF tensor rope_freqs.weight) or empty
-  bool interleaved = false; // pairs (2i, 2i+1) instead of (i, i + dimensions / 2)
+  bool interleaved = false;               // pairs (2i, 2i+1) instead of (i, i + dimensions / 2)
 };
 
 struct ModelConfig {

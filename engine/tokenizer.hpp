@@ -26,11 +26,12 @@ struct TokenizerData {
   std::vector<Token> end_of_generation;  // eos, eot and their like
   bool add_bos = false, add_eos = false;
   bool add_space_prefix = false;
-  std::string chat_template;        // Jinja text, may be empty
+  std::string chat_template;  // Jinja text, may be empty
 };
 
 class GgufFile;
-// Errors: bad_file on a missing or inconsistent vocabulary; unsupported on an unknown model or pre-tokenizer (lists the known ones).
+// Errors: bad_file on a missing or inconsistent vocabulary; unsupported on an unknown model or pre-tokenizer (lists the known
+// ones).
 TokenizerData tokenizer_data(const GgufFile& file);
 
 class Tokenizer {
@@ -49,6 +50,14 @@ class Tokenizer {
   // Ids of UTF-8 text, without bos or eos. Bytes that are not UTF-8 are kept (byte tokens). Equal to Hugging Face tokenizers on
   // the same vocabulary, except for code points newer than the Unicode tables of PCRE2.
   std::vector<Token> encode(std::string_view text, Special special) const;
+
+  // Stretches that are one text: the ids are those of the joined string, but a special token counts only inside stretches that
+  // are parsed. This is how a chat template and the user's words go together.
+  struct TextPiece {
+    std::string text;
+    Special special;
+  };
+  std::vector<Token> encode(std::span<const TextPiece> pieces) const;
 
   // Raw bytes of a token: may be a part of a UTF-8 character. Control tokens give "" .
   std::string_view piece(Token token) const;

@@ -89,12 +89,16 @@ struct AttendArgs {
   std::int64_t sliding_window; // 0: none
 };
 
-// A piece of an attend: the queries [first_query, first_query + num_queries) of all heads of one kv head, against the positions
-// [first_position, end_position). Cuts fall on multiples of 128. rows = num_queries * group, row = query * group + head in group,
-// at most kMaxAttendRows. Results are not normalised: out = sum exp(s - max) v, so that pieces merge.
+// A piece of an attend: the queries [first_query, first_query + num_queries) of the query heads
+// kv_head * group + first_head_in_group + [0, num_heads_in_group), group = num_query_heads / num_kv_heads, against the positions
+// [first_position, end_position). Starts fall on multiples of 128, ends too but for the last. rows = num_queries * num_heads_in_group,
+// row = query * num_heads_in_group + head, at most kMaxAttendRows (a larger group is cut into several pieces).
+// Every query of a piece stands at a position >= 0. Results are not normalised: out = sum exp(s - max) v, so that pieces merge.
 inline constexpr int kMaxAttendRows = 32;
 struct AttendPiece {
   int kv_head;
+  int first_head_in_group;
+  int num_heads_in_group;
   std::int64_t first_query;
   int num_queries;
   std::int64_t first_position;

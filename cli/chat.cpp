@@ -1,0 +1,78 @@
+// `qjl chat`: a conversation, one line per message; the whole of it stays in one cache, so each turn processes only what is new.
+// Lines may come from a terminal or a pipe; the end of input ends the chat.
+#include <unistd.h>
+
+#include <cstdio>
+#include <iostream>
+
+#include "files.hpp"
+#include "generation.hpp"
+#include "interrupt.hpp"
+
+namespace qjl::cli {
+namespace {
+
+struct ChatOptions {
+  ModelOptions model;
+  CacheOptions cache;
+  GenerateOptions generate = {.chat_template = "auto"};
+  OutputOptions output;
+};
+
+// False at the end of input. The mark in front is for people, so it goes to the terminal, not to the result.
+bool read_message(std::string& line) {
+  do {
+    if (isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1) std::cerr << "> " << std::flush;
+    if (!std::getline(std::cin, line)) {
+      check_interrupt();
+      return false;
+    }
+  } while (line.find_first_not_of(" \t\r") == std::string::npos);
+  return true;
+}
+
+Exit run_chat(const ChatOptions& options) {
+  const CodecConfig codec = cache_codec(options.cache);
+  check_output(options.output.file);
+  LoadedModel loaded(options.model);
+  const auto format = chat_template(loaded, options.generate.chat_template);
+  Generator generator(loaded, codec, options.generate);
+  const bool streams = !options.output.json && options.output.file.empty();
+  auto turns = nlohmann::ordered_json::array();
+  std::string transcript;
+  std::vector<engine::ChatMessage> messages;
+  if (!options.generate.system.empty()) messages.push_back({"system", options.generate.system});
+  for (std::string line; read_message(line);) {
+    messages.push_back({"user", line});
+    const Turn turn = generator.continue_text(format.tokens(loaded.tokenizer, messages, true), [streams](std::string_view text) {
+      if (streams) std::cout << text << std::flush;
+    });
+    if (streams) write_result("", "\n");
+    log_turn(turn, generator.cache());
+    messages.push_back({"assistant", turn.text});
+    transcript += turn.text + "\n";
+    turns.push_back(turn_json(turn));
+  }
+  if (streams) return Exit::ok;
+  auto json = cache_json(generator.cache());
+  json["turns"] = turns;
+  write_result(options.output.file, options.output.json ? json.dump(2) + "\n" : transcript);
+  return Exit::ok;
+}
+
+}  // namespace
+
+Verb add_chat(CLI::App& program) {
+  auto options = std::make_shared<ChatOptions>();
+  auto* command = program.add_subcommand("chat", "talk with a model, the history in one cache");
+  add_model_options(*command, options->model);
+  add_generate_options(*command, options->generate);
+  add_cache_options(*command, options->cache);
+  add_output_options(*command, options->output);
+  return {command, [options] {
+            apply_log_level(options->output);
+            return run_chat(*options);
+          }};
+}
+
+}  // namespace qjl::cli

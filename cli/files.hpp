@@ -1,0 +1,17 @@
+// Text in, results out. A result file is written under another name and renamed, so that nobody ever sees half of it.
+#pragma once
+
+#include <string>
+
+namespace qjl::cli {
+
+// The whole of a file; "-" reads standard input. Errors: qjl::Error io.
+std::string read_text(const std::string& path);
+
+// Fails now, not after the work: qjl::Error io when a file cannot be put at `path`. An empty path is standard output.
+void check_output(const std::string& path);
+
+// Errors: qjl::Error io; then `path` is as it was.
+void write_result(const std::string& path, const std::string& text);
+
+}  // namespace qjl::cli

@@ -1,0 +1,115 @@
+// `qjl info`: what this program runs on, what a model is, and what each cache type would cost for it at a context length.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "files.hpp"
+#include "loaded_model.hpp"
+#include "options.hpp"
+#include "qjl/codec.hpp"
+#include "qjl/simd.hpp"
+
+namespace qjl::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr const char* kCacheTypes[] = {"f16", "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "paper"};
+
+struct InfoOptions {
+  ModelOptions model;
+  OutputOptions output;
+};
+
+// Megabytes that `tokens` tokens take: whole pages sealed, the rest and the sinks as exact 16-bit rows.
+double megabytes(const KvCache& cache, std::int64_t tokens) {
+  const auto& config = cache.config();
+  const std::int64_t pages = tokens / kTokensPerPage, open = tokens % kTokensPerPage;
+  std::int64_t bytes = 0;
+  for (int layer = 0; layer < config.num_layers; ++layer) bytes += pages * cache.page_bytes(layer) * config.num_kv_heads;
+  const std::int64_t exact_rows = open + (pages > 0 ? config.codec.sink_tokens : 0);
+  bytes += exact_rows * config.num_layers * config.num_kv_heads * config.head_dim * 2 * dtype_bytes(config.tail_dtype);
+  return static_cast<double>(bytes) / 1e6;
+}
+
+Json program_json() {
+  Json targets = Json::array();
+  for (const auto target : simd_targets()) targets.push_back(simd_target_name(target));
+  return {{"version", QJL_VERSION}, {"simd_target", simd_target_name(simd_target())}, {"simd_targets", targets}};
+}
+
+Json model_json(const LoadedModel& loaded) {
+  const auto& c = loaded.model.config();
+  return {{"name", c.name},
+          {"architecture", c.architecture},
+          {"layers", c.num_layers},
+          {"heads", c.num_heads},
+          {"kv_heads", c.num_kv_heads},
+          {"head_dim", c.head_dim},
+          {"hidden", c.hidden},
+          {"feed_forward", c.feed_forward},
+          {"vocab_size", c.vocab_size},
+          {"context_length", c.context_length},
+          {"weight_mb", static_cast<double>(loaded.model.weight_bytes()) / 1e6}};
+}
+
+Json caches_json(const LoadedModel& loaded) {
+  Json caches = Json::array();
+  for (const char* type : kCacheTypes) {
+    const KvCache cache(loaded.model.cache_config(codec_config(type), loaded.context));
+    caches.push_back({{"cache", type}, {"bits_sealed", cache.bits_sealed()}, {"cache_mb", megabytes(cache, loaded.context)}});
+  }
+  return caches;
+}
+
+std::string joined(const Json& names) {
+  std::string text;
+  for (const auto& name : names) text += (text.empty() ? "" : ", ") + name.get<std::string>();
+  return text;
+}
+
+std::string info_text(const Json& json) {
+  std::string text = fmt::format("qjl {}, kernels {} (of {})\n", json["version"].get<std::string>(),
+                                 json["simd_target"].get<std::string>(), joined(json["simd_targets"]));
+  if (!json.contains("model")) return text;
+  for (const auto& [key, value] : json["model"].items()) {
+    text += fmt::format("  {:<16}{}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  text += fmt::format("\ncache at {} tokens\n  {:<8}{:>12}{:>10}{:>8}\n", json["context"].get<std::int64_t>(), "type",
+                      "bits sealed", "MB", "ratio");
+  const double exact = json["caches"][0]["cache_mb"];
+  for (const auto& row : json["caches"]) {
+    text += fmt::format("  {:<8}{:>12.2f}{:>10.2f}{:>7.1f}x\n", row["cache"].get<std::string>(), row["bits_sealed"].get<double>(),
+                        row["cache_mb"].get<double>(), exact / row["cache_mb"].get<double>());
+  }
+  return text;
+}
+
+Exit run_info(const InfoOptions& options) {
+  check_output(options.output.file);
+  Json json = program_json();
+  if (!options.model.path.empty()) {
+    const LoadedModel loaded(options.model);
+    json["model"] = model_json(loaded);
+    json["context"] = loaded.context;
+    json["caches"] = caches_json(loaded);
+  }
+  write_result(options.output.file, options.output.json ? json.dump(2) + "\n" : info_text(json));
+  return Exit::ok;
+}
+
+}  // namespace
+
+Verb add_info(CLI::App& program) {
+  auto options = std::make_shared<InfoOptions>();
+  auto* command = program.add_subcommand("info", "describe this program, a model, and its cache sizes");
+  add_model_options(*command, options->model);
+  command->get_option("--model")->required(false);
+  add_output_options(*command, options->output);
+  return {command, [options] {
+            apply_log_level(options->output);
+            return run_info(*options);
+          }};
+}
+
+}  // namespace qjl::cli

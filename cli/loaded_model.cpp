@@ -1,0 +1,40 @@
+#include "loaded_model.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include "gguf.hpp"
+
+namespace qjl::cli {
+
+LoadedModel::LoadedModel(const ModelOptions& options)
+    : model(engine::Model::load(engine::GgufFile::open(options.path))),
+      tokenizer(engine::tokenizer_data(model.file())),
+      threads(options.threads),
+      context(options.context > 0 ? options.context : model.config().context_length) {
+  const auto& config = model.config();
+  if (context > config.context_length) {
+    throw Usage("[options] found --ctx-size " + std::to_string(context) + ", the model was made for at most " +
+                std::to_string(config.context_length));
+  }
+  spdlog::info("{}: {}, {} layers, {} kv heads, head_dim {}, {:.0f} MB of weights, {} threads", config.name, config.architecture,
+               config.num_layers, config.num_kv_heads, config.head_dim, static_cast<double>(model.weight_bytes()) / 1e6,
+               threads.num_threads());
+}
+
+std::vector<engine::Token> text_tokens(const engine::Tokenizer& tokenizer, std::string_view text) {
+  auto tokens = tokenizer.encode(text, engine::Tokenizer::Special::text);
+  const auto& data = tokenizer.data();
+  if (data.add_bos && data.bos >= 0) tokens.insert(tokens.begin(), data.bos);
+  return tokens;
+}
+
+double cache_megabytes(const KvCache& cache) { return static_cast<double>(cache.memory_report().total()) / 1e6; }
+
+double cache_bits(const KvCache& cache) {
+  const auto report = cache.memory_report();
+  const auto& config = cache.config();
+  const double numbers = 2.0 * static_cast<double>(report.num_tokens) * config.num_layers * config.num_kv_heads * config.head_dim;
+  return numbers > 0 ? 8.0 * static_cast<double>(report.total() - report.codec_tables) / numbers : 0.0;
+}
+
+}  // namespace qjl::cli

@@ -1,0 +1,30 @@
+// A model file opened for use: weights, tokenizer and the log line that says so.
+#pragma once
+
+#include <cstdint>
+
+#include "model.hpp"
+#include "options.hpp"
+#include "qjl/threads.hpp"
+#include "tokenizer.hpp"
+
+namespace qjl::cli {
+
+struct LoadedModel {
+  engine::Model model;
+  engine::Tokenizer tokenizer;
+  ThreadPool threads;
+  std::int64_t context;  // tokens: --ctx-size, or what the model was trained for
+
+  // Errors: as of GgufFile, Model and Tokenizer; Usage when --ctx-size is above the model's.
+  explicit LoadedModel(const ModelOptions& options);
+};
+
+// Ids of a raw text, bos first where the model wants one. Special tokens written in the text stay text.
+std::vector<engine::Token> text_tokens(const engine::Tokenizer& tokenizer, std::string_view text);
+
+// What a cache costs now: megabytes (1e6 bytes) of everything, and bits per number of all that grows with the text.
+double cache_megabytes(const KvCache& cache);
+double cache_bits(const KvCache& cache);
+
+}  // namespace qjl::cli

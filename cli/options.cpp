@@ -1,0 +1,104 @@
+#include "options.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <string_view>
+
+#include "qjl/error.hpp"
+
+namespace qjl::cli {
+
+void add_model_options(CLI::App& command, ModelOptions& options) {
+  command.add_option("-m,--model", options.path, "model file (GGUF)")->required()->group("Model");
+  command.add_option("-c,--ctx-size", options.context, "context length in tokens (default: the model's)")
+      ->check(CLI::PositiveNumber)
+      ->group("Model");
+  command.add_option("-t,--threads", options.threads, "threads (default: all processors)")
+      ->check(CLI::Range(1, 1024))
+      ->group("Model");
+}
+
+void add_cache_options(CLI::App& command, CacheOptions& options) {
+  command.add_option("--cache", options.type, "cache type: f16, k2v2, k3v2 (default), k3v3, k4v3, k4v4, paper ...")->group("Cache");
+  command.add_option("--cache-type-k", options.key_type, "-ctk: keys alone: f16, k1 .. k4 (default k3)")->group("Cache");
+  command.add_option("--cache-type-v", options.value_type, "-ctv: values alone: f16, v1 .. v4 (default v2)")->group("Cache");
+}
+
+void add_output_options(CLI::App& command, OutputOptions& options) {
+  command.add_flag("--json", options.json, "print one JSON object instead of text")->group("Output");
+  command.add_option("-o,--output", options.file, "write the result to this file, whole or not at all")->group("Output");
+  command.add_option("--log-level", options.log_level, "what stderr tells: debug, info, warn (default), error, off")
+      ->envname("QJL_LOG_LEVEL")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}))
+      ->group("Output");
+}
+
+void add_generate_options(CLI::App& command, GenerateOptions& options) {
+  auto& sampling = options.sampling;
+  command.add_option("-n,--n-predict", options.max_tokens, "tokens to make at most (default: until the model ends)")
+      ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 40))
+      ->group("Prompt");
+  command
+      .add_option("--chunk", options.chunk, "tokens of prompt per pass; later passes read the compressed cache (default: one pass)")
+      ->check(CLI::PositiveNumber)
+      ->group("Prompt");
+  command
+      .add_option("--chat-template", options.chat_template,
+                  "auto (the model's), chatml, llama2, llama3, mistral, gemma, phi3 or raw")
+      ->group("Prompt");
+  command.add_option("--system", options.system, "system message")->group("Prompt");
+  command.add_option("--seed", sampling.seed, "seed of the sampler (default 0)")->group("Sampling");
+  command.add_option("--temp", sampling.temperature, "temperature (default 0: the likeliest token)")
+      ->check(CLI::NonNegativeNumber)
+      ->group("Sampling");
+  command.add_option("--top-k", sampling.top_k, "keep the k likeliest tokens (default 40, 0: off)")
+      ->check(CLI::NonNegativeNumber)
+      ->group("Sampling");
+  command.add_option("--top-p", sampling.top_p, "keep the likeliest tokens that reach p together (default 0.95, 1: off)")
+      ->check(CLI::Range(0.0, 1.0))
+      ->group("Sampling");
+  command.add_option("--min-p", sampling.min_p, "drop tokens below p times the best (default 0.05, 0: off)")
+      ->check(CLI::Range(0.0, 1.0))
+      ->group("Sampling");
+  command.add_option("--repeat-penalty", sampling.repeat_penalty, "penalty on the last 64 tokens (default 1: off)")
+      ->check(CLI::PositiveNumber)
+      ->group("Sampling");
+}
+
+void apply_log_level(const OutputOptions& options) {
+  if (!options.log_level.empty()) spdlog::set_level(spdlog::level::from_str(options.log_level));
+}
+
+CodecConfig cache_codec(const std::string& type) {
+  try {
+    return codec_config(type);
+  } catch (const Error& error) {
+    throw Usage(error.what());
+  }
+}
+
+CodecConfig cache_codec(const CacheOptions& options) {
+  const bool split = !options.key_type.empty() || !options.value_type.empty();
+  if (split && !options.type.empty()) throw Usage("[options] found --cache together with -ctk or -ctv, wanted one of the two ways");
+  if (!split) return cache_codec(options.type.empty() ? "k3v2" : options.type);
+  try {
+    return codec_config(options.key_type.empty() ? "k3" : options.key_type, options.value_type.empty() ? "v2" : options.value_type);
+  } catch (const Error& error) {
+    throw Usage(error.what());
+  }
+}
+
+std::vector<std::string> spell_out_short_words(int argc, const char* const* argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  for (auto& word : words) {
+    if (word == "--") break;
+    for (const char side : {'k', 'v'}) {
+      const std::string brief = std::string("-ct") + side;
+      const bool alone = word == brief, with_value = word.starts_with(brief + "=");
+      if (alone || with_value) word = std::string("--cache-type-") + side + word.substr(brief.size());
+    }
+  }
+  return words;
+}
+
+}  // namespace qjl::cli

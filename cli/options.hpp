@@ -1,0 +1,76 @@
+// What the verbs share: the words of the command line, grouped, and the values that they fill.
+//
+// A verb is a subcommand and the function that runs it. Its add_ function registers options that live as long as the program.
+// Words are llama.cpp's where the meaning is the same. A value that cannot be right is a Usage error (exit code 2); what goes
+// wrong later, with a file or a text, is a failure (exit code 1).
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "qjl/config.hpp"
+#include "sampler.hpp"
+
+namespace qjl::cli {
+
+enum class Exit : int { ok = 0, failure = 1, usage = 2, interrupted = 130 };
+
+class Usage : public std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct Verb {
+  CLI::App* command;
+  std::function<Exit()> run;
+};
+
+Verb add_run(CLI::App& program);
+Verb add_chat(CLI::App& program);
+Verb add_eval(CLI::App& program);
+Verb add_info(CLI::App& program);
+
+struct ModelOptions {
+  std::string path;
+  std::int64_t context = 0;  // tokens; 0: what the model was trained for
+  int threads = 0;           // 0: every processor that the process may use
+};
+
+struct CacheOptions {
+  std::string type, key_type, value_type;
+};
+
+struct OutputOptions {
+  bool json = false;
+  std::string file;
+  std::string log_level;
+};
+
+struct GenerateOptions {
+  engine::SamplingConfig sampling = {};
+  std::int64_t max_tokens = -1;  // -1: until the model ends or the context is full
+  std::int64_t chunk = 0;        // 0: the prompt in one piece
+  std::string chat_template = {};
+  std::string system = {};
+};
+
+void add_model_options(CLI::App& command, ModelOptions& options);
+void add_cache_options(CLI::App& command, CacheOptions& options);
+void add_output_options(CLI::App& command, OutputOptions& options);
+void add_generate_options(CLI::App& command, GenerateOptions& options);
+void apply_log_level(const OutputOptions& options);
+
+// The codec that --cache or -ctk/-ctv name; Usage when both do or a name is unknown.
+CodecConfig cache_codec(const CacheOptions& options);
+// The same for one name.
+CodecConfig cache_codec(const std::string& type);
+
+// CLI11 has no one-dash words of several letters: -ctk and -ctv (also -ctk=k3) become --cache-type-k and --cache-type-v.
+// Everything after `--` is left alone.
+std::vector<std::string> spell_out_short_words(int argc, const char* const* argv);
+
+}  // namespace qjl::cli

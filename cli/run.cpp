@@ -1,0 +1,81 @@
+// `qjl run`: continues a prompt, streaming. With a chat template the prompt is one user message, and what follows is its answer.
+#include <cstdio>
+#include <iostream>
+
+#include "files.hpp"
+#include "generation.hpp"
+
+namespace qjl::cli {
+namespace {
+
+struct RunOptions {
+  ModelOptions model;
+  CacheOptions cache;
+  GenerateOptions generate;
+  OutputOptions output;
+  std::string prompt, file;
+};
+
+// The file's text, then the question: what --prompt asks stands below what --file holds.
+std::string prompt_text(const RunOptions& options) {
+  if (options.file.empty()) return options.prompt;
+  std::string text = read_text(options.file);
+  if (!options.prompt.empty()) text += "\n\n" + options.prompt;
+  return text;
+}
+
+std::vector<engine::Token> prompt_tokens(const LoadedModel& loaded, const RunOptions& options) {
+  const std::string text = prompt_text(options);
+  const auto& name = options.generate.chat_template;
+  if (name.empty()) return text_tokens(loaded.tokenizer, text);
+  std::vector<engine::ChatMessage> messages;
+  if (!options.generate.system.empty()) messages.push_back({"system", options.generate.system});
+  messages.push_back({"user", text});
+  return chat_template(loaded, name).tokens(loaded.tokenizer, messages, true);
+}
+
+Exit run_run(const RunOptions& options) {
+  if (options.prompt.empty() && options.file.empty()) throw Usage("[run] found no prompt, wanted --prompt, --file or both");
+  if (!options.generate.system.empty() && options.generate.chat_template.empty()) {
+    throw Usage("[run] found --system without --chat-template, wanted both");
+  }
+  const CodecConfig codec = cache_codec(options.cache);
+  check_output(options.output.file);
+  LoadedModel loaded(options.model);
+  Generator generator(loaded, codec, options.generate);
+  const bool streams = !options.output.json && options.output.file.empty();
+  const Turn turn = generator.continue_text(prompt_tokens(loaded, options), [streams](std::string_view text) {
+    if (streams) std::cout << text << std::flush;
+  });
+  if (streams) write_result("", "\n");
+  log_turn(turn, generator.cache());
+  if (streams) return Exit::ok;
+  if (options.output.json) {
+    auto json = turn_json(turn);
+    json.update(cache_json(generator.cache()));
+    json["seed"] = options.generate.sampling.seed;
+    write_result(options.output.file, json.dump(2) + "\n");
+  } else {
+    write_result(options.output.file, turn.text + "\n");
+  }
+  return Exit::ok;
+}
+
+}  // namespace
+
+Verb add_run(CLI::App& program) {
+  auto options = std::make_shared<RunOptions>();
+  auto* command = program.add_subcommand("run", "continue a prompt, or answer a question about a file");
+  add_model_options(*command, options->model);
+  command->add_option("-p,--prompt", options->prompt, "text to continue; after --file: a question below it")->group("Prompt");
+  command->add_option("-f,--file", options->file, "text file to begin with, - for standard input")->group("Prompt");
+  add_generate_options(*command, options->generate);
+  add_cache_options(*command, options->cache);
+  add_output_options(*command, options->output);
+  return {command, [options] {
+            apply_log_level(options->output);
+            return run_run(*options);
+          }};
+}
+
+}  // namespace qjl::cli

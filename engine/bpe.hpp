@@ -1,0 +1,52 @@
+// Byte-level byte-pair encoding: a piece's bytes are tokens; the neighbours with the best merge join until no merge applies.
+//
+//   repeat: join the leftmost pair (a, b) of least rank into ab
+//
+// A heap of candidate pairs makes it O(n log n) for a piece of n bytes, whatever the piece.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "pretokenizer.hpp"
+#include "vocabulary.hpp"
+
+namespace qjl::engine {
+
+class Bpe {
+ public:
+  // Errors: bad_file on a merge without two sides or whose sides or product are not in the vocabulary.
+  Bpe(const TokenizerData& data, const Vocabulary& vocabulary);
+
+  // Appends the tokens of a stretch of text without special tokens. Bytes that are not UTF-8 are pieces of their own.
+  // A byte that the vocabulary lacks is left out, as Hugging Face tokenizers do.
+  void encode(std::string_view text, std::vector<Token>& out) const;
+
+ private:
+  struct Merge {
+    Token right;
+    std::int32_t rank;
+    Token product;
+  };
+  struct Scratch;
+
+  void read_merges(const TokenizerData& data, const Vocabulary& vocabulary);
+  const Merge* find_merge(Token left, Token right) const;
+  Token whole_piece(std::string_view piece) const;
+  void encode_piece(std::string_view piece, Scratch& scratch, std::vector<Token>& out) const;
+  void push_candidate(std::int32_t at, Scratch& scratch) const;
+  void merge_all(Scratch& scratch) const;
+
+  Pretokenizer pretokenizer_;
+  const TokenizerData& data_;
+  const Vocabulary& vocabulary_;
+  bool ignore_merges_;
+  std::size_t longest_token_ = 0;           // bytes of text
+  std::array<Token, 256> byte_tokens_;      // -1: the vocabulary lacks it
+  std::vector<std::uint32_t> first_merge_;  // [vocab + 1]: merges of a left token are [first_merge_[t], first_merge_[t + 1])
+  std::vector<Merge> merges_;               // by left, then right
+};
+
+}  // namespace qjl::engine

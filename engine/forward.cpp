@@ -1,0 +1,300 @@
+// Model::forward: layer by layer over all rows, block by block inside a layer.
+//
+//   per layer:  q, k, v = rope(norm?(W x + b)), x = rmsnorm(h)          blocks of rows
+//               o = attend(q; cached keys and values, then k and v)     all rows at once
+//               k and v are appended to the cache and forgotten
+//               h += Wo o;  h += Wdown(silu(Wgate x) * Wup x)           blocks of rows
+//
+// Memory: hidden, q, k, v, o of all rows; everything wider (feed-forward, logits) for one block only.
+#include <algorithm>
+#include <string>
+
+#include "model_state.hpp"
+#include "ops.hpp"
+#include "qjl/error.hpp"
+#include "rope.hpp"
+
+namespace qjl::engine {
+namespace {
+
+constexpr std::int64_t kBlockTokens = 256;
+constexpr std::int64_t kRowsPerItem = 8;  // rows of the cheap steps that one worker takes at a time
+
+float* grow(std::vector<float>& buffer, std::int64_t count) {
+  if (std::ssize(buffer) < count) buffer.resize(static_cast<std::size_t>(count));
+  return buffer.data();
+}
+
+// Calls work(row) for every row in [begin, end); few rows stay on this thread.
+template <typename Work>
+void for_rows(std::int64_t begin, std::int64_t end, ThreadPool& threads, const Work& work) {
+  auto stretch = [&](std::int64_t item, int) {
+    const std::int64_t first = begin + item * kRowsPerItem, last = std::min(first + kRowsPerItem, end);
+    for (std::int64_t row = first; row < last; ++row) work(row);
+  };
+  const std::int64_t items = (end - begin + kRowsPerItem - 1) / kRowsPerItem;
+  if (items == 1) return stretch(0, 0);
+  threads.run(items, std::ref(stretch));
+}
+
+class ForwardPass {
+ public:
+  ForwardPass(LoadedModel& model, KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,
+              ThreadPool& threads)
+      : config_(model.config),
+        weights_(model.weights),
+        s_(model.scratch),
+        frequencies_(model.rope_frequencies),
+        ops_(row_ops()),
+        cache_(cache),
+        items_(items),
+        options_(options),
+        threads_(threads),
+        query_width_(std::int64_t{config_.num_heads} * config_.head_dim),
+        key_width_(std::int64_t{config_.num_kv_heads} * config_.head_dim) {}
+
+  // Checks everything that can be known before the first layer; takes the pages of all items.
+  void prepare();
+  void run();
+  // Back to the lengths before the call, after an error in the middle of the layers.
+  void undo() noexcept;
+  std::span<const float> logits();
+
+ private:
+  void check_item(std::size_t i) const;
+  void embed();
+  void project_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end);
+  void finish_row(const LayerWeights& layer, std::int64_t row) const;
+  void attend_layer(int layer_idx);
+  void append_layer(int layer_idx);
+  void feed_forward_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end);
+  std::int64_t tokens(std::size_t i) const { return std::ssize(items_[i].tokens); }
+  float* hidden_row(std::int64_t row) const { return s_.hidden.data() + row * config_.hidden; }
+  template <typename Work>
+  void for_blocks(const Work& work) const {
+    for (std::int64_t begin = 0; begin < rows_; begin += kBlockTokens) work(begin, std::min(begin + kBlockTokens, rows_));
+  }
+
+  const ModelConfig& config_;
+  const ModelWeights& weights_;
+  ForwardScratch& s_;
+  std::span<const double> frequencies_;
+  const RowOps& ops_;
+  KvCache& cache_;
+  std::span<const ForwardItem> items_;
+  const ForwardOptions& options_;
+  ThreadPool& threads_;
+  std::int64_t query_width_, key_width_;
+  std::int64_t rows_ = 0;
+};
+
+void ForwardPass::check_item(std::size_t i) const {
+  const auto refuse = [i](const std::string& text) {
+    throw Error(ErrorKind::invalid_argument, "[forward] item " + std::to_string(i) + " " + text);
+  };
+  if (items_[i].tokens.empty()) refuse("has 0 tokens, wanted at least 1");
+  for (std::size_t j = 0; j < i; ++j) {
+    if (items_[j].sequence == items_[i].sequence)
+      refuse("has the sequence of item " + std::to_string(j) + ", wanted each sequence once");
+  }
+  for (const Token token : items_[i].tokens) {
+    if (token < 0 || token >= config_.vocab_size) {
+      refuse("has token " + std::to_string(token) + ", wanted 0 to " + std::to_string(config_.vocab_size - 1));
+    }
+  }
+  const std::int64_t end = s_.first_position[i] + tokens(i);
+  if (end > config_.context_length) {
+    refuse("would have " + std::to_string(end) + " tokens, wanted at most " + std::to_string(config_.context_length) +
+           " (the model's context)");
+  }
+}
+
+void ForwardPass::prepare() {
+  const CacheConfig& shape = cache_.config();
+  if (shape.num_layers != config_.num_layers || shape.num_kv_heads != config_.num_kv_heads || shape.head_dim != config_.head_dim) {
+    const auto text = [](int layers, int heads, int dim) {
+      return std::to_string(layers) + " layers, " + std::to_string(heads) + " kv heads, head_dim " + std::to_string(dim);
+    };
+    throw Error(ErrorKind::invalid_argument, "[forward] the cache has " +
+                                                 text(shape.num_layers, shape.num_kv_heads, shape.head_dim) + ", wanted " +
+                                                 text(config_.num_layers, config_.num_kv_heads, config_.head_dim));
+  }
+  s_.first_row.clear();
+  s_.first_position.clear();
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    s_.first_row.push_back(rows_);
+    s_.first_position.push_back(cache_.num_tokens(items_[i].sequence));
+    check_item(i);
+    rows_ += tokens(i);
+  }
+  for (std::size_t i = 0; i < items_.size(); ++i) cache_.reserve(items_[i].sequence, s_.first_position[i] + tokens(i));
+}
+
+void ForwardPass::embed() {
+  grow(s_.hidden, rows_ * config_.hidden);
+  const std::int64_t angles_width = 2 * std::ssize(frequencies_);
+  grow(s_.angles, rows_ * angles_width);
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    for_rows(0, tokens(i), threads_, [&](std::int64_t t) {
+      const std::int64_t row = s_.first_row[i] + t;
+      weights_.embedding.decode_row(items_[i].tokens[static_cast<std::size_t>(t)], hidden_row(row));
+      rope_angles(frequencies_, s_.first_position[i] + t, s_.angles.data() + row * angles_width);
+    });
+  }
+}
+
+// Biases, head norms and rotation of one row.
+void ForwardPass::finish_row(const LayerWeights& layer, std::int64_t row) const {
+  const int head_dim = config_.head_dim;
+  const float* angles = s_.angles.data() + row * 2 * std::ssize(frequencies_);
+  const auto finish = [&](float* x, int heads, const std::vector<float>& bias, const std::vector<float>& norm) {
+    if (!bias.empty()) ops_.add(x, bias.data(), std::ssize(bias));
+    for (int h = 0; !norm.empty() && h < heads; ++h) {
+      ops_.rms_norm(x + h * head_dim, norm.data(), config_.norm_epsilon, head_dim, x + h * head_dim);
+    }
+    rope_rotate(config_.rope, angles, heads, head_dim, x);
+  };
+  finish(s_.query.data() + row * query_width_, config_.num_heads, layer.query_bias, layer.query_norm);
+  finish(s_.key.data() + row * key_width_, config_.num_kv_heads, layer.key_bias, layer.key_norm);
+  if (!layer.value_bias.empty()) ops_.add(s_.value.data() + row * key_width_, layer.value_bias.data(), key_width_);
+}
+
+void ForwardPass::project_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end) {
+  for_rows(begin, end, threads_, [&](std::int64_t row) {
+    ops_.rms_norm(hidden_row(row), layer.attention_norm.data(), config_.norm_epsilon, config_.hidden,
+                  s_.normed.data() + (row - begin) * config_.hidden);
+  });
+  const Product products[] = {{&layer.query, s_.query.data() + begin * query_width_, query_width_},
+                              {&layer.key, s_.key.data() + begin * key_width_, key_width_},
+                              {&layer.value, s_.value.data() + begin * key_width_, key_width_}};
+  multiply(products, {s_.normed.data(), end - begin, config_.hidden}, s_.products, threads_);
+  for_rows(begin, end, threads_, [&](std::int64_t row) { finish_row(layer, row); });
+}
+
+void ForwardPass::attend_layer(int layer_idx) {
+  s_.requests.clear();
+  const int heads = config_.num_heads, kv_heads = config_.num_kv_heads, head_dim = config_.head_dim;
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    const std::int64_t row = s_.first_row[i], n = tokens(i);
+    AttendRequest request;
+    request.sequence = items_[i].sequence;
+    request.queries = TensorView::token_major(s_.query.data() + row * query_width_, DType::f32, heads, n, head_dim, query_width_);
+    request.chunk_keys = TensorView::token_major(s_.key.data() + row * key_width_, DType::f32, kv_heads, n, head_dim, key_width_);
+    request.chunk_values =
+        TensorView::token_major(s_.value.data() + row * key_width_, DType::f32, kv_heads, n, head_dim, key_width_);
+    request.out = OutputView::token_major(s_.attended.data() + row * query_width_, heads, n, head_dim, query_width_);
+    s_.requests.push_back(request);
+  }
+  attend(cache_, layer_idx, s_.requests, {}, s_.attend, threads_);
+}
+
+void ForwardPass::append_layer(int layer_idx) {
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    const AttendRequest& request = s_.requests[i];
+    if (options_.observe_kv) options_.observe_kv(layer_idx, i, request.chunk_keys, request.chunk_values);
+    cache_.append(request.sequence, layer_idx, request.chunk_keys, request.chunk_values, threads_);
+  }
+}
+
+void ForwardPass::feed_forward_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end) {
+  const std::int64_t n = end - begin, hidden = config_.hidden, width = config_.feed_forward;
+  const Product output{&layer.output, s_.projected.data(), hidden};
+  multiply({&output, 1}, {s_.attended.data() + begin * query_width_, n, query_width_}, s_.products, threads_);
+  for_rows(0, n, threads_, [&](std::int64_t t) {
+    ops_.add(hidden_row(begin + t), s_.projected.data() + t * hidden, hidden);
+    ops_.rms_norm(hidden_row(begin + t), layer.feed_forward_norm.data(), config_.norm_epsilon, hidden,
+                  s_.normed.data() + t * hidden);
+  });
+  const Product products[] = {{&layer.gate, s_.gate.data(), width}, {&layer.up, s_.up.data(), width}};
+  multiply(products, {s_.normed.data(), n, hidden}, s_.products, threads_);
+  for_rows(0, n, threads_, [&](std::int64_t t) { ops_.silu_mul(s_.gate.data() + t * width, s_.up.data() + t * width, width); });
+  const Product down{&layer.down, s_.projected.data(), hidden};
+  multiply({&down, 1}, {s_.gate.data(), n, width}, s_.products, threads_);
+  for_rows(0, n, threads_, [&](std::int64_t t) { ops_.add(hidden_row(begin + t), s_.projected.data() + t * hidden, hidden); });
+}
+
+void ForwardPass::run() {
+  const std::int64_t block = std::min(rows_, kBlockTokens);
+  for (std::vector<float>* buffer : {&s_.query, &s_.attended}) grow(*buffer, rows_ * query_width_);
+  for (std::vector<float>* buffer : {&s_.key, &s_.value}) grow(*buffer, rows_ * key_width_);
+  for (std::vector<float>* buffer : {&s_.normed, &s_.projected}) grow(*buffer, block * config_.hidden);
+  for (std::vector<float>* buffer : {&s_.gate, &s_.up}) grow(*buffer, block * config_.feed_forward);
+  embed();
+  for (int l = 0; l < config_.num_layers; ++l) {
+    const LayerWeights& layer = weights_.layers[static_cast<std::size_t>(l)];
+    for_blocks([&](std::int64_t begin, std::int64_t end) { project_block(layer, begin, end); });
+    attend_layer(l);
+    append_layer(l);
+    for_blocks([&](std::int64_t begin, std::int64_t end) { feed_forward_block(layer, begin, end); });
+  }
+}
+
+void ForwardPass::undo() noexcept {
+  for (std::size_t i = 0; i < s_.first_position.size(); ++i) {
+    try {
+      cache_.truncate(items_[i].sequence, s_.first_position[i]);
+    } catch (const Error&) {  // the first error is the one to report
+    }
+  }
+}
+
+std::span<const float> ForwardPass::logits() {
+  using Logits = ForwardOptions::Logits;
+  if (options_.logits == Logits::none) return {};
+  const std::int64_t hidden = config_.hidden, vocab = config_.vocab_size;
+  const std::int64_t wanted = options_.logits == Logits::all ? rows_ : std::ssize(items_);
+  grow(s_.logits, wanted * vocab);
+  grow(s_.logits_input, std::min(wanted, kBlockTokens) * hidden);
+  for (std::int64_t begin = 0; begin < wanted; begin += kBlockTokens) {
+    const std::int64_t end = std::min(begin + kBlockTokens, wanted);
+    for_rows(begin, end, threads_, [&](std::int64_t i) {
+      const auto item = static_cast<std::size_t>(i);
+      const std::int64_t row = options_.logits == Logits::all ? i : s_.first_row[item] + tokens(item) - 1;
+      ops_.rms_norm(hidden_row(row), weights_.output_norm.data(), config_.norm_epsilon, hidden,
+                    s_.logits_input.data() + (i - begin) * hidden);
+    });
+    const Product product{&weights_.output, s_.logits.data() + begin * vocab, vocab};
+    multiply({&product, 1}, {s_.logits_input.data(), end - begin, hidden}, s_.products, threads_);
+  }
+  return {s_.logits.data(), static_cast<std::size_t>(wanted * vocab)};
+}
+
+}  // namespace
+
+std::int64_t ForwardScratch::bytes() const {
+  std::int64_t total = products.bytes() + attend.bytes();
+  for (const std::vector<float>* buffer :
+       {&hidden, &query, &key, &value, &attended, &angles, &normed, &projected, &gate, &up, &logits_input, &logits}) {
+    total += static_cast<std::int64_t>(buffer->capacity() * sizeof(float));
+  }
+  return total;
+}
+
+void ForwardScratch::release() {
+  for (std::vector<float>* buffer : {&hidden, &query, &key, &value, &attended, &angles, &normed, &projected, &gate, &up}) {
+    std::vector<float>().swap(*buffer);
+  }
+}
+
+std::span<const float> Model::forward(KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,
+                                      ThreadPool& threads) {
+  if (items.empty()) return {};
+  ForwardPass pass(*state_, cache, items, options, threads);
+  pass.prepare();
+  std::span<const float> logits;
+  try {
+    pass.run();
+    logits = pass.logits();
+  } catch (...) {
+    pass.undo();
+    throw;
+  }
+  ForwardScratch& scratch = state_->scratch;
+  scratch.peak_bytes = std::max(scratch.peak_bytes, scratch.bytes());
+  std::int64_t rows = 0;
+  for (const ForwardItem& item : items) rows += std::ssize(item.tokens);
+  if (rows > kBlockTokens) scratch.release();
+  return logits;
+}
+
+}  // namespace qjl::engine

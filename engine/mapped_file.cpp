@@ -1,0 +1,50 @@
+// mmap of a whole file. The descriptor is closed at once: a map keeps its file by itself.
+#include "mapped_file.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "qjl/error.hpp"
+
+namespace qjl::engine {
+namespace {
+
+[[noreturn]] void fail(const std::filesystem::path& path, const char* operation) {
+  throw Error(ErrorKind::io,
+              "[open] " + path.string() + ": " + operation + " found '" + std::strerror(errno) + "', wanted a readable file");
+}
+
+struct Descriptor {
+  int fd;
+  ~Descriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (file.fd < 0) fail(path, "open");
+  struct stat info{};
+  if (::fstat(file.fd, &info) != 0) fail(path, "stat");
+  if (!S_ISREG(info.st_mode)) {
+    throw Error(ErrorKind::bad_file, "[open] " + path.string() + ": found a directory or device, wanted a regular file");
+  }
+  const auto size = static_cast<std::size_t>(info.st_size);
+  if (size == 0) return;  // mmap refuses an empty range; an empty span says the same
+  void* map = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
+  if (map == MAP_FAILED) fail(path, "mmap");
+  bytes_ = {static_cast<const std::byte*>(map), size};
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+}  // namespace qjl::engine

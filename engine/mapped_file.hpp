@@ -1,0 +1,24 @@
+// A whole file, read-only, as one span of bytes: the pages of the file itself, loaded when they are first touched.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+
+namespace qjl::engine {
+
+class MappedFile {
+ public:
+  // Errors: io with the reason of the operating system; bad_file when it is not a regular file.
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+
+ private:
+  std::span<const std::byte> bytes_;
+};
+
+}  // namespace qjl::engine

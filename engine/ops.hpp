@@ -1,0 +1,25 @@
+// The steps between matrix products, on rows of fp32.
+//
+//   rms_norm   out[i] = weight[i] * x[i] / sqrt(mean(x^2) + epsilon)
+//   add        x[i] += y[i]
+//   silu_mul   gate[i] = gate[i] / (1 + exp(-gate[i])) * up[i]
+//
+// Vectorised for the chosen target; the exponential has a relative error below 2e-7.
+#pragma once
+
+#include <cstdint>
+
+#include "qjl/simd.hpp"
+
+namespace qjl::engine {
+
+struct RowOps {
+  void (*rms_norm)(const float* x, const float* weight, double epsilon, std::int64_t n, float* out);  // out may be x
+  void (*add)(float* x, const float* y, std::int64_t n);
+  void (*silu_mul)(float* gate, const float* up, std::int64_t n);
+};
+
+const RowOps& row_ops();                   // on the chosen target
+const RowOps& row_ops(SimdTarget target);  // on any that simd_targets() names
+
+}  // namespace qjl::engine

@@ -1,0 +1,128 @@
+// The block formats, one function a format: bytes of a block -> its numbers. quants.hpp has the formulas.
+#include "quants.hpp"
+
+namespace qjl::engine {
+namespace {
+
+float f16_at(const std::byte* bytes) { return f16_to_f32(load_u16(bytes)); }
+int u8(std::byte byte) { return static_cast<int>(byte); }
+int low_nibble(std::byte byte) { return u8(byte) & 15; }
+int high_nibble(std::byte byte) { return u8(byte) >> 4; }
+
+void decode_f32(const std::byte* block, float* out) { std::memcpy(out, block, sizeof *out); }
+void decode_f16(const std::byte* block, float* out) { *out = f16_at(block); }
+void decode_bf16(const std::byte* block, float* out) { *out = bf16_to_f32(load_u16(block)); }
+
+void decode_q8_0(const std::byte* block, float* out) {
+  const float d = f16_at(block);
+  for (int i = 0; i < 32; ++i) out[i] = d * static_cast<float>(static_cast<std::int8_t>(block[2 + i]));
+}
+
+// Nibble i of the low half is number i, of the high half number 16 + i.
+void decode_q4_0(const std::byte* block, float* out) {
+  const float d = f16_at(block);
+  for (int i = 0; i < 16; ++i) {
+    out[i] = d * static_cast<float>(low_nibble(block[2 + i]) - 8);
+    out[16 + i] = d * static_cast<float>(high_nibble(block[2 + i]) - 8);
+  }
+}
+
+void decode_q4_1(const std::byte* block, float* out) {
+  const float d = f16_at(block), m = f16_at(block + 2);
+  for (int i = 0; i < 16; ++i) {
+    out[i] = d * static_cast<float>(low_nibble(block[4 + i])) + m;
+    out[16 + i] = d * static_cast<float>(high_nibble(block[4 + i])) + m;
+  }
+}
+
+// Five bits: nibbles as in q4, the fifth bit of number i is bit i of a 32-bit word.
+int fifth_bit(const std::byte* word, int number) { return (u8(word[number / 8]) >> (number % 8) & 1) << 4; }
+
+void decode_q5_0(const std::byte* block, float* out) {
+  const float d = f16_at(block);
+  const std::byte *high = block + 2, *nibbles = block + 6;
+  for (int i = 0; i < 16; ++i) {
+    out[i] = d * static_cast<float>((low_nibble(nibbles[i]) | fifth_bit(high, i)) - 16);
+    out[16 + i] = d * static_cast<float>((high_nibble(nibbles[i]) | fifth_bit(high, 16 + i)) - 16);
+  }
+}
+
+void decode_q5_1(const std::byte* block, float* out) {
+  const float d = f16_at(block), m = f16_at(block + 2);
+  const std::byte *high = block + 4, *nibbles = block + 8;
+  for (int i = 0; i < 16; ++i) {
+    out[i] = d * static_cast<float>(low_nibble(nibbles[i]) | fifth_bit(high, i)) + m;
+    out[16 + i] = d * static_cast<float>(high_nibble(nibbles[i]) | fifth_bit(high, 16 + i)) + m;
+  }
+}
+
+// Six-bit scale and minimum of group g (0..7), packed in 12 bytes: groups 0-3 have bytes of their own, groups 4-7 take four low
+// bits from bytes 8-11 and two high bits from the bytes of groups 0-3.
+struct GroupScale {
+  int scale, minimum;
+};
+GroupScale group_scale(const std::byte* packed, int g) {
+  if (g < 4) return {u8(packed[g]) & 63, u8(packed[g + 4]) & 63};
+  return {low_nibble(packed[g + 4]) | u8(packed[g - 4]) >> 6 << 4, high_nibble(packed[g + 4]) | u8(packed[g]) >> 6 << 4};
+}
+
+// q4_k and q5_k: 64 numbers share 32 bytes of nibbles; the fifth bits of q5_k lie in 32 bytes, bit g for group g.
+void decode_q45_k(const std::byte* block, const std::byte* fifth, const std::byte* nibbles, float* out) {
+  const float d = f16_at(block), minimum = f16_at(block + 2);
+  for (int g = 0; g < 8; ++g) {
+    const GroupScale group = group_scale(block + 4, g);
+    const float scale = d * static_cast<float>(group.scale), offset = minimum * static_cast<float>(group.minimum);
+    const std::byte* quads = nibbles + g / 2 * 32;
+    for (int i = 0; i < 32; ++i) {
+      const int low = g % 2 == 0 ? low_nibble(quads[i]) : high_nibble(quads[i]);
+      const int high = fifth ? (u8(fifth[i]) >> g & 1) << 4 : 0;
+      out[32 * g + i] = scale * static_cast<float>(low | high) - offset;
+    }
+  }
+}
+void decode_q4_k(const std::byte* block, float* out) { decode_q45_k(block, nullptr, block + 16, out); }
+void decode_q5_k(const std::byte* block, float* out) { decode_q45_k(block, block + 16, block + 48, out); }
+
+// Two halves of 128 numbers: 64 bytes of nibbles, 32 bytes of two-bit pairs, 8 scales; quarter k of a half is 32 numbers.
+void decode_q6_k(const std::byte* block, float* out) {
+  const float d = f16_at(block + 208);
+  for (int half = 0; half < 2; ++half) {
+    const std::byte *nibbles = block + 64 * half, *pairs = block + 128 + 32 * half, *scales = block + 192 + 8 * half;
+    for (int k = 0; k < 4; ++k) {
+      for (int i = 0; i < 32; ++i) {
+        const std::byte byte = nibbles[32 * (k % 2) + i];
+        const int low = k < 2 ? low_nibble(byte) : high_nibble(byte), high = u8(pairs[i]) >> (2 * k) & 3;
+        const float scale = d * static_cast<float>(static_cast<std::int8_t>(scales[2 * k + i / 16]));
+        out[128 * half + 32 * k + i] = scale * static_cast<float>((low | high << 4) - 32);
+      }
+    }
+  }
+}
+
+using Decode = void (*)(const std::byte* block, float* out);
+template <Decode decode>
+void decode_all(const std::byte* blocks, std::int64_t num_blocks, int bytes, int numbers, float* out) {
+  for (std::int64_t b = 0; b < num_blocks; ++b) decode(blocks + b * bytes, out + b * numbers);
+}
+
+}  // namespace
+
+void dequantize(WeightType type, const std::byte* blocks, std::int64_t count, float* out) {
+  const int bytes = block_bytes(type), numbers = block_numbers(type);
+  const std::int64_t n = count / numbers;
+  switch (type) {
+    case WeightType::f32: return decode_all<decode_f32>(blocks, n, bytes, numbers, out);
+    case WeightType::f16: return decode_all<decode_f16>(blocks, n, bytes, numbers, out);
+    case WeightType::bf16: return decode_all<decode_bf16>(blocks, n, bytes, numbers, out);
+    case WeightType::q8_0: return decode_all<decode_q8_0>(blocks, n, bytes, numbers, out);
+    case WeightType::q4_0: return decode_all<decode_q4_0>(blocks, n, bytes, numbers, out);
+    case WeightType::q4_1: return decode_all<decode_q4_1>(blocks, n, bytes, numbers, out);
+    case WeightType::q5_0: return decode_all<decode_q5_0>(blocks, n, bytes, numbers, out);
+    case WeightType::q5_1: return decode_all<decode_q5_1>(blocks, n, bytes, numbers, out);
+    case WeightType::q4_k: return decode_all<decode_q4_k>(blocks, n, bytes, numbers, out);
+    case WeightType::q5_k: return decode_all<decode_q5_k>(blocks, n, bytes, numbers, out);
+    case WeightType::q6_k: return decode_all<decode_q6_k>(blocks, n, bytes, numbers, out);
+  }
+}
+
+}  // namespace qjl::engine

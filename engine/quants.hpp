@@ -1,0 +1,41 @@
+// Numbers of model files as fp32: plain floats and ggml's block formats.
+//
+//   q4_0, q5_0, q8_0   w = d * (q - centre)          blocks of 32, d in f16
+//   q4_1, q5_1         w = d * q + m                 blocks of 32, d and m in f16
+//   q4_k, q5_k         w = d * s_g * q - e * m_g     blocks of 256, 8 groups with 6-bit s_g and m_g
+//   q6_k               w = d * s_g * (q - 32)        blocks of 256, 16 groups with int8 s_g
+//
+// Source: ggml-quants.c of ggml; PyPI `gguf` (gguf.quants) is the test's oracle and agrees bit for bit.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "gguf.hpp"
+
+namespace qjl::engine {
+
+inline std::uint16_t load_u16(const std::byte* bytes) {
+  std::uint16_t value;
+  std::memcpy(&value, bytes, sizeof value);
+  return value;
+}
+
+// The multiplication by 2^112 moves the exponent's bias and makes subnormals normal.
+inline float f16_to_f32(std::uint16_t half) {
+  const std::uint32_t sign = (half & 0x8000u) << 16, rest = (half & 0x7fffu) << 13;
+  const bool is_finite = (half & 0x7c00u) != 0x7c00u;
+  const std::uint32_t magnitude =
+      is_finite ? std::bit_cast<std::uint32_t>(std::bit_cast<float>(rest) * 0x1p112f) : rest | 0x7f800000u;
+  return std::bit_cast<float>(sign | magnitude);
+}
+
+inline float bf16_to_f32(std::uint16_t half) { return std::bit_cast<float>(std::uint32_t{half} << 16); }
+
+// Writes `count` numbers; `blocks` begins at a block and holds ceil(count / block_numbers) of them. count is a multiple of
+// block_numbers(type).
+void dequantize(WeightType type, const std::byte* blocks, std::int64_t count, float* out);
+
+}  // namespace qjl::engine

@@ -1,0 +1,58 @@
+// rope.hpp has the formulas.
+#include "rope.hpp"
+
+#include <cmath>
+#include <numbers>
+
+namespace qjl::engine {
+
+std::vector<double> rope_frequencies(const RopeConfig& config) {
+  std::vector<double> frequencies(static_cast<std::size_t>(config.dimensions / 2));
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    const double divisor = i < config.frequency_divisors.size() ? config.frequency_divisors[i] : 1.0;
+    frequencies[i] = std::pow(config.base, -2.0 * static_cast<double>(i) / config.dimensions) / (config.factor * divisor);
+  }
+  return frequencies;
+}
+
+std::vector<float> llama3_divisors(double base, int dimensions, const Llama3Scaling& scaling) {
+  std::vector<float> divisors;
+  for (int i = 0; i < dimensions / 2; ++i) {
+    const double wave_length = 2.0 * std::numbers::pi * std::pow(base, 2.0 * i / dimensions);
+    const double turns = scaling.original_context / wave_length;  // within the original context
+    double divisor = 1.0;
+    if (turns < scaling.low_frequency_factor) {
+      divisor = scaling.factor;
+    } else if (turns <= scaling.high_frequency_factor) {
+      const double smooth = (turns - scaling.low_frequency_factor) / (scaling.high_frequency_factor - scaling.low_frequency_factor);
+      divisor = 1.0 / ((1.0 - smooth) / scaling.factor + smooth);
+    }
+    divisors.push_back(static_cast<float>(divisor));
+  }
+  return divisors;
+}
+
+void rope_angles(std::span<const double> frequencies, std::int64_t position, float* out) {
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    const double angle = static_cast<double>(position) * frequencies[i];
+    out[i] = static_cast<float>(std::cos(angle));
+    out[frequencies.size() + i] = static_cast<float>(std::sin(angle));
+  }
+}
+
+void rope_rotate(const RopeConfig& config, const float* angles, int heads, int head_dim, float* x) {
+  const int pairs = config.dimensions / 2;
+  const float *cosines = angles, *sines = angles + pairs;
+  const int step = config.interleaved ? 2 : 1, partner = config.interleaved ? 1 : pairs;
+  for (int h = 0; h < heads; ++h) {
+    float* head = x + std::int64_t{h} * head_dim;
+    for (int i = 0; i < pairs; ++i) {
+      float &first = head[step * i], &second = head[step * i + partner];
+      const float a = first, b = second;
+      first = a * cosines[i] - b * sines[i];
+      second = a * sines[i] + b * cosines[i];
+    }
+  }
+}
+
+}  // namespace qjl::engine

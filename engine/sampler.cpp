@@ -1,0 +1,134 @@
+// The steps of llama.cpp, in its order:
+//
+//   repeat penalty r: l -> l / r if l > 0, l * r otherwise, for each token seen lately
+//   top-k: the k greatest;  top-p: the fewest whose probabilities reach p;  min-p: probability >= p * the greatest
+//   temperature T: draw from softmax(l / T);  T = 0: the greatest logit of all
+//
+// Equal logits go by the lower token, so that a run is the same everywhere. -inf means never.
+#include "sampler.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "qjl/error.hpp"
+
+namespace qjl::engine {
+namespace {
+
+struct Candidate {
+  float logit;
+  Token token;
+};
+
+bool better(const Candidate& a, const Candidate& b) { return a.logit != b.logit ? a.logit > b.logit : a.token < b.token; }
+
+void check(bool holds, const char* name, double found, const char* wanted) {
+  if (holds) return;
+  throw Error(ErrorKind::invalid_argument,
+              std::string("[sample] found ") + name + " " + std::to_string(found) + ", wanted " + wanted);
+}
+
+std::vector<Candidate> read_logits(std::span<const float> logits) {
+  std::vector<Candidate> candidates;
+  candidates.reserve(logits.size());
+  bool any_finite = false;
+  for (std::size_t i = 0; i < logits.size(); ++i) {
+    if (std::isnan(logits[i]) || logits[i] == HUGE_VALF) {
+      throw Error(ErrorKind::invalid_argument, "[sample] found logit " + std::to_string(logits[i]) + " of token " +
+                                                   std::to_string(i) + ", wanted a finite number or -inf");
+    }
+    any_finite = any_finite || std::isfinite(logits[i]);
+    candidates.push_back({logits[i], static_cast<Token>(i)});
+  }
+  if (!any_finite) throw Error(ErrorKind::invalid_argument, "[sample] found no finite logit, wanted at least one");
+  return candidates;
+}
+
+void penalise(std::vector<Candidate>& candidates, std::vector<Token> recent, float penalty) {
+  std::sort(recent.begin(), recent.end());
+  recent.erase(std::unique(recent.begin(), recent.end()), recent.end());
+  for (const Token token : recent) {
+    if (static_cast<std::size_t>(token) >= candidates.size()) continue;
+    float& logit = candidates[static_cast<std::size_t>(token)].logit;
+    if (!std::isfinite(logit)) continue;
+    constexpr float kGreatest = std::numeric_limits<float>::max();
+    logit = std::clamp(logit > 0.0f ? logit / penalty : logit * penalty, -kGreatest, kGreatest);
+  }
+}
+
+// Best first, the k best when k > 0.
+void keep_top_k(std::vector<Candidate>& candidates, int k) {
+  const std::size_t kept = k > 0 ? std::min(candidates.size(), static_cast<std::size_t>(k)) : candidates.size();
+  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(kept), candidates.end(), better);
+  candidates.resize(kept);
+}
+
+// exp((l - greatest) / temperature), not normalised; candidates are sorted, best first.
+std::vector<double> weights(const std::vector<Candidate>& candidates, double temperature) {
+  std::vector<double> out;
+  out.reserve(candidates.size());
+  const double greatest = candidates.front().logit;
+  for (const Candidate& candidate : candidates) out.push_back(std::exp((candidate.logit - greatest) / temperature));
+  return out;
+}
+
+// The number of first weights whose sum reaches `share` of the total.
+std::size_t reach(const std::vector<double>& weight, double share) {
+  double total = 0;
+  for (const double w : weight) total += w;
+  double sum = 0;
+  for (std::size_t i = 0; i < weight.size(); ++i) {
+    sum += weight[i];
+    if (sum >= share * total) return i + 1;
+  }
+  return weight.size();
+}
+
+void keep_min_p(std::vector<Candidate>& candidates, float min_p) {
+  const double least = candidates.front().logit + std::log(static_cast<double>(min_p));
+  const auto below = [least](const Candidate& candidate) { return candidate.logit < least; };
+  candidates.erase(std::find_if(candidates.begin() + 1, candidates.end(), below), candidates.end());
+}
+
+// In [0, 1): the same numbers from every standard library, which std::uniform_real_distribution does not promise.
+double uniform(std::mt19937_64& random) { return static_cast<double>(random() >> 11) * 0x1p-53; }
+
+}  // namespace
+
+Sampler::Sampler(const SamplingConfig& config) : config_(config), random_(config.seed) {
+  check(std::isfinite(config.temperature) && config.temperature >= 0, "temperature", config.temperature, "0 or more");
+  check(config.top_k >= 0, "top_k", config.top_k, "0 (off) or more");
+  check(config.top_p > 0 && config.top_p <= 1, "top_p", config.top_p, "above 0, at most 1 (off)");
+  check(config.min_p >= 0 && config.min_p <= 1, "min_p", config.min_p, "0 (off) to 1");
+  check(std::isfinite(config.repeat_penalty) && config.repeat_penalty > 0, "repeat_penalty", config.repeat_penalty,
+        "above 0 (1: off)");
+  check(config.repeat_last_n >= 0, "repeat_last_n", config.repeat_last_n, "0 (off) or more");
+}
+
+void Sampler::accept(Token token) {
+  check(token >= 0, "token", token, "0 or more");
+  if (config_.repeat_last_n == 0) return;
+  if (recent_.size() == static_cast<std::size_t>(config_.repeat_last_n)) recent_.erase(recent_.begin());
+  recent_.push_back(token);
+}
+
+Token Sampler::sample(std::span<const float> logits) {
+  std::vector<Candidate> candidates = read_logits(logits);
+  if (config_.repeat_penalty != 1.0f) penalise(candidates, recent_, config_.repeat_penalty);
+  Token chosen = 0;
+  if (config_.temperature == 0.0f) {
+    chosen = std::min_element(candidates.begin(), candidates.end(), better)->token;
+  } else {
+    keep_top_k(candidates, config_.top_k);
+    if (config_.top_p < 1.0f) candidates.resize(reach(weights(candidates, 1.0), config_.top_p));
+    if (config_.min_p > 0.0f) keep_min_p(candidates, config_.min_p);
+    // reach() of a share below 1 never passes the last weight that is not 0, so -inf is never drawn.
+    chosen = candidates[reach(weights(candidates, config_.temperature), uniform(random_)) - 1].token;
+  }
+  accept(chosen);
+  return chosen;
+}
+
+}  // namespace qjl::engine

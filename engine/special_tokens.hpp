@@ -1,0 +1,34 @@
+// Finds tokens that stand in text as they are written ("<|im_end|>"): the longest one that starts at a position.
+#pragma once
+
+#include <array>
+#include <initializer_list>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer.hpp"
+
+namespace qjl::engine {
+
+class SpecialTokens {
+ public:
+  // The tokens of these types. Keeps views of data's texts.
+  SpecialTokens(const TokenizerData& data, std::initializer_list<TokenizerData::Type> types);
+
+  struct Match {
+    Token token = -1;
+    std::size_t bytes = 0;  // 0: none
+  };
+  // Cost: one table look-up in most places, else O(bytes log tokens).
+  Match longest_at_start(std::string_view text) const;
+
+ private:
+  struct Entry {
+    std::string_view text;
+    Token token;
+  };
+  std::vector<Entry> entries_;      // by text, as bytes
+  std::array<bool, 256> starts_{};  // first bytes
+};
+
+}  // namespace qjl::engine

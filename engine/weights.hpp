@@ -1,0 +1,68 @@
+// Matrices of a model as they lie in the file, and their products with fp32 activations.
+//
+//   y[t][r] = sum_c W[r][c] x[t][c]        W [rows, columns] in any WeightType, x [tokens, columns], y [tokens, rows]
+//
+// Up to kMatvecTokens tokens: weights are decoded in registers, each byte is read once. More: panels of W become fp32 and go
+// through oneDNN's sgemm, one panel per worker. fp32 throughout. A result does not depend on the number of threads; it depends on
+// the number of tokens by fp32 rounding only.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "gguf.hpp"
+#include "qjl/simd.hpp"
+#include "qjl/threads.hpp"
+
+namespace qjl::engine {
+
+inline constexpr int kMatvecTokens = 4;
+
+struct Weight {
+  WeightType type = WeightType::f32;
+  std::int64_t rows = 0, columns = 0;
+  const std::byte* data = nullptr;
+
+  std::int64_t row_bytes() const { return columns / block_numbers(type) * block_bytes(type); }
+  const std::byte* row(std::int64_t r) const { return data + r * row_bytes(); }
+  // Row r as fp32: [columns].
+  void decode_row(std::int64_t r, float* out) const;
+};
+
+// Activations [tokens, columns], `stride` floats a token.
+struct Activations {
+  const float* data;
+  std::int64_t tokens, stride;
+};
+
+// One product; `out` has `out_stride` floats a token.
+struct Product {
+  const Weight* weight;
+  float* out;
+  std::int64_t out_stride;
+};
+
+// Scratch memory of multiply(): one decoded panel per worker. Grows on first use.
+struct ProductScratch {
+  std::vector<std::vector<float>> panels;
+  std::int64_t bytes() const;
+};
+
+// Several products with the same activations; their rows are shared out together, so that small matrices cost one round of
+// threads. All weights have x's columns.
+void multiply(std::span<const Product> products, const Activations& x, ProductScratch& scratch, ThreadPool& threads);
+
+// Rows [row_begin, row_end) of one product with at most kMatvecTokens tokens.
+struct MatvecArgs {
+  const Weight* weight;
+  std::int64_t row_begin, row_end;
+  Activations x;
+  float* out;
+  std::int64_t out_stride;
+};
+void matvec(const MatvecArgs& args);                     // on the chosen target
+void matvec(const MatvecArgs& args, SimdTarget target);  // on any that simd_targets() names
+
+}  // namespace qjl::engine

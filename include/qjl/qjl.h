@@ -1,0 +1,140 @@
+/* The C API of qjl: a compressed key-value cache and attention over it. C11, also valid C++.
+ *
+ * Every function that can fail returns a qjl_status; qjl_last_error() then gives the text, per thread. A failed call changes
+ * nothing. Handles belong to the caller and are given back with their destroy function, which accepts null. Numbers live in the
+ * caller's memory. A cache may be read (qjl_attend, queries of its state) by several threads at once, each with its own workspace
+ * and threads; whatever changes it needs it alone.
+ */
+#ifndef QJL_QJL_H
+#define QJL_QJL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(__GNUC__)
+#define QJL_API __attribute__((visibility("default")))
+#else
+#define QJL_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum qjl_status {
+  QJL_OK = 0,
+  QJL_INVALID_ARGUMENT = 1, /* a wrong shape, number, name or identifier */
+  QJL_OUT_OF_PAGES = 2,     /* the page pool is full */
+  QJL_BAD_FILE = 3,
+  QJL_IO = 4,
+  QJL_UNSUPPORTED = 5,
+  QJL_NO_MEMORY = 6,
+  QJL_INTERNAL = 7 /* a defect of the library */
+} qjl_status;
+
+typedef enum qjl_dtype { QJL_F32 = 0, QJL_F16 = 1, QJL_BF16 = 2 } qjl_dtype;
+
+typedef struct qjl_cache qjl_cache;
+typedef struct qjl_threads qjl_threads;     /* a pool of threads; one call at a time */
+typedef struct qjl_workspace qjl_workspace; /* scratch memory of qjl_attend; one per concurrent caller */
+typedef int64_t qjl_sequence;               /* never reused within a cache */
+
+/* Text of the last error of the calling thread; empty when there was none. Valid until that thread's next failing call. */
+QJL_API const char* qjl_last_error(void);
+
+/* "major.minor.patch". */
+QJL_API const char* qjl_version(void);
+
+/* Name of the instruction set in use; null with an error when QJL_CPU_TARGET names one that this processor lacks. */
+QJL_API const char* qjl_simd_target(void);
+
+/* num_threads counts the calling thread; 0 means the processors that this process may use. */
+QJL_API int qjl_threads_create(int num_threads, qjl_threads** threads);
+QJL_API void qjl_threads_destroy(qjl_threads* threads);
+
+QJL_API int qjl_workspace_create(qjl_workspace** workspace);
+QJL_API void qjl_workspace_destroy(qjl_workspace* workspace);
+
+typedef struct qjl_cache_options {
+  int32_t num_layers;
+  int32_t num_kv_heads;
+  int32_t head_dim;       /* 64, 80, 96, 128 or 256 */
+  int32_t tail_dtype;     /* qjl_dtype of exact tokens: QJL_F16 or QJL_BF16 */
+  int64_t max_pages;      /* room: a page is 128 tokens of one sequence in all layers and heads */
+  const char* cache_type; /* "k3v2", "k4v4", "f16", "paper:rows=256", ... ; null means "k3v2" */
+  uint64_t seed;          /* of the random frames; 0 means the default */
+} qjl_cache_options;
+
+/* Reserves address space for max_pages; memory is taken as pages are first used. */
+QJL_API int qjl_cache_create(const qjl_cache_options* options, qjl_cache** cache);
+QJL_API void qjl_cache_destroy(qjl_cache* cache);
+
+QJL_API int qjl_sequence_create(qjl_cache* cache, qjl_sequence* sequence);
+/* A sequence with the same tokens; sealed pages are shared, the open tail is copied on write. */
+QJL_API int qjl_sequence_fork(qjl_cache* cache, qjl_sequence sequence, qjl_sequence* fork);
+/* Keeps the first num_tokens tokens. A cut inside a sealed page keeps decoded numbers there. */
+QJL_API int qjl_sequence_truncate(qjl_cache* cache, qjl_sequence sequence, int64_t num_tokens);
+QJL_API int qjl_sequence_drop(qjl_cache* cache, qjl_sequence sequence);
+/* Takes pages now for a total length of num_tokens. */
+QJL_API int qjl_sequence_reserve(qjl_cache* cache, qjl_sequence sequence, int64_t num_tokens);
+/* Tokens in one layer, or with layer -1 the least over all layers. */
+QJL_API int qjl_sequence_num_tokens(const qjl_cache* cache, qjl_sequence sequence, int32_t layer, int64_t* num_tokens);
+
+/* [heads, tokens, dim]; strides count elements, channels are contiguous. */
+typedef struct qjl_tensor {
+  const void* data;
+  int32_t dtype; /* qjl_dtype */
+  int64_t heads, tokens, dim;
+  int64_t head_stride, token_stride;
+} qjl_tensor;
+
+/* The same, fp32, to be written. */
+typedef struct qjl_output {
+  float* data;
+  int64_t heads, tokens, dim;
+  int64_t head_stride, token_stride;
+} qjl_output;
+
+/* Adds tokens to one layer: keys, values [num_kv_heads, tokens, head_dim]. */
+QJL_API int qjl_append(qjl_cache* cache, qjl_sequence sequence, int32_t layer, const qjl_tensor* keys, const qjl_tensor* values,
+                       qjl_threads* threads);
+
+/* Queries [query_heads, tokens, head_dim] of one sequence. Without a chunk they belong to its last tokens; with one,
+ * chunk_keys and chunk_values [num_kv_heads, tokens, head_dim] are their own tokens, attended to exactly and not yet appended. */
+typedef struct qjl_attend_request {
+  qjl_sequence sequence;
+  qjl_tensor queries;
+  qjl_tensor chunk_keys;   /* data null: no chunk */
+  qjl_tensor chunk_values;
+  qjl_output out;          /* [query_heads, tokens, head_dim] */
+  float* lse;              /* natural log-sum-exp [query_heads, tokens] contiguous, or null */
+} qjl_attend_request;
+
+typedef struct qjl_attend_options {
+  float softmax_scale;    /* 0: 1 / sqrt(head_dim) */
+  float logit_soft_cap;   /* 0: none */
+  int64_t sliding_window; /* 0: none */
+} qjl_attend_options;
+
+/* Attends in one layer for all requests; options null: all defaults. An empty range gives out 0 and lse -infinity. */
+QJL_API int qjl_attend(const qjl_cache* cache, int32_t layer, const qjl_attend_request* requests, size_t num_requests,
+                       const qjl_attend_options* options, qjl_workspace* workspace, qjl_threads* threads);
+
+/* Bytes by kind. */
+typedef struct qjl_memory_report {
+  int64_t sealed_pages, free_pages, sinks, tails, page_tables, codec_tables;
+  int64_t total;
+  int64_t num_tokens; /* summed over sequences */
+} qjl_memory_report;
+
+QJL_API int qjl_cache_memory(const qjl_cache* cache, qjl_memory_report* report);
+QJL_API int qjl_cache_free_pages(const qjl_cache* cache, int64_t* pages);
+/* Bytes of a sealed page of one kv head of a layer; bits per stored number of sealed pages, mean over layers. */
+QJL_API int qjl_cache_page_bytes(const qjl_cache* cache, int32_t layer, int64_t* bytes);
+QJL_API int qjl_cache_bits_sealed(const qjl_cache* cache, double* bits);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* QJL_QJL_H */

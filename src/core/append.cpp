@@ -1,0 +1,192 @@
+// KvCache::append: rows -> open tail -> sealed pages.
+//
+//   input  [t0 ............. t1)            t0 = tokens there before
+//   pages  [page t0 / 128 ... t1 / 128)     encoded from tail rows [0, t0 mod 128) and input; then the rest becomes the tail
+//
+// Every page is encoded by itself, one item of work per (page, kv head), from rows that were rounded once to 16 bit: its bytes
+// depend on its 128 tokens, on its position (sinks) and, for a sketch, on the channels found in the sequence's first page.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "buffer.hpp"
+#include "cache_state.hpp"
+#include "fail.hpp"
+#include "rows.hpp"
+
+namespace qjl {
+namespace {
+
+constexpr std::int64_t kPage = layout::kPageTokens;
+
+// 16-bit rows of one page.
+struct PageRows {
+  const std::uint16_t* data;
+  std::int64_t token_stride;
+};
+
+class Append {
+ public:
+  Append(KvCache::State& state, Sequence& sequence, int layer, const TensorView& keys, const TensorView& values)
+      : s_(state),
+        sequence_(sequence),
+        layer_(sequence.layers[static_cast<std::size_t>(layer)]),
+        layer_idx_(layer),
+        keys_(keys),
+        values_(values),
+        length_(layer_.length),
+        first_page_(length_ / kPage),
+        end_page_((length_ + keys.tokens) / kPage),
+        open_before_(length_ % kPage),
+        open_after_((length_ + keys.tokens) % kPage),
+        num_sinks_(first_page_ == 0 && end_page_ > 0 ? state.config.codec.sink_tokens : 0) {}
+
+  void run(ThreadPool& threads);
+
+ private:
+  std::int64_t new_pages() const { return std::max<std::int64_t>(0, end_page_ - static_cast<std::int64_t>(sequence_.pages.size())); }
+  std::int32_t page_at(std::int64_t page_idx) const {
+    const auto i = static_cast<std::size_t>(page_idx), known = sequence_.pages.size();
+    return i < known ? sequence_.pages[i] : taken_->pages()[i - known];
+  }
+  std::shared_ptr<RowBlock> new_tail() const;
+  void seal(ThreadPool& threads);
+  void encode(std::int64_t page_idx, int kv_head, std::uint8_t* scratch);
+  PageRows page_rows(const TensorView& input, const std::uint16_t* tail, std::int64_t page_idx, int kv_head, std::uint16_t* staging) const;
+  void write_tail(RowBlock& tail) const;
+
+  KvCache::State& s_;
+  Sequence& sequence_;
+  Sequence::Layer& layer_;
+  const int layer_idx_;
+  const TensorView &keys_, &values_;
+  const std::int64_t length_, first_page_, end_page_, open_before_, open_after_;
+  const int num_sinks_;
+  std::unique_ptr<TakenPages> taken_;
+  std::shared_ptr<RowBlock> sinks_;
+};
+
+void Append::run(ThreadPool& threads) {
+  const bool seals = end_page_ > first_page_;
+  s_.check_free(new_pages(), "append");
+  make_room(sequence_.pages, std::max<std::int64_t>(end_page_, static_cast<std::int64_t>(sequence_.pages.size())));
+  taken_ = std::make_unique<TakenPages>(s_.pool, new_pages());
+  if (num_sinks_ > 0) sinks_ = std::make_shared<RowBlock>(s_.config.num_kv_heads, num_sinks_, s_.config.head_dim);
+  std::shared_ptr<RowBlock> tail = new_tail();
+  if (seals) seal(threads);
+  // From here on nothing can fail.
+  if (tail) write_tail(*tail);
+  layer_.tail = std::move(tail);
+  if (sinks_) layer_.sinks = std::move(sinks_);
+  taken_->keep(sequence_.pages);
+  layer_.length = length_ + keys_.tokens;
+}
+
+// The block that will hold the open tokens: the old one unless a fork shares it; null when none stays open.
+std::shared_ptr<RowBlock> Append::new_tail() const {
+  if (open_after_ == 0) return nullptr;
+  if (layer_.tail && layer_.tail.use_count() == 1) return layer_.tail;
+  auto block = std::make_shared<RowBlock>(s_.config.num_kv_heads, kPage, s_.config.head_dim);
+  if (layer_.tail && end_page_ == first_page_) block->copy_rows(*layer_.tail, open_before_);
+  return block;
+}
+
+void Append::write_tail(RowBlock& tail) const {
+  const std::int64_t start = end_page_ > first_page_ ? 0 : open_before_, count = open_after_ - start, first = keys_.tokens - count;
+  for (int head = 0; head < s_.config.num_kv_heads; ++head) {
+    round_rows(keys_, head, first, count, s_.config.tail_dtype, tail.keys(head, start));
+    round_rows(values_, head, first, count, s_.config.tail_dtype, tail.values(head, start));
+  }
+}
+
+void Append::seal(ThreadPool& threads) {
+  const CodecTables& tables = s_.tables(layer_idx_);
+  const std::int64_t staging_bytes = 2 * kPage * s_.config.head_dim * static_cast<std::int64_t>(sizeof(std::uint16_t));
+  const std::int64_t encode_bytes = static_cast<std::int64_t>(s_.backend.encode_workspace_bytes(tables));
+  const std::int64_t worker_bytes = layout::round_up(staging_bytes + encode_bytes, layout::kLineBytes);
+  Buffer buffer;
+  std::uint8_t* scratch = buffer.at_least(worker_bytes * threads.num_threads());
+  const int heads = s_.config.num_kv_heads;
+  const auto encode_from = [&](std::int64_t begin, std::int64_t end) {
+    threads.run((end - begin) * heads, [&](std::int64_t item, int worker) {
+      encode(begin + item / heads, static_cast<int>(item % heads), scratch + worker * worker_bytes);
+    });
+  };
+  for (std::int64_t i = first_page_; i < end_page_; ++i) s_.pool.touch(layer_idx_, page_at(i));
+  // A sketch takes its outlier channels from the first page, so that one comes before all others.
+  const std::int64_t alone = tables.shape.outlier_channels > 0 && first_page_ == 0 ? 1 : first_page_;
+  if (first_page_ < alone) encode_from(first_page_, alone);
+  encode_from(std::max(first_page_, alone), end_page_);
+}
+
+void Append::encode(std::int64_t page_idx, int kv_head, std::uint8_t* scratch) {
+  const CodecTables& tables = s_.tables(layer_idx_);
+  const std::int64_t dim = s_.config.head_dim;
+  auto* staging = reinterpret_cast<std::uint16_t*>(scratch);
+  const std::uint16_t* tail_keys = layer_.tail ? layer_.tail->keys(kv_head, 0) : nullptr;
+  const std::uint16_t* tail_values = layer_.tail ? layer_.tail->values(kv_head, 0) : nullptr;
+  const PageRows keys = page_rows(keys_, tail_keys, page_idx, kv_head, staging);
+  const PageRows values = page_rows(values_, tail_values, page_idx, kv_head, staging + kPage * dim);
+
+  const std::int32_t page = page_at(page_idx);
+  std::uint8_t* body = s_.pool.body(layer_idx_, kv_head, page);
+  layout::PageHead* head = s_.pool.head(layer_idx_, kv_head, page);
+  const auto body_bytes = static_cast<std::size_t>(s_.pool.body_bytes(layer_idx_));
+  // A reused page still holds old bytes; padding must not depend on them. With outliers a page starts as a copy of the first one:
+  // so the channel list comes along without a look inside.
+  const bool copies_channels = tables.shape.outlier_channels > 0 && page_idx > 0;
+  copies_channels ? std::memcpy(body, s_.pool.body(layer_idx_, kv_head, page_at(0)), body_bytes) : std::memset(body, 0, body_bytes);
+  *head = {};
+
+  const auto num_sinks = static_cast<std::uint8_t>(page_idx == 0 ? num_sinks_ : 0);
+  const std::uint8_t chooses = copies_channels ? 0 : 1;
+  EncodeArgs args{.tables = &tables,
+                  .row_dtype = s_.config.tail_dtype,
+                  .count = 1,
+                  .rows = &keys.data,
+                  .token_stride = keys.token_stride,
+                  .num_sinks = &num_sinks,
+                  .choose_outliers = &chooses,
+                  .bodies = &body,
+                  .heads = &head,
+                  .workspace = scratch + 2 * kPage * dim * static_cast<std::int64_t>(sizeof(std::uint16_t))};
+  s_.backend.encode_keys(args);
+  args.rows = &values.data;
+  args.token_stride = values.token_stride;
+  s_.backend.encode_values(args);
+  for (std::int64_t t = 0; t < num_sinks; ++t) {
+    std::copy_n(keys.data + t * keys.token_stride, dim, sinks_->keys(kv_head, t));
+    std::copy_n(values.data + t * values.token_stride, dim, sinks_->values(kv_head, t));
+  }
+}
+
+// The rows of one page: in place when the caller's are of the right format, else rounded into `staging`.
+PageRows Append::page_rows(const TensorView& input, const std::uint16_t* tail, std::int64_t page_idx, int kv_head,
+                           std::uint16_t* staging) const {
+  const std::int64_t first = page_idx * kPage - length_;  // in the input; negative when the page starts in the tail
+  if (first >= 0 && input.dtype == s_.config.tail_dtype) {
+    return {reinterpret_cast<const std::uint16_t*>(row_address(input, kv_head, first)), input.token_stride};
+  }
+  const std::int64_t from_tail = std::max<std::int64_t>(0, -first);
+  if (from_tail > 0) std::copy_n(tail, from_tail * input.dim, staging);
+  round_rows(input, kv_head, std::max<std::int64_t>(0, first), kPage - from_tail, s_.config.tail_dtype, staging + from_tail * input.dim);
+  return {staging, input.dim};
+}
+
+}  // namespace
+
+void KvCache::append(SequenceId sequence, int layer, const TensorView& keys, const TensorView& values, ThreadPool& threads) {
+  State& s = *state_;
+  Sequence& found = s.find(sequence, "append");
+  s.check_layer(layer, "append");
+  check_shape(keys, s.config.num_kv_heads, s.config.head_dim, {"append", "keys"});
+  check_shape(values, s.config.num_kv_heads, s.config.head_dim, {"append", "values"});
+  require(keys.tokens == values.tokens, "append", "values have ", values.tokens, " tokens, wanted ", keys.tokens, " as the keys");
+  check_numbers(keys, s.config.tail_dtype, {"append", "keys"}, threads);
+  check_numbers(values, s.config.tail_dtype, {"append", "values"}, threads);
+  if (keys.tokens > 0) Append(s, found, layer, keys, values).run(threads);
+}
+
+}  // namespace qjl

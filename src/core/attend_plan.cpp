@@ -1,0 +1,74 @@
+// Cuts requests into blocks and blocks into pieces.
+#include "attend_plan.hpp"
+
+#include <algorithm>
+
+#include "args.hpp"
+
+namespace qjl {
+namespace {
+
+constexpr std::int64_t kPage = layout::kPageTokens;
+constexpr int kPiecesPerThread = 4;             // evens out pieces of unequal cost
+constexpr std::int64_t kPagesPerPass = 4;       // the kernels read so many pages at a time
+constexpr std::int64_t kLeastPages = 8;         // below it the fixed cost of a piece (projection, rotation back) shows
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+std::int64_t pages_of(const AttendBlock& block) { return ceil_div(block.end - block.begin, kPage); }
+
+void add_blocks(std::vector<AttendBlock>& blocks, std::int32_t request_idx, const PlanRequest& request, std::int64_t window) {
+  const int head_parts = static_cast<int>(ceil_div(request.group, kMaxAttendRows));
+  const int queries_per_block = std::max(1, kMaxAttendRows / request.group);
+  for (int kv_head = 0; kv_head < request.num_kv_heads; ++kv_head) {
+    for (int part = 0; part < head_parts; ++part) {
+      const int first_head = request.group * part / head_parts, end_head = request.group * (part + 1) / head_parts;
+      for (std::int64_t q = std::max<std::int64_t>(0, -request.first_position); q < request.num_queries; q += queries_per_block) {
+        const std::int64_t count = std::min<std::int64_t>(queries_per_block, request.num_queries - q);
+        const std::int64_t first = request.first_position + q;  // position of the block's first query
+        const std::int64_t begin = window > 0 ? std::max<std::int64_t>(0, first - window + 1) / kPage * kPage : 0;
+        blocks.push_back({request_idx, kv_head, first_head, end_head - first_head, q, static_cast<std::int32_t>(count), 1, begin,
+                          first + count, 0});
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void AttendPlan::make(std::span<const PlanRequest> requests, std::int64_t sliding_window, int num_threads) {
+  blocks.clear();
+  block_of_piece.clear();
+  cut_blocks.clear();
+  slot_of_piece.clear();
+  num_slots = 0;
+  for (std::size_t i = 0; i < requests.size(); ++i) add_blocks(blocks, static_cast<std::int32_t>(i), requests[i], sliding_window);
+  std::int64_t pages = 0;
+  for (const AttendBlock& block : blocks) pages += pages_of(block);
+  const std::int64_t wanted = num_threads > 1 ? ceil_div(pages, std::int64_t{kPiecesPerThread} * num_threads) : pages;
+  const std::int64_t pages_per_piece = std::max(kLeastPages, ceil_div(wanted, kPagesPerPass) * kPagesPerPass);
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    AttendBlock& block = blocks[b];
+    block.first_piece = static_cast<std::int64_t>(block_of_piece.size());
+    block.num_pieces = static_cast<std::int32_t>(ceil_div(pages_of(block), pages_per_piece));
+    if (block.num_pieces > 1) cut_blocks.push_back(static_cast<std::int32_t>(b));
+    for (std::int32_t i = 0; i < block.num_pieces; ++i) {
+      block_of_piece.push_back(static_cast<std::int32_t>(b));
+      slot_of_piece.push_back(block.num_pieces > 1 ? num_slots++ : -1);
+    }
+  }
+}
+
+AttendPlan::Range AttendPlan::range(std::int64_t piece) const {
+  const AttendBlock& block = blocks[static_cast<std::size_t>(block_of_piece[static_cast<std::size_t>(piece)])];
+  const std::int64_t pages = pages_of(block), i = piece - block.first_piece;
+  const auto cut = [&](std::int64_t at) { return std::min(block.end, block.begin + pages * at / block.num_pieces * kPage); };
+  return {cut(i), cut(i + 1)};
+}
+
+std::int64_t AttendPlan::bytes() const {
+  return static_cast<std::int64_t>(blocks.capacity() * sizeof(AttendBlock) +
+                                   (block_of_piece.capacity() + cut_blocks.capacity()) * sizeof(std::int32_t) +
+                                   slot_of_piece.capacity() * sizeof(std::int64_t));
+}
+
+}  // namespace qjl

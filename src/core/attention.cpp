@@ -1,0 +1,267 @@
+// The attend door: checks a call once, stages new chunks as 16-bit rows, runs the plan's pieces on the back end, merges them.
+//
+//   piece  -> (out, max, sum), out = sum_t exp(s_t - max) v_t       from the back end
+//   merge  -> m = max of maxima, everything scaled by exp(max - m)  shared/softmax_state.hpp, in the order of positions
+//   result -> out / sum, lse = m + ln(sum)
+#include "qjl/attention.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "attend_plan.hpp"
+#include "buffer.hpp"
+#include "cache_state.hpp"
+#include "fail.hpp"
+#include "rows.hpp"
+#include "softmax_state.hpp"
+
+namespace qjl {
+namespace {
+
+// Where a piece puts its result: out [kMaxAttendRows, head_dim], max and sum [kMaxAttendRows].
+struct Partial {
+  float *out, *max, *sum;
+};
+std::int64_t partial_bytes(std::int64_t head_dim) {
+  return layout::round_up(kMaxAttendRows * (head_dim + 2) * static_cast<std::int64_t>(sizeof(float)), layout::kLineBytes);
+}
+Partial partial_at(std::uint8_t* memory, std::int64_t head_dim) {
+  auto* out = reinterpret_cast<float*>(memory);
+  float* max = out + kMaxAttendRows * head_dim;
+  return {out, max, max + kMaxAttendRows};
+}
+
+}  // namespace
+
+struct AttendWorkspace::State {
+  AttendPlan plan;
+  std::vector<PlanRequest> plan_requests;
+  std::vector<AttendArgs> args;  // [requests]
+  Buffer chunks, workers, partials;
+};
+
+AttendWorkspace::AttendWorkspace() : state_(std::make_unique<State>()) {}
+AttendWorkspace::~AttendWorkspace() = default;
+AttendWorkspace::AttendWorkspace(AttendWorkspace&&) noexcept = default;
+AttendWorkspace& AttendWorkspace::operator=(AttendWorkspace&&) noexcept = default;
+
+std::int64_t AttendWorkspace::bytes() const {
+  const State& s = *state_;
+  const auto tables = s.plan_requests.capacity() * sizeof(PlanRequest) + s.args.capacity() * sizeof(AttendArgs);
+  return s.plan.bytes() + static_cast<std::int64_t>(tables) + s.chunks.bytes() + s.workers.bytes() + s.partials.bytes();
+}
+
+namespace {
+
+void check_options(const AttendOptions& options) {
+  require(std::isfinite(options.softmax_scale), "attend", "softmax_scale is ", options.softmax_scale, ", wanted a finite number");
+  require(std::isfinite(options.logit_soft_cap) && options.logit_soft_cap >= 0, "attend", "logit_soft_cap is ", options.logit_soft_cap,
+          ", wanted a finite number, 0 or more");
+  require(options.sliding_window >= 0, "attend", "sliding_window is ", options.sliding_window, ", wanted 0 or more");
+}
+
+void check_request(const CacheConfig& config, const AttendRequest& r, ThreadPool& threads) {
+  const TensorView& q = r.queries;
+  require(q.heads > 0 && q.heads % config.num_kv_heads == 0, "attend", "queries have ", q.heads, " heads, wanted a multiple of the ",
+          config.num_kv_heads, " kv heads");
+  check_shape(q, q.heads, config.head_dim, {"attend", "queries"});
+  require(r.out.heads == q.heads && r.out.tokens == q.tokens && r.out.dim == q.dim, "attend", "out is [", r.out.heads, " heads, ",
+          r.out.tokens, " tokens, ", r.out.dim, " channels], wanted [", q.heads, ", ", q.tokens, ", ", q.dim, "] as the queries");
+  require(r.out.data != nullptr || q.tokens == 0, "attend", "out has a null address, wanted memory of ", q.tokens, " tokens");
+  require(r.chunk_keys.empty() == r.chunk_values.empty(), "attend", "chunk_keys have ", r.chunk_keys.tokens, " tokens, chunk_values ",
+          r.chunk_values.tokens, ", wanted both or none");
+  check_numbers(q, DType::f32, {"attend", "queries"}, threads);
+  if (r.chunk_keys.empty()) return;
+  for (const TensorView* chunk : {&r.chunk_keys, &r.chunk_values}) {
+    const RowsName name{"attend", chunk == &r.chunk_keys ? "chunk_keys" : "chunk_values"};
+    check_shape(*chunk, config.num_kv_heads, config.head_dim, name);
+    require(chunk->tokens == q.tokens, "attend", name.tensor, " have ", chunk->tokens, " tokens, wanted ", q.tokens, " as the queries");
+    check_numbers(*chunk, config.tail_dtype, name, threads);
+  }
+}
+
+// A chunk is read where it is when both tensors have the cache's format and the same strides; else it is rounded into scratch.
+bool readable_in_place(const AttendRequest& r, DType tail) {
+  const TensorView &k = r.chunk_keys, &v = r.chunk_values;
+  return k.dtype == tail && v.dtype == tail && k.head_stride == v.head_stride && k.token_stride == v.token_stride;
+}
+
+std::int64_t chunk_numbers(const AttendRequest& r, DType tail) {
+  return r.chunk_keys.empty() || readable_in_place(r, tail) ? 0 : 2 * r.chunk_keys.heads * r.chunk_keys.tokens * r.chunk_keys.dim;
+}
+
+ExactRows chunk_rows(const AttendRequest& r, DType tail, std::int64_t first_position, std::uint16_t* staging, ThreadPool& threads) {
+  const TensorView &k = r.chunk_keys, &v = r.chunk_values;
+  if (readable_in_place(r, tail)) {
+    return {reinterpret_cast<const std::uint16_t*>(k.data), reinterpret_cast<const std::uint16_t*>(v.data), k.head_stride,
+            k.token_stride, first_position, k.tokens};
+  }
+  const std::int64_t head_stride = k.tokens * k.dim, blocks = (k.tokens + layout::kPageTokens - 1) / layout::kPageTokens;
+  std::uint16_t* values = staging + k.heads * head_stride;
+  const auto stage = [&](std::int64_t item, int) {
+    const std::int64_t head = item / blocks, first = item % blocks * layout::kPageTokens;
+    const std::int64_t count = std::min<std::int64_t>(layout::kPageTokens, k.tokens - first);
+    round_rows(k, head, first, count, tail, staging + head * head_stride + first * k.dim);
+    round_rows(v, head, first, count, tail, values + head * head_stride + first * k.dim);
+  };
+  if (blocks > 1) {
+    threads.run(k.heads * blocks, stage);
+  } else {
+    for (std::int64_t head = 0; head < k.heads; ++head) stage(head, 0);
+  }
+  return {staging, values, head_stride, k.dim, first_position, k.tokens};
+}
+
+// One call: everything that its steps share.
+struct Call {
+  const KvCache::State& cache;
+  int layer;
+  std::span<const AttendRequest> requests;
+  const AttendOptions& options;
+  AttendWorkspace::State& work;
+  ThreadPool& threads;
+};
+
+AttendArgs request_args(const Call& call, const AttendRequest& r, std::uint16_t* staging) {
+  const CacheConfig& config = call.cache.config;
+  const Sequence& sequence = call.cache.find(r.sequence, "attend");
+  const Sequence::Layer& layer = sequence.layers[static_cast<std::size_t>(call.layer)];
+  const std::int64_t sealed = layer.length / layout::kPageTokens, open = layer.length % layout::kPageTokens;
+  AttendArgs args{};
+  args.tables = &call.cache.tables(call.layer);
+  args.row_dtype = config.tail_dtype;
+  args.queries = r.queries.data;
+  args.query_dtype = r.queries.dtype;
+  args.query_head_stride = r.queries.head_stride;
+  args.query_token_stride = r.queries.token_stride;
+  args.num_query_heads = static_cast<int>(r.queries.heads);
+  args.num_kv_heads = config.num_kv_heads;
+  args.num_queries = r.queries.tokens;
+  args.first_query_position = r.chunk_keys.empty() ? layer.length - r.queries.tokens : layer.length;
+  args.pages = call.cache.pool.sealed(call.layer, std::span(sequence.pages).first(static_cast<std::size_t>(sealed)));
+  const auto add = [&](const RowBlock& block, std::int64_t first_position, std::int64_t count) {
+    args.exact[args.num_exact++] = {block.keys(0, 0), block.values(0, 0), block.head_stride(), config.head_dim, first_position, count};
+  };
+  if (layer.sinks) add(*layer.sinks, 0, config.codec.sink_tokens);
+  if (open > 0) add(*layer.tail, sealed * layout::kPageTokens, open);
+  if (!r.chunk_keys.empty()) args.exact[args.num_exact++] = chunk_rows(r, config.tail_dtype, layer.length, staging, call.threads);
+  const float scale = call.options.softmax_scale;
+  args.softmax_scale = scale != 0.0f ? scale : 1.0f / std::sqrt(static_cast<float>(config.head_dim));
+  args.logit_soft_cap = call.options.logit_soft_cap;
+  args.sliding_window = call.options.sliding_window;
+  return args;
+}
+
+void prepare(const Call& call) {
+  const CacheConfig& config = call.cache.config;
+  AttendWorkspace::State& w = call.work;
+  w.args.clear();
+  w.plan_requests.clear();
+  std::int64_t numbers = 0;
+  for (const AttendRequest& r : call.requests) numbers += chunk_numbers(r, config.tail_dtype);
+  auto* staging = reinterpret_cast<std::uint16_t*>(w.chunks.at_least(numbers * static_cast<std::int64_t>(sizeof(std::uint16_t))));
+  for (const AttendRequest& r : call.requests) {
+    w.args.push_back(request_args(call, r, staging));
+    staging += chunk_numbers(r, config.tail_dtype);
+    const AttendArgs& args = w.args.back();
+    w.plan_requests.push_back({args.num_queries, args.first_query_position, config.num_kv_heads, args.num_query_heads / config.num_kv_heads});
+  }
+  w.plan.make(w.plan_requests, call.options.sliding_window, call.threads.num_threads());
+}
+
+// Queries that stand before position 0 belong to no token: out 0, lse -infinity.
+void clear_unplanned(const AttendRequest& r, std::int64_t count) {
+  for (std::int64_t head = 0; head < r.out.heads; ++head) {
+    for (std::int64_t query = 0; query < std::min(count, r.out.tokens); ++query) {
+      std::fill_n(r.out.data + head * r.out.head_stride + query * r.out.token_stride, r.out.dim, 0.0f);
+      if (r.lse != nullptr) r.lse[head * r.out.tokens + query] = -std::numeric_limits<float>::infinity();
+    }
+  }
+}
+
+void finish(const Call& call, const AttendBlock& block, const Partial& partial) {
+  const AttendRequest& r = call.requests[static_cast<std::size_t>(block.request)];
+  const std::int64_t group = r.queries.heads / call.cache.config.num_kv_heads;
+  for (std::int64_t row = 0; row < std::int64_t{block.num_queries} * block.num_heads; ++row) {
+    const std::int64_t query = block.first_query + row / block.num_heads;
+    const std::int64_t head = block.kv_head * group + block.first_head + row % block.num_heads;
+    const SoftmaxState state{partial.max[row], partial.sum[row]};
+    const float scale = state.empty() ? 0.0f : 1.0f / state.sum;
+    const float* in = partial.out + row * r.out.dim;
+    float* out = r.out.data + head * r.out.head_stride + query * r.out.token_stride;
+    for (std::int64_t c = 0; c < r.out.dim; ++c) out[c] = in[c] * scale;
+    if (r.lse != nullptr) r.lse[head * r.out.tokens + query] = log_sum_exp(state);
+  }
+}
+
+void run_pieces(const Call& call) {
+  const AttendPlan& plan = call.work.plan;
+  const std::int64_t dim = call.cache.config.head_dim, result_bytes = partial_bytes(dim);
+  const auto kernel_bytes = static_cast<std::int64_t>(call.cache.backend.attend_workspace_bytes(call.cache.tables(call.layer)));
+  const std::int64_t worker_bytes = result_bytes + layout::round_up(kernel_bytes, layout::kLineBytes);
+  std::uint8_t* workers = call.work.workers.at_least(worker_bytes * call.threads.num_threads());
+  std::uint8_t* partials = call.work.partials.at_least(result_bytes * plan.num_slots);
+  call.threads.run(static_cast<std::int64_t>(plan.block_of_piece.size()), [&](std::int64_t item, int worker) {
+    const auto piece = static_cast<std::size_t>(item);
+    const AttendBlock& block = plan.blocks[static_cast<std::size_t>(plan.block_of_piece[piece])];
+    const AttendPlan::Range range = plan.range(item);
+    std::uint8_t* scratch = workers + worker * worker_bytes;
+    const std::int64_t slot = plan.slot_of_piece[piece];
+    const Partial result = partial_at(slot < 0 ? scratch : partials + slot * result_bytes, dim);
+    call.cache.backend.attend(call.work.args[static_cast<std::size_t>(block.request)], {.kv_head = block.kv_head,
+                                                                                         .first_head_in_group = block.first_head,
+                                                                                         .num_heads_in_group = block.num_heads,
+                                                                                         .first_query = block.first_query,
+                                                                                         .num_queries = block.num_queries,
+                                                                                         .first_position = range.begin,
+                                                                                         .end_position = range.end,
+                                                                                         .out = result.out,
+                                                                                         .max = result.max,
+                                                                                         .sum = result.sum,
+                                                                                         .workspace = scratch + result_bytes});
+    if (slot < 0) finish(call, block, result);
+  });
+}
+
+void merge_pieces(const Call& call) {
+  const AttendPlan& plan = call.work.plan;
+  const std::int64_t dim = call.cache.config.head_dim, result_bytes = partial_bytes(dim);
+  std::uint8_t* partials = call.work.partials.at_least(0);
+  call.threads.run(static_cast<std::int64_t>(plan.cut_blocks.size()), [&](std::int64_t item, int) {
+    const AttendBlock& block = plan.blocks[static_cast<std::size_t>(plan.cut_blocks[static_cast<std::size_t>(item)])];
+    const std::int64_t first_slot = plan.slot_of_piece[static_cast<std::size_t>(block.first_piece)];
+    const Partial sum = partial_at(partials + first_slot * result_bytes, dim);
+    for (std::int64_t i = 1; i < block.num_pieces; ++i) {
+      const Partial next = partial_at(partials + (first_slot + i) * result_bytes, dim);
+      for (std::int64_t row = 0; row < std::int64_t{block.num_queries} * block.num_heads; ++row) {
+        SoftmaxState state{sum.max[row], sum.sum[row]};
+        merge(state, sum.out + row * dim, {next.max[row], next.sum[row]}, next.out + row * dim, static_cast<int>(dim));
+        sum.max[row] = state.max;
+        sum.sum[row] = state.sum;
+      }
+    }
+    finish(call, block, sum);
+  });
+}
+
+}  // namespace
+
+void attend(const KvCache& cache, int layer, std::span<const AttendRequest> requests, const AttendOptions& options,
+            AttendWorkspace& workspace, ThreadPool& threads) {
+  const KvCache::State& state = cache.state();
+  state.check_layer(layer, "attend");
+  check_options(options);
+  for (const AttendRequest& request : requests) {
+    state.find(request.sequence, "attend");
+    check_request(state.config, request, threads);
+  }
+  const Call call{state, layer, requests, options, workspace.state(), threads};
+  prepare(call);
+  for (std::size_t i = 0; i < requests.size(); ++i) clear_unplanned(requests[i], -call.work.args[i].first_query_position);
+  run_pieces(call);
+  merge_pieces(call);
+}
+
+}  // namespace qjl

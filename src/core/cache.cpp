@@ -1,0 +1,197 @@
+// KvCache: its doors but append (append.cpp) and truncate (truncate.cpp). Every member checks and takes what may fail first and
+// changes the cache last, so that an error leaves everything as it was.
+#include "qjl/cache.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <unordered_set>
+#include <utility>
+
+#include "cache_state.hpp"
+#include "cpu_backend.hpp"
+#include "fail.hpp"
+
+namespace qjl {
+namespace {
+
+constexpr int kMaxLayers = 4096, kMaxKvHeads = 4096;
+
+void check_config(const CacheConfig& c) {
+  require(c.num_layers > 0 && c.num_layers <= kMaxLayers, "cache", "num_layers is ", c.num_layers, ", wanted 1 to ", kMaxLayers);
+  require(c.num_kv_heads > 0 && c.num_kv_heads <= kMaxKvHeads, "cache", "num_kv_heads is ", c.num_kv_heads, ", wanted 1 to ", kMaxKvHeads);
+  require(c.max_pages > 0 && c.max_pages <= std::numeric_limits<std::int32_t>::max(), "cache", "max_pages is ", c.max_pages,
+          ", wanted 1 to ", std::numeric_limits<std::int32_t>::max());
+  require(c.codec.sink_tokens >= 0 && c.codec.sink_tokens <= layout::kMaxSinks, "cache", "sink_tokens is ", c.codec.sink_tokens,
+          ", wanted 0 to ", layout::kMaxSinks);
+  require(c.tail_dtype == DType::f16 || c.tail_dtype == DType::bf16, "cache", "tail_dtype is f32, wanted f16 or bf16");
+  require(c.layer_codes.empty() || static_cast<int>(c.layer_codes.size()) == c.num_layers, "cache", "layer_codes has ",
+          c.layer_codes.size(), " layers, wanted none or ", c.num_layers);
+}
+
+std::int64_t node_bytes() {  // a node of std::unordered_map: next pointer and pair; the pair's Sequence is counted by itself
+  return static_cast<std::int64_t>(sizeof(std::pair<std::int64_t, Sequence>) - sizeof(Sequence) + 2 * sizeof(void*));
+}
+
+}  // namespace
+
+KvCache::State::Codecs KvCache::State::make_codecs(const CacheConfig& config) {
+  check_config(config);
+  Codecs codecs;
+  std::vector<std::pair<Code, Code>> known;
+  for (int layer = 0; layer < config.num_layers; ++layer) {
+    CodecConfig codec = config.codec;
+    if (!config.layer_codes.empty()) std::tie(codec.key_code, codec.value_code) = config.layer_codes[static_cast<std::size_t>(layer)];
+    const std::pair codes{codec.key_code, codec.value_code};
+    const auto index = static_cast<std::size_t>(std::find(known.begin(), known.end(), codes) - known.begin());
+    if (index == known.size()) {
+      known.push_back(codes);
+      codecs.constants.emplace_back(config.head_dim, codec, config.tail_dtype);
+    }
+    codecs.of_layer.push_back(index);
+    codecs.body_bytes.push_back(layout::body_layout(codecs.constants[index].tables().shape).bytes);
+  }
+  return codecs;
+}
+
+KvCache::State::State(CacheConfig cache_config) : State(cache_config, make_codecs(cache_config)) {}
+
+KvCache::State::State(CacheConfig cache_config, Codecs codecs)
+    : config(std::move(cache_config)),
+      backend(cpu::backend()),
+      constants(std::move(codecs.constants)),
+      constants_of_layer(std::move(codecs.of_layer)),
+      pool(std::move(codecs.body_bytes), config.num_kv_heads, config.max_pages) {}
+
+const Sequence& KvCache::State::find(SequenceId id, std::string_view operation) const {
+  const auto found = sequences.find(static_cast<std::int64_t>(id));
+  require(found != sequences.end(), operation, "sequence ", static_cast<std::int64_t>(id), " does not exist, wanted one of the ",
+          sequences.size(), " that live");
+  return found->second;
+}
+
+Sequence& KvCache::State::find(SequenceId id, std::string_view operation) {
+  return const_cast<Sequence&>(std::as_const(*this).find(id, operation));
+}
+
+void KvCache::State::check_layer(int layer, std::string_view operation) const {
+  require(layer >= 0 && layer < config.num_layers, operation, "layer is ", layer, ", wanted 0 to ", config.num_layers - 1);
+}
+
+void KvCache::State::check_free(std::int64_t wanted, std::string_view operation) const {
+  if (wanted <= pool.free_pages()) return;
+  fail(ErrorKind::out_of_pages, operation, wanted, " pages are wanted, ", pool.free_pages(), " of ", pool.capacity(), " are free");
+}
+
+void make_room(std::vector<std::int32_t>& table, std::int64_t count) {
+  const auto wanted = static_cast<std::size_t>(count);
+  if (wanted > table.capacity()) table.reserve(std::max(wanted, 2 * table.capacity()));
+}
+
+KvCache::KvCache(CacheConfig config) : state_(std::make_unique<State>(std::move(config))) {}
+KvCache::~KvCache() = default;
+
+const CacheConfig& KvCache::config() const { return state_->config; }
+
+SequenceId KvCache::create() {
+  state_->sequences.emplace(state_->next_id, Sequence(state_->config.num_layers));
+  return SequenceId{state_->next_id++};
+}
+
+SequenceId KvCache::fork(SequenceId sequence) {
+  State& s = *state_;
+  const Sequence& parent = s.find(sequence, "fork");
+  const std::int64_t shared = parent.shortest() / layout::kPageTokens, all = parent.longest() / layout::kPageTokens;
+  s.check_free(all - shared, "fork");
+  Sequence child(s.config.num_layers);
+  child.layers = parent.layers;
+  make_room(child.pages, all);
+  child.pages.assign(parent.pages.begin(), parent.pages.begin() + shared);
+  TakenPages taken(s.pool, all - shared);
+  const auto position = s.sequences.emplace(s.next_id, std::move(child)).first;  // the last step that may fail
+  for (const std::int32_t page : position->second.pages) s.pool.share(page);
+  // Pages that only some layers have sealed will still be written by both sides: each side gets its own.
+  taken.keep(position->second.pages);
+  for (std::int64_t i = shared; i < all; ++i) {
+    const auto page = static_cast<std::size_t>(i);
+    for (int layer = 0; layer < s.config.num_layers; ++layer) {
+      if (i < parent.layers[static_cast<std::size_t>(layer)].length / layout::kPageTokens) {
+        s.pool.copy(layer, parent.pages[page], position->second.pages[page]);
+      }
+    }
+  }
+  return SequenceId{s.next_id++};
+}
+
+void KvCache::drop(SequenceId sequence) {
+  const Sequence& dropped = state_->find(sequence, "drop");
+  for (const std::int32_t page : dropped.pages) state_->pool.release(page);
+  state_->sequences.erase(static_cast<std::int64_t>(sequence));
+}
+
+void KvCache::reserve(SequenceId sequence, std::int64_t num_tokens) {
+  Sequence& found = state_->find(sequence, "reserve");
+  require(num_tokens >= 0, "reserve", "num_tokens is ", num_tokens, ", wanted 0 or more");
+  const std::int64_t pages = num_tokens / layout::kPageTokens, wanted = pages - static_cast<std::int64_t>(found.pages.size());
+  if (wanted <= 0) return;
+  state_->check_free(wanted, "reserve");
+  make_room(found.pages, pages);
+  TakenPages(state_->pool, wanted).keep(found.pages);
+}
+
+std::int64_t KvCache::num_tokens(SequenceId sequence, int layer) const {
+  const Sequence& found = state_->find(sequence, "num_tokens");
+  state_->check_layer(layer, "num_tokens");
+  return found.layers[static_cast<std::size_t>(layer)].length;
+}
+
+std::int64_t KvCache::num_tokens(SequenceId sequence) const { return state_->find(sequence, "num_tokens").shortest(); }
+
+std::int64_t KvCache::free_pages() const { return state_->pool.free_pages(); }
+
+MemoryReport KvCache::memory_report() const {
+  const State& s = *state_;
+  const PagePool::Bytes pool = s.pool.bytes();
+  MemoryReport report;
+  report.sealed_pages = pool.sealed;
+  report.free_pages = pool.free;
+  report.page_tables = pool.records + static_cast<std::int64_t>(sizeof(State) + s.sequences.bucket_count() * sizeof(void*));
+  std::unordered_set<const RowBlock*> counted{nullptr};  // forks share blocks
+  for (const auto& [id, sequence] : s.sequences) {
+    report.page_tables += node_bytes() + sequence.record_bytes();
+    report.num_tokens += sequence.shortest();
+    for (const Sequence::Layer& layer : sequence.layers) {
+      if (counted.insert(layer.tail.get()).second) report.tails += layer.tail->bytes();
+      if (counted.insert(layer.sinks.get()).second) report.sinks += layer.sinks->bytes();
+    }
+  }
+  for (const CodecConstants& constants : s.constants) report.codec_tables += constants.bytes();
+  return report;
+}
+
+std::int64_t KvCache::page_bytes(int layer) const {
+  state_->check_layer(layer, "page_bytes");
+  return layout::page_bytes(state_->tables(layer).shape);
+}
+
+double KvCache::bits_sealed() const {
+  const CacheConfig& c = state_->config;
+  std::int64_t bytes = 0;
+  for (int layer = 0; layer < c.num_layers; ++layer) bytes += page_bytes(layer);
+  return 8.0 * static_cast<double>(bytes) / (2.0 * layout::kPageTokens * c.head_dim * c.num_layers);
+}
+
+KvCache::PageBytes KvCache::page(SequenceId sequence, int layer, int kv_head, std::int64_t page_idx) const {
+  const State& s = *state_;
+  const Sequence& found = s.find(sequence, "page");
+  s.check_layer(layer, "page");
+  require(kv_head >= 0 && kv_head < s.config.num_kv_heads, "page", "kv head is ", kv_head, ", wanted 0 to ", s.config.num_kv_heads - 1);
+  const std::int64_t sealed = found.layers[static_cast<std::size_t>(layer)].length / layout::kPageTokens;
+  require(page_idx >= 0 && page_idx < sealed, "page", "page is ", page_idx, ", wanted one of the ", sealed, " sealed ones");
+  const std::int32_t page = found.pages[static_cast<std::size_t>(page_idx)];
+  const auto* head = reinterpret_cast<const std::byte*>(s.pool.head(layer, kv_head, page));
+  const auto* body = reinterpret_cast<const std::byte*>(s.pool.body(layer, kv_head, page));
+  return {{head, sizeof(layout::PageHead)}, {body, static_cast<std::size_t>(s.pool.body_bytes(layer))}};
+}
+
+}  // namespace qjl

@@ -1,0 +1,221 @@
+// docs/format.md, made from the layout itself: the head's fields, where each part of a body stands for every preset and head_dim,
+// and the bit orders worked out on one token. No number of the document is typed here that page.hpp could give.
+#include <array>
+#include <cstddef>
+#include <cstdio>
+#include <sstream>
+
+#include "codebook.hpp"
+#include "codec_tables.hpp"
+#include "qjl/codec.hpp"
+
+namespace qjl {
+namespace {
+
+constexpr std::array kHeadDims = {64, 80, 96, 128, 256};
+constexpr std::array kPresets = {"k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "f16", "paper"};
+
+struct Part {
+  const char* name;
+  const char* what;
+  std::int64_t layout::BodyLayout::* offset;
+};
+// In the order of the body; a part ends where the next begins.
+constexpr std::array<Part, 12> kParts = {{
+    {"mean", "int8 [head_dim], zero to a line", &layout::BodyLayout::mean},
+    {"key scales", "u8 [128 slots]", &layout::BodyLayout::key_scales},
+    {"value scales", "u8 [128 slots]", &layout::BodyLayout::value_scales},
+    {"outlier channels", "u8 [outliers], ascending, zero to a line", &layout::BodyLayout::outlier_idx},
+    {"key norms", "fp16 [128 slots]", &layout::BodyLayout::key_norms},
+    {"outlier norms", "fp16 [128 slots]", &layout::BodyLayout::outlier_norms},
+    {"value steps", "fp16 [128 slots][groups of 32 channels]", &layout::BodyLayout::value_steps},
+    {"value minima", "fp16 [128 slots][groups of 32 channels]", &layout::BodyLayout::value_minima},
+    {"keys", "codes, see below", &layout::BodyLayout::keys},
+    {"outlier keys", "signs [128 slots][rows / 8]", &layout::BodyLayout::outlier_keys},
+    {"values", "codes, see below", &layout::BodyLayout::values},
+    {"end", "", &layout::BodyLayout::bytes},
+}};
+
+void write_head(std::ostringstream& out) {
+  out << "# The page format, version " << layout::kFormatVersion << "\n\n"
+      << "Made by `page_format_markdown()` from `src/shared/page.hpp`; a test compares. All numbers are little-endian, bits are\n"
+      << "counted from the least significant.\n\n"
+      << "A page holds the keys and values of " << layout::kPageTokens << " tokens of one kv head of one layer: a head of "
+      << sizeof(layout::PageHead) << " bytes and a body of whole\n"
+      << layout::kLineBytes << "-byte lines. It starts at a position that is a multiple of " << layout::kPageTokens
+      << " and never changes once sealed.\n\n"
+      << "## Head\n\n| offset | bytes | field |\n|--:|--:|---|\n";
+  const auto field = [&out](std::size_t offset, std::size_t bytes, const char* what) {
+    out << "| " << offset << " | " << bytes << " | " << what << " |\n";
+  };
+  using Head = layout::PageHead;
+  field(offsetof(Head, format_version), sizeof(Head::format_version), "format version");
+  field(offsetof(Head, key_code), sizeof(Head::key_code), "key code (number below)");
+  field(offsetof(Head, value_code), sizeof(Head::value_code), "value code");
+  field(offsetof(Head, num_sinks), sizeof(Head::num_sinks),
+        "sinks: the first tokens of the page that are kept exactly elsewhere; their scales and codes are zero");
+  field(offsetof(Head, mean_scale), sizeof(Head::mean_scale), "mean scale, fp32: mean[c] = scale * int8; 0 without a mean");
+  field(offsetof(Head, key_scale_max), sizeof(Head::key_scale_max), "largest key scale, fp32");
+  field(offsetof(Head, value_scale_max), sizeof(Head::value_scale_max), "largest value scale, fp32");
+  out << "\nA scale byte c stands for max * 2^((c - 255) / 32); c = 0 stands for 0.\n\n"
+      << "## Codes\n\n| number | name | bits a coordinate | frames | levels |\n|--:|---|--:|--:|---|\n";
+  for (int number = 0; number <= static_cast<int>(Code::minmax); ++number) {
+    const Code code{static_cast<std::uint8_t>(number)};
+    out << "| " << number << " | " << code_name(code) << " | ";
+    if (code == Code::f16)
+      out << "16 | | the 16-bit numbers themselves |\n";
+    else if (code == Code::jl)
+      out << "rows / head_dim | | signs of the sketch, 1 is minus (keys only) |\n";
+    else if (code == Code::minmax)
+      out << "2 | | minimum + step * code (values only) |\n";
+    else {
+      out << layout::code_bits(code) / layout::frames_per_token(code) << " | " << layout::frames_per_token(code) << " |";
+      for (int i = 0; i < 2 * codebook(code).count; ++i) out << ' ' << level_of(code, i);
+      out << " |\n";
+    }
+  }
+}
+
+void write_slots(std::ostringstream& out) {
+  out << "\nLevels are listed by code, from 0 up. A rotated token is mean + scale * sum over its frames f of P_f^T level[code].\n\n"
+      << "## Slots\n\nToken t of a page stands in slot " << layout::kFrameSlots << " * (t mod " << layout::kFrames << ") + t div "
+      << layout::kFrames << ": all tokens of one value frame (t mod " << layout::kFrames << ") side by side.\n\n| token |";
+  constexpr std::array kTokens = {0, 1, 7, 8, 75, 127};
+  for (int token : kTokens) out << ' ' << token << " |";
+  out << "\n|---|--:|--:|--:|--:|--:|--:|\n| slot |";
+  for (int token : kTokens) out << ' ' << layout::slot_of_token(token) << " |";
+  out << '\n';
+}
+
+void write_offsets(std::ostringstream& out, const char* preset) {
+  out << "\n### " << preset << "\n\n| part | |";
+  for (int d : kHeadDims) out << ' ' << d << " |";
+  out << "\n|---|---|--:|--:|--:|--:|--:|\n";
+  std::array<layout::PageShape, kHeadDims.size()> shapes;
+  for (std::size_t i = 0; i < shapes.size(); ++i) shapes[i] = page_shape(kHeadDims[i], codec_config(preset), DType::f16);
+  for (std::size_t part = 0; part + 1 < kParts.size(); ++part) {
+    std::ostringstream row;
+    bool present = false;
+    for (const layout::PageShape& shape : shapes) {
+      const layout::BodyLayout body = layout::body_layout(shape);
+      const std::int64_t begin = body.*kParts[part].offset, bytes = body.*kParts[part + 1].offset - begin;
+      present = present || bytes > 0;
+      row << ' ' << begin << " (" << bytes << ") |";
+    }
+    if (present) out << "| " << kParts[part].name << " | " << kParts[part].what << " |" << row.str() << '\n';
+  }
+  out << "| body | |";
+  for (const layout::PageShape& shape : shapes) out << ' ' << layout::body_layout(shape).bytes << " |";
+  out << "\n| page with head | |";
+  for (const layout::PageShape& shape : shapes) out << ' ' << layout::page_bytes(shape) << " |";
+  out << "\n| bits a number | |";
+  for (const layout::PageShape& shape : shapes) {
+    char bits[32];
+    const double numbers = 2.0 * layout::kPageTokens * shape.head_dim;
+    std::snprintf(bits, sizeof(bits), "%.3f", 8.0 * static_cast<double>(layout::page_bytes(shape)) / numbers);
+    out << ' ' << bits << " |";
+  }
+  out << '\n';
+}
+
+// Where a coordinate of a code is: byte offset in its part, then the bits, least significant first, as "byte.bit".
+struct Place {
+  std::ostringstream text;
+  void add(std::int64_t byte, int first_bit, int bits) {
+    for (int bit = 0; bit < bits; ++bit) text << (text.str().empty() ? "" : " ") << byte << '.' << first_bit + bit;
+  }
+};
+
+// Byte of token t inside a 64-byte row of one half: 4 * lane + frame mod 4.
+int byte_in_row(int token) { return 4 * (token / layout::kFrames) + token % layout::kFrames % 4; }
+
+std::string key_place(Code code, int d, int token, int c) {
+  Place place;
+  const int half = token % layout::kFrames / 4, byte = byte_in_row(token), rows = layout::key_row_bytes(code, d);
+  if (code == Code::l8) {
+    const int triple = c / 8, group = c % 8 / 2, high = 3 * (c % 2);
+    for (int bit = high; bit < high + 3; ++bit) {
+      const int row = 3 * triple + (group < 3 ? group : bit / 2), position = group < 3 ? bit : 6 + bit % 2;
+      place.add(layout::key_row_offset(rows, half, row) + byte, position, 1);
+    }
+  } else if (code == Code::l16) {
+    const int frame = token % layout::kFrames % 4;
+    place.add(layout::key_word_offset(d, half, c / 8, frame) + 4 * (token / layout::kFrames) + c % 4, 4 * (c / 4 % 2), 4);
+  } else {
+    const int bits = code == Code::l4 ? 2 : 1, per_row = 8 / bits;
+    place.add(layout::key_row_offset(rows, half, c / per_row) + byte, bits * (c % per_row), bits);
+  }
+  return place.text.str();
+}
+
+std::string value_place(Code code, int d, int token, int c) {
+  Place place;
+  const int parts = layout::frames_per_token(code), bits = layout::code_bits(code) / parts, blocks = d * parts / 16;
+  const int j = token / layout::kFrames, q = j / 4, block = c / 16;
+  const bool alone = blocks % 2 == 1 && block + 1 == blocks;
+  const std::int64_t frame = std::int64_t{token % layout::kFrames} * layout::value_lines_per_frame(code, d) * layout::kLineBytes;
+  const std::int64_t byte = frame + 4 * (c % 16) + j % 4;
+  const auto line = [byte](int number) { return byte + std::int64_t{number} * layout::kLineBytes; };
+  if (bits == 1) place.add(line(block / 2), 4 * (block % 2) + q, 1);
+  if (bits == 2) place.add(line(block), 2 * q, 2);
+  if (bits == 4) place.add(line(2 * block + q / 2), 4 * (q % 2), 4);
+  if (bits == 3 && alone) place.add(line(block / 2 * 3 + q / 2), 4 * (q % 2), 3);
+  if (bits == 3 && !alone) {
+    const int group = 2 * (block % 2) + q / 2;
+    for (int bit = 3 * (q % 2); bit < 3 * (q % 2) + 3; ++bit) {
+      place.add(line(block / 2 * 3 + (group < 3 ? group : bit / 2)), group < 3 ? bit : 6 + bit % 2, 1);
+    }
+  }
+  return place.text.str();
+}
+
+void write_rules(std::ostringstream& out) {
+  out << "\n## Order of the key codes\n\n"
+      << "A half of the page is four frames (half h: frames 4h .. 4h+3). A row is one byte for each of its 64 tokens:\n"
+      << "byte 4 j + (f mod 4) for token 8 j + f. Rows come in triples: [triple][half][3 rows], the rest as [half][row].\n\n"
+      << "* `s1`, `s2`: row r, bit k = sign 8 r + k (frame 1 first, then frame 2), 1 is minus.\n"
+      << "* `l4`: row r, bits 2 k, 2 k + 1 = coordinate 4 r + k.\n"
+      << "* `l8`: a triple T holds coordinates 8 T .. 8 T + 7 as four 6-bit groups of two, low one first: groups 0, 1, 2 are\n"
+      << "  the low six bits of the three rows; group 3 is their top two bits, in order.\n"
+      << "* `l16`: [half][word w][frame mod 4][j] 32-bit words; byte i = coordinate 8 w + i (low nibble) and 8 w + 4 + i (high).\n"
+      << "* `f16`: [slot][head_dim]. `jl`: [slot][rows / 8], bit k of byte r = sign 8 r + k.\n\n"
+      << "## Order of the value codes\n\n"
+      << "Per frame f, per block of 16 channels (two frames count as 2 * head_dim channels): a line of 16 words, one a channel;\n"
+      << "byte i of a word holds the tokens j = 4 q + i of the frame, q = 0 .. 3.\n\n"
+      << "* 1 bit (`s1`, `s2`): two blocks share a line: bits 0-3 = q of the first, bits 4-7 = q of the second.\n"
+      << "* 2 bits (`l4`): one line a block, bits 2 q, 2 q + 1.\n"
+      << "* 3 bits (`l8`): two blocks share three lines, four 6-bit groups as in keys: groups 0, 1 = quads (0, 1), (2, 3) of\n"
+      << "  the first block, groups 2, 3 of the second. A last block without a partner is written as nibbles.\n"
+      << "* 4 bits (`l16`): two lines a block, q = 2 * line + nibble.\n"
+      << "* `f16`: [slot][head_dim]. `minmax`: [slot][head_dim / 4], channel c = bits 2 (c mod 4) and up of byte c div 4.\n";
+}
+
+void write_examples(std::ostringstream& out) {
+  constexpr int kToken = 75, kDim = 80, kCoordinate = 78;
+  out << "\n## Worked examples\n\nToken " << kToken << " (frame " << kToken % layout::kFrames
+      << ", j = " << kToken / layout::kFrames << ", slot " << layout::slot_of_token(kToken) << ") with head_dim " << kDim
+      << ". A place is byte.bit; bytes count from the start of\n"
+      << "the keys or of the values; the least significant bit of the code comes first.\n\n"
+      << "| code | key, coordinate 5 | key, coordinate " << kCoordinate << " | value, channel 5 | value, channel " << kCoordinate
+      << " |\n|---|---|---|---|---|\n";
+  for (Code code : {Code::s1, Code::s2, Code::l4, Code::l8, Code::l16}) {
+    out << "| " << code_name(code) << " | " << key_place(code, kDim, kToken, 5) << " | "
+        << key_place(code, kDim, kToken, kCoordinate) << " | " << value_place(code, kDim, kToken, 5) << " | "
+        << value_place(code, kDim, kToken, kCoordinate) << " |\n";
+  }
+}
+
+}  // namespace
+
+std::string page_format_markdown() {
+  std::ostringstream out;
+  write_head(out);
+  write_slots(out);
+  out << "\n## Parts of a body\n\nOffset in bytes (size in bytes), by head_dim; parts that a cache type lacks are left out.\n";
+  for (const char* preset : kPresets) write_offsets(out, preset);
+  write_rules(out);
+  write_examples(out);
+  return out.str();
+}
+
+}  // namespace qjl

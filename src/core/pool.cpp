@@ -1,0 +1,146 @@
+// Offsets, references and the count of resident bytes.
+#include "pool.hpp"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "fail.hpp"
+
+namespace qjl {
+namespace {
+
+constexpr std::int64_t kHeadBytes = sizeof(layout::PageHead);
+
+// A huge page (2 MB) touched for one body of a few kB would make a cache of many layers and heads take hundreds of times what it
+// holds. Below this size of a (layer, head) stream the kernel is told not to; above it a huge page is at most 3 % of the stream.
+constexpr std::int64_t kHugeStreamBytes = std::int64_t{64} << 20;
+
+std::int64_t checked_product(std::int64_t a, std::int64_t b) {
+  std::int64_t product = 0;
+  require(!__builtin_mul_overflow(a, b, &product), "cache", "a pool of ", a, " x ", b, " bytes does not fit an address space");
+  return product;
+}
+
+// Adds up the memory pages of the system under a series of ranges in rising order, each counted once.
+class ResidentBytes {
+ public:
+  void add(std::int64_t begin, std::int64_t end) {
+    if (begin == end) return;
+    const std::int64_t grain = Mapping::os_page_bytes();
+    const std::int64_t first = std::max(begin / grain, next_), last = (end - 1) / grain + 1;
+    total_ += std::max<std::int64_t>(0, last - first) * grain;
+    next_ = std::max(next_, last);
+  }
+  std::int64_t total() const { return total_; }
+
+ private:
+  std::int64_t next_ = 0, total_ = 0;
+};
+
+}  // namespace
+
+PagePool::PagePool(std::vector<std::int64_t> body_bytes, int num_kv_heads, std::int64_t max_pages)
+    : body_bytes_(std::move(body_bytes)),
+      num_kv_heads_(num_kv_heads),
+      max_pages_(max_pages),
+      free_(max_pages) {
+  std::int64_t total = 0, largest_stream = 0;
+  for (const std::int64_t bytes : body_bytes_) {
+    layer_base_.push_back(total);
+    const std::int64_t stream = checked_product(bytes, max_pages), layer = checked_product(stream, num_kv_heads);
+    require(!__builtin_add_overflow(total, layer, &total), "cache", "the pool does not fit an address space");
+    largest_stream = std::max(largest_stream, stream);
+  }
+  bodies_ = Mapping(total, Mapping::Pages::lazy);
+  const std::int64_t streams = checked_product(static_cast<std::int64_t>(body_bytes_.size()), num_kv_heads);
+  heads_ = Mapping(checked_product(streams, checked_product(max_pages, kHeadBytes)), Mapping::Pages::lazy);
+  references_ = Mapping(checked_product(max_pages, sizeof(std::uint32_t)), Mapping::Pages::lazy);
+  written_ = Mapping(checked_product(static_cast<std::int64_t>(body_bytes_.size()), max_pages_), Mapping::Pages::lazy);
+  for (const Mapping* mapping : {&bodies_, &heads_, &references_, &written_}) {
+    if (mapping == &bodies_ && largest_stream >= kHugeStreamBytes) continue;
+    madvise(mapping->data(), static_cast<std::size_t>(mapping->bytes()), MADV_NOHUGEPAGE);  // advice: failure changes no result
+  }
+}
+
+void PagePool::acquire(std::span<std::int32_t> pages) noexcept {
+  for (std::int32_t& page : pages) {
+    while (references()[first_free_] != 0) ++first_free_;
+    references()[first_free_] = 1;
+    page = static_cast<std::int32_t>(first_free_++);
+  }
+  free_ -= static_cast<std::int64_t>(pages.size());
+  highest_ = std::max(highest_, first_free_);
+}
+
+void PagePool::release(std::int32_t page) noexcept {
+  if (--references()[page] != 0) return;
+  ++free_;
+  first_free_ = std::min<std::int64_t>(first_free_, page);
+}
+
+std::uint8_t* PagePool::body(int layer, int kv_head, std::int32_t page) const {
+  const auto l = static_cast<std::size_t>(layer);
+  return bodies_.data() + layer_base_[l] + (kv_head * max_pages_ + page) * body_bytes_[l];
+}
+
+layout::PageHead* PagePool::head(int layer, int kv_head, std::int32_t page) const {
+  const std::int64_t stream = std::int64_t{layer} * num_kv_heads_ + kv_head;
+  return reinterpret_cast<layout::PageHead*>(heads_.data()) + stream * max_pages_ + page;
+}
+
+SealedPages PagePool::sealed(int layer, std::span<const std::int32_t> page_table) const {
+  const std::int64_t bytes = body_bytes(layer);
+  return {.bodies = body(layer, 0, 0),
+          .body_head_stride = bytes * max_pages_,
+          .body_page_stride = bytes,
+          .heads = head(layer, 0, 0),
+          .head_head_stride = max_pages_,
+          .head_page_stride = 1,
+          .page_table = page_table.data(),
+          .count = static_cast<std::int64_t>(page_table.size())};
+}
+
+void PagePool::touch(int layer, std::int32_t page) noexcept {
+  written_.data()[layer * max_pages_ + page] = 1;
+}
+
+void PagePool::copy(int layer, std::int32_t from, std::int32_t to) noexcept {
+  touch(layer, to);
+  for (int kv_head = 0; kv_head < num_kv_heads_; ++kv_head) {
+    std::memcpy(body(layer, kv_head, to), body(layer, kv_head, from), static_cast<std::size_t>(body_bytes(layer)));
+    *head(layer, kv_head, to) = *head(layer, kv_head, from);
+  }
+}
+
+PagePool::Bytes PagePool::bytes() const {
+  ResidentBytes bodies, heads;
+  std::int64_t sealed = 0;
+  for (std::size_t l = 0; l < body_bytes_.size(); ++l) {
+    const std::uint8_t* written = written_.data() + static_cast<std::int64_t>(l) * max_pages_;
+    for (std::int64_t page = 0; page < highest_; ++page) {
+      if (written[page] != 0 && references()[page] != 0) sealed += num_kv_heads_ * (body_bytes_[l] + kHeadBytes);
+    }
+    for (int kv_head = 0; kv_head < num_kv_heads_; ++kv_head) {
+      const std::int64_t body_begin = layer_base_[l] + kv_head * max_pages_ * body_bytes_[l];
+      const std::int64_t head_begin = (static_cast<std::int64_t>(l) * num_kv_heads_ + kv_head) * max_pages_ * kHeadBytes;
+      for (std::int64_t page = 0; page < highest_; ++page) {
+        if (written[page] == 0) continue;
+        bodies.add(body_begin + page * body_bytes_[l], body_begin + (page + 1) * body_bytes_[l]);
+        heads.add(head_begin + page * kHeadBytes, head_begin + (page + 1) * kHeadBytes);
+      }
+    }
+  }
+  ResidentBytes records;
+  records.add(0, highest_ * static_cast<std::int64_t>(sizeof(std::uint32_t)));
+  ResidentBytes marks;
+  for (std::size_t l = 0; l < body_bytes_.size(); ++l) {
+    marks.add(static_cast<std::int64_t>(l) * max_pages_, static_cast<std::int64_t>(l) * max_pages_ + highest_);
+  }
+  return {.sealed = sealed, .free = bodies.total() + heads.total() - sealed, .records = records.total() + marks.total()};
+}
+
+}  // namespace qjl

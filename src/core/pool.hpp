@@ -1,0 +1,62 @@
+// PagePool: where sealed pages live. Never looks inside one.
+//
+//   body(layer, kv_head, page) = bodies + layer_base[layer] + (kv_head * max_pages + page) * body_bytes[layer]
+//   head(layer, kv_head, page) = heads + (layer * num_kv_heads + kv_head) * max_pages + page
+//
+// A page index stands for 128 tokens of one sequence in all layers and kv heads. The pages of one kv head are neighbours, so a
+// sequence that took pages in order is read as one sequential stream per head. Address space for max_pages is reserved at once;
+// memory comes as pages are first written. The lowest free index is handed out first, which keeps the touched part small.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "args.hpp"
+#include "mapping.hpp"
+
+namespace qjl {
+
+class PagePool {
+ public:
+  // body_bytes [num_layers], each a multiple of 64. Errors: invalid_argument when the range is too large to reserve.
+  PagePool(std::vector<std::int64_t> body_bytes, int num_kv_heads, std::int64_t max_pages);
+
+  std::int64_t capacity() const { return max_pages_; }
+  std::int64_t free_pages() const { return free_; }
+
+  // Fills `pages` with free indices, each with one reference; the caller has checked free_pages(). Cost: O(pages scanned).
+  void acquire(std::span<std::int32_t> pages) noexcept;
+  void share(std::int32_t page) noexcept { ++references()[page]; }
+  void release(std::int32_t page) noexcept;
+
+  std::uint8_t* body(int layer, int kv_head, std::int32_t page) const;
+  layout::PageHead* head(int layer, int kv_head, std::int32_t page) const;
+  std::int64_t body_bytes(int layer) const { return body_bytes_[static_cast<std::size_t>(layer)]; }
+  SealedPages sealed(int layer, std::span<const std::int32_t> page_table) const;
+
+  // Notes that a layer's part of a page is about to be written. Copies that part from one page to another.
+  void touch(int layer, std::int32_t page) noexcept;
+  void copy(int layer, std::int32_t from, std::int32_t to) noexcept;
+
+  // Bytes of written bodies and heads that some sequence uses, of the rest of their resident memory, and of the pool's records.
+  // Cost: O(layers * kv_heads * pages).
+  struct Bytes {
+    std::int64_t sealed, free, records;
+  };
+  Bytes bytes() const;
+
+ private:
+  std::uint32_t* references() const { return reinterpret_cast<std::uint32_t*>(references_.data()); }
+
+  std::vector<std::int64_t> body_bytes_, layer_base_;
+  int num_kv_heads_;
+  std::int64_t max_pages_, free_;
+  std::int64_t first_free_ = 0;  // no page below it is free
+  std::int64_t highest_ = 0;     // no page at or above it was ever handed out
+  Mapping bodies_, heads_;
+  Mapping references_;  // u32 [max_pages]
+  Mapping written_;     // u8 [num_layers, max_pages]: 1 when a layer's part was ever written, so that it is resident
+};
+
+}  // namespace qjl

@@ -1,0 +1,133 @@
+// Every loop runs over the contiguous channels of a row without a branch, so that the compiler makes vectors of it.
+#include "rows.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstring>
+#include <limits>
+
+#include "fail.hpp"
+#include "half.hpp"
+
+namespace qjl {
+namespace {
+
+constexpr std::int64_t kTokensPerCheck = 256;          // tokens that one item of a parallel check reads
+constexpr std::int64_t kNumbersWorthThreads = 1 << 17;  // below it waking threads costs more than the check
+
+// Magnitude bits from which a number of format `from` is NaN, infinite, or rounds to infinity in format `to`.
+constexpr std::uint32_t bad_from(DType from, DType to) {
+  switch (from) {
+    case DType::f32: return to == DType::f16 ? 0x477FF000u /* 65520 */ : to == DType::bf16 ? 0x7F7F8000u : 0x7F800000u;
+    case DType::f16: return 0x7C00u;
+    case DType::bf16: return to == DType::f16 ? 0x4780u /* 65536, the first above 65504 */ : 0x7F80u;
+  }
+  return 0;
+}
+
+template <typename Bits>
+bool any_bad(const Bits* row, std::int64_t dim, Bits limit) {
+  constexpr Bits kMagnitude = std::numeric_limits<Bits>::max() >> 1;
+  Bits bad = 0;
+  for (std::int64_t c = 0; c < dim; ++c) bad |= static_cast<Bits>((row[c] & kMagnitude) >= limit);
+  return bad != 0;
+}
+
+bool row_is_bad(const TensorView& rows, std::int64_t head, std::int64_t token, std::uint32_t limit) {
+  const std::uint8_t* row = row_address(rows, head, token);
+  return rows.dtype == DType::f32
+             ? any_bad(reinterpret_cast<const std::uint32_t*>(row), rows.dim, limit)
+             : any_bad(reinterpret_cast<const std::uint16_t*>(row), rows.dim, static_cast<std::uint16_t>(limit));
+}
+
+// float_to_half() for finite numbers below 65520, without a branch: a prompt rounds every number once, and the branches of the
+// general one cost more than the encoder. A test compares the two.
+std::uint16_t finite_to_half(float number) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(number), magnitude = bits & 0x7FFFFFFF;
+  // Normal: exponent rebiased by -112, half of the last place minus one added, and one more when the last place is odd.
+  const std::uint32_t normal = (magnitude + 0xC8000FFFu + (magnitude >> 13 & 1)) >> 13;
+  // Below 2^-14 the processor rounds: 0.5 + x has its last place at 2^-24, that of a subnormal number.
+  const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3F000000u;
+  return static_cast<std::uint16_t>((magnitude < 0x38800000u ? subnormal : normal) | (bits >> 16 & 0x8000));
+}
+
+template <typename From, typename Convert>
+void convert_row(const std::uint8_t* in, std::int64_t dim, std::uint16_t* out, Convert convert) {
+  const auto* row = reinterpret_cast<const From*>(in);
+  for (std::int64_t c = 0; c < dim; ++c) out[c] = convert(row[c]);
+}
+
+void round_row(const std::uint8_t* row, DType from, std::int64_t dim, DType to, std::uint16_t* out) {
+  if (from == to) {
+    std::memcpy(out, row, static_cast<std::size_t>(dim) * sizeof(std::uint16_t));
+  } else if (from == DType::f32) {
+    to == DType::f16 ? convert_row<float>(row, dim, out, finite_to_half) : convert_row<float>(row, dim, out, float_to_bfloat);
+  } else {
+    convert_row<std::uint16_t>(row, dim, out, [from, to](std::uint16_t x) { return from_float(to_float(x, from), to); });
+  }
+}
+
+float number_at(const TensorView& rows, std::int64_t head, std::int64_t token, std::int64_t channel) {
+  const std::uint8_t* row = row_address(rows, head, token);
+  if (rows.dtype == DType::f32) return reinterpret_cast<const float*>(row)[channel];
+  return to_float(reinterpret_cast<const std::uint16_t*>(row)[channel], rows.dtype);
+}
+
+[[noreturn]] void fail_at(const TensorView& rows, std::int64_t head, std::int64_t token, std::uint32_t limit, const RowsName& name) {
+  const std::uint8_t* row = row_address(rows, head, token);
+  std::int64_t channel = 0;
+  for (std::int64_t c = rows.dim - 1; c >= 0; --c) {
+    const std::uint32_t bits = rows.dtype == DType::f32 ? reinterpret_cast<const std::uint32_t*>(row)[c] & 0x7FFFFFFF
+                                                        : reinterpret_cast<const std::uint16_t*>(row)[c] & 0x7FFFu;
+    if (bits >= limit) channel = c;
+  }
+  fail(ErrorKind::invalid_argument, name.operation, name.tensor, " hold ", number_at(rows, head, token, channel), " at head ", head,
+       ", token ", token, ", channel ", channel, ", wanted finite numbers that the 16-bit format can hold");
+}
+
+}  // namespace
+
+void check_shape(const TensorView& rows, std::int64_t heads, std::int64_t dim, const RowsName& name) {
+  require(rows.heads == heads && rows.dim == dim && rows.tokens >= 0, name.operation, name.tensor, " are [", rows.heads, " heads, ",
+          rows.tokens, " tokens, ", rows.dim, " channels], wanted [", heads, " heads, tokens, ", dim, " channels]");
+  require(rows.data != nullptr || rows.tokens == 0, name.operation, name.tensor, " have a null address, wanted memory of ",
+          rows.tokens, " tokens");
+}
+
+void check_numbers(const TensorView& rows, DType stored, const RowsName& name, ThreadPool& threads) {
+  const std::uint32_t limit = bad_from(rows.dtype, stored);
+  const std::int64_t blocks = (rows.tokens + kTokensPerCheck - 1) / kTokensPerCheck;
+  std::atomic<std::int64_t> first_bad{std::numeric_limits<std::int64_t>::max()};  // head * tokens + token
+  const auto check = [&](std::int64_t item, int) {
+    const std::int64_t head = item / blocks, begin = item % blocks * kTokensPerCheck;
+    for (std::int64_t token = begin; token < std::min(begin + kTokensPerCheck, rows.tokens); ++token) {
+      if (!row_is_bad(rows, head, token, limit)) continue;
+      const std::int64_t here = head * rows.tokens + token;
+      std::int64_t seen = first_bad.load();
+      while (here < seen && !first_bad.compare_exchange_weak(seen, here)) {}
+      return;
+    }
+  };
+  if (rows.heads * rows.tokens * rows.dim >= kNumbersWorthThreads) {
+    threads.run(rows.heads * blocks, check);
+  } else {
+    for (std::int64_t item = 0; item < rows.heads * blocks; ++item) check(item, 0);
+  }
+  const std::int64_t bad = first_bad.load();
+  if (bad < rows.heads * rows.tokens) fail_at(rows, bad / rows.tokens, bad % rows.tokens, limit, name);
+}
+
+void round_rows(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored, std::uint16_t* out) {
+  for (std::int64_t token = 0; token < count; ++token) {
+    round_row(row_address(rows, head, first + token), rows.dtype, rows.dim, stored, out + token * rows.dim);
+  }
+}
+
+void round_decoded(const float* numbers, std::int64_t count, DType stored, std::uint16_t* out) {
+  for (std::int64_t i = 0; i < count; ++i) {
+    out[i] = stored == DType::f16 ? finite_to_half(std::clamp(numbers[i], -kHalfMax, kHalfMax)) : float_to_bfloat(numbers[i]);
+  }
+}
+
+}  // namespace qjl

@@ -1,0 +1,39 @@
+// Rows of numbers at the door: checks of shape and range, and the one rounding to the cache's 16-bit format (f16 or bf16).
+//
+//   f32 -> f16, bf16   to nearest, ties to even; a magnitude that would round to infinity is an error at the door
+//   f16 -> bf16        through f32, exact up to the last rounding
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "qjl/tensor.hpp"
+#include "qjl/threads.hpp"
+
+namespace qjl {
+
+// Who asks, for error texts: operation "append", tensor "keys".
+struct RowsName {
+  std::string_view operation;
+  std::string_view tensor;
+};
+
+// Errors: invalid_argument unless rows are [heads, tokens, dim], tokens >= 0, with memory behind them.
+void check_shape(const TensorView& rows, std::int64_t heads, std::int64_t dim, const RowsName& name);
+
+// Errors: invalid_argument naming head, token and channel of the first NaN, infinity or number that `stored` cannot hold.
+// stored = rows.dtype or f32: only NaN and infinity are wrong. Cost: one read of the rows.
+void check_numbers(const TensorView& rows, DType stored, const RowsName& name, ThreadPool& threads);
+
+// Rounds tokens [first, first + count) of one head to `stored` (f16 or bf16): out [count, dim]. The rows have passed check_numbers.
+void round_rows(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored, std::uint16_t* out);
+
+// The same for decoded numbers [count], which may lie a little outside what f16 holds: those become its largest number.
+void round_decoded(const float* numbers, std::int64_t count, DType stored, std::uint16_t* out);
+
+// Where a row starts.
+inline const std::uint8_t* row_address(const TensorView& rows, std::int64_t head, std::int64_t token) {
+  return static_cast<const std::uint8_t*>(rows.data) + (head * rows.head_stride + token * rows.token_stride) * dtype_bytes(rows.dtype);
+}
+
+}  // namespace qjl

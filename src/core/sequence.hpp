@@ -1,0 +1,57 @@
+// Sequence: which pages hold its sealed tokens, and its exact rows: the open tail and, once page 0 is sealed, the sinks.
+//
+//   layer of length n: pages[0 .. n / 128) sealed, tail rows [0, n mod 128), sinks rows [0, sink_tokens) when n >= 128
+//
+// Layers may differ in length while a prompt goes through them one by one; a page index is shared by all of them. Invariant: a
+// page with more than one reference is sealed in every layer of all its owners, so nobody ever writes to it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "mapping.hpp"
+
+namespace qjl {
+
+// Exact keys and values of one layer, 16 bit: [num_kv_heads, capacity, head_dim] each, zero at first.
+class RowBlock {
+ public:
+  RowBlock(int num_kv_heads, std::int64_t capacity, std::int64_t head_dim);
+
+  std::uint16_t* keys(int kv_head, std::int64_t token) const { return data_ + (kv_head * capacity_ + token) * dim_; }
+  std::uint16_t* values(int kv_head, std::int64_t token) const { return keys(num_kv_heads_ + kv_head, token); }
+  std::int64_t head_stride() const { return capacity_ * dim_; }
+  std::int64_t bytes() const;
+
+  // Copies the first `count` tokens of every head.
+  void copy_rows(const RowBlock& from, std::int64_t count);
+
+ private:
+  int num_kv_heads_;
+  std::int64_t capacity_, dim_;
+  std::vector<std::uint16_t> small_;
+  Mapping large_;
+  std::uint16_t* data_;
+};
+
+struct Sequence {
+  // Blocks are shared by forks. A tail with one owner may be written beyond its length; sinks are never written again.
+  struct Layer {
+    std::int64_t length = 0;
+    std::shared_ptr<RowBlock> tail;   // null while no token is open
+    std::shared_ptr<RowBlock> sinks;  // null until page 0 is sealed, and when there are none
+  };
+
+  explicit Sequence(int num_layers) : layers(static_cast<std::size_t>(num_layers)) {}
+
+  std::int64_t shortest() const;
+  std::int64_t longest() const;
+  // This record and its tables; row blocks apart.
+  std::int64_t record_bytes() const;
+
+  std::vector<std::int32_t> pages;  // sealed in some layer, or reserved
+  std::vector<Layer> layers;
+};
+
+}  // namespace qjl

@@ -1,0 +1,165 @@
+// ThreadPool: workers that live as long as the pool and share out the items of one job at a time by an atomic counter.
+//
+//   gate = 2 * (workers inside the job) + (1 while the job is open)
+//
+// The caller writes the job, opens the gate and works too; when the items are out it closes the gate and waits until nobody is
+// inside. A worker that wakes late finds the gate closed, so the caller never waits for a sleeper. Both sides look at memory for
+// some microseconds before they sleep: the gaps between the layers of a model are shorter than a wake-up by the system.
+#include "qjl/threads.hpp"
+
+#include <sched.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <limits>
+#include <mutex>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "fail.hpp"
+
+namespace qjl {
+namespace {
+
+constexpr int kSpins = 1000;  // looks before sleep, 10 to 40 microseconds
+constexpr int kMaxThreads = 1024;
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+template <typename Condition>
+bool spin_until(Condition holds) {
+  for (int spin = 0; spin < kSpins; ++spin) {
+    if (holds()) return true;
+    relax();
+  }
+  return holds();
+}
+
+int available_processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
+  const unsigned count = std::thread::hardware_concurrency();  // more processors than cpu_set_t has room for
+  return count > 0 ? static_cast<int>(count) : 1;
+}
+
+}  // namespace
+
+struct ThreadPool::State {
+  std::vector<std::thread> workers;
+  std::atomic<bool> busy{false};
+
+  // The job: written while the gate is 0, read by those who passed it.
+  const std::function<void(std::int64_t, int)>* work = nullptr;
+  std::int64_t items = 0;
+  std::exception_ptr error;  // first one, guarded by mutex
+
+  alignas(64) std::atomic<std::int64_t> next{0};
+  alignas(64) std::atomic<std::uint32_t> gate{0};
+  std::atomic<std::uint64_t> job{0};  // counts jobs; the last value means stop
+  std::mutex mutex;
+  std::condition_variable wake, done;
+  static constexpr std::uint64_t kStop = std::numeric_limits<std::uint64_t>::max();
+
+  // Works until no item is left. An exception ends the job early.
+  void drain(int worker) {
+    try {
+      for (std::int64_t item = next.fetch_add(1); item < items; item = next.fetch_add(1)) (*work)(item, worker);
+    } catch (...) {
+      next.store(items);
+      const std::lock_guard lock(mutex);
+      if (!error) error = std::current_exception();
+    }
+  }
+
+  bool enter() {
+    std::uint32_t seen = gate.load(std::memory_order_relaxed);
+    while ((seen & 1) != 0) {
+      if (gate.compare_exchange_weak(seen, seen + 2, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+    }
+    return false;
+  }
+
+  void leave() {
+    if (gate.fetch_sub(2, std::memory_order_release) != 2) return;  // open, or others are inside
+    const std::lock_guard lock(mutex);
+    done.notify_one();
+  }
+
+  void serve(int worker) {
+    for (std::uint64_t seen = 0;;) {
+      if (!spin_until([&] { return job.load(std::memory_order_acquire) != seen; })) {
+        std::unique_lock lock(mutex);
+        wake.wait(lock, [&] { return job.load(std::memory_order_relaxed) != seen; });
+      }
+      seen = job.load(std::memory_order_acquire);
+      if (seen == kStop) return;
+      if (!enter()) continue;
+      drain(worker);
+      leave();
+    }
+  }
+
+  void announce(std::uint64_t number) {
+    {
+      const std::lock_guard lock(mutex);
+      job.store(number, std::memory_order_release);
+    }
+    wake.notify_all();
+  }
+
+  void stop() {
+    announce(kStop);
+    for (std::thread& worker : workers) worker.join();
+  }
+};
+
+ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>()) {
+  require(num_threads >= 0 && num_threads <= kMaxThreads, "threads", "found ", num_threads, " threads, wanted 0 to ", kMaxThreads);
+  const int count = num_threads == 0 ? available_processors() : num_threads;
+  try {
+    for (int worker = 1; worker < count; ++worker) state_->workers.emplace_back([state = state_.get(), worker] { state->serve(worker); });
+  } catch (...) {
+    state_->stop();
+    throw;
+  }
+}
+
+ThreadPool::~ThreadPool() { state_->stop(); }
+
+int ThreadPool::num_threads() const { return static_cast<int>(state_->workers.size()) + 1; }
+
+void ThreadPool::run(std::int64_t items, const std::function<void(std::int64_t item, int worker)>& work) {
+  if (items <= 0) return;
+  State& s = *state_;
+  require(!s.busy.exchange(true, std::memory_order_acquire), "threads", "run() was called during a run() of the same pool, wanted one at a time");
+  struct Idle {
+    std::atomic<bool>& busy;
+    ~Idle() { busy.store(false, std::memory_order_release); }
+  } idle{s.busy};
+  if (items == 1 || s.workers.empty()) {
+    for (std::int64_t item = 0; item < items; ++item) work(item, 0);
+    return;
+  }
+  s.work = &work;
+  s.items = items;
+  s.next.store(0, std::memory_order_relaxed);
+  s.gate.store(1, std::memory_order_release);
+  s.announce(s.job.load(std::memory_order_relaxed) + 1);
+  s.drain(0);
+  s.gate.fetch_sub(1, std::memory_order_acq_rel);
+  const auto empty = [&] { return s.gate.load(std::memory_order_acquire) == 0; };
+  if (!spin_until(empty)) {
+    std::unique_lock lock(s.mutex);
+    s.done.wait(lock, empty);
+  }
+  if (s.error) std::rethrow_exception(std::exchange(s.error, nullptr));
+}
+
+}  // namespace qjl

@@ -1,0 +1,192 @@
+// Attention of one block of queries (heads that share a kv head) over a range of positions, sealed pages and exact rows in one
+// softmax.
+//
+//   s[t] = cap(softmax_scale <q, k_t>),  out = sum_t exp(s[t] - m) v_t,  sum = sum_t exp(s[t] - m)
+//
+// Both kinds of tokens go the same way, 64 at a time: scores as a product with a decoded tile, the running softmax, values weighted
+// into accumulators. Values of sealed pages are summed in their frames as integer levels; each frame is rotated back once, at the
+// end. Cost: one decode of every page in range; 2 rows * head_dim multiply-adds a token.
+#define QJL_THIS_FILE "attend.cpp"
+#ifndef QJL_PASS
+#include "foreach_target.hpp"
+#else
+
+// clang-format off: each header of a pass needs those above it
+#include "simd.hpp"
+#include "simd_permute.hpp"
+#include "rotate_lanes.hpp"
+#include "rotate_rows.hpp"
+#include "project.hpp"
+#include "key_tile.hpp"
+#include "value_tile.hpp"
+#include "half_scores.hpp"
+#include "exp.hpp"
+#include "softmax_block.hpp"
+#include "weigh_values.hpp"
+// clang-format on
+
+namespace qjl::cpu::QJL_NAMESPACE {
+
+// Everything that the steps of one piece share.
+struct Piece {
+  const AttendArgs& args;
+  const AttendPiece& piece;
+  layout::BodyLayout at;
+  AttendScratch scratch;
+  Accumulators state;
+  int rows, heads;  // row = query * heads + head
+  std::int64_t first_query_position, last_query_position;
+
+  Piece(const AttendArgs& a, const AttendPiece& p)
+      : args(a), piece(p), at(layout::body_layout(a.tables->shape)), scratch(*a.tables, p.workspace) {
+    const layout::PageShape& shape = a.tables->shape;
+    heads = p.num_heads_in_group;
+    rows = p.num_queries * heads;
+    first_query_position = a.first_query_position + p.first_query;
+    last_query_position = first_query_position + p.num_queries - 1;
+    const std::int64_t frame_floats =
+        layout::is_rotated(shape.value_code) ? layout::kFrames * layout::frames_per_token(shape.value_code) * shape.head_dim : 0;
+    state = {scratch.reference, scratch.sums, scratch.frames, frame_floats, p.out, shape.head_dim};
+  }
+};
+
+// Queries to fp32, times the softmax scale (scores are linear in them); empty accumulators.
+inline void begin(const Piece& p) {
+  const AttendArgs& a = p.args;
+  const int d = a.tables->shape.head_dim;
+  const std::int64_t first_head =
+      std::int64_t{p.piece.kv_head} * (a.num_query_heads / a.num_kv_heads) + p.piece.first_head_in_group;
+  for (int row = 0; row < p.rows; ++row) {
+    const std::int64_t head = first_head + row % p.heads, query = p.piece.first_query + row / p.heads;
+    const std::int64_t at = head * a.query_head_stride + query * a.query_token_stride;
+    float* out = p.scratch.queries + std::int64_t{row} * d;
+    for (int c = 0; c < d; c += 16) {
+      const f32x16 q = a.query_dtype == DType::f32 ? load(static_cast<const float*>(a.queries) + at + c)
+                                                   : load_row(static_cast<const std::uint16_t*>(a.queries) + at + c, a.query_dtype);
+      store(out + c, q * splat(a.softmax_scale));
+    }
+  }
+  std::fill_n(p.state.reference, p.rows, -std::numeric_limits<float>::infinity());
+  std::fill_n(p.state.sums, p.rows * 16, 0.0f);
+  std::fill_n(p.state.frames, p.rows * p.state.frame_floats, 0.0f);
+  std::fill_n(p.state.exact, std::int64_t{p.rows} * d, 0.0f);
+}
+
+// Tokens [begin, end) of a block at position `base` that the row's query sees.
+inline Window row_window(const Piece& p, int row, std::int64_t base, std::int64_t begin, std::int64_t end) {
+  const std::int64_t position = p.first_query_position + row / p.heads;
+  std::int64_t first = std::max(begin, p.piece.first_position - base);
+  std::int64_t last = std::min({end - 1, p.piece.end_position - 1 - base, position - base});
+  if (p.args.sliding_window > 0) first = std::max(first, position - p.args.sliding_window + 1 - base);
+  const std::int64_t limit = layout::kPageTokens;
+  return {static_cast<std::int32_t>(std::min(first, limit)), static_cast<std::int32_t>(std::max(last, std::int64_t{-1})),
+          static_cast<std::int32_t>(end)};
+}
+
+// The range of positions that some query of the piece sees.
+struct Range {
+  std::int64_t first, end;
+};
+inline Range visible(const Piece& p) {
+  const std::int64_t window = p.args.sliding_window;
+  const std::int64_t first = window > 0 ? p.first_query_position - window + 1 : 0;
+  return {std::max(first, p.piece.first_position), std::min(p.last_query_position + 1, p.piece.end_position)};
+}
+
+inline void attend_half(const Piece& p, const SealedKeys& keys, int half, std::int64_t base, int num_sinks) {
+  const layout::PageShape& shape = p.args.tables->shape;
+  const AttendScratch& s = p.scratch;
+  const std::int64_t width = layout::key_coordinates(shape);
+  half_scores(keys, {s.projected, width, p.rows}, half, s.tile, s.weights, s.scores);
+  const ColumnOrder order{4 * half, layout::kFrames, 1};
+  const bool rotated = layout::is_rotated(shape.value_code);
+  const float* value_scales = s.scales + layout::kPageTokens + layout::kHalfSlots * half;
+  bool any = false;
+  for (int row = 0; row < p.rows; ++row) {
+    float* scores = s.scores + row * kBlockTokens;
+    any |=
+        softmax_row(p.state, row, row_window(p, row, base, num_sinks, layout::kPageTokens), order, p.args.logit_soft_cap, scores);
+    for (int c = 0; rotated && c < kBlockTokens; c += 16) store(scores + c, load(scores + c) * load(value_scales + c));
+  }
+  if (!any) return;
+  if (rotated) {
+    weigh_rotated(shape, keys.body + p.at.values, half, s.scores, p.rows, p.state.frames);
+  } else if (shape.value_code == Code::minmax) {
+    weigh_minmax(shape, p.at, keys.body, half, s.scores, p.rows, p.state.exact);
+  } else {
+    const auto* values = reinterpret_cast<const std::uint16_t*>(keys.body + p.at.values);
+    weigh_rows(values + std::int64_t{layout::kHalfSlots * half} * shape.head_dim, shape.head_dim, shape.row_dtype, kBlockTokens,
+               shape.head_dim, s.scores, p.rows, p.state.exact);
+  }
+}
+
+inline void attend_pages(const Piece& p) {
+  const SealedPages& pages = p.args.pages;
+  const CodecTables& tables = *p.args.tables;
+  const Range range = visible(p);
+  const std::int64_t first = range.first / layout::kPageTokens;
+  const std::int64_t end = std::min(pages.count, (range.end + layout::kPageTokens - 1) / layout::kPageTokens);
+  for (std::int64_t i = first; i < end; ++i) {
+    const std::uint8_t* body =
+        pages.bodies + p.piece.kv_head * pages.body_head_stride + pages.page_table[i] * pages.body_page_stride;
+    const layout::PageHead& head =
+        pages.heads[p.piece.kv_head * pages.head_head_stride + pages.page_table[i] * pages.head_page_stride];
+    if (i == first) project_rows({&tables, p.scratch.queries, p.rows, body + p.at.outlier_idx, p.scratch.projected});
+    const Rows queries{p.scratch.queries, tables.shape.head_dim, p.rows};
+    mean_scores(tables, head, body + p.at.mean, queries, p.scratch.mean, p.scratch.mean_score);
+    if (layout::is_rotated(tables.shape.key_code)) decode_scales(body + p.at.key_scales, head.key_scale_max, p.scratch.scales);
+    if (layout::is_rotated(tables.shape.value_code)) {
+      decode_scales(body + p.at.value_scales, head.value_scale_max, p.scratch.scales + layout::kPageTokens);
+    }
+    const SealedKeys keys{&tables, &p.at, body, p.scratch.scales, p.scratch.mean_score};
+    for (int half = 0; half < layout::kHalves; ++half) attend_half(p, keys, half, i * layout::kPageTokens, head.num_sinks);
+  }
+}
+
+inline void attend_rows(const Piece& p, const ExactRows& rows) {
+  const int d = p.args.tables->shape.head_dim;
+  const Range range = visible(p);
+  const std::int64_t begin = std::max<std::int64_t>(range.first - rows.first_position, 0);
+  const std::int64_t end = std::min(range.end - rows.first_position, rows.count);
+  const Rows queries{p.scratch.queries, d, p.rows};
+  for (std::int64_t t = begin; t < end; t += kBlockTokens) {
+    const int count = static_cast<int>(std::min<std::int64_t>(kBlockTokens, end - t));
+    const std::int64_t offset = p.piece.kv_head * rows.head_stride + t * rows.token_stride;
+    row_scores(queries, rows.keys + offset, rows.token_stride, p.args.row_dtype, count, d, p.scratch.tile, p.scratch.scores);
+    bool any = false;
+    for (int row = 0; row < p.rows; ++row) {
+      Window window = row_window(p, row, rows.first_position + t, 0, count);
+      window.end = kBlockTokens;
+      any |= softmax_row(p.state, row, window, {0, 1, 16}, p.args.logit_soft_cap, p.scratch.scores + row * kBlockTokens);
+    }
+    if (!any) continue;
+    weigh_rows(rows.values + offset, rows.token_stride, p.args.row_dtype, count, d, p.scratch.scores, p.rows, p.state.exact);
+  }
+}
+
+// Frames back to plain coordinates, sums and maxima out.
+inline void finish(const Piece& p) {
+  const CodecTables& tables = *p.args.tables;
+  const int frames = p.state.frame_floats == 0 ? 0 : layout::kFrames * layout::frames_per_token(tables.shape.value_code);
+  Frame frame[2 * layout::kFrames];
+  for (int f = 0; f < frames; ++f) frame[f] = value_frame(tables, f);
+  for (int row = 0; row < p.rows; ++row) {
+    if (frames > 0) {
+      unrotate_rows(frame, frames, p.state.frames + row * p.state.frame_floats, p.state.exact + std::int64_t{row} * p.state.d);
+    }
+    p.piece.max[row] = p.state.reference[row];
+    p.piece.sum[row] = reduce_add(load(p.state.sums + row * 16));
+  }
+}
+
+void attend(const AttendArgs& args, const AttendPiece& piece) {
+  const Piece p(args, piece);
+  begin(p);
+  attend_pages(p);
+  for (int i = 0; i < args.num_exact; ++i) attend_rows(p, args.exact[i]);
+  finish(p);
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE
+
+#endif

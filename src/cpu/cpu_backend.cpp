@@ -1,0 +1,52 @@
+// One table of verbs per instruction set, chosen once.
+#include "cpu_backend.hpp"
+
+#include "scratch.hpp"
+
+namespace qjl::cpu {
+
+#define QJL_DECLARE_VERBS(target)                     \
+  namespace target {                                  \
+  void encode_keys(const EncodeArgs&);                \
+  void encode_values(const EncodeArgs&);              \
+  void project_query(const ProjectArgs&);             \
+  void score(const ScoreArgs&);                       \
+  void attend(const AttendArgs&, const AttendPiece&); \
+  void decode(const DecodeArgs&);                     \
+  }
+
+namespace {
+std::size_t encode_workspace_bytes(const CodecTables& tables) { return EncodeScratch(tables, nullptr).bytes; }
+std::size_t attend_workspace_bytes(const CodecTables& tables) { return AttendScratch(tables, nullptr).bytes; }
+}  // namespace
+
+#define QJL_VERBS(target)                                                                                       \
+  Backend {                                                                                                     \
+    "cpu " #target, encode_workspace_bytes, attend_workspace_bytes, target::encode_keys, target::encode_values, \
+        target::project_query, target::score, target::attend, target::decode                                    \
+  }
+
+QJL_DECLARE_VERBS(scalar)
+#if defined(__x86_64__)
+QJL_DECLARE_VERBS(avx2)
+QJL_DECLARE_VERBS(avx512)
+#endif
+
+const Backend& backend(SimdTarget target) {
+  static const Backend scalar_verbs = QJL_VERBS(scalar);
+#if defined(__x86_64__)
+  static const Backend avx2_verbs = QJL_VERBS(avx2);
+  static const Backend avx512_verbs = QJL_VERBS(avx512);
+  if (target >= SimdTarget::avx512) return avx512_verbs;
+  if (target == SimdTarget::avx2) return avx2_verbs;
+#endif
+  (void)target;
+  return scalar_verbs;
+}
+
+const Backend& backend() {
+  static const Backend& best = backend(simd_target());
+  return best;
+}
+
+}  // namespace qjl::cpu

@@ -1,0 +1,55 @@
+// Compiles a verb's file once per instruction set. The file defines QJL_THIS_FILE as its own name and includes this header; this
+// header includes the file again inside a region of each target, with QJL_PASS defined and
+//
+//   QJL_NAMESPACE   scalar, avx2, avx512: where the pass puts everything it defines
+//   QJL_LANES       32-bit numbers in one register of the target: 4, 8, 16
+//
+// All other headers are included here, before any region opens. The headers of a pass (simd.hpp and those that say so) have no
+// include guard and include nothing; a verb lists those that it needs, in order.
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "args.hpp"
+#include "codebook.hpp"
+#include "estimator.hpp"
+#include "half.hpp"
+#include "page.hpp"
+#include "qjl/simd.hpp"
+#include "scratch.hpp"
+#include "softmax_state.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define QJL_PASS
+#define QJL_INLINE inline __attribute__((always_inline))
+
+#define QJL_NAMESPACE scalar
+#define QJL_LANES 4
+#include QJL_THIS_FILE
+#undef QJL_NAMESPACE
+#undef QJL_LANES
+
+#if defined(__x86_64__)
+#define QJL_NAMESPACE avx2
+#define QJL_LANES 8
+QJL_TARGET_BEGIN(QJL_TARGET_AVX2)
+#include QJL_THIS_FILE
+QJL_TARGET_END
+#undef QJL_NAMESPACE
+#undef QJL_LANES
+
+#define QJL_NAMESPACE avx512
+#define QJL_LANES 16
+QJL_TARGET_BEGIN(QJL_TARGET_AVX512)
+#include QJL_THIS_FILE
+QJL_TARGET_END
+#undef QJL_NAMESPACE
+#undef QJL_LANES
+#endif
+
+#undef QJL_PASS

@@ -1,0 +1,142 @@
+// Scores of 64 keys against a block of queries: decode a stretch of coordinates into a tile, multiply, next stretch.
+//
+//   out[row][column] = sum_c q[row][c] * tile[c][column]            4 rows x 64 columns in registers on AVX-512
+//   sealed:  score = <q, mean> + key_scale[slot] * sum_c projected[row][c] * level[c][slot]
+//   jl:      score = s |k_in| <S q_in, bits> + s_o |k_out| <S_o q_out, bits_o>
+//
+// Cost: one decode of every code per block of queries, then rows * coordinates multiply-adds a key.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, key_tile.hpp, rotate_rows.hpp.
+namespace qjl::cpu::QJL_NAMESPACE {
+
+// Rows of numbers: row r at data + r * stride.
+struct Rows {
+  const float* data;
+  std::int64_t stride;
+  int count;
+};
+
+template <int NumRows, int NumVectors>
+QJL_INLINE void dot_block(const float* q, std::int64_t stride, const float* tile, int coordinates, float* out, bool add) {
+  f32x16 sum[NumRows][NumVectors];
+  for (int r = 0; r < NumRows; ++r) {
+    for (int v = 0; v < NumVectors; ++v) sum[r][v] = add ? load(out + r * kBlockTokens + 16 * v) : splat(0.0f);
+  }
+  for (int c = 0; c < coordinates; ++c) {
+    f32x16 keys[NumVectors];
+    for (int v = 0; v < NumVectors; ++v) keys[v] = load(tile + c * kBlockTokens + 16 * v);
+    for (int r = 0; r < NumRows; ++r) {
+      const f32x16 query = splat(q[r * stride + c]);
+      for (int v = 0; v < NumVectors; ++v) sum[r][v] = fused_multiply_add(query, keys[v], sum[r][v]);
+    }
+  }
+  for (int r = 0; r < NumRows; ++r) {
+    for (int v = 0; v < NumVectors; ++v) store(out + r * kBlockTokens + 16 * v, sum[r][v]);
+  }
+}
+
+// out[row][64] = or += q tile.
+inline void dot_tile(const Rows& q, const float* tile, int coordinates, float* out, bool add) {
+  constexpr int kVectors = QJL_LANES == 16 ? 4 : 1;  // 16 sums of 16 lanes fit 32 registers of 16, 4 fit 16 registers of 8
+  for (int row = 0; row < q.count; row += 4) {
+    for (int v = 0; v < 4; v += kVectors) {
+      const float *queries = q.data + row * q.stride, *columns = tile + 16 * v;
+      float* sums = out + row * kBlockTokens + 16 * v;
+      switch (q.count - row) {
+        case 1: dot_block<1, kVectors>(queries, q.stride, columns, coordinates, sums, add); break;
+        case 2: dot_block<2, kVectors>(queries, q.stride, columns, coordinates, sums, add); break;
+        case 3: dot_block<3, kVectors>(queries, q.stride, columns, coordinates, sums, add); break;
+        default: dot_block<4, kVectors>(queries, q.stride, columns, coordinates, sums, add);
+      }
+    }
+  }
+}
+
+// Scores of 16-bit rows [count <= 64] against q [rows][d].
+inline void row_scores(const Rows& q, const std::uint16_t* keys, std::int64_t stride, DType dtype, int count, int d, float* tile,
+                       float* out) {
+  for (int first = 0; first < d; first += kTileCoordinates) {
+    const Stretch stretch{first, std::min(kTileCoordinates, d - first)};
+    row_tile(keys, stride, dtype, count, stretch, tile);
+    dot_tile({q.data + first, q.stride, q.count}, tile, stretch.count, out, first > 0);
+  }
+}
+
+// One sealed page as the kernels read it. scales [128] of the keys and mean_score [rows] are made once a page.
+struct SealedKeys {
+  const CodecTables* tables;
+  const layout::BodyLayout* at;
+  const std::uint8_t* body;
+  const float* scales;
+  const float* mean_score;
+};
+
+// 128 scales from their codes, slot order.
+inline void decode_scales(const std::uint8_t* codes, float largest, float* scales) {
+  for (int slot = 0; slot < layout::kPageTokens; ++slot) scales[slot] = largest * kScaleFactors.of[codes[slot]];
+}
+
+// mean[c] of a page.
+inline void decode_mean(const std::uint8_t* codes, float scale, int d, float* mean) {
+  const auto* steps = reinterpret_cast<const std::int8_t*>(codes);
+  for (int c = 0; c < d; ++c) mean[c] = scale * static_cast<float>(steps[c]);
+}
+
+// <q, mean> of every row; 0 for a code without mean.
+inline void mean_scores(const CodecTables& tables, const layout::PageHead& head, const std::uint8_t* mean_codes, const Rows& q,
+                        float* mean, float* out) {
+  if (!layout::is_rotated(tables.shape.key_code)) {
+    std::fill_n(out, q.count, 0.0f);
+    return;
+  }
+  decode_mean(mean_codes, head.mean_scale, tables.shape.head_dim, mean);
+  for (int row = 0; row < q.count; ++row) out[row] = dot_row(q.data + row * q.stride, mean, tables.shape.head_dim);
+}
+
+// out[row][64] = (or +=) <q, bits> * scale * norm[slot] for the half's sketched keys.
+inline void sketch_scores(const Rows& q, const std::uint8_t* bits, int num_bits, const std::uint8_t* norms, float scale, int half,
+                          float* tile, float* sums, float* out, bool add) {
+  for (int first = 0; first < num_bits; first += kTileCoordinates) {
+    const Stretch stretch{first, std::min(kTileCoordinates, num_bits - first)};
+    sketch_tile(bits, num_bits / 8, half, stretch, tile);
+    dot_tile({q.data + first, q.stride, q.count}, tile, stretch.count, sums, first > 0);
+  }
+  for (int v = 0; v < 4; ++v) {
+    std::uint16_t half_norms[16];
+    std::memcpy(half_norms, norms + (layout::kHalfSlots * half + 16 * v) * 2, sizeof(half_norms));
+    const f32x16 norm = load_row(half_norms, DType::f16) * splat(scale);
+    for (int row = 0; row < q.count; ++row) {
+      float* at = out + row * kBlockTokens + 16 * v;
+      store(at, fused_multiply_add(load(sums + row * kBlockTokens + 16 * v), norm, add ? load(at) : splat(0.0f)));
+    }
+  }
+}
+
+// Scores of half a page against projected queries [rows][K]: out [rows][64], slot order; spare [rows][64] is used up.
+inline void half_scores(const SealedKeys& page, const Rows& projected, int half, float* tile, float* spare, float* out) {
+  const CodecTables& tables = *page.tables;
+  const layout::PageShape& shape = tables.shape;
+  if (shape.key_code == Code::jl) {
+    sketch_scores(projected, page.body + page.at->keys, shape.sketch_rows, page.body + page.at->key_norms, tables.sketch_scale,
+                  half, tile, spare, out, false);
+    if (shape.outlier_channels == 0) return;
+    const Rows outliers{projected.data + shape.sketch_rows, projected.stride, projected.count};
+    return sketch_scores(outliers, page.body + page.at->outlier_keys, shape.outlier_rows, page.body + page.at->outlier_norms,
+                         tables.outlier_sketch_scale, half, tile, spare, out, true);
+  }
+  const int coordinates = layout::key_coordinates(shape);
+  for (int first = 0; first < coordinates; first += kTileCoordinates) {
+    const Stretch stretch{first, std::min(kTileCoordinates, coordinates - first)};
+    key_tile(shape, page.body + page.at->keys, half, stretch, tile);
+    dot_tile({projected.data + first, projected.stride, projected.count}, tile, stretch.count, out, first > 0);
+  }
+  if (shape.key_code == Code::f16) return;
+  for (int v = 0; v < 4; ++v) {
+    const f32x16 scale = load(page.scales + layout::kHalfSlots * half + 16 * v);
+    for (int row = 0; row < projected.count; ++row) {
+      float* at = out + row * kBlockTokens + 16 * v;
+      store(at, fused_multiply_add(load(at), scale, splat(page.mean_score[row])));
+    }
+  }
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE

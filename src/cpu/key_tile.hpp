@@ -1,0 +1,117 @@
+// Decodes keys into tiles [coordinate][64 tokens] of fp32, from which scores are a matrix product.
+//
+//   sealed, half h of a page:  column 16 i + j = slot of frame 4h + i, token 8 j + 4h + i; levels, or +-1
+//   16-bit rows:               column = row; transposed 16 x 16 numbers at a time
+//
+// A row of codes read as 16 words has lane = j and byte i = frame 4h + i (page.hpp), so a level is one shift and one look-up.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp.
+namespace qjl::cpu::QJL_NAMESPACE {
+
+// A stretch of coordinates, multiples of 8.
+struct Stretch {
+  int first, count;
+};
+
+inline void sign_tile(const std::uint8_t* keys, int num_rows, int half, Stretch stretch, float* tile) {
+  for (int row = 0; row < stretch.count / 8; ++row) {
+    const u32x16 word = load_u32(keys + layout::key_row_offset(num_rows, half, stretch.first / 8 + row));
+    float* out = tile + 8 * row * kBlockTokens;
+    for (int k = 0; k < 8; ++k) {
+      for (int i = 0; i < 4; ++i) store(out + k * kBlockTokens + 16 * i, sign_of_bit(word, 8 * i + k));
+    }
+  }
+}
+
+inline void l4_tile(const std::uint8_t* keys, int num_rows, int half, Stretch stretch, float* tile) {
+  const Levels levels(kLevels4);
+  for (int row = 0; row < stretch.count / 4; ++row) {
+    const u32x16 word = load_u32(keys + layout::key_row_offset(num_rows, half, stretch.first / 4 + row));
+    float* out = tile + 4 * row * kBlockTokens;
+    for (int k = 0; k < 4; ++k) {
+      for (int i = 0; i < 4; ++i) store(out + k * kBlockTokens + 16 * i, lookup<4>(levels, word >> (8 * i + 2 * k)));
+    }
+  }
+}
+
+// Two coordinates from each 6-bit group of the four frames.
+QJL_INLINE void group_tile(const Levels& levels, u32x16 group, float* out) {
+  for (int k = 0; k < 2; ++k) {
+    for (int i = 0; i < 4; ++i) store(out + k * kBlockTokens + 16 * i, lookup<8>(levels, group >> (8 * i + 3 * k)));
+  }
+}
+
+// The fourth group of a triple of rows: their top two bits.
+QJL_INLINE u32x16 fourth_group(u32x16 row0, u32x16 row1, u32x16 row2) {
+  return (row0 >> 6 & splat_u32(0x03030303u)) | (row1 >> 4 & splat_u32(0x0c0c0c0cu)) | (row2 >> 2 & splat_u32(0x30303030u));
+}
+
+inline void l8_tile(const std::uint8_t* keys, int num_rows, int half, Stretch stretch, float* tile) {
+  const Levels levels(kLevels8);
+  for (int triple = 0; triple < stretch.count / 8; ++triple) {
+    const std::uint8_t* rows = keys + layout::key_row_offset(num_rows, half, 3 * (stretch.first / 8 + triple));
+    const u32x16 row0 = load_u32(rows), row1 = load_u32(rows + layout::kLineBytes), row2 = load_u32(rows + 2 * layout::kLineBytes);
+    float* out = tile + 8 * triple * kBlockTokens;
+    group_tile(levels, row0, out);
+    group_tile(levels, row1, out + 2 * kBlockTokens);
+    group_tile(levels, row2, out + 4 * kBlockTokens);
+    group_tile(levels, fourth_group(row0, row1, row2), out + 6 * kBlockTokens);
+  }
+}
+
+inline void l16_tile(const std::uint8_t* keys, int d, int half, Stretch stretch, float* tile) {
+  const Levels levels(kLevels16);
+  for (int word = 0; word < stretch.count / 8; ++word) {
+    float* out = tile + 8 * word * kBlockTokens;
+    for (int i = 0; i < 4; ++i) {
+      const u32x16 nibbles = load_u32(keys + layout::key_word_offset(d, half, stretch.first / 8 + word, i));
+      for (int k = 0; k < 8; ++k) {
+        store(out + k * kBlockTokens + 16 * i, lookup<16>(levels, nibbles >> (8 * (k % 4) + 4 * (k / 4))));
+      }
+    }
+  }
+}
+
+// Signs of a sketch: rows of `row_bytes` bytes a slot.
+inline void sketch_tile(const std::uint8_t* bits, int row_bytes, int half, Stretch stretch, float* tile) {
+  for (int byte = 0; byte < stretch.count / 8; ++byte) {
+    for (int i = 0; i < 4; ++i) {
+      const std::uint8_t* column = bits + std::int64_t{layout::kHalfSlots * half + 16 * i} * row_bytes + stretch.first / 8 + byte;
+      std::uint32_t lane[16];
+      for (int j = 0; j < 16; ++j) lane[j] = column[std::int64_t{j} * row_bytes];
+      const u32x16 word = load_u32(lane);
+      for (int k = 0; k < 8; ++k) store(tile + (8 * byte + k) * kBlockTokens + 16 * i, sign_of_bit(word, k));
+    }
+  }
+}
+
+// 16-bit rows [count <= 64], row r at rows + r * stride; columns from `count` on are 0. Multiples of 16 coordinates.
+inline void row_tile(const std::uint16_t* rows, std::int64_t stride, DType dtype, int count, Stretch stretch, float* tile) {
+  for (int group = 0; group < kBlockTokens; group += 16) {
+    for (int c = 0; c < stretch.count; c += 16) {
+      f32x16 block[16];
+      for (int j = 0; j < 16; ++j) {
+        block[j] = group + j < count ? load_row(rows + (group + j) * stride + stretch.first + c, dtype) : splat(0.0f);
+      }
+      transpose16(block);
+      for (int k = 0; k < 16; ++k) store(tile + (c + k) * kBlockTokens + group, block[k]);
+    }
+  }
+}
+
+// The keys of half a page; not for jl, which has two sketches.
+inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
+  const int num_rows = layout::key_row_bytes(shape.key_code, shape.head_dim);
+  switch (shape.key_code) {
+    case Code::s1:
+    case Code::s2: return sign_tile(keys, num_rows, half, stretch, tile);
+    case Code::l4: return l4_tile(keys, num_rows, half, stretch, tile);
+    case Code::l8: return l8_tile(keys, num_rows, half, stretch, tile);
+    case Code::l16: return l16_tile(keys, shape.head_dim, half, stretch, tile);
+    default: {
+      const auto* rows = reinterpret_cast<const std::uint16_t*>(keys) + std::int64_t{layout::kHalfSlots * half} * shape.head_dim;
+      return row_tile(rows, shape.head_dim, shape.row_dtype, kBlockTokens, stretch, tile);
+    }
+  }
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE

@@ -1,0 +1,42 @@
+// Queries into the coordinates of the key codes.
+//
+//   rotated codes  [P_f q] for each frame f of a key       jl   [S q_in, S_o q_out]       exact   q itself
+//
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, rotate_lanes.hpp, rotate_rows.hpp.
+namespace qjl::cpu::QJL_NAMESPACE {
+
+inline void project_sketch(const CodecTables& tables, const float* q, const std::uint8_t* outlier_idx, float* out) {
+  const layout::PageShape& shape = tables.shape;
+  const int d = shape.head_dim, count = shape.outlier_channels;
+  float inliers[layout::kMaxHeadDim], outliers[layout::kMaxHeadDim];
+  std::copy_n(q, d, inliers);
+  for (int n = 0; n < count; ++n) {
+    outliers[n] = q[outlier_idx[n]];
+    inliers[outlier_idx[n]] = 0.0f;
+  }
+  for (int row = 0; row < shape.sketch_rows; ++row) out[row] = dot_row(tables.sketch + std::int64_t{row} * d, inliers, d);
+  for (int row = 0; row < shape.outlier_rows; ++row) {
+    float sum = 0.0f;
+    for (int n = 0; n < count; ++n) sum += tables.outlier_sketch[std::int64_t{row} * count + n] * outliers[n];
+    out[shape.sketch_rows + row] = sum;
+  }
+}
+
+inline void project_rows(const ProjectArgs& args) {
+  const CodecTables& tables = *args.tables;
+  const layout::PageShape& shape = tables.shape;
+  const std::int64_t d = shape.head_dim, width = layout::key_coordinates(shape);
+  for (int row = 0; row < args.rows; ++row) {
+    const float* q = args.queries + row * d;
+    float* out = args.projected + row * width;
+    if (shape.key_code == Code::jl) {
+      project_sketch(tables, q, args.outlier_idx, out);
+    } else if (layout::is_rotated(shape.key_code)) {
+      for (int f = 0; f < layout::frames_per_token(shape.key_code); ++f) rotate_row(key_frame(tables, f), q, out + f * d);
+    } else {
+      std::copy_n(q, d, out);
+    }
+  }
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE

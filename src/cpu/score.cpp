@@ -1,0 +1,43 @@
+// Scores one page of sealed keys against projected queries, in slot order: what attend does inside, by itself.
+//
+//   out[row * 128 + slot] = <q, mean> + scale[slot] * <projected, level[slot]>          see half_scores.hpp
+#define QJL_THIS_FILE "score.cpp"
+#ifndef QJL_PASS
+#include "foreach_target.hpp"
+#else
+
+// clang-format off: each header of a pass needs those above it
+#include "simd.hpp"
+#include "simd_permute.hpp"
+#include "rotate_lanes.hpp"
+#include "rotate_rows.hpp"
+#include "key_tile.hpp"
+#include "half_scores.hpp"
+// clang-format on
+
+namespace qjl::cpu::QJL_NAMESPACE {
+
+void score(const ScoreArgs& args) {
+  const layout::PageShape& shape = args.tables->shape;
+  const layout::BodyLayout at = layout::body_layout(shape);
+  const AttendScratch scratch(*args.tables, args.workspace);
+  const std::int64_t width = layout::key_coordinates(shape);
+  if (layout::is_rotated(shape.key_code)) decode_scales(args.body + at.key_scales, args.head->key_scale_max, scratch.scales);
+  for (int first = 0; first < args.rows; first += kMaxAttendRows) {
+    const int rows = std::min(kMaxAttendRows, args.rows - first);
+    const Rows queries{args.queries + std::int64_t{first} * shape.head_dim, shape.head_dim, rows};
+    mean_scores(*args.tables, *args.head, args.body + at.mean, queries, scratch.mean, scratch.mean_score);
+    const SealedKeys page{args.tables, &at, args.body, scratch.scales, scratch.mean_score};
+    for (int half = 0; half < layout::kHalves; ++half) {
+      half_scores(page, {args.projected + first * width, width, rows}, half, scratch.tile, scratch.weights, scratch.scores);
+      for (int row = 0; row < rows; ++row) {
+        std::copy_n(scratch.scores + row * kBlockTokens, kBlockTokens,
+                    args.out + std::int64_t{first + row} * layout::kPageTokens + layout::kHalfSlots * half);
+      }
+    }
+  }
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE
+
+#endif

@@ -1,0 +1,95 @@
+// How the caller's workspace is divided. The same constructor counts the bytes (base = null) and hands out the parts.
+//
+// Sizes follow from the codec alone: d = head_dim, K = coordinates of a projected query, parts = frames a token uses at once.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "args.hpp"
+#include "page.hpp"
+
+namespace qjl::cpu {
+
+// Takes 64-byte aligned parts from a block of memory.
+class Carver {
+ public:
+  explicit Carver(std::uint8_t* base) : base_(reinterpret_cast<std::uintptr_t>(base)), at_(align(base_)) {}
+  template <typename T>
+  T* take(std::int64_t count) {
+    const std::uintptr_t part = at_;
+    at_ = align(at_ + static_cast<std::uintptr_t>(count) * sizeof(T));
+    return base_ == 0 ? nullptr : reinterpret_cast<T*>(part);
+  }
+  // Enough for a base of any alignment.
+  std::size_t bytes() const { return at_ - base_ + layout::kLineBytes; }
+
+ private:
+  static std::uintptr_t align(std::uintptr_t at) { return (at + layout::kLineBytes - 1) / layout::kLineBytes * layout::kLineBytes; }
+  std::uintptr_t base_, at_;
+};
+
+inline constexpr int kLanes = layout::kFrameSlots;       // 16: one vector, the tokens of one frame
+inline constexpr int kBlockTokens = layout::kHalfSlots;  // 64: tokens that attend takes at a time
+inline constexpr int kTileCoordinates = 64;              // coordinates of a key tile: 64 x 64 floats, half of a 32 KB cache
+
+struct EncodeScratch {
+  float* x;              // [d][16]: 16 tokens of one frame, a token a lane
+  float* rotated;        // [2][d][16]: P_1 x, P_2 x
+  float* cross;          // [d][16]
+  std::uint32_t* codes;  // [2 d][16]
+  float* scales;         // [128], slot order
+  float* mean;           // [d]
+  std::size_t bytes;
+
+  EncodeScratch(const CodecTables& tables, std::uint8_t* base) {
+    Carver carver(base);
+    const std::int64_t d = tables.shape.head_dim;
+    x = carver.take<float>(d * kLanes);
+    rotated = carver.take<float>(2 * d * kLanes);
+    cross = carver.take<float>(d * kLanes);
+    codes = carver.take<std::uint32_t>(2 * d * kLanes);
+    scales = carver.take<float>(layout::kPageTokens);
+    mean = carver.take<float>(d);
+    bytes = carver.bytes();
+  }
+};
+
+struct AttendScratch {
+  float* queries;     // [32][d], times the softmax scale
+  float* projected;   // [32][K]
+  float* tile;        // [64 coordinates][64 tokens]
+  float* scores;      // [32][64]
+  float* weights;     // [32][64]
+  float* scales;      // [128] of keys, then [128] of values, slot order
+  float* mean;        // [d]
+  float* mean_score;  // [32]
+  float* reference;   // [32]: the running maximum
+  float* sums;        // [32][16]: sums of exponentials, by lane
+  float* frames;      // [32][8 parts d]: weighted sums of levels, by value frame
+  float* rows;        // [16][2 d]: decoded levels of 16 tokens
+  std::size_t bytes;
+
+  AttendScratch(const CodecTables& tables, std::uint8_t* base) {
+    Carver carver(base);
+    const layout::PageShape& shape = tables.shape;
+    const std::int64_t d = shape.head_dim, n = kMaxAttendRows;
+    const bool rotated = layout::is_rotated(shape.value_code);
+    queries = carver.take<float>(n * d);
+    projected = carver.take<float>(n * layout::key_coordinates(shape));
+    tile = carver.take<float>(kTileCoordinates * kBlockTokens);
+    scores = carver.take<float>(n * kBlockTokens);
+    weights = carver.take<float>(n * kBlockTokens);
+    scales = carver.take<float>(2 * layout::kPageTokens);
+    mean = carver.take<float>(d);
+    mean_score = carver.take<float>(n);
+    reference = carver.take<float>(n);
+    sums = carver.take<float>(n * kLanes);
+    frames = carver.take<float>(rotated ? n * layout::kFrames * layout::frames_per_token(shape.value_code) * d : 0);
+    rows = carver.take<float>(kLanes * 2 * d);
+    bytes = carver.bytes();
+  }
+};
+
+}  // namespace qjl::cpu

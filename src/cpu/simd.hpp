@@ -1,0 +1,229 @@
+// Sixteen 32-bit lanes, whatever the instruction set: f32x16, u32x16, i32x16, and the few operations that the kernels need.
+//
+// A vector is one register of 16 lanes, a pair of 8, or a pair of pairs of 4: compilers make poor code of vectors wider than a
+// register, and good code of pairs. One lane does the same IEEE operations in the same order on every target; only
+// fused_multiply_add rounds once where the processor can and twice elsewhere, so encoders do not use it. Header of a pass: see
+// foreach_target.hpp.
+namespace qjl::cpu::QJL_NAMESPACE {
+
+typedef float NativeF __attribute__((vector_size(4 * QJL_LANES)));
+typedef std::uint32_t NativeU __attribute__((vector_size(4 * QJL_LANES)));
+typedef std::int32_t NativeI __attribute__((vector_size(4 * QJL_LANES)));
+
+template <typename T>
+struct Pair {
+  T lo, hi;
+};
+
+#if QJL_LANES == 16
+using f32x16 = NativeF;
+using u32x16 = NativeU;
+using i32x16 = NativeI;
+#elif QJL_LANES == 8
+using f32x16 = Pair<NativeF>;
+using u32x16 = Pair<NativeU>;
+using i32x16 = Pair<NativeI>;
+#else
+using f32x16 = Pair<Pair<NativeF> >;
+using u32x16 = Pair<Pair<NativeU> >;
+using i32x16 = Pair<Pair<NativeI> >;
+#endif
+
+// ---- one register -----------------------------------------------------------------------------------------------------------
+#if QJL_LANES == 16
+QJL_INLINE NativeF fused_multiply_add(NativeF a, NativeF b, NativeF c) { return _mm512_fmadd_ps(a, b, c); }
+QJL_INLINE NativeF min(NativeF a, NativeF b) { return _mm512_min_ps(a, b); }
+QJL_INLINE NativeF max(NativeF a, NativeF b) { return _mm512_max_ps(a, b); }
+QJL_INLINE NativeF sqrt(NativeF a) { return _mm512_sqrt_ps(a); }
+QJL_INLINE NativeF half_lanes(const std::uint16_t* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+#elif QJL_LANES == 8
+QJL_INLINE NativeF fused_multiply_add(NativeF a, NativeF b, NativeF c) { return _mm256_fmadd_ps(a, b, c); }
+QJL_INLINE NativeF min(NativeF a, NativeF b) { return _mm256_min_ps(a, b); }
+QJL_INLINE NativeF max(NativeF a, NativeF b) { return _mm256_max_ps(a, b); }
+QJL_INLINE NativeF sqrt(NativeF a) { return _mm256_sqrt_ps(a); }
+QJL_INLINE NativeF half_lanes(const std::uint16_t* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+#else
+QJL_INLINE NativeF fused_multiply_add(NativeF a, NativeF b, NativeF c) { return a * b + c; }
+QJL_INLINE NativeF min(NativeF a, NativeF b) { return a < b ? a : b; }
+QJL_INLINE NativeF max(NativeF a, NativeF b) { return a > b ? a : b; }
+QJL_INLINE NativeF sqrt(NativeF a) { return NativeF{std::sqrt(a[0]), std::sqrt(a[1]), std::sqrt(a[2]), std::sqrt(a[3])}; }
+QJL_INLINE NativeF half_lanes(const std::uint16_t* p) {
+  return NativeF{half_to_float(p[0]), half_to_float(p[1]), half_to_float(p[2]), half_to_float(p[3])};
+}
+#endif
+
+QJL_INLINE void read(const void* p, NativeF& v) { std::memcpy(&v, p, sizeof(v)); }
+QJL_INLINE void read(const void* p, NativeU& v) { std::memcpy(&v, p, sizeof(v)); }
+QJL_INLINE void write(void* p, NativeF v) { std::memcpy(p, &v, sizeof(v)); }
+QJL_INLINE void write(void* p, NativeU v) { std::memcpy(p, &v, sizeof(v)); }
+QJL_INLINE void read_half(const std::uint16_t* p, NativeF& v) { v = half_lanes(p); }
+QJL_INLINE void read_bfloat(const std::uint16_t* p, NativeF& v) {
+  typedef std::uint16_t Bfloats __attribute__((vector_size(2 * QJL_LANES)));
+  Bfloats bits;
+  std::memcpy(&bits, p, sizeof(bits));
+  v = (NativeF)(__builtin_convertvector(bits, NativeU) << 16);
+}
+QJL_INLINE void fill(float x, NativeF& v) { v = NativeF{} + x; }
+QJL_INLINE void fill(std::uint32_t x, NativeU& v) { v = NativeU{} + x; }
+QJL_INLINE void fill(std::int32_t x, NativeI& v) { v = NativeI{} + x; }
+QJL_INLINE NativeU as_u32(NativeF v) { return (NativeU)v; }
+QJL_INLINE NativeU as_u32(NativeI v) { return (NativeU)v; }
+QJL_INLINE NativeI as_i32(NativeU v) { return (NativeI)v; }
+QJL_INLINE NativeF as_f32(NativeU v) { return (NativeF)v; }
+QJL_INLINE NativeF to_f32(NativeI v) { return __builtin_convertvector(v, NativeF); }
+QJL_INLINE NativeI to_i32(NativeF v) { return __builtin_convertvector(v, NativeI); }
+QJL_INLINE NativeF select(NativeI mask, NativeF a, NativeF b) { return mask ? a : b; }
+QJL_INLINE NativeU select(NativeI mask, NativeU a, NativeU b) { return mask ? a : b; }
+
+// ---- pairs --------------------------------------------------------------------------------------------------------------------
+#define QJL_PAIR_OPERATOR(op)                                        \
+  template <typename T>                                              \
+  QJL_INLINE auto operator op(const Pair<T>& a, const Pair<T>& b) {  \
+    return Pair<decltype(a.lo op b.lo)>{a.lo op b.lo, a.hi op b.hi}; \
+  }
+QJL_PAIR_OPERATOR(+)
+QJL_PAIR_OPERATOR(-)
+QJL_PAIR_OPERATOR(*)
+QJL_PAIR_OPERATOR(/)
+QJL_PAIR_OPERATOR(&)
+QJL_PAIR_OPERATOR(|)
+QJL_PAIR_OPERATOR(^)
+QJL_PAIR_OPERATOR(<)
+QJL_PAIR_OPERATOR(>)
+QJL_PAIR_OPERATOR(<=)
+QJL_PAIR_OPERATOR(>=)
+#undef QJL_PAIR_OPERATOR
+template <typename T>
+QJL_INLINE Pair<T> operator<<(const Pair<T>& a, int bits) {
+  return {a.lo << bits, a.hi << bits};
+}
+template <typename T>
+QJL_INLINE Pair<T> operator>>(const Pair<T>& a, int bits) {
+  return {a.lo >> bits, a.hi >> bits};
+}
+
+template <typename T>
+QJL_INLINE Pair<T> fused_multiply_add(const Pair<T>& a, const Pair<T>& b, const Pair<T>& c) {
+  return {fused_multiply_add(a.lo, b.lo, c.lo), fused_multiply_add(a.hi, b.hi, c.hi)};
+}
+template <typename T>
+QJL_INLINE Pair<T> min(const Pair<T>& a, const Pair<T>& b) {
+  return {min(a.lo, b.lo), min(a.hi, b.hi)};
+}
+template <typename T>
+QJL_INLINE Pair<T> max(const Pair<T>& a, const Pair<T>& b) {
+  return {max(a.lo, b.lo), max(a.hi, b.hi)};
+}
+template <typename T>
+QJL_INLINE Pair<T> sqrt(const Pair<T>& a) {
+  return {sqrt(a.lo), sqrt(a.hi)};
+}
+template <typename M, typename T>
+QJL_INLINE Pair<T> select(const Pair<M>& mask, const Pair<T>& a, const Pair<T>& b) {
+  return {select(mask.lo, a.lo, b.lo), select(mask.hi, a.hi, b.hi)};
+}
+#define QJL_PAIR_CAST(name)                                    \
+  template <typename T>                                        \
+  QJL_INLINE auto name(const Pair<T>& a) {                     \
+    return Pair<decltype(name(a.lo))>{name(a.lo), name(a.hi)}; \
+  }
+QJL_PAIR_CAST(as_u32)
+QJL_PAIR_CAST(as_i32)
+QJL_PAIR_CAST(as_f32)
+QJL_PAIR_CAST(to_f32)
+QJL_PAIR_CAST(to_i32)
+#undef QJL_PAIR_CAST
+template <typename T>
+QJL_INLINE void read(const void* p, Pair<T>& v) {
+  read(p, v.lo);
+  read(static_cast<const std::uint8_t*>(p) + sizeof(T), v.hi);
+}
+template <typename T>
+QJL_INLINE void write(void* p, const Pair<T>& v) {
+  write(p, v.lo);
+  write(static_cast<std::uint8_t*>(p) + sizeof(T), v.hi);
+}
+template <typename T>
+QJL_INLINE void read_half(const std::uint16_t* p, Pair<T>& v) {
+  read_half(p, v.lo);
+  read_half(p + sizeof(T) / 4, v.hi);
+}
+template <typename T>
+QJL_INLINE void read_bfloat(const std::uint16_t* p, Pair<T>& v) {
+  read_bfloat(p, v.lo);
+  read_bfloat(p + sizeof(T) / 4, v.hi);
+}
+template <typename N, typename T>
+QJL_INLINE void fill(N x, Pair<T>& v) {
+  fill(x, v.lo);
+  fill(x, v.hi);
+}
+
+// ---- sixteen lanes ------------------------------------------------------------------------------------------------------------
+QJL_INLINE f32x16 splat(float x) {
+  f32x16 v;
+  fill(x, v);
+  return v;
+}
+QJL_INLINE u32x16 splat_u32(std::uint32_t x) {
+  u32x16 v;
+  fill(x, v);
+  return v;
+}
+QJL_INLINE i32x16 splat_i32(std::int32_t x) {
+  i32x16 v;
+  fill(x, v);
+  return v;
+}
+QJL_INLINE f32x16 load(const float* p) {
+  f32x16 v;
+  read(p, v);
+  return v;
+}
+QJL_INLINE u32x16 load_u32(const void* p) {
+  u32x16 v;
+  read(p, v);
+  return v;
+}
+QJL_INLINE void store(float* p, f32x16 v) { write(p, v); }
+QJL_INLINE void store_u32(void* p, u32x16 v) { write(p, v); }
+QJL_INLINE f32x16 load_row(const std::uint16_t* p, DType dtype) {
+  f32x16 v;
+  dtype == DType::bf16 ? read_bfloat(p, v) : read_half(p, v);
+  return v;
+}
+QJL_INLINE f32x16 abs(f32x16 v) { return as_f32(as_u32(v) & splat_u32(0x7fffffffu)); }
+QJL_INLINE i32x16 lane_numbers() {
+  alignas(64) static constexpr std::uint32_t kNumbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  return as_i32(load_u32(kNumbers));
+}
+// To the nearest integer, ties to even, for |v| < 2^22: beyond 1.5 * 2^23 the last place of a float is 1.
+QJL_INLINE f32x16 round_even(f32x16 v) { return (v + splat(0x1.8p23f)) - splat(0x1.8p23f); }
+
+// +1 or -1 by bit `bit` of each lane (1 means minus).
+QJL_INLINE f32x16 sign_of_bit(u32x16 word, int bit) {
+  return as_f32((word << (31 - bit) & splat_u32(0x80000000u)) ^ splat_u32(0x3f800000u));
+}
+
+QJL_INLINE float reduce_max(f32x16 v) {
+  alignas(64) float lane[16];
+  store(lane, v);
+  for (int width = 8; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lane[i] = lane[i] > lane[i + width] ? lane[i] : lane[i + width];
+  }
+  return lane[0];
+}
+QJL_INLINE float reduce_add(f32x16 v) {
+  alignas(64) float lane[16];
+  store(lane, v);
+  for (int width = 8; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+  }
+  return lane[0];
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE

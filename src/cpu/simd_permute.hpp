@@ -1,0 +1,113 @@
+// The two operations that move lanes: the look-up of a level by the low bits of an index, and the 16 x 16 transpose.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp.
+namespace qjl::cpu::QJL_NAMESPACE {
+
+// lookup<Levels>(table, index): entry index mod 16 of a table that repeats its first `Levels` entries, so an index may carry other
+// bits above those of the code.
+#if QJL_LANES == 16
+
+struct Levels {
+  NativeF entry;
+  explicit Levels(const LevelTable& table) { read(table.entry, entry); }
+};
+template <int NumLevels>
+QJL_INLINE f32x16 lookup(const Levels& table, u32x16 index) {
+  return _mm512_permutexvar_ps((__m512i)index, table.entry);
+}
+
+QJL_INLINE void transpose16(f32x16 (&row)[16]) {
+  __m512 a[16];
+  for (int i = 0; i < 16; i += 4) {  // 4 x 4 blocks inside each 128-bit part
+    const __m512 t0 = _mm512_unpacklo_ps(row[i], row[i + 1]), t1 = _mm512_unpackhi_ps(row[i], row[i + 1]);
+    const __m512 t2 = _mm512_unpacklo_ps(row[i + 2], row[i + 3]), t3 = _mm512_unpackhi_ps(row[i + 2], row[i + 3]);
+    a[i] = _mm512_shuffle_ps(t0, t2, 0x44);
+    a[i + 1] = _mm512_shuffle_ps(t0, t2, 0xee);
+    a[i + 2] = _mm512_shuffle_ps(t1, t3, 0x44);
+    a[i + 3] = _mm512_shuffle_ps(t1, t3, 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {  // then the parts themselves, 4 x 4
+    const __m512 low0 = _mm512_shuffle_f32x4(a[i], a[i + 4], 0x88), high0 = _mm512_shuffle_f32x4(a[i], a[i + 4], 0xdd);
+    const __m512 low1 = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0x88), high1 = _mm512_shuffle_f32x4(a[i + 8], a[i + 12], 0xdd);
+    row[i] = _mm512_shuffle_f32x4(low0, low1, 0x88);
+    row[i + 4] = _mm512_shuffle_f32x4(high0, high1, 0x88);
+    row[i + 8] = _mm512_shuffle_f32x4(low0, low1, 0xdd);
+    row[i + 12] = _mm512_shuffle_f32x4(high0, high1, 0xdd);
+  }
+}
+
+#elif QJL_LANES == 8
+
+struct Levels {
+  NativeF lo, hi;
+  explicit Levels(const LevelTable& table) {
+    read(table.entry, lo);
+    read(table.entry + 8, hi);
+  }
+};
+template <int NumLevels>
+QJL_INLINE NativeF lookup8(const Levels& table, NativeU index) {
+  const __m256 low = _mm256_permutevar8x32_ps(table.lo, (__m256i)index);
+  if constexpr (NumLevels <= 8) return low;
+  const __m256 high = _mm256_permutevar8x32_ps(table.hi, (__m256i)index);
+  return _mm256_blendv_ps(low, high, (__m256)(index << 28));
+}
+template <int NumLevels>
+QJL_INLINE f32x16 lookup(const Levels& table, u32x16 index) {
+  return {lookup8<NumLevels>(table, index.lo), lookup8<NumLevels>(table, index.hi)};
+}
+
+QJL_INLINE void transpose8(NativeF (&row)[8]) {
+  __m256 a[8];
+  for (int i = 0; i < 8; i += 4) {  // 4 x 4 blocks inside each 128-bit part
+    const __m256 t0 = _mm256_unpacklo_ps(row[i], row[i + 1]), t1 = _mm256_unpackhi_ps(row[i], row[i + 1]);
+    const __m256 t2 = _mm256_unpacklo_ps(row[i + 2], row[i + 3]), t3 = _mm256_unpackhi_ps(row[i + 2], row[i + 3]);
+    a[i] = _mm256_shuffle_ps(t0, t2, 0x44);
+    a[i + 1] = _mm256_shuffle_ps(t0, t2, 0xee);
+    a[i + 2] = _mm256_shuffle_ps(t1, t3, 0x44);
+    a[i + 3] = _mm256_shuffle_ps(t1, t3, 0xee);
+  }
+  for (int i = 0; i < 4; ++i) {  // then the two parts
+    row[i] = _mm256_permute2f128_ps(a[i], a[i + 4], 0x20);
+    row[i + 4] = _mm256_permute2f128_ps(a[i], a[i + 4], 0x31);
+  }
+}
+QJL_INLINE void transpose16(f32x16 (&row)[16]) {
+  NativeF quarter[2][2][8];
+  for (int i = 0; i < 16; ++i) {
+    quarter[i / 8][0][i % 8] = row[i].lo;
+    quarter[i / 8][1][i % 8] = row[i].hi;
+  }
+  for (auto& half : quarter) {
+    for (auto& part : half) transpose8(part);
+  }
+  for (int i = 0; i < 16; ++i) row[i] = {quarter[0][i / 8][i % 8], quarter[1][i / 8][i % 8]};
+}
+
+#else
+
+struct Levels {
+  const float* entry;
+  explicit Levels(const LevelTable& table) : entry(table.entry) {}
+};
+template <int NumLevels>
+QJL_INLINE f32x16 lookup(const Levels& table, u32x16 index) {
+  alignas(64) std::uint32_t at[16];
+  alignas(64) float level[16];
+  store_u32(at, index);
+  for (int i = 0; i < 16; ++i) level[i] = table.entry[at[i] % 16];
+  return load(level);
+}
+
+QJL_INLINE void transpose16(f32x16 (&row)[16]) {
+  float in[16][16];
+  for (int i = 0; i < 16; ++i) store(in[i], row[i]);
+  for (int i = 0; i < 16; ++i) {
+    float out[16];
+    for (int j = 0; j < 16; ++j) out[j] = in[j][i];
+    row[i] = load(out);
+  }
+}
+
+#endif
+
+}  // namespace qjl::cpu::QJL_NAMESPACE

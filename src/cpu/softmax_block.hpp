@@ -1,0 +1,76 @@
+// One block of 64 tokens enters the running softmax of every row.
+//
+//   s = cap tanh(s / cap) when there is a cap; tokens outside [first, last] of the row do not count
+//   m' = max(m, max s), weights = exp(s - m'), sum = sum exp(m - m') + sum weights, accumulators rescaled by exp(m - m')
+//
+// The reference m only moves when a block exceeds it, so the accumulators are mostly left alone.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, exp.hpp.
+namespace qjl::cpu::QJL_NAMESPACE {
+
+// Which token a column is: column 16 v + j stands at first + lane_step j + vector_step v of the block's own positions.
+struct ColumnOrder {
+  std::int32_t first, lane_step, vector_step;
+};
+
+// Tokens of the block that a row sees, inclusive, and the block's last token.
+struct Window {
+  std::int32_t first, last, end;
+};
+
+// What is kept per row over all blocks.
+struct Accumulators {
+  float* reference;  // [rows]
+  float* sums;       // [rows][16]
+  float* frames;     // [rows][frame_floats]
+  std::int64_t frame_floats;
+  float* exact;  // [rows][d]
+  int d;
+};
+
+QJL_INLINE void scale_floats(float* x, std::int64_t count, float factor) {
+  const f32x16 f = splat(factor);
+  for (std::int64_t i = 0; i < count; i += 16) store(x + i, load(x + i) * f);
+}
+
+inline void move_reference(const Accumulators& state, int row, float reference) {
+  const float factor = rescale_factor(state.reference[row], reference);
+  state.reference[row] = reference;
+  scale_floats(state.sums + row * 16, 16, factor);
+  scale_floats(state.frames + row * state.frame_floats, state.frame_floats, factor);
+  scale_floats(state.exact + std::int64_t{row} * state.d, state.d, factor);
+}
+
+// scores [64] of one row become weights; returns whether any token counts.
+inline bool softmax_row(const Accumulators& state, int row, const Window& window, const ColumnOrder& order, float soft_cap,
+                        float* scores) {
+  constexpr float kNothing = -std::numeric_limits<float>::infinity();
+  f32x16 s[4];
+  f32x16 largest = splat(kNothing);
+  const bool masked = window.first > 0 || window.last + 1 < window.end;
+  for (int v = 0; v < 4; ++v) {
+    s[v] = load(scores + 16 * v);
+    if (soft_cap > 0.0f) s[v] = tanh(s[v] / splat(soft_cap)) * splat(soft_cap);
+    if (masked) {
+      const i32x16 token = lane_numbers() * splat_i32(order.lane_step) + splat_i32(order.first + order.vector_step * v);
+      s[v] = select(token >= splat_i32(window.first), s[v], splat(kNothing));
+      s[v] = select(token <= splat_i32(window.last), s[v], splat(kNothing));
+    }
+    largest = max(largest, s[v]);
+  }
+  const float block_max = reduce_max(largest);
+  if (block_max == kNothing) {
+    for (int v = 0; v < 4; ++v) store(scores + 16 * v, splat(0.0f));
+    return false;
+  }
+  if (block_max > state.reference[row]) move_reference(state, row, block_max);
+  f32x16 sum = load(state.sums + row * 16);
+  for (int v = 0; v < 4; ++v) {
+    const f32x16 weight = exp(s[v] - splat(state.reference[row]));
+    sum = sum + weight;
+    store(scores + 16 * v, weight);
+  }
+  store(state.sums + row * 16, sum);
+  return true;
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE

@@ -1,0 +1,87 @@
+// Decodes values into tiles of 16 tokens x 16 channels, a channel a lane, in registers where there are enough.
+//
+//   sealed:  one frame of a page (tokens 8 j + f), block b of 16 coordinates: tile[j] = levels of token j
+//   rows:    16 rows of 16-bit numbers, or the paper's min-max codes
+//
+// A line of codes has lane = channel and byte i of a word = tokens 4 q + i (page.hpp): one shift and one look-up a vector.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, key_tile.hpp (fourth_group).
+namespace qjl::cpu::QJL_NAMESPACE {
+
+using ValueTile = f32x16[16];
+
+// `bits` a number: quad q at bit `offset` + bits * (q - first) of each byte, for `count` quads.
+template <int NumLevels, int Bits>
+QJL_INLINE void quads(const Levels& levels, u32x16 word, int first, int count, f32x16* tile) {
+  for (int q = 0; q < count; ++q) {
+    for (int i = 0; i < 4; ++i) tile[4 * (first + q) + i] = lookup<NumLevels>(levels, word >> (8 * i + Bits * q));
+  }
+}
+
+QJL_INLINE void sign_values(const std::uint8_t* lines, int block, ValueTile& tile) {
+  const u32x16 word = load_u32(lines + block / 2 * layout::kLineBytes) >> 4 * (block % 2);
+  for (int q = 0; q < 4; ++q) {
+    for (int i = 0; i < 4; ++i) tile[4 * q + i] = sign_of_bit(word, 8 * i + q);
+  }
+}
+
+QJL_INLINE void l4_values(const std::uint8_t* lines, int block, ValueTile& tile) {
+  quads<4, 2>(Levels(kLevels4), load_u32(lines + block * layout::kLineBytes), 0, 4, tile);
+}
+
+template <int NumLevels>
+QJL_INLINE void nibble_values(const Levels& levels, const std::uint8_t* lines, ValueTile& tile) {
+  quads<NumLevels, 4>(levels, load_u32(lines), 0, 2, tile);
+  quads<NumLevels, 4>(levels, load_u32(lines + layout::kLineBytes), 2, 2, tile);
+}
+
+QJL_INLINE void l8_values(const std::uint8_t* lines, int block, int blocks, ValueTile& tile) {
+  const Levels levels(kLevels8);
+  const std::uint8_t* pair = lines + block / 2 * 3 * layout::kLineBytes;
+  if (block % 2 == 0 && block + 1 == blocks) return nibble_values<8>(levels, pair, tile);
+  const u32x16 line0 = load_u32(pair), line1 = load_u32(pair + layout::kLineBytes);
+  if (block % 2 == 0) {
+    quads<8, 3>(levels, line0, 0, 2, tile);
+    quads<8, 3>(levels, line1, 2, 2, tile);
+  } else {
+    const u32x16 line2 = load_u32(pair + 2 * layout::kLineBytes);
+    quads<8, 3>(levels, line2, 0, 2, tile);
+    quads<8, 3>(levels, fourth_group(line0, line1, line2), 2, 2, tile);
+  }
+}
+
+// Levels of block `block` of `blocks` of one frame of a sealed page.
+template <Code kCode>
+QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int blocks, ValueTile& tile) {
+  if constexpr (kCode == Code::l4)
+    l4_values(lines, block, tile);
+  else if constexpr (kCode == Code::l8)
+    l8_values(lines, block, blocks, tile);
+  else if constexpr (kCode == Code::l16)
+    nibble_values<16>(Levels(kLevels16), lines + 2 * block * layout::kLineBytes, tile);
+  else
+    sign_values(lines, block, tile);
+}
+
+// 16-bit rows: `count` of them, the rest are 0.
+QJL_INLINE void row_values(const std::uint16_t* rows, std::int64_t stride, DType dtype, int count, ValueTile& tile) {
+  for (int j = 0; j < 16; ++j) tile[j] = j < count ? load_row(rows + j * stride, dtype) : splat(0.0f);
+}
+
+// The paper's values: min + step * code for 16 channels from `channel` of 16 slots from `slot`.
+inline void minmax_values(const layout::PageShape& shape, const layout::BodyLayout& at, const std::uint8_t* body, int slot,
+                          int channel, ValueTile& tile) {
+  const int d = shape.head_dim, groups = layout::minmax_groups(d);
+  for (int j = 0; j < 16; ++j) {
+    const std::int64_t pair = (std::int64_t{slot + j} * groups + channel / layout::kMinMaxGroup) * 2;
+    std::uint16_t step, minimum;
+    std::memcpy(&step, body + at.value_steps + pair, sizeof(step));
+    std::memcpy(&minimum, body + at.value_minima + pair, sizeof(minimum));
+    std::uint32_t codes;
+    std::memcpy(&codes, body + at.values + std::int64_t{slot + j} * (d / 4) + channel / 4, sizeof(codes));
+    float level[16];
+    for (int c = 0; c < 16; ++c) level[c] = static_cast<float>(codes >> 2 * c & 3u);
+    tile[j] = fused_multiply_add(load(level), splat(half_to_float(step)), splat(half_to_float(minimum)));
+  }
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE

@@ -1,0 +1,81 @@
+// Weighted sums of values: out[row][channel] += sum_j weight[row][j] * tile[j][channel], 16 tokens and 16 channels at a time.
+//
+//   sealed:  one accumulator per value frame, in the frame's coordinates; the weights carry the values' scales
+//   rows:    one accumulator in plain coordinates
+//
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, value_tile.hpp, half_scores.hpp (struct Rows).
+namespace qjl::cpu::QJL_NAMESPACE {
+
+template <int NumRows>
+QJL_INLINE void weigh_block(const float* weights, const ValueTile& tile, float* out, std::int64_t stride) {
+  f32x16 sum[NumRows];
+  for (int r = 0; r < NumRows; ++r) sum[r] = load(out + r * stride);
+  for (int j = 0; j < 16; ++j) {
+    for (int r = 0; r < NumRows; ++r) sum[r] = fused_multiply_add(splat(weights[r * kBlockTokens + j]), tile[j], sum[r]);
+  }
+  for (int r = 0; r < NumRows; ++r) store(out + r * stride, sum[r]);
+}
+
+// weights [rows][64] from the first of the 16 tokens; out rows `stride` floats apart.
+QJL_INLINE void weigh_tile(const float* weights, int rows, const ValueTile& tile, float* out, std::int64_t stride) {
+  int row = 0;
+  for (; row + 4 <= rows; row += 4) weigh_block<4>(weights + row * kBlockTokens, tile, out + row * stride, stride);
+  switch (rows - row) {
+    case 1: weigh_block<1>(weights + row * kBlockTokens, tile, out + row * stride, stride); break;
+    case 2: weigh_block<2>(weights + row * kBlockTokens, tile, out + row * stride, stride); break;
+    case 3: weigh_block<3>(weights + row * kBlockTokens, tile, out + row * stride, stride); break;
+    default: break;
+  }
+}
+
+// The four frames of a half page: lines of frame 4h on; frames [rows][8][channels].
+template <Code kCode>
+inline void weigh_half(const layout::PageShape& shape, const std::uint8_t* values, int half, const float* weights, int rows,
+                       float* frames) {
+  const int channels = shape.head_dim * layout::frames_per_token(shape.value_code), blocks = channels / 16;
+  const std::int64_t frame_bytes =
+      std::int64_t{layout::value_lines_per_frame(shape.value_code, shape.head_dim)} * layout::kLineBytes;
+  for (int i = 0; i < 4; ++i) {
+    const int frame = 4 * half + i;
+    for (int block = 0; block < blocks; ++block) {
+      ValueTile tile;
+      value_tile<kCode>(values + frame * frame_bytes, block, blocks, tile);
+      weigh_tile(weights + 16 * i, rows, tile, frames + frame * channels + 16 * block, std::int64_t{layout::kFrames} * channels);
+    }
+  }
+}
+
+inline void weigh_rotated(const layout::PageShape& shape, const std::uint8_t* values, int half, const float* weights, int rows,
+                          float* frames) {
+  switch (shape.value_code) {
+    case Code::l4: return weigh_half<Code::l4>(shape, values, half, weights, rows, frames);
+    case Code::l8: return weigh_half<Code::l8>(shape, values, half, weights, rows, frames);
+    case Code::l16: return weigh_half<Code::l16>(shape, values, half, weights, rows, frames);
+    default: return weigh_half<Code::s1>(shape, values, half, weights, rows, frames);
+  }
+}
+
+// 16-bit rows [count <= 64]; out [rows][d].
+inline void weigh_rows(const std::uint16_t* values, std::int64_t stride, DType dtype, int count, int d, const float* weights,
+                       int rows, float* out) {
+  for (int group = 0; group < count; group += 16) {
+    for (int c = 0; c < d; c += 16) {
+      ValueTile tile;
+      row_values(values + group * stride + c, stride, dtype, count - group, tile);
+      weigh_tile(weights + group, rows, tile, out + c, d);
+    }
+  }
+}
+
+inline void weigh_minmax(const layout::PageShape& shape, const layout::BodyLayout& at, const std::uint8_t* body, int half,
+                         const float* weights, int rows, float* out) {
+  for (int group = 0; group < kBlockTokens; group += 16) {
+    for (int c = 0; c < shape.head_dim; c += 16) {
+      ValueTile tile;
+      minmax_values(shape, at, body, layout::kHalfSlots * half + group, c, tile);
+      weigh_tile(weights + group, rows, tile, out + c, shape.head_dim);
+    }
+  }
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE

@@ -1,0 +1,63 @@
+// The level tables of the codes. Levels are integers, so that decoding to bytes is exact; the closing scale is taken with them.
+//
+//   code index: l4, l8, l16: ascending, 0 = the most negative level; s1, s2: 0 = +1, 1 = -1 (the bit is the sign bit)
+//   quantiser:  the nearest level of |y| sqrt(d) / (unit |P x|) / multiplier, thresholds midway between levels
+//
+// `unit` is the real Lloyd-Max level of a standard normal number that the integer 1 stands for. The search keeps the multiplier
+// with the largest cosine; equal cosines keep the smaller multiplier. Source: Lloyd 1982; Max 1960.
+#pragma once
+
+#include "hd.hpp"
+#include "qjl/types.hpp"
+
+namespace qjl {
+
+// Positive levels, ascending. The full table is these with both signs.
+struct Codebook {
+  int count;  // positive levels: 2, 4 or 8
+  float unit;
+  float level[8];
+};
+
+inline constexpr Codebook kL4{2, 0.012587f, {36, 120}};
+inline constexpr Codebook kL8{4, 0.016945f, {14, 45, 79, 127}};
+inline constexpr Codebook kL16{8, 0.021517f, {6, 18, 31, 44, 58, 75, 96, 127}};
+inline constexpr Codebook kSigns{1, 1.0f, {1}};
+
+QJL_HD constexpr const Codebook& codebook(Code code) {
+  switch (code) {
+    case Code::l4: return kL4;
+    case Code::l8: return kL8;
+    case Code::l16: return kL16;
+    default: return kSigns;
+  }
+}
+
+// Midway between positive levels i and i + 1.
+QJL_HD constexpr float threshold(const Codebook& book, int i) { return 0.5f * (book.level[i] + book.level[i + 1]); }
+
+// The number that code index `i` of a frame stands for.
+QJL_HD constexpr float level_of(Code code, int i) {
+  const Codebook& book = codebook(code);
+  if (book.count == 1) return i != 0 ? -1.0f : 1.0f;
+  return i < book.count ? -book.level[book.count - 1 - i] : book.level[i - book.count];
+}
+
+// Look-up table of 16 entries that repeats the levels: the index needs no mask to the width of the code.
+struct LevelTable {
+  alignas(64) float entry[16];
+};
+QJL_HD constexpr LevelTable level_table(Code code) {
+  LevelTable table{};
+  const int levels = 2 * codebook(code).count;
+  for (int i = 0; i < 16; ++i) table.entry[i] = level_of(code, i % levels);
+  return table;
+}
+inline constexpr LevelTable kLevels4 = level_table(Code::l4), kLevels8 = level_table(Code::l8), kLevels16 = level_table(Code::l16);
+
+inline constexpr int kScaleCandidates = 9;
+QJL_HD constexpr float scale_candidate(int i) { return 0.8f + 0.05625f * static_cast<float>(i); }
+
+inline constexpr int kAlternatingRounds = 6;
+
+}  // namespace qjl

@@ -1,0 +1,194 @@
+// attend() against a plain softmax in doubles over the numbers that the cache stands for (reference.hpp gives the bound).
+#include <gtest/gtest.h>
+
+#include "reference.hpp"
+
+namespace qjl::test {
+namespace {
+
+constexpr std::int64_t kLengths[] = {0, 1, 127, 128, 129, 1000};
+
+void check_lengths(const CacheConfig& config, int group, int num_threads, const AttendOptions& options = {}) {
+  const Tokens tokens = random_tokens(41, config, 1000);
+  ThreadPool threads(num_threads);
+  KvCache cache(config);
+  const SequenceId id = cache.create();
+  std::int64_t length = 0;
+  for (const std::int64_t wanted : kLengths) {
+    append(cache, id, tokens, length, wanted - length, threads);
+    length = wanted;
+    const Rows queries = random_rows(42, std::int64_t{group} * config.num_kv_heads, 3, config.head_dim, 0.0f);
+    const Attended found = attend_one(cache, 1, id, queries, threads, options);
+    const std::string what = cache_type_name(config.codec) + ", head_dim " + std::to_string(config.head_dim) + ", group " +
+                             std::to_string(group) + ", " + std::to_string(num_threads) + " threads, length " + std::to_string(length);
+    expect_attended(cache, id, 1, tokens, length, queries, length - 3, options, found, what);
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
+TEST(Attend, AllPresets) {
+  for (const std::string& preset : kPresets) check_lengths(cache_config(preset), 3, 1);
+}
+
+TEST(Attend, AllHeadDimensions) {
+  for (const int head_dim : {64, 80, 96, 128, 256}) {
+    for (const char* preset : {"k2v2", "k3v2", "k4v3"}) check_lengths(cache_config(preset, head_dim), 2, 1);
+  }
+}
+
+TEST(Attend, AllGroupSizes) {
+  for (const int group : {1, 3, 8, 32, 40}) check_lengths(cache_config("k3v2"), group, 1);
+}
+
+TEST(Attend, SplitOverThreads) {
+  CacheConfig config = cache_config("k3v2");
+  config.num_kv_heads = 1;  // few blocks, so that pages are cut
+  config.max_pages = 64;
+  const Tokens tokens = random_tokens(43, config, 5000);
+  ThreadPool one(1), four(4);
+  KvCache cache(config);
+  const SequenceId id = cache.create();
+  append(cache, id, tokens, 0, 5000, four);
+  const Rows queries = random_rows(44, 4, 1, 64, 0.0f);
+  expect_attended(cache, id, 1, tokens, 5000, queries, 4999, {}, attend_one(cache, 1, id, queries, one), "one thread");
+  const Attended found = attend_one(cache, 1, id, queries, four);
+  expect_attended(cache, id, 1, tokens, 5000, queries, 4999, {}, found, "four threads");
+  for (int round = 0; round < 20; ++round) EXPECT_TRUE(attend_one(cache, 1, id, queries, four) == found) << "round " << round;
+}
+
+TEST(Attend, ScaleSoftCapAndSlidingWindow) {
+  const CacheConfig config = cache_config("k3v2");
+  for (const AttendOptions& options : {AttendOptions{.softmax_scale = 0.3f}, AttendOptions{.softmax_scale = -0.05f},
+                                       AttendOptions{.logit_soft_cap = 2.0f}, AttendOptions{.sliding_window = 1}, AttendOptions{.sliding_window = 5},
+                                       AttendOptions{.sliding_window = 128}, AttendOptions{.sliding_window = 999},
+                                       AttendOptions{.softmax_scale = 0.2f, .logit_soft_cap = 30.0f, .sliding_window = 300}}) {
+    for (const int threads : {1, 3}) check_lengths(config, 3, threads, options);
+    if (HasFatalFailure()) FAIL() << options.softmax_scale << ' ' << options.logit_soft_cap << ' ' << options.sliding_window;
+  }
+}
+
+// A new chunk: exact and causal inside, behind what is cached; then the same tokens one by one.
+TEST(Attend, ChunkEqualsTokenByToken) {
+  for (const std::int64_t cached : {0, 3, 128, 150, 256}) {
+    for (const std::int64_t count : {1, 40, 106}) {  // no page is sealed between, so both ways see the same numbers
+      for (const char* preset : {"k2v2", "f16"}) {
+        const CacheConfig config = cache_config(preset);
+        const Tokens tokens = random_tokens(45, config, cached + count);
+        const Rows queries = random_rows(46, 6, count, 64, 0.0f);
+        ThreadPool threads(2);
+        KvCache cache(config);
+        const SequenceId id = cache.create();
+        append(cache, id, tokens, 0, cached, threads);
+        const auto part = [&](const Rows& rows, std::int64_t first, std::int64_t n) {
+          Rows cut{rows.heads, n, rows.dim, {}};
+          for (std::int64_t h = 0; h < rows.heads; ++h) cut.data.insert(cut.data.end(), rows.at(h, first), rows.at(h, first) + n * rows.dim);
+          return cut;
+        };
+        const Rows keys = part(tokens.keys[1], cached, count), values = part(tokens.values[1], cached, count);
+        const Attended chunk = attend_one(cache, 1, id, queries, threads, {}, &keys, &values);
+        const std::string what = std::string(preset) + ": " + std::to_string(cached) + " cached, chunk of " + std::to_string(count);
+        expect_attended(cache, id, 1, tokens, cached + count, queries, cached, {}, chunk, what);
+        for (std::int64_t t = 0; t < count; ++t) {
+          if ((cached + t + 1) % kTokensPerPage == 0) break;
+          append_layer(cache, id, 1, tokens, cached + t, 1, threads);
+          const Rows query = part(queries, t, 1);
+          const Attended single = attend_one(cache, 1, id, query, threads);
+          expect_attended(cache, id, 1, tokens, cached + t + 1, query, cached + t, {}, single, what + ", token " + std::to_string(t));
+        }
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(Attend, NothingInReachGivesZeroAndMinusInfinity) {
+  const CacheConfig config = cache_config("k3v2");
+  ThreadPool threads(2);
+  KvCache cache(config);
+  const SequenceId id = cache.create();
+  const Rows queries = random_rows(47, 6, 4, 64);
+  Attended found = attend_one(cache, 0, id, queries, threads);
+  for (const float number : found.out) EXPECT_EQ(number, 0.0f);
+  for (const float number : found.lse) EXPECT_EQ(number, -INFINITY);
+  append(cache, id, random_tokens(48, config, 2), 0, 2, threads);
+  found = attend_one(cache, 0, id, queries, threads);  // queries 0 and 1 stand before the sequence
+  for (std::size_t head = 0; head < 6; ++head) {
+    for (std::size_t query = 0; query < 4; ++query) EXPECT_EQ(std::isfinite(found.lse[head * 4 + query]), query >= 2);
+  }
+  const Rows none = random_rows(49, 6, 0, 64);
+  EXPECT_TRUE(attend_one(cache, 0, id, none, threads).out.empty());
+  AttendWorkspace workspace;
+  EXPECT_NO_THROW(attend(cache, 0, {}, {}, workspace, threads));
+}
+
+TEST(Attend, ManySequencesAtOnceEqualEachAlone) {
+  const CacheConfig config = cache_config("k3v2", 64, 64);
+  ThreadPool one(1), three(3);
+  KvCache cache(config);
+  const Tokens tokens = random_tokens(50, config, 900);
+  std::vector<SequenceId> ids;
+  std::vector<Rows> queries;
+  std::vector<Attended> together;
+  for (std::int64_t i = 0; i < 8; ++i) {
+    ids.push_back(cache.create());
+    append(cache, ids.back(), tokens, 0, i * 128 - (i > 0 ? i : 0), one);
+    queries.push_back(random_rows(60 + static_cast<std::uint64_t>(i), 6, 1 + i % 3, 64, 0.0f));
+    together.push_back({std::vector<float>(queries.back().data.size()), std::vector<float>(queries.back().data.size() / 64)});
+  }
+  AttendWorkspace workspace;
+  for (ThreadPool* threads : {&one, &three}) {
+    std::vector<AttendRequest> requests;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const Rows& q = queries[i];
+      requests.push_back({ids[i], q.view(), {}, {}, OutputView::contiguous(together[i].out.data(), q.heads, q.tokens, q.dim), together[i].lse.data()});
+    }
+    attend(cache, 0, requests, {}, workspace, *threads);
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const std::int64_t length = cache.num_tokens(ids[i]);
+      expect_attended(cache, ids[i], 0, tokens, length, queries[i], length - queries[i].tokens, {}, together[i], "sequence " + std::to_string(i));
+      if (threads == &one) EXPECT_TRUE(attend_one(cache, 0, ids[i], queries[i], one) == together[i]) << "sequence " << i;
+    }
+  }
+  EXPECT_GT(workspace.bytes(), 0);
+}
+
+// Number formats of queries and tail, and token-major outputs with gaps.
+TEST(Attend, SixteenBitQueriesAndBfloatTails) {
+  CacheConfig config = cache_config("k4v4");
+  config.tail_dtype = DType::bf16;
+  Tokens tokens = random_tokens(51, config, 300);
+  for (std::vector<Rows>* side : {&tokens.keys, &tokens.values}) {
+    for (Rows& rows : *side) {
+      for (float& number : rows.data) number = bfloat_to_float(float_to_bfloat(number));
+    }
+  }
+  ThreadPool threads(2);
+  KvCache cache(config);
+  const SequenceId id = cache.create();
+  append(cache, id, tokens, 0, 300, threads);
+  Rows queries = random_rows(52, 4, 2, 64, 0.0f);
+  for (float& number : queries.data) number = bfloat_to_float(float_to_bfloat(number));  // exact in all three formats
+  const Attended wanted = attend_one(cache, 0, id, queries, threads);
+  expect_attended(cache, id, 0, tokens, 300, queries, 298, {}, wanted, "bf16 tail");
+  for (const DType dtype : {DType::f16, DType::bf16}) {
+    std::vector<std::uint16_t> narrow;
+    for (const float number : queries.data) narrow.push_back(from_float(number, dtype));
+    std::vector<float> out(2 * 4 * 70, 5.0f);
+    AttendRequest request;
+    request.sequence = id;
+    request.queries = TensorView::contiguous(narrow.data(), dtype, 4, 2, 64);
+    request.out = {out.data(), 4, 2, 64, 70, 4 * 70};
+    AttendWorkspace workspace;
+    attend(cache, 0, {&request, 1}, {}, workspace, threads);
+    for (std::size_t head = 0; head < 4; ++head) {
+      for (std::size_t query = 0; query < 2; ++query) {
+        for (std::size_t c = 0; c < 70; ++c) {
+          EXPECT_EQ(out[query * 280 + head * 70 + c], c < 64 ? wanted.out[(head * 2 + query) * 64 + c] : 5.0f) << head << ' ' << query << ' ' << c;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace qjl::test

@@ -1,0 +1,80 @@
+// The plan of an attend covers every (head, query, visible position) exactly once, whatever the shapes and the threads.
+#include "attend_plan.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include "args.hpp"
+
+namespace qjl::test {
+namespace {
+
+using Row = std::tuple<int, int, int, std::int64_t>;  // request, kv head, head in group, query
+
+void check(const std::vector<PlanRequest>& requests, std::int64_t window, int threads) {
+  AttendPlan plan;
+  plan.make(requests, window, threads);
+  std::map<Row, std::vector<AttendPlan::Range>> ranges;
+  for (std::size_t piece = 0; piece < plan.block_of_piece.size(); ++piece) {
+    const AttendBlock& block = plan.blocks[static_cast<std::size_t>(plan.block_of_piece[piece])];
+    const AttendPlan::Range range = plan.range(static_cast<std::int64_t>(piece));
+    ASSERT_LT(range.begin, range.end);
+    ASSERT_EQ(range.begin % layout::kPageTokens, 0);
+    ASSERT_TRUE(range.end % layout::kPageTokens == 0 || range.end == block.end);
+    ASSERT_LE(block.num_queries * block.num_heads, kMaxAttendRows);
+    ASSERT_EQ(plan.slot_of_piece[piece] >= 0, block.num_pieces > 1);
+    for (int head = 0; head < block.num_heads; ++head) {
+      for (std::int64_t q = 0; q < block.num_queries; ++q) {
+        ranges[{block.request, block.kv_head, block.first_head + head, block.first_query + q}].push_back(range);
+      }
+    }
+  }
+  std::size_t rows = 0;
+  for (std::size_t r = 0; r < requests.size(); ++r) {
+    const PlanRequest& request = requests[r];
+    for (int kv_head = 0; kv_head < request.num_kv_heads; ++kv_head) {
+      for (int head = 0; head < request.group; ++head) {
+        for (std::int64_t q = std::max<std::int64_t>(0, -request.first_position); q < request.num_queries; ++q, ++rows) {
+          const auto found = ranges.find({static_cast<int>(r), kv_head, head, q});
+          ASSERT_NE(found, ranges.end()) << "request " << r << " head " << head << " query " << q << " is in no piece";
+          const std::int64_t position = request.first_position + q, first = window > 0 ? std::max<std::int64_t>(0, position - window + 1) : 0;
+          ASSERT_LE(found->second.front().begin, first);
+          ASSERT_GT(found->second.back().end, position);
+          for (std::size_t i = 1; i < found->second.size(); ++i) ASSERT_EQ(found->second[i].begin, found->second[i - 1].end);
+        }
+      }
+    }
+  }
+  EXPECT_EQ(rows, ranges.size()) << "a piece holds rows of no query";
+}
+
+TEST(Plan, CoversEverythingOnce) {
+  for (const int group : {1, 3, 8, 32, 33, 40, 100}) {
+    for (const std::int64_t queries : {0, 1, 2, 31, 33, 200}) {
+      for (const std::int64_t position : {-3, 0, 1, 127, 128, 5000}) {
+        for (const std::int64_t window : {0, 1, 128, 700}) {
+          for (const int threads : {1, 2, 7}) {
+            check({{queries, position, 2, group}, {1, 20000, 1, group}}, window, threads);
+            if (HasFatalFailure()) FAIL() << group << ' ' << queries << ' ' << position << ' ' << window << ' ' << threads;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Plan, OneThreadReadsEachPageOnceAndManyShareALongOne) {
+  AttendPlan plan;
+  const std::vector<PlanRequest> one{{1, 100000, 1, 4}};
+  plan.make(one, 0, 1);
+  EXPECT_EQ(plan.block_of_piece.size(), 1u);
+  plan.make(one, 0, 2);
+  EXPECT_GE(plan.block_of_piece.size(), 7u);
+  EXPECT_EQ(plan.cut_blocks.size(), 1u);
+}
+
+}  // namespace
+}  // namespace qjl::test

@@ -1,0 +1,86 @@
+// Rounding at the door against its definition: the nearest number of the format, ties to the even one.
+#include "rows.hpp"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+
+#include "half.hpp"
+#include "qjl/error.hpp"
+
+namespace qjl::test {
+namespace {
+
+std::uint16_t door(float number, DType to) {
+  std::uint16_t out = 0;
+  round_rows(TensorView::contiguous(&number, DType::f32, 1, 1, 1), 0, 0, 1, to, &out);
+  return out;
+}
+
+// Around every number of the format and every midpoint of two neighbours, one fp32 step to each side.
+void check_all_neighbours(DType to, std::uint32_t infinity) {
+  for (std::uint32_t bits = 0; bits + 1 < infinity; ++bits) {
+    const double here = to_float(static_cast<std::uint16_t>(bits), to), next = to_float(static_cast<std::uint16_t>(bits + 1), to);
+    const auto middle = static_cast<float>((here + next) / 2);  // exact: one more bit
+    for (const float sign : {1.0f, -1.0f}) {
+      const std::uint32_t sign_bit = sign < 0 ? 0x8000 : 0;
+      ASSERT_EQ(door(sign * static_cast<float>(here), to), bits | sign_bit) << here;
+      ASSERT_EQ(door(sign * std::nextafter(middle, 0.0f), to), bits | sign_bit) << middle;
+      ASSERT_EQ(door(sign * middle, to), (bits + (bits & 1)) | sign_bit) << middle;
+      ASSERT_EQ(door(sign * std::nextafter(middle, INFINITY), to), (bits + 1) | sign_bit) << middle;
+    }
+  }
+}
+
+TEST(Rows, EveryTieAndItsNeighboursRoundRight) {
+  check_all_neighbours(DType::f16, 0x7C00);
+  check_all_neighbours(DType::bf16, 0x7F80);
+}
+
+// The check at the door refuses exactly what would round to infinity.
+TEST(Rows, LimitsOfTheFormats) {
+  ThreadPool threads(1);
+  const auto accepted = [&](float number, DType to) {
+    try {
+      check_numbers(TensorView::contiguous(&number, DType::f32, 1, 1, 1), to, {"test", "rows"}, threads);
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  };
+  const float f16_limit = 65520.0f, bf16_limit = std::bit_cast<float>(0x7F7F8000u);  // halfway between the largest and the next power
+  EXPECT_FALSE(accepted(f16_limit, DType::f16));
+  EXPECT_FALSE(accepted(bf16_limit, DType::bf16));
+  EXPECT_TRUE(accepted(std::nextafter(f16_limit, 0.0f), DType::f16));
+  EXPECT_TRUE(accepted(std::nextafter(bf16_limit, 0.0f), DType::bf16));
+  EXPECT_EQ(door(std::nextafter(f16_limit, 0.0f), DType::f16), 0x7BFF);
+  EXPECT_EQ(door(std::nextafter(bf16_limit, 0.0f), DType::bf16), 0x7F7F);
+  EXPECT_TRUE(accepted(3e38f, DType::f32));
+  EXPECT_FALSE(accepted(NAN, DType::f32));
+}
+
+TEST(Rows, SixteenBitFormatsIntoEachOther) {
+  const std::uint16_t halves[] = {0x3C00, 0x0001, 0x7BFF, 0xB555};  // 1, 2^-24, 65504, about -0.33
+  std::uint16_t out[4];
+  round_rows(TensorView::contiguous(halves, DType::f16, 1, 1, 4), 0, 0, 1, DType::bf16, out);
+  EXPECT_EQ(out[0], 0x3F80);
+  EXPECT_EQ(out[1], 0x3380);
+  EXPECT_EQ(out[2], 0x4780);  // 65504 rounds to 65536
+  EXPECT_EQ(out[3], 0xBEAB);  // -0.33325: 0xBEAAA000 rounds up
+  round_rows(TensorView::contiguous(out, DType::bf16, 1, 1, 2), 0, 0, 1, DType::f16, out + 2);
+  EXPECT_EQ(out[2], 0x3C00);
+  EXPECT_EQ(out[3], 0x0001);
+}
+
+TEST(Rows, DecodedNumbersStayFinite) {
+  const float numbers[] = {1e6f, -1e6f, 65504.0f};
+  std::uint16_t out[3];
+  round_decoded(numbers, 3, DType::f16, out);
+  EXPECT_EQ(out[0], 0x7BFF);
+  EXPECT_EQ(out[1], 0xFBFF);
+  EXPECT_EQ(out[2], 0x7BFF);
+}
+
+}  // namespace
+}  // namespace qjl::test

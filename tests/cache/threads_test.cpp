@@ -1,0 +1,77 @@
+// ThreadPool: every item once, no two at a time on one worker, exceptions carried, reuse after sleep. Run under TSan by CI.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <numeric>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "qjl/error.hpp"
+#include "qjl/threads.hpp"
+
+namespace qjl::test {
+namespace {
+
+TEST(Threads, EveryItemOnceAndOneAtATimePerWorker) {
+  for (const int count : {1, 2, 3, 8}) {
+    ThreadPool pool(count);
+    ASSERT_EQ(pool.num_threads(), count);
+    for (const std::int64_t items : {0, 1, 2, 7, 1000}) {
+      std::vector<int> seen(static_cast<std::size_t>(items), 0);  // plain: TSan sees two writers
+      std::vector<std::atomic<int>> inside(static_cast<std::size_t>(count));
+      std::atomic<int> overlaps{0};
+      pool.run(items, [&](std::int64_t item, int worker) {
+        overlaps += inside[static_cast<std::size_t>(worker)]++ != 0;
+        ++seen[static_cast<std::size_t>(item)];
+        --inside[static_cast<std::size_t>(worker)];
+      });
+      EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), std::int64_t{0}), items);
+      for (const int times : seen) ASSERT_EQ(times, 1) << count << " threads, " << items << " items";
+      EXPECT_EQ(overlaps, 0);
+    }
+  }
+}
+
+// What one run wrote, the next run and the caller read, without any other synchronisation.
+TEST(Threads, RunsFollowEachOther) {
+  ThreadPool pool(3);
+  std::vector<std::int64_t> numbers(64, 0);
+  for (int round = 0; round < 3000; ++round) {
+    pool.run(64, [&](std::int64_t item, int) { ++numbers[static_cast<std::size_t>(item)]; });
+    if (round % 1000 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));  // let the workers fall asleep
+  }
+  for (const std::int64_t number : numbers) EXPECT_EQ(number, 3000);
+}
+
+TEST(Threads, TheFirstExceptionArrivesAndThePoolLivesOn) {
+  ThreadPool pool(4);
+  for (int round = 0; round < 50; ++round) {
+    std::atomic<int> done{0};
+    try {
+      pool.run(1000, [&](std::int64_t item, int) {
+        if (item == 10) throw std::runtime_error("item 10");
+        ++done;
+      });
+      FAIL() << "no exception";
+    } catch (const std::runtime_error& error) {
+      EXPECT_STREQ(error.what(), "item 10");
+    }
+    EXPECT_LT(done, 1000);
+    std::atomic<int> after{0};
+    pool.run(100, [&](std::int64_t, int) { ++after; });
+    EXPECT_EQ(after, 100);
+  }
+}
+
+TEST(Threads, ARunInsideARunIsRefused) {
+  ThreadPool pool(2);
+  EXPECT_THROW(pool.run(2, [&](std::int64_t, int) { pool.run(1, [](std::int64_t, int) {}); }), Error);
+  EXPECT_THROW(ThreadPool(-1), Error);
+  ThreadPool all;
+  EXPECT_GE(all.num_threads(), 1);
+}
+
+}  // namespace
+}  // namespace qjl::test

@@ -1,0 +1,234 @@
+// attend() over a KvCache, judged by softmax attention in doubles over the numbers that the cache stands for: sealed pages as the
+// oracle reads their bytes, sinks, tail and chunk as the caller gave them, rounded once to 16 bits.
+//
+// Every group size meets every length and every number of queries; head_dim, cache type, number format, soft cap, window, chunk and
+// pieces of append are drawn for each case. Bounds: docs/numerics.md.
+#include <numeric>
+
+#include "fixtures.hpp"
+#include "qjl/attention.hpp"
+
+namespace qjl::test {
+namespace {
+
+struct Case {
+  int group, tokens, queries;  // tokens: cached ones
+  int kv_heads = 2, d = 64;
+  const char* cache_type = "k3v2";
+  DType dtype = DType::f32, tail = DType::f16;
+  bool chunk = false;
+  AttendOptions options{};
+
+  friend std::ostream& operator<<(std::ostream& out, const Case& c) {
+    return out << c.cache_type << " d=" << c.d << " group=" << c.group << " kv_heads=" << c.kv_heads << " tokens=" << c.tokens
+               << " queries=" << c.queries << " dtype=" << static_cast<int>(c.dtype) << " tail=" << static_cast<int>(c.tail)
+               << " chunk=" << c.chunk << " scale=" << c.options.softmax_scale << " cap=" << c.options.logit_soft_cap
+               << " window=" << c.options.sliding_window;
+  }
+};
+
+// The keys and values of one kv head that attention is about.
+struct Truth {
+  std::vector<oracle::Vector> keys, values;
+  std::vector<double> key_rounding;  // of <q, k_t>, in u |q|: score_terms * reach
+  std::vector<double> value_reach;
+};
+
+constexpr int kLayer = 1;  // of two, so that a wrong layer shows
+
+class Attended {
+ public:
+  Attended(const Case& c, std::uint64_t seed) : case_(c), random_(seed), config_(make_config()), cache_(config_), threads_(2) {
+    const int all = c.tokens + (c.chunk ? c.queries : 0);
+    keys_ = lifelike_rows(random_, c.dtype, c.kv_heads, all, c.d);
+    values_ = lifelike_rows(random_, c.dtype, c.kv_heads, all, c.d);
+    queries_ = bell_rows(random_, c.dtype, c.kv_heads * c.group, c.queries, c.d);
+    cache_.append(cache_.create(), kLayer, keys_.view(0, std::min(all, 200)), values_.view(0, std::min(all, 200)), threads_);
+    sequence_ = cache_.create();
+    append_in_pieces();
+  }
+
+  void run() {
+    const int heads = case_.kv_heads * case_.group;
+    out_.assign(static_cast<std::size_t>(heads) * case_.queries * case_.d, NAN);
+    lse_.assign(static_cast<std::size_t>(heads) * case_.queries, NAN);
+    AttendRequest request{.sequence = sequence_,
+                          .queries = queries_.view(),
+                          .chunk_keys = {},
+                          .chunk_values = {},
+                          .out = OutputView::contiguous(out_.data(), heads, case_.queries, case_.d),
+                          .lse = lse_.data()};
+    if (case_.chunk) {
+      request.chunk_keys = keys_.view(case_.tokens, case_.queries);
+      request.chunk_values = values_.view(case_.tokens, case_.queries);
+    }
+    AttendWorkspace workspace;
+    attend(cache_, kLayer, {&request, 1}, case_.options, workspace, threads_);
+  }
+
+  void check() const {
+    const long long end = case_.tokens + (case_.chunk ? case_.queries : 0);
+    oracle::Rule rule{
+        .scale = case_.options.softmax_scale, .soft_cap = case_.options.logit_soft_cap, .window = case_.options.sliding_window};
+    if (rule.scale == 0.0) rule.scale = 1.0 / std::sqrt(static_cast<double>(case_.d));
+    for (int kv_head = 0; kv_head < case_.kv_heads; ++kv_head) {
+      const Truth truth = read_truth(kv_head);
+      for (int head = kv_head * case_.group; head < (kv_head + 1) * case_.group; ++head) {
+        for (int i = 0; i < case_.queries; ++i) {
+          const oracle::Vector q = queries_.row(head, i);
+          const oracle::Attended expected = oracle::attend(q, truth.keys, truth.values, end - case_.queries + i, rule);
+          check_row(head, i, truth, expected, rule.scale * oracle::norm(q));
+          if (::testing::Test::HasFailure()) return;
+        }
+      }
+    }
+  }
+
+ private:
+  CacheConfig make_config() const {
+    CacheConfig config;
+    config.num_layers = 2;
+    config.num_kv_heads = case_.kv_heads;
+    config.head_dim = case_.d;
+    config.max_pages = (case_.tokens + case_.queries) / kTokensPerPage + 4;
+    config.codec = codec_config(case_.cache_type);
+    config.tail_dtype = case_.tail;
+    return config;
+  }
+
+  void append_in_pieces() {
+    for (int at = 0; at < case_.tokens;) {
+      const int piece = std::min<int>(case_.tokens - at, 1 + static_cast<int>(random_.bits(case_.tokens > 1000 ? 10 : 8)));
+      cache_.append(sequence_, kLayer, keys_.view(at, piece), values_.view(at, piece), threads_);
+      at += piece;
+    }
+  }
+
+  Truth read_truth(int kv_head) const {
+    Truth truth;
+    const oracle::Codec codec(oracle_format(case_.d, config_.codec, case_.tail), config_.codec.seed);
+    std::unique_ptr<oracle::Sketch> sketch;
+    if (codec.format.key == oracle::Code::jl) {
+      sketch = std::make_unique<oracle::Sketch>(codec.format, config_.codec.seed, oracle::Rows::orthogonal);
+    }
+    for (int page_idx = 0; page_idx < case_.tokens / kTokensPerPage; ++page_idx) {
+      const KvCache::PageBytes bytes = cache_.page(sequence_, kLayer, kv_head, page_idx);
+      OracleNumbers numbers = read_page(codec, sketch.get(), oracle::Page(codec.format, bytes.head, bytes.body));
+      for (double reach : numbers.key_reach) truth.key_rounding.push_back(score_terms(codec.format) * reach);
+      std::copy(numbers.value_reach.begin(), numbers.value_reach.end(), std::back_inserter(truth.value_reach));
+      std::move(numbers.keys.begin(), numbers.keys.end(), std::back_inserter(truth.keys));
+      std::move(numbers.values.begin(), numbers.values.end(), std::back_inserter(truth.values));
+    }
+    const int sealed = static_cast<int>(truth.keys.size()), sinks = std::min(config_.codec.sink_tokens, sealed);
+    truth.keys.resize(keys_.tokens), truth.values.resize(keys_.tokens);
+    truth.key_rounding.resize(keys_.tokens), truth.value_reach.resize(keys_.tokens);
+    for (int t = 0; t < keys_.tokens; ++t) {
+      if (t >= sinks && t < sealed) continue;  // else exact: a sink, in the open tail, or in the chunk
+      truth.keys[t] = keys_.row(kv_head, t), truth.values[t] = values_.row(kv_head, t);
+      for (double& x : truth.keys[t]) x = round_to_dtype(x, case_.tail);
+      for (double& x : truth.values[t]) x = round_to_dtype(x, case_.tail);
+      truth.key_rounding[t] = (case_.d + 16.0) * oracle::norm(truth.keys[t]);
+      truth.value_reach[t] = oracle::norm(truth.values[t]);
+    }
+    return truth;
+  }
+
+  // Logit t is off by e_t = u (scale |q| rounding_t + 12 (1 + |s|)), twelve for soft cap and exponential. To first order lse moves
+  // by sum_t w_t e_t at most and out[c] by sum_t w_t |v_t[c] - out[c]| e_t; a twentieth covers the second. Sums of n weights and of
+  // n weighted values, rescaled as the maximum moves, are off by 2 n u; the rotation back by its terms.
+  void check_row(int head, int i, const Truth& truth, const oracle::Attended& expected, double scaled_query) const {
+    const float lse = lse_[static_cast<std::size_t>(head) * case_.queries + i];
+    const float* out = &out_[(static_cast<std::size_t>(head) * case_.queries + i) * case_.d];
+    const std::string where = "head " + std::to_string(head) + " query " + std::to_string(i);
+    if (std::isinf(expected.lse)) {
+      ASSERT_EQ(lse, -std::numeric_limits<float>::infinity()) << "empty range, " << where;
+      for (int c = 0; c < case_.d; ++c) ASSERT_EQ(out[c], 0.0f) << "empty range, " << where << " channel " << c;
+      return;
+    }
+    const double terms = keys_.tokens + 16.0;
+    double lse_error = 0.0, reach = 0.0;
+    oracle::Vector out_error(case_.d);
+    for (int t = 0; t < keys_.tokens; ++t) {
+      const double weight = expected.weight[t];
+      if (weight == 0.0) continue;
+      const double e = 1.05 * kUnit * (scaled_query * truth.key_rounding[t] + 12.0 * (1.0 + expected.largest_logit));
+      lse_error += weight * e;
+      reach += weight * truth.value_reach[t];
+      for (int c = 0; c < case_.d; ++c) out_error[c] += weight * std::abs(truth.values[t][c] - expected.out[c]) * e;
+    }
+    check_near(lse, expected.lse, lse_error + kUnit * (terms + 2.0 * std::abs(expected.lse)), where + " lse");
+    const double summing = kUnit * (2.0 * terms + projection_terms(case_.d) + 8.0) * reach;
+    for (int c = 0; c < case_.d; ++c)
+      check_near(out[c], expected.out[c], out_error[c] + summing, where + " channel " + std::to_string(c));
+  }
+
+  static void check_near(float found, double expected, double bound, const std::string& where) {
+    ASSERT_NEAR(found, expected, bound) << where;
+    worst = std::max(worst, std::abs(found - expected) / bound);
+  }
+
+ public:
+  static inline double worst = 0.0;  // largest error, in bounds
+
+ private:
+  Case case_;
+  Integers random_;
+  CacheConfig config_;
+  KvCache cache_;
+  ThreadPool threads_;
+  Rows keys_, values_, queries_;
+  SequenceId sequence_{};
+  std::vector<float> out_, lse_;
+};
+
+void expect_agreement(const Case& c, std::uint64_t seed) {
+  SCOPED_TRACE(::testing::Message() << c);
+  Attended attended(c, seed);
+  attended.run();
+  attended.check();
+}
+
+TEST(OracleAttend, EveryGroupLengthAndNumberOfQueries) {
+  constexpr const char* kTypes[] = {"k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "f16", "paper", "k1v1"};
+  constexpr int kDims[] = {64, 80, 96, 128};
+  Integers random(3);
+  for (int tokens : {0, 1, 127, 128, 129, 300}) {
+    for (int group : {1, 3, 4, 7, 8, 9}) {
+      for (int queries : {1, 2, 5, 130}) {
+        Case c{.group = group, .tokens = tokens, .queries = queries};
+        c.kv_heads = 1 + static_cast<int>(random.bits(1));
+        c.d = kDims[random.bits(2)];
+        c.cache_type = kTypes[random.bits(3)];
+        c.dtype = DType{static_cast<std::uint8_t>(random.bits(2) % 3)};
+        c.tail = random.bits(1) ? DType::f16 : DType::bf16;
+        c.chunk = random.bits(1);
+        c.options.logit_soft_cap = random.bits(2) == 0 ? 5.0f : 0.0f;
+        c.options.sliding_window = random.bits(2) == 0 ? 1 + random.bits(8) : 0;
+        c.options.softmax_scale = random.bits(2) == 0 ? 0.4f : 0.0f;
+        expect_agreement(c, static_cast<std::uint64_t>(tokens * 10000 + group * 1000 + queries));
+        if (HasFailure()) return;
+      }
+    }
+  }
+  std::cout << "largest error " << Attended::worst << " of its bound\n";
+}
+
+TEST(OracleAttend, LongSequences) {
+  const Case cases[] = {
+      {.group = 1, .tokens = 4096, .queries = 1, .kv_heads = 1, .d = 128, .cache_type = "k2v2"},
+      {.group = 3, .tokens = 4096, .queries = 2, .kv_heads = 1, .d = 64, .cache_type = "k3v2"},
+      {.group = 4, .tokens = 4096, .queries = 5, .kv_heads = 1, .d = 64, .cache_type = "k3v3", .chunk = true},
+      {.group = 8, .tokens = 4096, .queries = 130, .kv_heads = 1, .d = 64, .cache_type = "k4v3", .chunk = true},
+      {.group = 7, .tokens = 4099, .queries = 130, .kv_heads = 1, .d = 64, .cache_type = "k4v4"},
+      {.group = 9, .tokens = 4096, .queries = 1, .kv_heads = 2, .d = 64, .cache_type = "k2v2", .options = {.sliding_window = 1500}},
+      {.group = 32, .tokens = 1500, .queries = 3, .kv_heads = 1, .d = 80, .cache_type = "k3v2", .chunk = true},
+      {.group = 2, .tokens = 600, .queries = 2, .kv_heads = 1, .d = 256, .cache_type = "k4v4"},
+      {.group = 2, .tokens = 600, .queries = 2, .kv_heads = 1, .d = 256, .cache_type = "k2v2", .options = {.logit_soft_cap = 3}},
+      {.group = 40, .tokens = 260, .queries = 2, .kv_heads = 1, .d = 64, .cache_type = "paper"},
+  };
+  for (const Case& c : cases) expect_agreement(c, 99);
+  std::cout << "largest error " << Attended::worst << " of its bound\n";
+}
+
+}  // namespace
+}  // namespace qjl::test

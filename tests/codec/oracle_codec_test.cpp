@@ -1,0 +1,228 @@
+// One page, coded by the library and judged by the oracle: every byte of it is what the mathematics asks for, up to rounding.
+//
+//   mean     |mean - stored| <= half a step;  codes equal, except where a projection lies within its rounding bound of a
+//            threshold (a tie: counted, printed, few);  |log2(stored scale / closing scale)| <= 1/64, half a step
+//   decode   the page read in doubles;  score  <q, decoded key>
+//
+// The stored numbers of one stage are the input of the next, so that a tie does not spoil what follows. Bounds: docs/numerics.md.
+#include "fixtures.hpp"
+
+namespace qjl::test {
+namespace {
+
+struct Case {
+  const char* cache_type;
+  int d;
+};
+void PrintTo(const Case& c, std::ostream* out) { *out << c.cache_type << " d=" << c.d; }
+
+constexpr double kHalfStep = 1.0 / 64.0 + 0x1p-9;  // octaves: half a step, and the page maximum may be rounded to 16 bits
+const std::vector<double> kCandidates = {0.8, 0.85625, 0.9125, 0.96875, 1.025, 1.08125, 1.1375, 1.19375, 1.25};
+constexpr int kRounds = 6;
+
+class OnePage : public ::testing::TestWithParam<Case> {
+ protected:
+  void encode(std::uint64_t seed, int num_sinks, DType dtype) {
+    const auto [cache_type, d] = GetParam();
+    config_ = codec_config(cache_type);
+    config_.seed = seed;
+    Integers random(seed + d);
+    keys_ = lifelike_rows(random, dtype, 1, kTokensPerPage, d);
+    std::vector<double> values = lifelike_numbers(random, 1, kTokensPerPage, d);
+    std::fill_n(values.begin() + 17 * d, d, 0.0);  // token 17 has no value at all
+    values_ = make_rows(dtype, 1, kTokensPerPage, d, values);
+    queries_ = bell_rows(random, DType::f32, 1, 3, d);
+    codec_ = std::make_unique<PageCodec>(d, config_);
+    page_bytes_ = codec_->encode(keys_.view(), values_.view(), num_sinks);
+    oracle_ = std::make_unique<oracle::Codec>(oracle_format(d, config_, dtype == DType::bf16 ? DType::bf16 : DType::f16), seed);
+    page_ = std::make_unique<oracle::Page>(oracle_->format, page_bytes_.head, page_bytes_.body);
+    num_sinks_ = num_sinks;
+    ties_ = 0;
+  }
+
+  void check_head() const {
+    ASSERT_EQ(page_bytes_.head.size(), 16u);
+    ASSERT_EQ(static_cast<int>(page_bytes_.body.size()), page_->body_bytes());
+    EXPECT_EQ(page_->version(), 1);
+    EXPECT_EQ(page_->key_code(), static_cast<int>(config_.key_code));
+    EXPECT_EQ(page_->value_code(), static_cast<int>(config_.value_code));
+    EXPECT_EQ(page_->num_sinks(), num_sinks_);
+  }
+
+  void check_mean() const {
+    const int d = oracle_->format.d;
+    oracle::Vector mean(d);
+    double largest = 0.0;
+    for (int c = 0; c < d; ++c) {
+      for (int t = num_sinks_; t < kTokensPerPage; ++t) mean[c] += keys_.row(0, t)[c] / (kTokensPerPage - num_sinks_);
+      largest = std::max(largest, std::abs(mean[c]));
+    }
+    EXPECT_NEAR(page_->mean_scale(), largest / 127.0, largest / 127.0 * 0x1p-10);  // may be rounded to 16 bits
+    // Half a step; a sum of 128 fp32 terms is off by at most 128 u max |k|, which the scale's tolerance covers.
+    for (int c = 0; c < d; ++c)
+      EXPECT_NEAR(page_->mean(c), mean[c], page_->mean_scale() * 0.5 + largest * 0x1p-10) << "channel " << c;
+  }
+
+  // A Lloyd-Max code: the best candidate's numbers, or a tie.
+  void check_lloyd(oracle::Code code, const oracle::Vector& y, const std::vector<int>& numbers, double bound) {
+    const oracle::Book book = oracle::book(code);
+    const auto trials = oracle::try_all(book, y, kCandidates);
+    const oracle::Trial& best = oracle::best_trial(trials);
+    if (best.numbers == numbers) return;
+    ++ties_;
+    const double per_level = std::sqrt(static_cast<double>(y.size())) / book.step;  // |scaled y| at candidate 1
+    bool explained = false;
+    for (const oracle::Trial& trial : trials) {
+      double farthest = 0.0;
+      for (std::size_t c = 0; c < y.size(); ++c) {
+        if (trial.numbers[c] != numbers[c]) farthest = std::max(farthest, oracle::threshold_distance(book, trial.scaled[c]));
+      }
+      // A cosine rests on a dot of d positive terms; two of them are compared.
+      const double cosine_bound = 2.0 * (bound + kUnit * (static_cast<double>(y.size()) + 2.0));
+      explained |= farthest <= 1.25 * per_level * (bound + 8 * kUnit) && trial.cosine >= best.cosine * (1.0 - cosine_bound);
+    }
+    EXPECT_TRUE(explained) << "numbers are not those of a best candidate, nor a tie of one; best cosine " << best.cosine;
+  }
+
+  void check_numbers(oracle::Code code, const std::vector<const oracle::Matrix*>& frames, const oracle::Vector& x,
+                     const std::vector<int>& numbers, double extra_bound) {
+    const int d = oracle_->format.d;
+    const double bound = kUnit * projection_terms(d) + extra_bound;
+    if (code != oracle::Code::s1 && code != oracle::Code::s2) {
+      check_lloyd(code, oracle::multiply(*frames[0], x), numbers, bound);
+      return;
+    }
+    const oracle::Signs signs = code == oracle::Code::s1 ? oracle::plain_signs(*frames[0], x)
+                                                         : oracle::alternating_signs(*frames[0], *frames[1], x, kRounds);
+    if (signs.numbers == numbers) return;
+    ++ties_;
+    // Two frames: s from two dots of d terms, and a product of P1 P2^T with d signs, on top of the projection.
+    EXPECT_LE(signs.margin, bound + (code == oracle::Code::s2 ? 3.0 * d * kUnit : 0.0)) << "signs differ, and none was near zero";
+  }
+
+  void check_scales(const oracle::Vector& exact, const oracle::Vector& stored, double stored_max) const {
+    const double largest = *std::max_element(exact.begin(), exact.end());
+    EXPECT_NEAR(stored_max, largest, largest * 0x1p-10);
+    for (int t = 0; t < kTokensPerPage; ++t) {
+      if (exact[t] == 0.0) {
+        EXPECT_EQ(stored[t], 0.0) << "token " << t;
+      } else if (exact[t] > largest * std::exp2(-254.0 / 32.0)) {
+        EXPECT_LE(std::abs(std::log2(stored[t] / exact[t])), kHalfStep) << "token " << t << " scale " << exact[t];
+      }
+    }
+  }
+
+  void check_keys() {
+    const oracle::Format& f = oracle_->format;
+    oracle::Vector exact(kTokensPerPage), stored(kTokensPerPage);
+    for (int t = 0; t < kTokensPerPage; ++t) {
+      SCOPED_TRACE(::testing::Message() << "key token " << t);
+      stored[t] = page_->key_scale(t);
+      if (t < num_sinks_) continue;
+      oracle::Vector x = keys_.row(0, t), mean(f.d);
+      for (int c = 0; c < f.d; ++c) x[c] -= mean[c] = page_->mean(c);
+      std::vector<int> numbers;
+      for (int c = 0; c < f.d * oracle::frames_of(f.key); ++c) numbers.push_back(page_->key_number(t, c));
+      const double rounding = kUnit * (1.0 + oracle::norm(mean) / oracle::norm(x));  // of mean_scale * int8 and of the difference
+      check_numbers(f.key, oracle_->frames_of_keys(), x, numbers, rounding);
+      exact[t] = oracle::closing_scale(x, oracle::code_vector(oracle_->frames_of_keys(), oracle_->key_levels(*page_, t)));
+    }
+    check_scales(exact, stored, page_->key_scale_max());
+  }
+
+  void check_values() {
+    const oracle::Format& f = oracle_->format;
+    oracle::Vector exact(kTokensPerPage), stored(kTokensPerPage);
+    for (int t = 0; t < kTokensPerPage; ++t) {
+      SCOPED_TRACE(::testing::Message() << "value token " << t);
+      stored[t] = page_->value_scale(t);
+      const oracle::Vector x = values_.row(0, t);
+      if (t < num_sinks_ || oracle::norm(x) == 0.0) continue;
+      std::vector<int> numbers;
+      for (int c = 0; c < f.d * oracle::frames_of(f.value); ++c) numbers.push_back(page_->value_number(t, c));
+      check_numbers(f.value, oracle_->frames_of_value(t), x, numbers, 0.0);
+      exact[t] = oracle::closing_scale(x, oracle::code_vector(oracle_->frames_of_value(t), oracle_->value_levels(*page_, t)));
+    }
+    check_scales(exact, stored, page_->value_scale_max());
+  }
+
+  CodecConfig config_;
+  Rows keys_, values_, queries_;
+  std::unique_ptr<PageCodec> codec_;
+  EncodedPage page_bytes_;
+  std::unique_ptr<oracle::Codec> oracle_;
+  std::unique_ptr<oracle::Page> page_;
+  int num_sinks_ = 0;
+  int ties_ = 0;
+};
+
+TEST_P(OnePage, EncodesWhatTheOracleDoes) {
+  int ties = 0;
+  for (int num_sinks : {0, 4}) {
+    SCOPED_TRACE(::testing::Message() << "sinks " << num_sinks);
+    encode(kDefaultSeed + num_sinks, num_sinks, num_sinks == 0 ? DType::f16 : DType::bf16);
+    check_head();
+    if (oracle::rotated(oracle_->format.key)) {
+      check_mean();
+      check_keys();
+    }
+    if (oracle::rotated(oracle_->format.value)) check_values();
+    ties += ties_;
+  }
+  std::cout << "ties: " << ties << " of " << 4 * kTokensPerPage << " vectors\n";
+  EXPECT_LE(ties, 4 * kTokensPerPage / 50);
+}
+
+TEST_P(OnePage, DecodesAndScoresThePage) {
+  encode(7, 4, DType::f32);
+  const int d = oracle_->format.d;
+  const OracleNumbers numbers = read_page(*oracle_, nullptr, *page_);
+  const std::vector<float> keys = codec_->decode_keys(page_bytes_), values = codec_->decode_values(page_bytes_);
+  const std::vector<float> scores = codec_->score(queries_.view(), page_bytes_);
+  ASSERT_EQ(keys.size(), static_cast<std::size_t>(kTokensPerPage) * d);
+  ASSERT_EQ(values.size(), static_cast<std::size_t>(kTokensPerPage) * d);
+  ASSERT_EQ(scores.size(), static_cast<std::size_t>(kTokensPerPage) * queries_.tokens);
+  for (int t = 0; t < kTokensPerPage; ++t) {
+    // A rotation back is a projection; eight more for the scale, its table and the mean.
+    const double key_bound = kUnit * (projection_terms(d) + 8.0) * numbers.key_reach[t];
+    const double value_bound = kUnit * (projection_terms(d) + 8.0) * numbers.value_reach[t];
+    for (int c = 0; c < d; ++c) {
+      ASSERT_NEAR(keys[t * d + c], numbers.keys[t][c], key_bound) << "key token " << t << " channel " << c;
+      ASSERT_NEAR(values[t * d + c], numbers.values[t][c], value_bound) << "value token " << t << " channel " << c;
+    }
+    for (int i = 0; i < queries_.tokens; ++i) {
+      const oracle::Vector q = queries_.row(0, i);
+      ASSERT_NEAR(scores[i * kTokensPerPage + t], oracle::dot(q, numbers.keys[t]),
+                  kUnit * score_terms(oracle_->format) * oracle::norm(q) * numbers.key_reach[t])
+          << "query " << i << " token " << t;
+    }
+  }
+}
+
+// Nothing but zeros, and nothing but one vector: no NaN, no division by a zero scale.
+TEST_P(OnePage, DegeneratePages) {
+  const auto [cache_type, d] = GetParam();
+  const PageCodec codec(d, codec_config(cache_type));
+  for (double height : {0.0, 3.0, 0x1p-24}) {
+    const Rows rows =
+        make_rows(DType::f16, 1, kTokensPerPage, d, std::vector<double>(static_cast<std::size_t>(kTokensPerPage) * d, height));
+    const EncodedPage page = codec.encode(rows.view(), rows.view(), 0);
+    for (const std::vector<float>& decoded : {codec.decode_keys(page), codec.decode_values(page)}) {
+      for (float x : decoded) ASSERT_TRUE(std::isfinite(x) && (height > 0.0 || x == 0.0f)) << "found " << x << " for " << height;
+    }
+  }
+}
+
+std::vector<Case> all_cases() {
+  std::vector<Case> cases;
+  for (const char* cache_type : {"k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "k1v1", "kl4vs2", "ks2vl8", "f16"}) {
+    for (int d : {64, 80, 96, 128, 256}) cases.push_back({cache_type, d});
+  }
+  return cases;
+}
+INSTANTIATE_TEST_SUITE_P(All, OnePage, ::testing::ValuesIn(all_cases()), [](const auto& param) {
+  return std::string(param.param.cache_type) + "_d" + std::to_string(param.param.d);
+});
+
+}  // namespace
+}  // namespace qjl::test

@@ -1,0 +1,9 @@
+// Prints docs/format.md: `write_format_doc > docs/format.md`.
+#include <iostream>
+
+#include "qjl/codec.hpp"
+
+int main() {
+  std::cout << qjl::page_format_markdown();
+  return std::cout.good() ? 0 : 1;
+}

@@ -1,0 +1,172 @@
+// forward() on a tiny random model: batches and chunks give the logits of one sequence in one call, and errors change nothing.
+//
+// Bound: the same sums in another order. Logits of this model are about 3; 2 layers of sums over 192 numbers in fp32, through
+// rounding of keys and values to 16 bit (2^-11 relative at worst, when fp32 noise falls across a tie), stay below 2^-8 absolute.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "model.hpp"
+#include "qjl/error.hpp"
+#include "tiny_model.hpp"
+
+namespace qjl::engine::test {
+namespace {
+
+constexpr double kSameLogits = 1.0 / 256;
+using Logits = ForwardOptions::Logits;
+
+std::vector<Token> tokens(std::int64_t count, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::vector<Token> out;
+  for (std::int64_t i = 0; i < count; ++i) out.push_back(static_cast<Token>(random() % 96));
+  return out;
+}
+
+struct ForwardTest : testing::Test {
+  std::vector<std::byte> bytes = TinyModel().bytes();
+  Model model = Model::load(GgufFile::parse(bytes, "tiny"));
+  ThreadPool threads{2};
+
+  std::vector<float> run(KvCache& cache, SequenceId sequence, std::span<const Token> ids, Logits logits = Logits::all) {
+    const ForwardItem item{sequence, ids};
+    ForwardOptions options;
+    options.logits = logits;
+    const std::span<const float> out = model.forward(cache, {&item, 1}, options, threads);
+    return {out.begin(), out.end()};
+  }
+  CacheConfig shape(const char* type = "f16", std::int64_t context = 512, int sequences = 1) const {
+    return model.cache_config(codec_config(type), context, sequences);
+  }
+  std::string error_of(KvCache& cache, std::span<const ForwardItem> items, ErrorKind kind) {
+    try {
+      model.forward(cache, items, {}, threads);
+    } catch (const Error& error) {
+      EXPECT_EQ(static_cast<int>(error.kind()), static_cast<int>(kind)) << error.what();
+      return error.what();
+    }
+    return "no error";
+  }
+};
+
+void expect_near(std::span<const float> found, std::span<const float> wanted, const char* what) {
+  ASSERT_EQ(found.size(), wanted.size()) << what;
+  for (std::size_t i = 0; i < found.size(); ++i) ASSERT_NEAR(found[i], wanted[i], kSameLogits) << what << ", logit " << i;
+}
+
+TEST_F(ForwardTest, ChunksAgreeWithOneCall) {
+  const std::vector<Token> ids = tokens(300, 1);
+  KvCache whole(shape()), parts(shape());
+  const std::vector<float> wanted = run(whole, whole.create(), ids);
+  const SequenceId sequence = parts.create();
+  std::vector<float> found;
+  for (std::size_t begin = 0, size = 1; begin < ids.size(); begin += size, size = size % 7 == 0 ? 90 : size + 2) {
+    size = std::min(size, ids.size() - begin);
+    const std::vector<float> part = run(parts, sequence, std::span(ids).subspan(begin, size));
+    found.insert(found.end(), part.begin(), part.end());
+  }
+  expect_near(found, wanted, "chunks");
+}
+
+TEST_F(ForwardTest, BatchAgreesWithSingleSequences) {
+  const std::vector<Token> a = tokens(150, 2), b = tokens(1, 3), c = tokens(37, 4);
+  KvCache single(shape("f16", 512, 3)), batch(shape("f16", 512, 3));
+  std::vector<float> wanted;
+  for (const std::vector<Token>* ids : {&a, &b, &c}) {
+    const std::vector<float> part = run(single, single.create(), *ids, Logits::last);
+    wanted.insert(wanted.end(), part.begin(), part.end());
+  }
+  const ForwardItem items[] = {{batch.create(), a}, {batch.create(), b}, {batch.create(), c}};
+  expect_near(model.forward(batch, items, {}, threads), wanted, "batch");
+  for (const ForwardItem& item : items) EXPECT_EQ(batch.num_tokens(item.sequence), std::ssize(item.tokens));
+}
+
+TEST_F(ForwardTest, NoLogitsAndNoItems) {
+  KvCache cache(shape());
+  EXPECT_TRUE(run(cache, cache.create(), tokens(5, 1), Logits::none).empty());
+  EXPECT_TRUE(model.forward(cache, {}, {}, threads).empty());
+  EXPECT_GT(model.peak_scratch_bytes(), 0);
+}
+
+TEST_F(ForwardTest, RefusesWrongItemsAndChangesNothing) {
+  KvCache cache(shape("f16", 512, 2));
+  const SequenceId a = cache.create(), b = cache.create();
+  const std::vector<Token> good = tokens(10, 1), outside = {1, 2, 96}, negative = {-1}, none = {}, long_text = tokens(513, 2);
+  run(cache, a, good);
+  const auto refused = [&](std::initializer_list<ForwardItem> items, std::initializer_list<const char*> words) {
+    const std::string text = error_of(cache, {items.begin(), items.size()}, ErrorKind::invalid_argument);
+    for (const char* word : words) EXPECT_NE(text.find(word), std::string::npos) << text << " lacks " << word;
+    EXPECT_EQ(cache.num_tokens(a), 10);
+    EXPECT_EQ(cache.num_tokens(b), 0);
+  };
+  refused({{a, good}, {b, outside}}, {"item 1", "96", "95"});
+  refused({{a, negative}}, {"item 0", "-1"});
+  refused({{a, good}, {b, none}}, {"item 1", "0 tokens"});
+  refused({{b, long_text}}, {"513", "512"});
+  refused({{b, good}, {b, good}}, {"item 1", "item 0", "once"});
+}
+
+TEST_F(ForwardTest, RefusesACacheOfAnotherShape) {
+  CacheConfig other = shape();
+  other.num_layers = 3;
+  KvCache cache(other);
+  const std::vector<Token> ids = tokens(3, 1);
+  const ForwardItem item{cache.create(), ids};
+  const std::string text = error_of(cache, {&item, 1}, ErrorKind::invalid_argument);
+  EXPECT_NE(text.find("3 layers"), std::string::npos) << text;
+  EXPECT_NE(text.find("2 layers"), std::string::npos) << text;
+}
+
+TEST_F(ForwardTest, OutOfPagesAppendsNothing) {
+  KvCache cache(shape("f16", 128, 1));  // one page
+  const SequenceId a = cache.create(), b = cache.create();
+  run(cache, a, tokens(10, 1));
+  const std::vector<Token> ids = tokens(300, 2), one = tokens(1, 3);
+  const ForwardItem items[] = {{a, one}, {b, ids}};
+  const std::string text = error_of(cache, items, ErrorKind::out_of_pages);
+  EXPECT_NE(text.find("page"), std::string::npos) << text;
+  for (int layer = 0; layer < 2; ++layer) {
+    EXPECT_EQ(cache.num_tokens(a, layer), 10) << layer;
+    EXPECT_EQ(cache.num_tokens(b, layer), 0) << layer;
+  }
+}
+
+// An error in the middle of the layers, when the first has taken its tokens: the next call is as if there had been none.
+TEST_F(ForwardTest, ErrorBetweenLayersIsUndone) {
+  const std::vector<Token> first = tokens(20, 1), second = tokens(30, 2);
+  KvCache calm(shape()), disturbed(shape());
+  const SequenceId a = calm.create(), b = disturbed.create();
+  run(calm, a, first);
+  run(disturbed, b, first);
+  const ForwardItem item{b, second};
+  ForwardOptions options;
+  options.observe_kv = [](int layer, std::size_t, const TensorView&, const TensorView&) {
+    if (layer == 1) throw std::runtime_error("stop");
+  };
+  EXPECT_THROW(model.forward(disturbed, {&item, 1}, options, threads), std::runtime_error);
+  for (int layer = 0; layer < 2; ++layer) EXPECT_EQ(disturbed.num_tokens(b, layer), 20) << layer;
+  EXPECT_EQ(run(disturbed, b, second), run(calm, a, second));
+}
+
+// What observe_kv sees, appended elsewhere, makes a cache that continues alike.
+TEST_F(ForwardTest, ObservedKeysAndValuesFillAnotherCache) {
+  const std::vector<Token> ids = tokens(140, 1), next = tokens(3, 2);
+  KvCache seen(shape()), filled(shape());
+  const SequenceId a = seen.create(), b = filled.create();
+  const ForwardItem item{a, ids};
+  ForwardOptions options;
+  options.observe_kv = [&](int layer, std::size_t, const TensorView& keys, const TensorView& values) {
+    filled.append(b, layer, keys, values, threads);
+  };
+  model.forward(seen, {&item, 1}, options, threads);
+  EXPECT_EQ(run(filled, b, next), run(seen, a, next));
+}
+
+TEST_F(ForwardTest, TheSameBitsForAnyCallAlike) {
+  const std::vector<Token> ids = tokens(200, 1);
+  KvCache one(shape("k3v2")), two(shape("k3v2"));
+  EXPECT_EQ(run(one, one.create(), ids), run(two, two.create(), ids));
+}
+
+}  // namespace
+}  // namespace qjl::engine::test

@@ -1,0 +1,65 @@
+// Row operations on every instruction set of this machine against their formulas in doubles. u = 2^-24.
+#include "ops.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "random_weights.hpp"
+
+namespace qjl::engine::test {
+namespace {
+
+constexpr double kU = 1.0 / (1 << 24);
+
+// The root of a mean of n positive squares loses at most (n / 16 + 5) u / 2, two products 2 u.
+TEST(RowOps, RmsNorm) {
+  std::mt19937_64 random(1);
+  for (const SimdTarget target : simd_targets()) {
+    for (const std::int64_t n : {1, 15, 64, 577}) {
+      const std::vector<float> x = random_floats(n, random), w = random_floats(n, random);
+      std::vector<float> out(x.size(), NAN);
+      row_ops(target).rms_norm(x.data(), w.data(), 1e-5, n, out.data());
+      double squares = 0;
+      for (const float v : x) squares += static_cast<double>(v) * v;
+      for (std::size_t i = 0; i < x.size(); ++i) {
+        const double wanted = x[i] / std::sqrt(squares / static_cast<double>(n) + 1e-5) * w[i];
+        const double bound = std::abs(wanted) * kU * (static_cast<double>(n) / 32 + 16 + 5);
+        ASSERT_NEAR(out[i], wanted, bound) << simd_target_name(target) << ", n " << n << ", i " << i;
+      }
+    }
+  }
+}
+
+// exp is good to 2e-7 = 4 u; one addition, one division, one product add 3 u. Results below 1e-37 may be cut.
+TEST(RowOps, SiluMul) {
+  std::mt19937_64 random(2);
+  for (const SimdTarget target : simd_targets()) {
+    std::vector<float> gate, up;
+    for (float x = -120.0f; x < 120.0f; x += 0.0371f) gate.push_back(x);
+    for (const float special : {0.0f, -0.0f, 1e-30f, -1e-30f, 1e4f, -1e4f}) gate.push_back(special);
+    up = random_floats(std::ssize(gate), random);
+    const std::vector<float> x = gate;
+    row_ops(target).silu_mul(gate.data(), up.data(), std::ssize(gate));
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double wanted = x[i] / (1.0 + std::exp(-static_cast<double>(x[i]))) * up[i];
+      // below -87 the exponential is held: at most |x up| e^-87 away
+      const double cut = std::abs(static_cast<double>(x[i]) * up[i]) * std::exp(-86.0);
+      ASSERT_NEAR(gate[i], wanted, 8 * kU * std::abs(wanted) + cut)
+          << simd_target_name(target) << ", gate " << x[i] << ", up " << up[i];
+    }
+  }
+}
+
+TEST(RowOps, AddIsExact) {
+  std::mt19937_64 random(3);
+  for (const SimdTarget target : simd_targets()) {
+    std::vector<float> x = random_floats(83, random);
+    const std::vector<float> before = x, y = random_floats(83, random);
+    row_ops(target).add(x.data(), y.data(), 83);
+    for (std::size_t i = 0; i < x.size(); ++i) ASSERT_EQ(x[i], before[i] + y[i]) << simd_target_name(target) << ", i " << i;
+  }
+}
+
+}  // namespace
+}  // namespace qjl::engine::test

@@ -1,0 +1,106 @@
+// A random llama of two layers as the bytes of a GGUF file, for tests that need no trained model. Its keys and tensors can be
+// changed before it is written.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <random>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "gguf.hpp"
+
+namespace qjl::engine::test {
+
+struct TinyTensor {
+  std::vector<std::int64_t> shape;  // outermost first
+  std::vector<float> numbers;
+};
+
+struct TinyModel {
+  std::map<std::string, std::variant<std::uint32_t, float, std::string>> keys;
+  std::map<std::string, TinyTensor> tensors;
+  std::mt19937_64 random{11};
+
+  // hidden 128, 2 query heads and 1 kv head of 64, vocabulary of 96, context of 512.
+  TinyModel() {
+    keys["general.architecture"] = "llama";
+    for (const auto& [name, number] : {std::pair{"block_count", 2u},
+                                       {"embedding_length", 128u},
+                                       {"feed_forward_length", 192u},
+                                       {"attention.head_count", 2u},
+                                       {"attention.head_count_kv", 1u},
+                                       {"context_length", 512u},
+                                       {"vocab_size", 96u}}) {
+      keys[std::string("llama.") + name] = number;
+    }
+    keys["llama.attention.layer_norm_rms_epsilon"] = 1e-5f;
+    matrix("token_embd.weight", 96, 128, 3.0);
+    norm("output_norm.weight");
+    for (const std::string layer : {"blk.0.", "blk.1."}) {
+      norm(layer + "attn_norm.weight");
+      norm(layer + "ffn_norm.weight");
+      matrix(layer + "attn_q.weight", 128, 128, 1.0);
+      matrix(layer + "attn_k.weight", 64, 128, 1.0);
+      matrix(layer + "attn_v.weight", 64, 128, 1.0);
+      matrix(layer + "attn_output.weight", 128, 128, 1.0);
+      matrix(layer + "ffn_gate.weight", 192, 128, 1.0);
+      matrix(layer + "ffn_up.weight", 192, 128, 1.0);
+      matrix(layer + "ffn_down.weight", 128, 192, 1.0);
+    }
+  }
+
+  void matrix(const std::string& name, std::int64_t rows, std::int64_t columns, double gain) {
+    std::normal_distribution<float> normal(0.0f, static_cast<float>(gain / std::sqrt(static_cast<double>(columns))));
+    TinyTensor& tensor = tensors[name] = {{rows, columns}, std::vector<float>(static_cast<std::size_t>(rows * columns))};
+    for (float& x : tensor.numbers) x = normal(random);
+  }
+  void norm(const std::string& name) { tensors[name] = {{128}, std::vector<float>(128, 1.0f)}; }
+
+  // GGUF version 3, F32 tensors, alignment 32.
+  std::vector<std::byte> bytes() const {
+    std::string out = "GGUF";
+    put(out, std::uint32_t{3});
+    put(out, std::uint64_t{tensors.size()});
+    put(out, std::uint64_t{keys.size()});
+    for (const auto& [key, value] : keys) {
+      put_text(out, key);
+      constexpr std::uint32_t kKinds[] = {4, 6, 8};  // uint32, float32, string
+      put(out, kKinds[value.index()]);
+      std::visit([&out](const auto& v) { put_value(out, v); }, value);
+    }
+    std::uint64_t offset = 0;
+    for (const auto& [name, tensor] : tensors) {
+      put_text(out, name);
+      put(out, static_cast<std::uint32_t>(tensor.shape.size()));
+      for (auto extent = tensor.shape.rbegin(); extent != tensor.shape.rend(); ++extent)
+        put(out, static_cast<std::uint64_t>(*extent));
+      put(out, std::uint32_t{0});
+      put(out, offset);
+      offset += (tensor.numbers.size() * 4 + 31) / 32 * 32;
+    }
+    for (const auto& [name, tensor] : tensors) {
+      out.resize((out.size() + 31) / 32 * 32);
+      out.append(reinterpret_cast<const char*>(tensor.numbers.data()), tensor.numbers.size() * 4);
+    }
+    const auto* first = reinterpret_cast<const std::byte*>(out.data());
+    return {first, first + out.size()};
+  }
+
+ private:
+  template <typename T>
+  static void put(std::string& out, T value) {
+    out.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  static void put_text(std::string& out, const std::string& text) {
+    put(out, std::uint64_t{text.size()});
+    out += text;
+  }
+  static void put_value(std::string& out, std::uint32_t value) { put(out, value); }
+  static void put_value(std::string& out, float value) { put(out, value); }
+  static void put_value(std::string& out, const std::string& value) { put_text(out, value); }
+};
+
+}  // namespace qjl::engine::test

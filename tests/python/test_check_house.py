@@ -1,0 +1,144 @@
+"""tools/check_house.py refuses each fault that it names, and passes a clean file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import check_house  # noqa: E402
+
+FILES = {
+    "include/qjl/types.hpp",
+    "src/shared/page.hpp",
+    "src/backend/args.hpp",
+    "src/cpu/simd.hpp",
+    "src/core/pool.hpp",
+    "engine/model.hpp",
+    "tests/oracle.hpp",
+    "tests/oracle_page.hpp",
+}
+
+
+def rules(path: str, text: str) -> list[str]:
+    return [fault.rule for fault in check_house.check_file(path, text, FILES)]
+
+
+@pytest.mark.parametrize(
+    ("path", "include"),
+    [
+        ("src/shared/a.hpp", '"args.hpp"'),
+        ("src/backend/a.hpp", '"simd.hpp"'),
+        ("src/cpu/a.cpp", '"pool.hpp"'),
+        ("src/cpu/a.cpp", '"../core/pool.hpp"'),
+        ("src/capi/a.cpp", '"pool.hpp"'),
+        ("src/capi/a.cpp", '"page.hpp"'),
+        ("engine/a.cpp", '"page.hpp"'),
+        ("engine/a.cpp", '"src/shared/page.hpp"'),
+        ("cli/a.cpp", '"args.hpp"'),
+        ("include/qjl/a.hpp", '"page.hpp"'),
+        ("include/qjl/a.hpp", "<nlohmann/json.hpp>"),
+        ("tests/oracle.hpp", '"qjl/types.hpp"'),
+    ],
+)
+def test_wrong_direction(path: str, include: str) -> None:
+    assert rules(path, f"// A file.\n#include {include}\n") == ["direction"]
+
+
+@pytest.mark.parametrize(
+    ("path", "include"),
+    [
+        ("src/backend/a.hpp", '"page.hpp"'),
+        ("src/cpu/a.cpp", '"args.hpp"'),
+        ("src/core/a.cpp", '"simd.hpp"'),
+        ("src/core/a.cpp", "<sys/mman.h>"),
+        ("engine/a.cpp", '"qjl/types.hpp"'),
+        ("cli/a.cpp", '"model.hpp"'),
+        ("include/qjl/a.hpp", '"qjl/types.hpp"'),
+        ("include/qjl/a.h", "<stdint.h>"),
+        ("include/qjl/a.hpp", "<vector>"),
+        ("tests/oracle.hpp", '"oracle_page.hpp"'),
+    ],
+)
+def test_right_direction(path: str, include: str) -> None:
+    assert rules(path, f"// A file.\n#include {include}\n") == []
+
+
+@pytest.mark.parametrize("literal", ["1.2533141f", "0.7978845", "1.44269504f", "x / 32", "x >> 5", "128", "t < 128;"])
+def test_literal_outside_shared(literal: str) -> None:
+    line = f"int f(int x) {{ return {literal}; }}\n"
+    assert "literal" in rules("src/cpu/a.cpp", line)
+    assert rules("src/shared/a.cpp", line) == []
+    assert rules("engine/a.cpp", line) == []
+    assert rules("src/cpu/a.cpp", f'// {literal}\nconst char* text = "{literal}";\n') == []
+
+
+@pytest.mark.parametrize("code", ["__m128i a;", "x / 320;", "x >> 56;", "1128;", "int x_128;", "x / 32.5f;", "0x128;"])
+def test_literals_that_only_look_alike(code: str) -> None:
+    assert rules("src/cpu/a.cpp", code + "\n") == []
+
+
+def test_long_file() -> None:
+    assert rules("src/cpu/a.cpp", "int x;\n" * 400) == []
+    assert rules("src/cpu/a.cpp", "int x;\n" * 401) == ["budget"]
+    assert rules("tests/codec/a_test.cpp", "int x;\n" * 301) == ["budget"]
+
+
+@pytest.mark.parametrize(
+    "opening", ["namespace a {{\n{}\n}}\n", "class A {{\n{}\n}};\n", "REGION(x)\nnamespace b {{\n{}\n}}\n", "{}\n"]
+)
+def test_long_function(opening: str) -> None:
+    def text(lines: int) -> str:
+        return opening.format("void f() {\n" + "  g();\n" * (lines - 2) + "}")
+
+    assert rules("engine/a.cpp", text(60)) == []
+    assert rules("engine/a.cpp", text(61)) == ["budget"]
+
+
+def test_many_short_functions_are_not_one_long_one() -> None:
+    assert rules("engine/a.cpp", "namespace a {\n" + "void f() {\n  g('{');\n}\n" * 90 + "}\n") == []
+
+
+def test_parameters() -> None:
+    seven = ", ".join(f"std::map<int, int> {name}" for name in "abcdefg")
+    assert rules("engine/a.cpp", f"void f({seven}) {{}}\n") == ["budget"]
+    assert rules("engine/a.cpp", f"void f({seven.rsplit(',', 2)[0]}) {{}}\n") == []
+
+
+def test_long_python_function() -> None:
+    assert rules("tools/a.py", "def f():\n" + "    g()\n" * 60) == ["budget"]
+    assert rules("tools/a.py", "def f():\n" + "    g()\n" * 59) == []
+
+
+@pytest.mark.parametrize("words", [("ho", "me/someone"), ("t", "mp/x"), ("ro", "ot/x")])
+def test_machine_path(words: tuple[str, str]) -> None:
+    assert rules("docs/a.md", f"see /{words[0]}{words[1]}\n") == ["machine path"]
+
+
+@pytest.mark.parametrize("word", ["TO" + "DO", "FIX" + "ME", "XX" + "X"])
+def test_unfinished(word: str) -> None:
+    assert rules("engine/a.cpp", f"// {word}: later\n") == ["unfinished"]
+
+
+def test_header_without_opening() -> None:
+    assert rules("engine/a.hpp", "#pragma once\n") == ["opening"]
+
+
+def test_documents_name_files_that_exist() -> None:
+    assert rules("docs/a.md", "see `src/core/pool.hpp` and `pool.cpp`\n") == []
+    assert rules("docs/a.md", "see `src/core/lake.hpp`\n") == ["missing file"]
+
+
+def test_faults_name_their_place() -> None:
+    faults = list(check_house.check_file("src/cpu/a.cpp", "int a;\n/* two\nlines */\nint b = 128;\n", FILES))
+    assert [str(fault) for fault in faults] == ["src/cpu/a.cpp:4: literal: 128 belongs in src/shared"]
+
+
+def test_this_checkout_is_clean() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("the rules read git's list of files, and this copy has no .git")
+    assert [str(fault) for fault in check_house.check_tree(ROOT)] == []

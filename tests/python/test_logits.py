@@ -1,0 +1,163 @@
+"""Logits of the engine against `transformers` in fp32: the default model and random models of every architecture.
+
+The engine keeps keys and values in fp16: they are off by 2^-12 on average, so scores and logits are off by about 1e-3 and the
+divergence, half the square of that, is about 1e-6. Bound against plain fp32: 1e-5. Against a reference whose cache holds fp16
+numbers too, only the noise of fp32 sums is left, 1e-5 in a logit at most: 1e-9, and the same 64 greedy tokens. (Where that
+noise falls across a tie of fp16, one number in a thousand moves by 2^-11; the bound still holds.)
+"""
+
+import gguf
+import numpy as np
+import pytest
+import torch
+import transformers
+from gguf_models import read_llama, write_gguf
+
+MAX_KLD = 1e-5
+MAX_KLD_SAME_CACHE = 1e-9
+LINEAR = {"rope_type": "linear", "factor": 4.0, "rope_theta": 10000.0}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 500000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 64,
+}
+PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
+
+# family, head_dim, query heads, kv heads, tied, rope
+CASES = [
+    ("Llama", 64, 6, 2, False, PLAIN),
+    ("Llama", 128, 8, 1, True, LLAMA3),
+    ("Llama", 96, 4, 4, True, LINEAR),
+    ("Mistral", 128, 3, 1, False, PLAIN),
+    ("Mistral", 64, 8, 1, True, LINEAR),
+    ("Qwen2", 64, 8, 1, True, PLAIN),
+    ("Qwen2", 128, 3, 3, False, LINEAR),
+    ("Qwen3", 96, 6, 2, False, PLAIN),
+    ("Qwen3", 128, 8, 1, True, PLAIN),
+]
+
+
+def random_model(family, head_dim, heads, kv_heads, tied, rope):
+    """Weights such that every layer matters and the distributions are neither flat nor certain."""
+    torch.manual_seed(head_dim * 100 + heads)
+    config = getattr(transformers, family + "Config")(
+        hidden_size=heads * (64 if heads > 3 else 96),
+        intermediate_size=384,
+        num_hidden_layers=3,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head_dim,
+        vocab_size=512,
+        max_position_embeddings=1024,
+        rope_parameters=dict(rope),
+        tie_word_embeddings=tied,
+        sliding_window=None,
+        use_sliding_window=False,
+    )
+    model = getattr(transformers, family + "ForCausalLM")(config).float().eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("norm.weight"):
+                parameter.uniform_(0.5, 1.5)
+            elif name.endswith("bias"):
+                parameter.normal_(0.0, 0.3)
+            elif "embed_tokens" in name or "lm_head" in name:
+                parameter.normal_(0.0, 3.0 / parameter.shape[1] ** 0.5)
+            else:
+                parameter.normal_(0.0, 1.0 / parameter.shape[1] ** 0.5)
+    return model
+
+
+def llama3_divisors(model):
+    """What the converter writes to rope_freqs.weight, from the frequencies of transformers."""
+    rotary = model.model.rotary_emb
+    plain = rotary.config.rope_parameters["rope_theta"] ** -(torch.arange(len(rotary.inv_freq)) / len(rotary.inv_freq))
+    return (plain / rotary.inv_freq).numpy()
+
+
+def engine_logits(run_probe, path, ids, tmp_path, chunk=0):
+    np.asarray(ids, np.int32).tofile(tmp_path / "ids")
+    run_probe("engine_probe", "logits", path, tmp_path / "ids", tmp_path / "logits", "f16", chunk)
+    return torch.from_numpy(np.fromfile(tmp_path / "logits", np.float32).reshape(len(ids), -1))
+
+
+def mean_kld(wanted, found):
+    log_p, log_q = wanted.double().log_softmax(-1), found.double().log_softmax(-1)
+    return (log_p.exp() * (log_p - log_q)).sum(-1).mean().item()
+
+
+class HalfCache(transformers.DynamicCache):
+    """Holds keys and values rounded to fp16, as the engine's exact cache does."""
+
+    def update(self, key_states, value_states, *others, **names):
+        return super().update(key_states.half().float(), value_states.half().float(), *others, **names)
+
+
+@torch.no_grad()
+def greedy(model, ids, count):
+    made, cache, step = [], HalfCache(config=model.config), torch.tensor([ids])
+    for _ in range(count):
+        token = int(model(step, past_key_values=cache).logits[0, -1].argmax())
+        made.append(token)
+        step = torch.tensor([[token]])
+    return made
+
+
+def check(model, path, ids, run_probe, tmp_path):
+    with torch.no_grad():
+        wanted = model(torch.tensor([ids])).logits[0]
+        wanted_half = model(torch.tensor([ids]), past_key_values=HalfCache(config=model.config)).logits[0]
+    for chunk in (0, 1 if len(ids) < 256 else 100):
+        found = engine_logits(run_probe, path, ids, tmp_path, chunk)
+        kld, kld_half = mean_kld(wanted, found), mean_kld(wanted_half, found)
+        print(f"chunk {chunk}: mean KL divergence {kld:.2e}, with an fp16 cache {kld_half:.2e}")
+        assert kld <= MAX_KLD, f"chunk {chunk}: mean KL divergence {kld:.2e}, wanted at most {MAX_KLD}"
+        assert kld_half <= MAX_KLD_SAME_CACHE, f"chunk {chunk}: {kld_half:.2e} with an fp16 cache, wanted {MAX_KLD_SAME_CACHE}"
+    prompt = ids[:48]
+    np.asarray(prompt, np.int32).tofile(tmp_path / "ids")
+    found = [int(t) for t in run_probe("engine_probe", "greedy", path, tmp_path / "ids", 64, "f16").split()]
+    assert found == greedy(model, prompt, 64)
+
+
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda c: f"{c[0]}-d{c[1]}-{c[2]}x{c[3]}-{'tied' if c[4] else 'untied'}-{c[5]['rope_type']}"
+)
+def test_random_model(case, run_probe, tmp_path):
+    model = random_model(*case)
+    divisors = llama3_divisors(model) if case[5]["rope_type"] == "llama3" else None
+    write_gguf(model, tmp_path / "model.gguf", divisors)
+    ids = np.random.default_rng(7).integers(0, 512, 200).tolist()
+    check(model, tmp_path / "model.gguf", ids, run_probe, tmp_path)
+
+
+def test_stored_types(run_probe, tmp_path):
+    """Weights of several types in one model: the reference holds their dequantised numbers."""
+    model = random_model("Llama", 64, 4, 2, False, PLAIN)
+    types = gguf.GGMLQuantizationType
+    write_gguf(
+        model,
+        tmp_path / "model.gguf",
+        None,
+        [
+            ("attn_q.", types.Q8_0),
+            ("attn_k.", types.Q5_1),
+            ("attn_v.", types.Q5_0),
+            ("attn_output.", types.F16),
+            ("ffn_gate.", types.Q4_0),
+            ("ffn_up.", types.Q4_1),
+            ("ffn_down.", types.BF16),
+            ("token_embd.", types.Q8_0),
+        ],
+    )
+    ids = np.random.default_rng(8).integers(0, 512, 200).tolist()
+    check(read_llama(tmp_path / "model.gguf"), tmp_path / "model.gguf", ids, run_probe, tmp_path)
+
+
+def test_default_model(model, long_text, run_probe, tmp_path):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model.parent, gguf_file=model.name)
+    ids = tokenizer(long_text.read_text()[:4000])["input_ids"][:400]
+    assert len(ids) == 400
+    check(read_llama(model), model, ids, run_probe, tmp_path)
