@@ -56,7 +56,7 @@ Exit run_chat(const ChatOptions& options) {
   if (streams) return Exit::ok;
   auto json = cache_json(generator.cache());
   json["turns"] = turns;
-  write_result(options.output.file, options.output.json ? json.dump(2) + "\n" : transcript);
+  write_result(options.output.file, options.output.json ? json_text(json) : transcript);
   return Exit::ok;
 }
 

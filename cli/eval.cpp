@@ -62,7 +62,7 @@ std::string report_json(const std::vector<Row>& rows, const engine::EvalReport& 
   for (const auto& row : rows) json["results"].push_back(row_json(row));
   json["floor_kld"] = report.floor_kld;
   json["peak_scratch_bytes"] = report.peak_scratch_bytes;
-  return json.dump(2) + "\n";
+  return json_text(json);
 }
 
 std::string table_row(const Row& row, double exact_megabytes) {
@@ -116,8 +116,23 @@ std::vector<Row> evaluate_rows(LoadedModel& loaded, const EvalOptions& options, 
   return rows;
 }
 
-Exit run_eval(const EvalOptions& options) {
-  for (const auto& cache : options.caches) cache_codec(cache);
+// "k2v2,paper:rows=128,outliers=0" was cut at every comma; a part like "outliers=0" belongs to the type before it.
+std::vector<std::string> cache_list(const std::vector<std::string>& parts) {
+  std::vector<std::string> types;
+  for (const auto& part : parts) {
+    const bool setting = part.find('=') != std::string::npos && part.find(':') == std::string::npos;
+    if (setting && !types.empty()) {
+      types.back() += "," + part;
+    } else {
+      types.push_back(part);
+    }
+  }
+  for (const auto& type : types) cache_codec(type);
+  return types;
+}
+
+Exit run_eval(EvalOptions options) {
+  options.caches = cache_list(options.caches);
   check_output(options.output.file);
   LoadedModel loaded(options.model);
   engine::EvalReport report;

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "qjl/error.hpp"
@@ -61,6 +62,10 @@ void write_result(const std::string& path, const std::string& text) {
     errno = reason;
     fail("[write] cannot write", path);
   }
+}
+
+std::string json_text(const nlohmann::ordered_json& json) {
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace qjl::cli

@@ -1,6 +1,7 @@
 // Text in, results out. A result file is written under another name and renamed, so that nobody ever sees half of it.
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 namespace qjl::cli {
@@ -13,5 +14,8 @@ void check_output(const std::string& path);
 
 // Errors: qjl::Error io; then `path` is as it was.
 void write_result(const std::string& path, const std::string& text);
+
+// Indented JSON with a line end. Bytes that are not UTF-8 (a model file may hold any) become U+FFFD.
+std::string json_text(const nlohmann::ordered_json& json);
 
 }  // namespace qjl::cli

@@ -94,7 +94,7 @@ Exit run_info(const InfoOptions& options) {
     json["context"] = loaded.context;
     json["caches"] = caches_json(loaded);
   }
-  write_result(options.output.file, options.output.json ? json.dump(2) + "\n" : info_text(json));
+  write_result(options.output.file, options.output.json ? json_text(json) : info_text(json));
   return Exit::ok;
 }
 

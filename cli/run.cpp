@@ -54,7 +54,7 @@ Exit run_run(const RunOptions& options) {
     auto json = turn_json(turn);
     json.update(cache_json(generator.cache()));
     json["seed"] = options.generate.sampling.seed;
-    write_result(options.output.file, json.dump(2) + "\n");
+    write_result(options.output.file, json_text(json));
   } else {
     write_result(options.output.file, turn.text + "\n");
   }

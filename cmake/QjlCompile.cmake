@@ -27,5 +27,11 @@ endfunction()
 # whose calling convention differs between targets (all such functions are inlined).
 function(qjl_kernel_options target)
   qjl_options(${target})
-  target_compile_options(${target} PRIVATE -O3 -Wno-psabi $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized -Wno-maybe-uninitialized>)
+  # With sanitizers -O1: every vector operation is inlined, and checked code of that size takes minutes at -O3.
+  set(level -O3)
+  if(QJL_SANITIZE)
+    set(level -O1)
+  endif()
+  target_compile_options(${target} PRIVATE ${level} -Wno-psabi
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized -Wno-maybe-uninitialized>)
 endfunction()

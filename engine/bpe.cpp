@@ -7,6 +7,7 @@
 
 #include "byte_alphabet.hpp"
 #include "gguf_reader.hpp"
+#include "nfc.hpp"
 #include "qjl/error.hpp"
 #include "utf8.hpp"
 
@@ -58,7 +59,8 @@ Bpe::Bpe(const TokenizerData& data, const Vocabulary& vocabulary)
     : pretokenizer_(*find_pretokenizer(data.pre)),
       data_(data),
       vocabulary_(vocabulary),
-      ignore_merges_(find_pretokenizer(data.pre)->ignore_merges) {
+      ignore_merges_(find_pretokenizer(data.pre)->ignore_merges),
+      nfc_(find_pretokenizer(data.pre)->nfc) {
   for (std::size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
     byte_tokens_[byte] = find_token(vocabulary, alphabet_character(static_cast<unsigned char>(byte)));
   }
@@ -93,18 +95,25 @@ const Bpe::Merge* Bpe::find_merge(Token left, Token right) const {
 
 void Bpe::encode(std::string_view text, std::vector<Token>& out) const {
   Scratch scratch;
-  std::vector<std::string_view> pieces;
   while (!text.empty()) {
     const std::size_t valid = utf8_valid_prefix(text);
-    pieces.clear();
-    pretokenizer_.split(text.substr(0, valid), pieces);
-    for (const std::string_view piece : pieces) encode_piece(piece, scratch, out);
+    if (nfc_) {
+      encode_valid(to_nfc(text.substr(0, valid)), scratch, out);
+    } else {
+      encode_valid(text.substr(0, valid), scratch, out);
+    }
     text.remove_prefix(valid);
     if (text.empty()) return;
     const std::size_t invalid = utf8_step(text).bytes;
     encode_piece(text.substr(0, invalid), scratch, out);
     text.remove_prefix(invalid);
   }
+}
+
+void Bpe::encode_valid(std::string_view text, Scratch& scratch, std::vector<Token>& out) const {
+  std::vector<std::string_view> pieces;
+  pretokenizer_.split(text, pieces);
+  for (const std::string_view piece : pieces) encode_piece(piece, scratch, out);
 }
 
 // The token of a whole piece when the vocabulary takes pieces before merges, or -1. Never a control token.

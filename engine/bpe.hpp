@@ -20,8 +20,8 @@ class Bpe {
   // Errors: bad_file on a merge without two sides or whose sides or product are not in the vocabulary.
   Bpe(const TokenizerData& data, const Vocabulary& vocabulary);
 
-  // Appends the tokens of a stretch of text without special tokens. Bytes that are not UTF-8 are pieces of their own.
-  // A byte that the vocabulary lacks is left out, as Hugging Face tokenizers do.
+  // Appends the tokens of a stretch of text without special tokens, in normal form C where the vocabulary wants it. Bytes that are
+  // not UTF-8 are pieces of their own. A byte that the vocabulary lacks is left out, as Hugging Face tokenizers do.
   void encode(std::string_view text, std::vector<Token>& out) const;
 
  private:
@@ -35,6 +35,7 @@ class Bpe {
   void read_merges(const TokenizerData& data, const Vocabulary& vocabulary);
   const Merge* find_merge(Token left, Token right) const;
   Token whole_piece(std::string_view piece) const;
+  void encode_valid(std::string_view text, Scratch& scratch, std::vector<Token>& out) const;
   void encode_piece(std::string_view piece, Scratch& scratch, std::vector<Token>& out) const;
   void push_candidate(std::int32_t at, Scratch& scratch) const;
   void merge_all(Scratch& scratch) const;
@@ -43,6 +44,7 @@ class Bpe {
   const TokenizerData& data_;
   const Vocabulary& vocabulary_;
   bool ignore_merges_;
+  bool nfc_;
   std::size_t longest_token_ = 0;           // bytes of text
   std::array<Token, 256> byte_tokens_;      // -1: the vocabulary lacks it
   std::vector<std::uint32_t> first_merge_;  // [vocab + 1]: merges of a left token are [first_merge_[t], first_merge_[t + 1])

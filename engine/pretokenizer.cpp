@@ -38,8 +38,8 @@ const std::vector<PretokenizerRule>& rules() {
        .ignore_merges = true,
        .adds_bos = true},
       {.names = {"dbrx", "smaug-bpe"}, .stages = {LLAMA3("\\p{N}{1,3}")}},
-      {.names = {"qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez", "stablelm2", "hunyuan", "solar-open"},
-       .stages = {LLAMA3("\\p{N}")}},
+      {.names = {"qwen2", "deepseek-r1-qwen", "megrez"}, .stages = {LLAMA3("\\p{N}")}, .nfc = true},
+      {.names = {"kormo", "f2llmv2", "stablelm2", "hunyuan", "solar-open"}, .stages = {LLAMA3("\\p{N}")}},
       {.names = {"tekken"}, .stages = {TEKKEN}, .ignore_merges = true, .adds_bos = true},
   };
   return all;

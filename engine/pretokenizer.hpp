@@ -17,6 +17,7 @@ struct PretokenizerRule {
   std::vector<const char*> stages;
   bool ignore_merges = false;  // a whole piece that is in the vocabulary is one token
   bool adds_bos = false;       // when the file does not say
+  bool nfc = false;            // the text is brought to normal form C first
 };
 
 // Null when unknown.

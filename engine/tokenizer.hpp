@@ -47,8 +47,9 @@ class Tokenizer {
   const TokenizerData& data() const;
   std::int64_t vocab_size() const;
 
-  // Ids of UTF-8 text, without bos or eos. Bytes that are not UTF-8 are kept (byte tokens). Equal to Hugging Face tokenizers on
-  // the same vocabulary, except for code points newer than the Unicode tables of PCRE2.
+  // Ids of UTF-8 text, without bos or eos. Bytes that are not UTF-8 are kept where the vocabulary has a token for them. Equal to
+  // Hugging Face tokenizers on the same vocabulary (BPE; normal form C for qwen2), except for code points newer than the Unicode
+  // tables of PCRE2, and to sentencepiece (SPM). Errors: invalid_argument on a text of more than 1 GiB.
   std::vector<Token> encode(std::string_view text, Special special) const;
 
   // Stretches that are one text: the ids are those of the joined string, but a special token counts only inside stretches that
@@ -61,6 +62,7 @@ class Tokenizer {
 
   // Raw bytes of a token: may be a part of a UTF-8 character. Control tokens give "" .
   std::string_view piece(Token token) const;
+  // The pieces in a row: with add_space_prefix the space that encode() put first is there.
   std::string decode(std::span<const Token> tokens) const;
 
   bool is_end_of_generation(Token token) const;

@@ -40,7 +40,7 @@ inline double sketch_constant(Rows kind, int m, int d) {
   return 1.0 / (m * std::sqrt(static_cast<double>(d)) * mean_abs);
 }
 
-// The channels of largest energy, ascending.
+// The channels of largest energy, ascending; of equal ones the lower.
 inline std::vector<int> largest_channels(const std::vector<Vector>& keys, int count) {
   Vector energy(keys[0].size());
   for (const Vector& k : keys) {
@@ -48,7 +48,7 @@ inline std::vector<int> largest_channels(const std::vector<Vector>& keys, int co
   }
   std::vector<int> order(energy.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return energy[a] > energy[b]; });
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return energy[a] != energy[b] ? energy[a] > energy[b] : a < b; });
   order.resize(count);
   std::sort(order.begin(), order.end());
   return order;

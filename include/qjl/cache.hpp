@@ -42,10 +42,12 @@ class KvCache {
   SequenceId create();
 
   // A sequence with the same tokens. Sealed pages are shared; the open tail is copied when either side writes. Cost: O(pages).
+  // Errors: out_of_pages, only while layers differ in length: pages that some layers have still to write are copied.
   SequenceId fork(SequenceId sequence);
 
   // Keeps the first num_tokens tokens of every layer. A cut inside a sealed page reopens it: its kept tokens become exact rows
-  // holding the decoded numbers. num_tokens above the length is an error.
+  // holding the decoded numbers. num_tokens above the length of the shortest layer is an error. Pages reserved beyond it are
+  // given back.
   void truncate(SequenceId sequence, std::int64_t num_tokens);
 
   // Forgets a sequence; its pages return to the pool when no fork uses them.

@@ -110,15 +110,18 @@ typedef struct qjl_attend_request {
   float* lse;              /* natural log-sum-exp [query_heads, tokens] contiguous, or null */
 } qjl_attend_request;
 
-typedef struct qjl_attend_options {
+/* One call: all requests in one layer. Zero everywhere else means the default. */
+typedef struct qjl_attend_call {
+  int32_t layer;
+  const qjl_attend_request* requests;
+  size_t num_requests;
   float softmax_scale;    /* 0: 1 / sqrt(head_dim) */
   float logit_soft_cap;   /* 0: none */
   int64_t sliding_window; /* 0: none */
-} qjl_attend_options;
+} qjl_attend_call;
 
-/* Attends in one layer for all requests; options null: all defaults. An empty range gives out 0 and lse -infinity. */
-QJL_API int qjl_attend(const qjl_cache* cache, int32_t layer, const qjl_attend_request* requests, size_t num_requests,
-                       const qjl_attend_options* options, qjl_workspace* workspace, qjl_threads* threads);
+/* Attends. An empty range gives out 0 and lse -infinity. */
+QJL_API int qjl_attend(const qjl_cache* cache, const qjl_attend_call* call, qjl_workspace* workspace, qjl_threads* threads);
 
 /* Bytes by kind. */
 typedef struct qjl_memory_report {

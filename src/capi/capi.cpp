@@ -75,8 +75,8 @@ qjl::DType dtype(int32_t value, const char* operation) {
     case QJL_BF16: return qjl::DType::bf16;
     default: break;
   }
-  throw qjl::Error(ErrorKind::invalid_argument, std::string("[") + operation + "] dtype is " + std::to_string(value) +
-                                                    ", wanted QJL_F32, QJL_F16 or QJL_BF16");
+  throw qjl::Error(ErrorKind::invalid_argument,
+                   std::string("[") + operation + "] dtype is " + std::to_string(value) + ", wanted QJL_F32, QJL_F16 or QJL_BF16");
 }
 
 qjl::TensorView view(const qjl_tensor& t, const char* operation) {
@@ -187,22 +187,25 @@ int qjl_append(qjl_cache* cache, qjl_sequence sequence, int32_t layer, const qjl
   });
 }
 
-int qjl_attend(const qjl_cache* cache, int32_t layer, const qjl_attend_request* requests, size_t num_requests,
-               const qjl_attend_options* options, qjl_workspace* workspace, qjl_threads* threads) {
+int qjl_attend(const qjl_cache* cache, const qjl_attend_call* call, qjl_workspace* workspace, qjl_threads* threads) {
   constexpr const char* kName = "qjl_attend";
   return guarded([&] {
     const qjl::KvCache& c = required(cache, kName, "cache").cache;
+    const qjl_attend_call& made = required(call, kName, "call");
     qjl::AttendWorkspace& w = required(workspace, kName, "workspace").workspace;
     qjl::ThreadPool& pool = required(threads, kName, "threads").pool;
-    if (num_requests > 0) required(requests, kName, "requests");
+    if (made.num_requests > 0) required(made.requests, kName, "requests");
     std::vector<qjl::AttendRequest> list;
-    for (size_t i = 0; i < num_requests; ++i) {
-      const qjl_attend_request& r = requests[i];
-      list.push_back({id(r.sequence), view(r.queries, kName), chunk(r.chunk_keys, kName), chunk(r.chunk_values, kName), view(r.out), r.lse});
+    for (size_t i = 0; i < made.num_requests; ++i) {
+      const qjl_attend_request& r = made.requests[i];
+      list.push_back({.sequence = id(r.sequence),
+                      .queries = view(r.queries, kName),
+                      .chunk_keys = chunk(r.chunk_keys, kName),
+                      .chunk_values = chunk(r.chunk_values, kName),
+                      .out = view(r.out),
+                      .lse = r.lse});
     }
-    qjl::AttendOptions o;
-    if (options != nullptr) o = {options->softmax_scale, options->logit_soft_cap, options->sliding_window};
-    qjl::attend(c, layer, list, o, w, pool);
+    qjl::attend(c, made.layer, list, {made.softmax_scale, made.logit_soft_cap, made.sliding_window}, w, pool);
   });
 }
 

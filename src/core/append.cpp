@@ -46,7 +46,9 @@ class Append {
   void run(ThreadPool& threads);
 
  private:
-  std::int64_t new_pages() const { return std::max<std::int64_t>(0, end_page_ - static_cast<std::int64_t>(sequence_.pages.size())); }
+  std::int64_t new_pages() const {
+    return std::max<std::int64_t>(0, end_page_ - static_cast<std::int64_t>(sequence_.pages.size()));
+  }
   std::int32_t page_at(std::int64_t page_idx) const {
     const auto i = static_cast<std::size_t>(page_idx), known = sequence_.pages.size();
     return i < known ? sequence_.pages[i] : taken_->pages()[i - known];
@@ -54,7 +56,8 @@ class Append {
   std::shared_ptr<RowBlock> new_tail() const;
   void seal(ThreadPool& threads);
   void encode(std::int64_t page_idx, int kv_head, std::uint8_t* scratch);
-  PageRows page_rows(const TensorView& input, const std::uint16_t* tail, std::int64_t page_idx, int kv_head, std::uint16_t* staging) const;
+  PageRows page_rows(const TensorView& input, const std::uint16_t* tail, std::int64_t page_idx, int kv_head,
+                     std::uint16_t* staging) const;
   void write_tail(RowBlock& tail) const;
 
   KvCache::State& s_;
@@ -171,7 +174,8 @@ PageRows Append::page_rows(const TensorView& input, const std::uint16_t* tail, s
   }
   const std::int64_t from_tail = std::max<std::int64_t>(0, -first);
   if (from_tail > 0) std::copy_n(tail, from_tail * input.dim, staging);
-  round_rows(input, kv_head, std::max<std::int64_t>(0, first), kPage - from_tail, s_.config.tail_dtype, staging + from_tail * input.dim);
+  round_rows(input, kv_head, std::max<std::int64_t>(0, first), kPage - from_tail, s_.config.tail_dtype,
+             staging + from_tail * input.dim);
   return {staging, input.dim};
 }
 

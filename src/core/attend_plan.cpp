@@ -9,9 +9,9 @@ namespace qjl {
 namespace {
 
 constexpr std::int64_t kPage = layout::kPageTokens;
-constexpr int kPiecesPerThread = 4;             // evens out pieces of unequal cost
-constexpr std::int64_t kPagesPerPass = 4;       // the kernels read so many pages at a time
-constexpr std::int64_t kLeastPages = 8;         // below it the fixed cost of a piece (projection, rotation back) shows
+constexpr int kPiecesPerThread = 4;        // evens out pieces of unequal cost
+constexpr std::int64_t kPagesPerPass = 4;  // the kernels read so many pages at a time
+constexpr std::int64_t kLeastPages = 8;    // below it the fixed cost of a piece (projection, rotation back) shows
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 std::int64_t pages_of(const AttendBlock& block) { return ceil_div(block.end - block.begin, kPage); }

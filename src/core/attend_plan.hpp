@@ -18,7 +18,7 @@ struct PlanRequest {
   std::int64_t num_queries;
   std::int64_t first_position;  // of query 0, may be negative
   int num_kv_heads;
-  int group;                    // query heads per kv head
+  int group;  // query heads per kv head
 };
 
 struct AttendBlock {
@@ -28,7 +28,7 @@ struct AttendBlock {
   std::int64_t first_query;
   std::int32_t num_queries;
   std::int32_t num_pieces;
-  std::int64_t begin, end;             // positions in reach of any of its queries; begin on a page border
+  std::int64_t begin, end;  // positions in reach of any of its queries; begin on a page border
   std::int64_t first_piece;
 };
 

@@ -57,27 +57,28 @@ namespace {
 
 void check_options(const AttendOptions& options) {
   require(std::isfinite(options.softmax_scale), "attend", "softmax_scale is ", options.softmax_scale, ", wanted a finite number");
-  require(std::isfinite(options.logit_soft_cap) && options.logit_soft_cap >= 0, "attend", "logit_soft_cap is ", options.logit_soft_cap,
-          ", wanted a finite number, 0 or more");
+  require(std::isfinite(options.logit_soft_cap) && options.logit_soft_cap >= 0, "attend", "logit_soft_cap is ",
+          options.logit_soft_cap, ", wanted a finite number, 0 or more");
   require(options.sliding_window >= 0, "attend", "sliding_window is ", options.sliding_window, ", wanted 0 or more");
 }
 
 void check_request(const CacheConfig& config, const AttendRequest& r, ThreadPool& threads) {
   const TensorView& q = r.queries;
-  require(q.heads > 0 && q.heads % config.num_kv_heads == 0, "attend", "queries have ", q.heads, " heads, wanted a multiple of the ",
-          config.num_kv_heads, " kv heads");
+  require(q.heads > 0 && q.heads % config.num_kv_heads == 0, "attend", "queries have ", q.heads,
+          " heads, wanted a multiple of the ", config.num_kv_heads, " kv heads");
   check_shape(q, q.heads, config.head_dim, {"attend", "queries"});
   require(r.out.heads == q.heads && r.out.tokens == q.tokens && r.out.dim == q.dim, "attend", "out is [", r.out.heads, " heads, ",
           r.out.tokens, " tokens, ", r.out.dim, " channels], wanted [", q.heads, ", ", q.tokens, ", ", q.dim, "] as the queries");
   require(r.out.data != nullptr || q.tokens == 0, "attend", "out has a null address, wanted memory of ", q.tokens, " tokens");
-  require(r.chunk_keys.empty() == r.chunk_values.empty(), "attend", "chunk_keys have ", r.chunk_keys.tokens, " tokens, chunk_values ",
-          r.chunk_values.tokens, ", wanted both or none");
+  require(r.chunk_keys.empty() == r.chunk_values.empty(), "attend", "chunk_keys have ", r.chunk_keys.tokens,
+          " tokens, chunk_values ", r.chunk_values.tokens, ", wanted both or none");
   check_numbers(q, DType::f32, {"attend", "queries"}, threads);
   if (r.chunk_keys.empty()) return;
   for (const TensorView* chunk : {&r.chunk_keys, &r.chunk_values}) {
     const RowsName name{"attend", chunk == &r.chunk_keys ? "chunk_keys" : "chunk_values"};
     check_shape(*chunk, config.num_kv_heads, config.head_dim, name);
-    require(chunk->tokens == q.tokens, "attend", name.tensor, " have ", chunk->tokens, " tokens, wanted ", q.tokens, " as the queries");
+    require(chunk->tokens == q.tokens, "attend", name.tensor, " have ", chunk->tokens, " tokens, wanted ", q.tokens,
+            " as the queries");
     check_numbers(*chunk, config.tail_dtype, name, threads);
   }
 }
@@ -95,8 +96,12 @@ std::int64_t chunk_numbers(const AttendRequest& r, DType tail) {
 ExactRows chunk_rows(const AttendRequest& r, DType tail, std::int64_t first_position, std::uint16_t* staging, ThreadPool& threads) {
   const TensorView &k = r.chunk_keys, &v = r.chunk_values;
   if (readable_in_place(r, tail)) {
-    return {reinterpret_cast<const std::uint16_t*>(k.data), reinterpret_cast<const std::uint16_t*>(v.data), k.head_stride,
-            k.token_stride, first_position, k.tokens};
+    return {reinterpret_cast<const std::uint16_t*>(k.data),
+            reinterpret_cast<const std::uint16_t*>(v.data),
+            k.head_stride,
+            k.token_stride,
+            first_position,
+            k.tokens};
   }
   const std::int64_t head_stride = k.tokens * k.dim, blocks = (k.tokens + layout::kPageTokens - 1) / layout::kPageTokens;
   std::uint16_t* values = staging + k.heads * head_stride;
@@ -142,7 +147,8 @@ AttendArgs request_args(const Call& call, const AttendRequest& r, std::uint16_t*
   args.first_query_position = r.chunk_keys.empty() ? layer.length - r.queries.tokens : layer.length;
   args.pages = call.cache.pool.sealed(call.layer, std::span(sequence.pages).first(static_cast<std::size_t>(sealed)));
   const auto add = [&](const RowBlock& block, std::int64_t first_position, std::int64_t count) {
-    args.exact[args.num_exact++] = {block.keys(0, 0), block.values(0, 0), block.head_stride(), config.head_dim, first_position, count};
+    args.exact[args.num_exact++] = {block.keys(0, 0), block.values(0, 0), block.head_stride(),
+                                    config.head_dim,  first_position,     count};
   };
   if (layer.sinks) add(*layer.sinks, 0, config.codec.sink_tokens);
   if (open > 0) add(*layer.tail, sealed * layout::kPageTokens, open);
@@ -166,7 +172,8 @@ void prepare(const Call& call) {
     w.args.push_back(request_args(call, r, staging));
     staging += chunk_numbers(r, config.tail_dtype);
     const AttendArgs& args = w.args.back();
-    w.plan_requests.push_back({args.num_queries, args.first_query_position, config.num_kv_heads, args.num_query_heads / config.num_kv_heads});
+    w.plan_requests.push_back(
+        {args.num_queries, args.first_query_position, config.num_kv_heads, args.num_query_heads / config.num_kv_heads});
   }
   w.plan.make(w.plan_requests, call.options.sliding_window, call.threads.num_threads());
 }
@@ -211,16 +218,16 @@ void run_pieces(const Call& call) {
     const std::int64_t slot = plan.slot_of_piece[piece];
     const Partial result = partial_at(slot < 0 ? scratch : partials + slot * result_bytes, dim);
     call.cache.backend.attend(call.work.args[static_cast<std::size_t>(block.request)], {.kv_head = block.kv_head,
-                                                                                         .first_head_in_group = block.first_head,
-                                                                                         .num_heads_in_group = block.num_heads,
-                                                                                         .first_query = block.first_query,
-                                                                                         .num_queries = block.num_queries,
-                                                                                         .first_position = range.begin,
-                                                                                         .end_position = range.end,
-                                                                                         .out = result.out,
-                                                                                         .max = result.max,
-                                                                                         .sum = result.sum,
-                                                                                         .workspace = scratch + result_bytes});
+                                                                                        .first_head_in_group = block.first_head,
+                                                                                        .num_heads_in_group = block.num_heads,
+                                                                                        .first_query = block.first_query,
+                                                                                        .num_queries = block.num_queries,
+                                                                                        .first_position = range.begin,
+                                                                                        .end_position = range.end,
+                                                                                        .out = result.out,
+                                                                                        .max = result.max,
+                                                                                        .sum = result.sum,
+                                                                                        .workspace = scratch + result_bytes});
     if (slot < 0) finish(call, block, result);
   });
 }

@@ -19,7 +19,8 @@ constexpr int kMaxLayers = 4096, kMaxKvHeads = 4096;
 
 void check_config(const CacheConfig& c) {
   require(c.num_layers > 0 && c.num_layers <= kMaxLayers, "cache", "num_layers is ", c.num_layers, ", wanted 1 to ", kMaxLayers);
-  require(c.num_kv_heads > 0 && c.num_kv_heads <= kMaxKvHeads, "cache", "num_kv_heads is ", c.num_kv_heads, ", wanted 1 to ", kMaxKvHeads);
+  require(c.num_kv_heads > 0 && c.num_kv_heads <= kMaxKvHeads, "cache", "num_kv_heads is ", c.num_kv_heads, ", wanted 1 to ",
+          kMaxKvHeads);
   require(c.max_pages > 0 && c.max_pages <= std::numeric_limits<std::int32_t>::max(), "cache", "max_pages is ", c.max_pages,
           ", wanted 1 to ", std::numeric_limits<std::int32_t>::max());
   require(c.codec.sink_tokens >= 0 && c.codec.sink_tokens <= layout::kMaxSinks, "cache", "sink_tokens is ", c.codec.sink_tokens,
@@ -41,7 +42,8 @@ KvCache::State::Codecs KvCache::State::make_codecs(const CacheConfig& config) {
   std::vector<std::pair<Code, Code>> known;
   for (int layer = 0; layer < config.num_layers; ++layer) {
     CodecConfig codec = config.codec;
-    if (!config.layer_codes.empty()) std::tie(codec.key_code, codec.value_code) = config.layer_codes[static_cast<std::size_t>(layer)];
+    if (!config.layer_codes.empty())
+      std::tie(codec.key_code, codec.value_code) = config.layer_codes[static_cast<std::size_t>(layer)];
     const std::pair codes{codec.key_code, codec.value_code};
     const auto index = static_cast<std::size_t>(std::find(known.begin(), known.end(), codes) - known.begin());
     if (index == known.size()) {
@@ -185,7 +187,8 @@ KvCache::PageBytes KvCache::page(SequenceId sequence, int layer, int kv_head, st
   const State& s = *state_;
   const Sequence& found = s.find(sequence, "page");
   s.check_layer(layer, "page");
-  require(kv_head >= 0 && kv_head < s.config.num_kv_heads, "page", "kv head is ", kv_head, ", wanted 0 to ", s.config.num_kv_heads - 1);
+  require(kv_head >= 0 && kv_head < s.config.num_kv_heads, "page", "kv head is ", kv_head, ", wanted 0 to ",
+          s.config.num_kv_heads - 1);
   const std::int64_t sealed = found.layers[static_cast<std::size_t>(layer)].length / layout::kPageTokens;
   require(page_idx >= 0 && page_idx < sealed, "page", "page is ", page_idx, ", wanted one of the ", sealed, " sealed ones");
   const std::int32_t page = found.pages[static_cast<std::size_t>(page_idx)];

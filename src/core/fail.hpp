@@ -1,4 +1,5 @@
-// One way to throw: fail(kind, "append", "keys have ", n, " heads, the cache was made for ", m) -> "[append] keys have 4 heads, ...".
+// One way to throw: fail(kind, "append", "keys have ", n, " heads, the cache was made for ", m) -> "[append] keys have 4 heads,
+// ...".
 #pragma once
 
 #include <sstream>

@@ -44,10 +44,7 @@ class ResidentBytes {
 }  // namespace
 
 PagePool::PagePool(std::vector<std::int64_t> body_bytes, int num_kv_heads, std::int64_t max_pages)
-    : body_bytes_(std::move(body_bytes)),
-      num_kv_heads_(num_kv_heads),
-      max_pages_(max_pages),
-      free_(max_pages) {
+    : body_bytes_(std::move(body_bytes)), num_kv_heads_(num_kv_heads), max_pages_(max_pages), free_(max_pages) {
   std::int64_t total = 0, largest_stream = 0;
   for (const std::int64_t bytes : body_bytes_) {
     layer_base_.push_back(total);
@@ -104,9 +101,7 @@ SealedPages PagePool::sealed(int layer, std::span<const std::int32_t> page_table
           .count = static_cast<std::int64_t>(page_table.size())};
 }
 
-void PagePool::touch(int layer, std::int32_t page) noexcept {
-  written_.data()[layer * max_pages_ + page] = 1;
-}
+void PagePool::touch(int layer, std::int32_t page) noexcept { written_.data()[layer * max_pages_ + page] = 1; }
 
 void PagePool::copy(int layer, std::int32_t from, std::int32_t to) noexcept {
   touch(layer, to);

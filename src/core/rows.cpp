@@ -13,7 +13,7 @@
 namespace qjl {
 namespace {
 
-constexpr std::int64_t kTokensPerCheck = 256;          // tokens that one item of a parallel check reads
+constexpr std::int64_t kTokensPerCheck = 256;           // tokens that one item of a parallel check reads
 constexpr std::int64_t kNumbersWorthThreads = 1 << 17;  // below it waking threads costs more than the check
 
 // Magnitude bits from which a number of format `from` is NaN, infinite, or rounds to infinity in format `to`.
@@ -26,19 +26,18 @@ constexpr std::uint32_t bad_from(DType from, DType to) {
   return 0;
 }
 
+// Bits: a signed integer, because magnitudes are below its sign bit and every vector unit compares signed numbers.
 template <typename Bits>
 bool any_bad(const Bits* row, std::int64_t dim, Bits limit) {
-  constexpr Bits kMagnitude = std::numeric_limits<Bits>::max() >> 1;
   Bits bad = 0;
-  for (std::int64_t c = 0; c < dim; ++c) bad |= static_cast<Bits>((row[c] & kMagnitude) >= limit);
+  for (std::int64_t c = 0; c < dim; ++c) bad |= static_cast<Bits>((row[c] & std::numeric_limits<Bits>::max()) >= limit);
   return bad != 0;
 }
 
 bool row_is_bad(const TensorView& rows, std::int64_t head, std::int64_t token, std::uint32_t limit) {
   const std::uint8_t* row = row_address(rows, head, token);
-  return rows.dtype == DType::f32
-             ? any_bad(reinterpret_cast<const std::uint32_t*>(row), rows.dim, limit)
-             : any_bad(reinterpret_cast<const std::uint16_t*>(row), rows.dim, static_cast<std::uint16_t>(limit));
+  return rows.dtype == DType::f32 ? any_bad(reinterpret_cast<const std::int32_t*>(row), rows.dim, static_cast<std::int32_t>(limit))
+                                  : any_bad(reinterpret_cast<const std::int16_t*>(row), rows.dim, static_cast<std::int16_t>(limit));
 }
 
 // float_to_half() for finite numbers below 65520, without a branch: a prompt rounds every number once, and the branches of the
@@ -49,7 +48,8 @@ std::uint16_t finite_to_half(float number) {
   const std::uint32_t normal = (magnitude + 0xC8000FFFu + (magnitude >> 13 & 1)) >> 13;
   // Below 2^-14 the processor rounds: 0.5 + x has its last place at 2^-24, that of a subnormal number.
   const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3F000000u;
-  return static_cast<std::uint16_t>((magnitude < 0x38800000u ? subnormal : normal) | (bits >> 16 & 0x8000));
+  return static_cast<std::uint16_t>((static_cast<std::int32_t>(magnitude) < 0x38800000 ? subnormal : normal) |
+                                    (bits >> 16 & 0x8000));
 }
 
 template <typename From, typename Convert>
@@ -62,7 +62,9 @@ void round_row(const std::uint8_t* row, DType from, std::int64_t dim, DType to, 
   if (from == to) {
     std::memcpy(out, row, static_cast<std::size_t>(dim) * sizeof(std::uint16_t));
   } else if (from == DType::f32) {
-    to == DType::f16 ? convert_row<float>(row, dim, out, finite_to_half) : convert_row<float>(row, dim, out, float_to_bfloat);
+    // Lambdas, not function names: each makes its own loop, and the compiler vectorises it.
+    if (to == DType::f16) convert_row<float>(row, dim, out, [](float x) { return finite_to_half(x); });
+    if (to == DType::bf16) convert_row<float>(row, dim, out, [](float x) { return float_to_bfloat(x); });
   } else {
     convert_row<std::uint16_t>(row, dim, out, [from, to](std::uint16_t x) { return from_float(to_float(x, from), to); });
   }
@@ -74,7 +76,8 @@ float number_at(const TensorView& rows, std::int64_t head, std::int64_t token, s
   return to_float(reinterpret_cast<const std::uint16_t*>(row)[channel], rows.dtype);
 }
 
-[[noreturn]] void fail_at(const TensorView& rows, std::int64_t head, std::int64_t token, std::uint32_t limit, const RowsName& name) {
+[[noreturn]] void fail_at(const TensorView& rows, std::int64_t head, std::int64_t token, std::uint32_t limit,
+                          const RowsName& name) {
   const std::uint8_t* row = row_address(rows, head, token);
   std::int64_t channel = 0;
   for (std::int64_t c = rows.dim - 1; c >= 0; --c) {
@@ -105,7 +108,8 @@ void check_numbers(const TensorView& rows, DType stored, const RowsName& name, T
       if (!row_is_bad(rows, head, token, limit)) continue;
       const std::int64_t here = head * rows.tokens + token;
       std::int64_t seen = first_bad.load();
-      while (here < seen && !first_bad.compare_exchange_weak(seen, here)) {}
+      while (here < seen && !first_bad.compare_exchange_weak(seen, here)) {
+      }
       return;
     }
   };
@@ -118,7 +122,8 @@ void check_numbers(const TensorView& rows, DType stored, const RowsName& name, T
   if (bad < rows.heads * rows.tokens) fail_at(rows, bad / rows.tokens, bad % rows.tokens, limit, name);
 }
 
-void round_rows(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored, std::uint16_t* out) {
+void round_rows(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored,
+                std::uint16_t* out) {
   for (std::int64_t token = 0; token < count; ++token) {
     round_row(row_address(rows, head, first + token), rows.dtype, rows.dim, stored, out + token * rows.dim);
   }

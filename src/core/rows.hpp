@@ -26,14 +26,16 @@ void check_shape(const TensorView& rows, std::int64_t heads, std::int64_t dim, c
 void check_numbers(const TensorView& rows, DType stored, const RowsName& name, ThreadPool& threads);
 
 // Rounds tokens [first, first + count) of one head to `stored` (f16 or bf16): out [count, dim]. The rows have passed check_numbers.
-void round_rows(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored, std::uint16_t* out);
+void round_rows(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored,
+                std::uint16_t* out);
 
 // The same for decoded numbers [count], which may lie a little outside what f16 holds: those become its largest number.
 void round_decoded(const float* numbers, std::int64_t count, DType stored, std::uint16_t* out);
 
 // Where a row starts.
 inline const std::uint8_t* row_address(const TensorView& rows, std::int64_t head, std::int64_t token) {
-  return static_cast<const std::uint8_t*>(rows.data) + (head * rows.head_stride + token * rows.token_stride) * dtype_bytes(rows.dtype);
+  return static_cast<const std::uint8_t*>(rows.data) +
+         (head * rows.head_stride + token * rows.token_stride) * dtype_bytes(rows.dtype);
 }
 
 }  // namespace qjl

@@ -124,7 +124,8 @@ ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>()) {
   require(num_threads >= 0 && num_threads <= kMaxThreads, "threads", "found ", num_threads, " threads, wanted 0 to ", kMaxThreads);
   const int count = num_threads == 0 ? available_processors() : num_threads;
   try {
-    for (int worker = 1; worker < count; ++worker) state_->workers.emplace_back([state = state_.get(), worker] { state->serve(worker); });
+    for (int worker = 1; worker < count; ++worker)
+      state_->workers.emplace_back([state = state_.get(), worker] { state->serve(worker); });
   } catch (...) {
     state_->stop();
     throw;
@@ -138,7 +139,8 @@ int ThreadPool::num_threads() const { return static_cast<int>(state_->workers.si
 void ThreadPool::run(std::int64_t items, const std::function<void(std::int64_t item, int worker)>& work) {
   if (items <= 0) return;
   State& s = *state_;
-  require(!s.busy.exchange(true, std::memory_order_acquire), "threads", "run() was called during a run() of the same pool, wanted one at a time");
+  require(!s.busy.exchange(true, std::memory_order_acquire), "threads",
+          "run() was called during a run() of the same pool, wanted one at a time");
   struct Idle {
     std::atomic<bool>& busy;
     ~Idle() { busy.store(false, std::memory_order_release); }

@@ -14,7 +14,8 @@ namespace qjl {
 namespace {
 
 // The first `count` tokens of a sealed page as exact rows of one layer.
-std::shared_ptr<RowBlock> reopen(const KvCache::State& s, const Sequence& sequence, int layer, std::int64_t page_idx, std::int64_t count) {
+std::shared_ptr<RowBlock> reopen(const KvCache::State& s, const Sequence& sequence, int layer, std::int64_t page_idx,
+                                 std::int64_t count) {
   const CacheConfig& c = s.config;
   const CodecTables& tables = s.tables(layer);
   auto block = std::make_shared<RowBlock>(c.num_kv_heads, layout::kPageTokens, c.head_dim);
@@ -43,11 +44,13 @@ void KvCache::truncate(SequenceId sequence, std::int64_t num_tokens) {
   State& s = *state_;
   Sequence& found = s.find(sequence, "truncate");
   const std::int64_t shortest = found.shortest();
-  require(num_tokens >= 0 && num_tokens <= shortest, "truncate", "num_tokens is ", num_tokens, ", wanted 0 to the length ", shortest);
+  require(num_tokens >= 0 && num_tokens <= shortest, "truncate", "num_tokens is ", num_tokens, ", wanted 0 to the length ",
+          shortest);
   const std::int64_t pages = num_tokens / layout::kPageTokens, open = num_tokens % layout::kPageTokens;
   std::vector<std::shared_ptr<RowBlock>> reopened(found.layers.size());
   for (std::size_t layer = 0; open > 0 && layer < found.layers.size(); ++layer) {
-    if (found.layers[layer].length / layout::kPageTokens > pages) reopened[layer] = reopen(s, found, static_cast<int>(layer), pages, open);
+    if (found.layers[layer].length / layout::kPageTokens > pages)
+      reopened[layer] = reopen(s, found, static_cast<int>(layer), pages, open);
   }
   for (std::size_t l = 0; l < found.layers.size(); ++l) {
     Sequence::Layer& layer = found.layers[l];

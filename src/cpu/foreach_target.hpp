@@ -27,6 +27,12 @@
 
 #define QJL_PASS
 #define QJL_INLINE inline __attribute__((always_inline))
+// Before a loop over an array of vectors, which stays in registers only when the loop is unrolled whole.
+#if defined(__clang__)
+#define QJL_UNROLL _Pragma("unroll")
+#else
+#define QJL_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 #define QJL_NAMESPACE scalar
 #define QJL_LANES 4

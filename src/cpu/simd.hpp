@@ -31,14 +31,18 @@ using i32x16 = Pair<Pair<NativeI> >;
 
 // ---- one register -----------------------------------------------------------------------------------------------------------
 #if QJL_LANES == 16
+QJL_INLINE void fill(float x, NativeF& v) { v = _mm512_set1_ps(x); }
 QJL_INLINE NativeF fused_multiply_add(NativeF a, NativeF b, NativeF c) { return _mm512_fmadd_ps(a, b, c); }
 QJL_INLINE NativeF min(NativeF a, NativeF b) { return _mm512_min_ps(a, b); }
 QJL_INLINE NativeF max(NativeF a, NativeF b) { return _mm512_max_ps(a, b); }
 QJL_INLINE NativeF sqrt(NativeF a) { return _mm512_sqrt_ps(a); }
+QJL_INLINE float reduce_max(NativeF a) { return _mm512_reduce_max_ps(a); }
+QJL_INLINE float reduce_add(NativeF a) { return _mm512_reduce_add_ps(a); }
 QJL_INLINE NativeF half_lanes(const std::uint16_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 #elif QJL_LANES == 8
+QJL_INLINE void fill(float x, NativeF& v) { v = _mm256_set1_ps(x); }
 QJL_INLINE NativeF fused_multiply_add(NativeF a, NativeF b, NativeF c) { return _mm256_fmadd_ps(a, b, c); }
 QJL_INLINE NativeF min(NativeF a, NativeF b) { return _mm256_min_ps(a, b); }
 QJL_INLINE NativeF max(NativeF a, NativeF b) { return _mm256_max_ps(a, b); }
@@ -47,6 +51,7 @@ QJL_INLINE NativeF half_lanes(const std::uint16_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
 #else
+QJL_INLINE void fill(float x, NativeF& v) { v = NativeF{x, x, x, x}; }
 QJL_INLINE NativeF fused_multiply_add(NativeF a, NativeF b, NativeF c) { return a * b + c; }
 QJL_INLINE NativeF min(NativeF a, NativeF b) { return a < b ? a : b; }
 QJL_INLINE NativeF max(NativeF a, NativeF b) { return a > b ? a : b; }
@@ -56,10 +61,31 @@ QJL_INLINE NativeF half_lanes(const std::uint16_t* p) {
 }
 #endif
 
-QJL_INLINE void read(const void* p, NativeF& v) { std::memcpy(&v, p, sizeof(v)); }
-QJL_INLINE void read(const void* p, NativeU& v) { std::memcpy(&v, p, sizeof(v)); }
-QJL_INLINE void write(void* p, NativeF v) { std::memcpy(p, &v, sizeof(v)); }
-QJL_INLINE void write(void* p, NativeU v) { std::memcpy(p, &v, sizeof(v)); }
+#if QJL_LANES < 16
+QJL_INLINE float reduce_max(NativeF a) {
+  float largest = a[0];
+  QJL_UNROLL
+  for (int i = 1; i < QJL_LANES; ++i) largest = a[i] > largest ? a[i] : largest;
+  return largest;
+}
+QJL_INLINE float reduce_add(NativeF a) {
+  float sum[QJL_LANES];
+  std::memcpy(sum, &a, sizeof(sum));
+  QJL_UNROLL
+  for (int width = QJL_LANES / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) sum[i] += sum[i + width];
+  }
+  return sum[0];
+}
+#endif
+
+// Memory of any type and alignment. A memcpy would do the same, but gcc 12 then keeps the vector in memory.
+typedef NativeF LooseF __attribute__((aligned(1), may_alias));
+typedef NativeU LooseU __attribute__((aligned(1), may_alias));
+QJL_INLINE void read(const void* p, NativeF& v) { v = *static_cast<const LooseF*>(p); }
+QJL_INLINE void read(const void* p, NativeU& v) { v = *static_cast<const LooseU*>(p); }
+QJL_INLINE void write(void* p, NativeF v) { *static_cast<LooseF*>(p) = v; }
+QJL_INLINE void write(void* p, NativeU v) { *static_cast<LooseU*>(p) = v; }
 QJL_INLINE void read_half(const std::uint16_t* p, NativeF& v) { v = half_lanes(p); }
 QJL_INLINE void read_bfloat(const std::uint16_t* p, NativeF& v) {
   typedef std::uint16_t Bfloats __attribute__((vector_size(2 * QJL_LANES)));
@@ -67,7 +93,6 @@ QJL_INLINE void read_bfloat(const std::uint16_t* p, NativeF& v) {
   std::memcpy(&bits, p, sizeof(bits));
   v = (NativeF)(__builtin_convertvector(bits, NativeU) << 16);
 }
-QJL_INLINE void fill(float x, NativeF& v) { v = NativeF{} + x; }
 QJL_INLINE void fill(std::uint32_t x, NativeU& v) { v = NativeU{} + x; }
 QJL_INLINE void fill(std::int32_t x, NativeI& v) { v = NativeI{} + x; }
 QJL_INLINE NativeU as_u32(NativeF v) { return (NativeU)v; }
@@ -121,6 +146,14 @@ QJL_INLINE Pair<T> max(const Pair<T>& a, const Pair<T>& b) {
 template <typename T>
 QJL_INLINE Pair<T> sqrt(const Pair<T>& a) {
   return {sqrt(a.lo), sqrt(a.hi)};
+}
+template <typename T>
+QJL_INLINE float reduce_max(const Pair<T>& a) {
+  return reduce_max(max(a.lo, a.hi));
+}
+template <typename T>
+QJL_INLINE float reduce_add(const Pair<T>& a) {
+  return reduce_add(a.lo + a.hi);
 }
 template <typename M, typename T>
 QJL_INLINE Pair<T> select(const Pair<M>& mask, const Pair<T>& a, const Pair<T>& b) {
@@ -207,23 +240,6 @@ QJL_INLINE f32x16 round_even(f32x16 v) { return (v + splat(0x1.8p23f)) - splat(0
 // +1 or -1 by bit `bit` of each lane (1 means minus).
 QJL_INLINE f32x16 sign_of_bit(u32x16 word, int bit) {
   return as_f32((word << (31 - bit) & splat_u32(0x80000000u)) ^ splat_u32(0x3f800000u));
-}
-
-QJL_INLINE float reduce_max(f32x16 v) {
-  alignas(64) float lane[16];
-  store(lane, v);
-  for (int width = 8; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lane[i] = lane[i] > lane[i + width] ? lane[i] : lane[i + width];
-  }
-  return lane[0];
-}
-QJL_INLINE float reduce_add(f32x16 v) {
-  alignas(64) float lane[16];
-  store(lane, v);
-  for (int width = 8; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
-  }
-  return lane[0];
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE

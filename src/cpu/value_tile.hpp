@@ -12,14 +12,18 @@ using ValueTile = f32x16[16];
 // `bits` a number: quad q at bit `offset` + bits * (q - first) of each byte, for `count` quads.
 template <int NumLevels, int Bits>
 QJL_INLINE void quads(const Levels& levels, u32x16 word, int first, int count, f32x16* tile) {
+  QJL_UNROLL
   for (int q = 0; q < count; ++q) {
+    QJL_UNROLL
     for (int i = 0; i < 4; ++i) tile[4 * (first + q) + i] = lookup<NumLevels>(levels, word >> (8 * i + Bits * q));
   }
 }
 
 QJL_INLINE void sign_values(const std::uint8_t* lines, int block, ValueTile& tile) {
   const u32x16 word = load_u32(lines + block / 2 * layout::kLineBytes) >> 4 * (block % 2);
+  QJL_UNROLL
   for (int q = 0; q < 4; ++q) {
+    QJL_UNROLL
     for (int i = 0; i < 4; ++i) tile[4 * q + i] = sign_of_bit(word, 8 * i + q);
   }
 }

@@ -9,10 +9,14 @@ namespace qjl::cpu::QJL_NAMESPACE {
 template <int NumRows>
 QJL_INLINE void weigh_block(const float* weights, const ValueTile& tile, float* out, std::int64_t stride) {
   f32x16 sum[NumRows];
+  QJL_UNROLL
   for (int r = 0; r < NumRows; ++r) sum[r] = load(out + r * stride);
+  QJL_UNROLL
   for (int j = 0; j < 16; ++j) {
+    QJL_UNROLL
     for (int r = 0; r < NumRows; ++r) sum[r] = fused_multiply_add(splat(weights[r * kBlockTokens + j]), tile[j], sum[r]);
   }
+  QJL_UNROLL
   for (int r = 0; r < NumRows; ++r) store(out + r * stride, sum[r]);
 }
 

@@ -25,16 +25,95 @@ static qjl_tensor tensor(const float* data, int64_t heads, int64_t tokens, int64
   return t;
 }
 
+/* What one run of the test works with. */
+struct session {
+  qjl_cache* cache;
+  qjl_threads* threads;
+  qjl_workspace* workspace;
+  qjl_sequence sequence;
+  float* numbers; /* keys, then values */
+  qjl_tensor keys, values;
+  float queries[kHeads * kGroup * kDim];
+};
+
 /* Attends with one query per head; the newest token is the query's own. */
-static int attend(const qjl_cache* cache, qjl_sequence sequence, const float* queries, float* out, float* lse, qjl_workspace* workspace,
-                  qjl_threads* threads) {
+static int attend(struct session* s, float* out, float* lse) {
   qjl_attend_request request = {0};
+  qjl_attend_call call = {0};
   qjl_output output = {out, kHeads * kGroup, 1, kDim, kDim, kDim};
-  request.sequence = sequence;
-  request.queries = tensor(queries, kHeads * kGroup, 1, kDim);
+  request.sequence = s->sequence;
+  request.queries = tensor(s->queries, kHeads * kGroup, 1, kDim);
   request.out = output;
   request.lse = lse;
-  return qjl_attend(cache, 1, &request, 1, NULL, workspace, threads);
+  call.layer = 1;
+  call.requests = &request;
+  call.num_requests = 1;
+  return qjl_attend(s->cache, &call, s->workspace, s->threads);
+}
+
+static void open_session(struct session* s) {
+  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 16, "k4v4", 0};
+  const size_t count = (size_t)kHeads * kTokens * kDim;
+  size_t i;
+  memset(s, 0, sizeof(*s));
+  s->numbers = malloc(2 * count * sizeof(float));
+  if (s->numbers == NULL) exit(1);
+  srand(1);
+  for (i = 0; i < count; ++i) s->numbers[i] = noise(), s->numbers[count + i] = 2.0f + noise();
+  for (i = 0; i < sizeof(s->queries) / sizeof(float); ++i) s->queries[i] = noise();
+  s->keys = tensor(s->numbers, kHeads, kTokens, kDim);
+  s->values = tensor(s->numbers + count, kHeads, kTokens, kDim);
+  CHECK(strlen(qjl_version()) >= 5 && qjl_simd_target() != NULL);
+  CHECK_OK(qjl_threads_create(2, &s->threads));
+  CHECK_OK(qjl_workspace_create(&s->workspace));
+  CHECK_OK(qjl_cache_create(&options, &s->cache));
+  CHECK_OK(qjl_sequence_create(s->cache, &s->sequence));
+}
+
+static void close_session(struct session* s) {
+  qjl_cache_destroy(s->cache);
+  qjl_workspace_destroy(s->workspace);
+  qjl_threads_destroy(s->threads);
+  qjl_cache_destroy(NULL);
+  free(s->numbers);
+}
+
+static void check_attention(struct session* s) {
+  float out[kHeads * kGroup * kDim], again[kHeads * kGroup * kDim], lse[kHeads * kGroup];
+  qjl_sequence fork = 0;
+  int64_t number = 0;
+  size_t i;
+  int layer;
+  CHECK_OK(attend(s, out, lse));
+  CHECK(out[0] == 0.0f && isinf(lse[0]) && lse[0] < 0);
+  for (layer = 0; layer < kLayers; ++layer) CHECK_OK(qjl_append(s->cache, s->sequence, layer, &s->keys, &s->values, s->threads));
+  CHECK_OK(qjl_sequence_num_tokens(s->cache, s->sequence, -1, &number));
+  CHECK(number == kTokens);
+  CHECK_OK(attend(s, out, lse));
+  for (i = 0; i < sizeof(out) / sizeof(*out); ++i) CHECK(out[i] > 1.0f && out[i] < 3.0f); /* a mean of numbers in [1.5, 2.5] */
+  for (i = 0; i < sizeof(lse) / sizeof(*lse); ++i) CHECK(fabsf(lse[i] - logf(kTokens)) < 2.0f); /* |logit| <= 64 / 4 / 8 */
+  CHECK_OK(qjl_sequence_fork(s->cache, s->sequence, &fork));
+  CHECK_OK(qjl_sequence_truncate(s->cache, fork, 128));
+  CHECK_OK(qjl_sequence_num_tokens(s->cache, fork, 1, &number));
+  CHECK(number == 128);
+  CHECK_OK(qjl_sequence_drop(s->cache, fork));
+  CHECK_OK(attend(s, again, NULL));
+  CHECK(memcmp(out, again, sizeof(out)) == 0);
+}
+
+static void check_memory(const qjl_cache* cache) {
+  qjl_memory_report r;
+  int64_t number = 0;
+  double bits = 0;
+  CHECK_OK(qjl_cache_memory(cache, &r));
+  CHECK(r.total == r.sealed_pages + r.free_pages + r.sinks + r.tails + r.page_tables + r.codec_tables);
+  CHECK(r.num_tokens == kTokens);
+  CHECK_OK(qjl_cache_page_bytes(cache, 0, &number));
+  CHECK(r.sealed_pages == 2 * kLayers * kHeads * number);
+  CHECK_OK(qjl_cache_bits_sealed(cache, &bits));
+  CHECK(bits > 4.0 && bits < 4.4);
+  CHECK_OK(qjl_cache_free_pages(cache, &number));
+  CHECK(number == 14);
 }
 
 static void check_errors(qjl_cache* cache, qjl_threads* threads, const qjl_tensor* keys) {
@@ -57,70 +136,16 @@ static void check_errors(qjl_cache* cache, qjl_threads* threads, const qjl_tenso
   CHECK(qjl_append(cache, 1, 0, &wrong, keys, threads) == QJL_INVALID_ARGUMENT && strstr(qjl_last_error(), "7 heads") != NULL);
   CHECK(qjl_append(cache, 1, 0, NULL, keys, threads) == QJL_INVALID_ARGUMENT);
   CHECK(qjl_threads_create(-1, &threads) == QJL_INVALID_ARGUMENT);
+  CHECK(qjl_attend(cache, NULL, NULL, threads) == QJL_INVALID_ARGUMENT && strstr(qjl_last_error(), "call is null") != NULL);
 }
 
 int main(void) {
-  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 16, "k4v4", 0};
-  const size_t numbers = (size_t)kHeads * kTokens * kDim;
-  float *keys = malloc(numbers * sizeof(float)), *values = malloc(numbers * sizeof(float));
-  float queries[kHeads * kGroup * kDim], out[kHeads * kGroup * kDim], again[kHeads * kGroup * kDim], lse[kHeads * kGroup];
-  qjl_cache* cache = NULL;
-  qjl_threads* threads = NULL;
-  qjl_workspace* workspace = NULL;
-  qjl_sequence sequence = 0, fork = 0;
-  qjl_memory_report report;
-  qjl_tensor k, v;
-  int64_t number = 0;
-  double bits = 0;
-  size_t i;
-  int layer;
-
-  if (keys == NULL || values == NULL) return 1;
-  srand(1);
-  for (i = 0; i < numbers; ++i) keys[i] = noise(), values[i] = 2.0f + noise();
-  for (i = 0; i < sizeof(queries) / sizeof(*queries); ++i) queries[i] = noise();
-  k = tensor(keys, kHeads, kTokens, kDim);
-  v = tensor(values, kHeads, kTokens, kDim);
-
-  CHECK(strlen(qjl_version()) >= 5 && qjl_simd_target() != NULL);
-  CHECK_OK(qjl_threads_create(2, &threads));
-  CHECK_OK(qjl_workspace_create(&workspace));
-  CHECK_OK(qjl_cache_create(&options, &cache));
-  CHECK_OK(qjl_sequence_create(cache, &sequence));
-  CHECK_OK(attend(cache, sequence, queries, out, lse, workspace, threads));
-  CHECK(out[0] == 0.0f && isinf(lse[0]) && lse[0] < 0);
-  for (layer = 0; layer < kLayers; ++layer) CHECK_OK(qjl_append(cache, sequence, layer, &k, &v, threads));
-  CHECK_OK(qjl_sequence_num_tokens(cache, sequence, -1, &number));
-  CHECK(number == kTokens);
-  CHECK_OK(attend(cache, sequence, queries, out, lse, workspace, threads));
-  for (i = 0; i < sizeof(out) / sizeof(*out); ++i) CHECK(out[i] > 1.0f && out[i] < 3.0f); /* a mean of numbers in [1.5, 2.5] */
-  for (i = 0; i < sizeof(lse) / sizeof(*lse); ++i) CHECK(fabsf(lse[i] - logf(kTokens)) < 2.0f); /* |logit| <= 64 / 4 / 8 */
-
-  CHECK_OK(qjl_sequence_fork(cache, sequence, &fork));
-  CHECK_OK(qjl_sequence_truncate(cache, fork, 128));
-  CHECK_OK(qjl_sequence_num_tokens(cache, fork, 1, &number));
-  CHECK(number == 128);
-  CHECK_OK(qjl_sequence_drop(cache, fork));
-  CHECK_OK(attend(cache, sequence, queries, again, NULL, workspace, threads));
-  CHECK(memcmp(out, again, sizeof(out)) == 0);
-
-  CHECK_OK(qjl_cache_memory(cache, &report));
-  CHECK(report.num_tokens == kTokens && report.total == report.sealed_pages + report.free_pages + report.sinks + report.tails +
-                                                            report.page_tables + report.codec_tables);
-  CHECK_OK(qjl_cache_page_bytes(cache, 0, &number));
-  CHECK(report.sealed_pages == 2 * kLayers * kHeads * number);
-  CHECK_OK(qjl_cache_bits_sealed(cache, &bits));
-  CHECK(bits > 4.0 && bits < 4.4);
-  CHECK_OK(qjl_cache_free_pages(cache, &number));
-  CHECK(number == 14);
-  check_errors(cache, threads, &k);
-
-  qjl_cache_destroy(cache);
-  qjl_workspace_destroy(workspace);
-  qjl_threads_destroy(threads);
-  qjl_cache_destroy(NULL);
-  free(keys);
-  free(values);
+  struct session s;
+  open_session(&s);
+  check_attention(&s);
+  check_memory(s.cache);
+  check_errors(s.cache, s.threads, &s.keys);
+  close_session(&s);
   if (failures == 0) printf("the C API holds\n");
   return failures != 0;
 }

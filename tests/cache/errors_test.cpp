@@ -16,15 +16,21 @@ struct Picture {
 
 Picture picture(const KvCache& cache, SequenceId id, ThreadPool& threads) {
   const MemoryReport r = cache.memory_report();
-  std::vector<std::int64_t> numbers{r.sealed_pages, r.free_pages, r.sinks, r.tails, r.page_tables, r.codec_tables, r.num_tokens, cache.free_pages()};
+  std::vector<std::int64_t> numbers{r.sealed_pages, r.free_pages,   r.sinks,      r.tails,
+                                    r.page_tables,  r.codec_tables, r.num_tokens, cache.free_pages()};
   for (int layer = 0; layer < cache.config().num_layers; ++layer) numbers.push_back(cache.num_tokens(id, layer));
   return {page_bytes(cache, id), outputs(cache, id, threads), numbers};
 }
 
 class Errors : public testing::Test {
  protected:
-  Errors() : config(cache_config("k3v2", 64, 4)), tokens(random_tokens(21, config, 1000)), cache(config), threads(2), id(cache.create()) {
-    append(cache, id, tokens, 0, 300, threads);
+  Errors()
+      : config(cache_config("k3v2", 64, 4)),
+        tokens(random_tokens(21, config, 1000)),
+        cache(config),
+        threads(2),
+        id(cache.create()) {
+    append(cache, id, tokens, {0, 300}, threads);
     before = picture(cache, id, threads);
   }
   // Runs work, checks the error's text and that nothing changed.
@@ -46,14 +52,16 @@ class Errors : public testing::Test {
 };
 
 TEST_F(Errors, OutOfPagesChangesNothing) {
-  expect_error("[append] 5 pages are wanted, 2 of 4 are free", [&] { append(cache, id, tokens, 300, 700, threads); }, ErrorKind::out_of_pages);
+  expect_error(
+      "[append] 5 pages are wanted, 2 of 4 are free", [&] { append(cache, id, tokens, {300, 700}, threads); },
+      ErrorKind::out_of_pages);
   expect_error("[reserve] 5 pages are wanted, 2 of 4 are free", [&] { cache.reserve(id, 1000); }, ErrorKind::out_of_pages);
-  append(cache, id, tokens, 300, 212, threads);  // what fits still fits
+  append(cache, id, tokens, {300, 212}, threads);  // what fits still fits
   EXPECT_EQ(cache.free_pages(), 0);
 }
 
 TEST_F(Errors, OutOfPagesInAForkOfUnequalLayers) {
-  append_layer(cache, id, 0, tokens, 300, 300, threads);
+  append_layer(cache, id, 0, tokens, {300, 300}, threads);
   before = picture(cache, id, threads);
   expect_error("[fork] 2 pages are wanted, 0 of 4 are free", [&] { cache.fork(id); }, ErrorKind::out_of_pages);
 }
@@ -76,7 +84,8 @@ TEST_F(Errors, ShapesNameFoundAndWanted) {
                [&] { cache.append(id, 0, keys, wrong, threads); });
   wrong = keys;
   wrong.data = nullptr;
-  expect_error("[append] keys have a null address, wanted memory of 10 tokens", [&] { cache.append(id, 0, wrong, values, threads); });
+  expect_error("[append] keys have a null address, wanted memory of 10 tokens",
+               [&] { cache.append(id, 0, wrong, values, threads); });
   expect_error("[append] layer is 2, wanted 0 to 1", [&] { cache.append(id, 2, keys, values, threads); });
   expect_error("[append] layer is -1, wanted 0 to 1", [&] { cache.append(id, -1, keys, values, threads); });
 }
@@ -85,7 +94,7 @@ TEST_F(Errors, UnknownSequences) {
   const SequenceId gone = cache.create();
   cache.drop(gone);
   const std::string tail = " sequence 2 does not exist, wanted one of the 1 that live";
-  expect_error("[append]" + tail, [&] { append(cache, gone, tokens, 0, 1, threads); });
+  expect_error("[append]" + tail, [&] { append(cache, gone, tokens, {0, 1}, threads); });
   expect_error("[fork]" + tail, [&] { cache.fork(gone); });
   expect_error("[drop]" + tail, [&] { cache.drop(gone); });
   expect_error("[truncate]" + tail, [&] { cache.truncate(gone, 0); });
@@ -108,7 +117,8 @@ TEST_F(Errors, NumbersNameThePosition) {
     float number;
     const char* text;
   };
-  for (const Case& c : {Case{NAN, "nan"}, Case{INFINITY, "inf"}, Case{-INFINITY, "-inf"}, Case{65520.0f, "65520"}, Case{-70000.0f, "-70000"}}) {
+  for (const Case& c :
+       {Case{NAN, "nan"}, Case{INFINITY, "inf"}, Case{-INFINITY, "-inf"}, Case{65520.0f, "65520"}, Case{-70000.0f, "-70000"}}) {
     for (const std::int64_t token : {0, 7, 130, 611}) {
       Tokens bad = tokens;
       bad.keys[0].at(1, 300 + token)[63] = c.number;
@@ -142,14 +152,17 @@ TEST_F(Errors, NumbersNameThePosition) {
 TEST_F(Errors, AttendShapesAndOptions) {
   const Rows queries = random_rows(24, 4, 3, 64), odd = random_rows(25, 3, 3, 64), narrow = random_rows(26, 4, 3, 32);
   const Rows chunk = random_rows(27, 2, 3, 64), longer = random_rows(28, 2, 4, 64);
-  expect_error("[attend] queries have 3 heads, wanted a multiple of the 2 kv heads", [&] { attend_one(cache, 0, id, odd, threads); });
+  expect_error("[attend] queries have 3 heads, wanted a multiple of the 2 kv heads",
+               [&] { attend_one(cache, 0, id, odd, threads); });
   expect_error("[attend] queries are [4 heads, 3 tokens, 32 channels], wanted [4 heads, tokens, 64 channels]",
                [&] { attend_one(cache, 0, id, narrow, threads); });
   expect_error("[attend] chunk_values have 4 tokens, wanted 3 as the queries",
                [&] { attend_one(cache, 0, id, queries, threads, {}, &chunk, &longer); });
   expect_error("[attend] layer is 2, wanted 0 to 1", [&] { attend_one(cache, 2, id, queries, threads); });
-  expect_error("[attend] sliding_window is -1, wanted 0 or more", [&] { attend_one(cache, 0, id, queries, threads, {.sliding_window = -1}); });
-  expect_error("[attend] softmax_scale is nan, wanted a finite number", [&] { attend_one(cache, 0, id, queries, threads, {.softmax_scale = NAN}); });
+  expect_error("[attend] sliding_window is -1, wanted 0 or more",
+               [&] { attend_one(cache, 0, id, queries, threads, {.sliding_window = -1}); });
+  expect_error("[attend] softmax_scale is nan, wanted a finite number",
+               [&] { attend_one(cache, 0, id, queries, threads, {.softmax_scale = NAN}); });
   expect_error("[attend] logit_soft_cap is -1, wanted a finite number, 0 or more",
                [&] { attend_one(cache, 0, id, queries, threads, {.logit_soft_cap = -1}); });
   std::vector<float> out(4 * 3 * 64);
@@ -175,7 +188,8 @@ TEST(CacheErrors, Configuration) {
   EXPECT_EQ(error_with([](CacheConfig& c) { c.layer_codes.resize(3); }), "[cache] layer_codes has 3 layers, wanted none or 2");
   EXPECT_EQ(error_with([](CacheConfig& c) { c.codec.sink_tokens = 17; }).substr(0, 8), "[cache] ");
   EXPECT_NE(error_with([](CacheConfig& c) { c.head_dim = 100; }).find("100"), std::string::npos);
-  EXPECT_NE(error_with([](CacheConfig& c) { c.head_dim = 256, c.num_layers = 4096, c.num_kv_heads = 4096, c.max_pages = 1 << 30; }), "");
+  EXPECT_NE(error_with([](CacheConfig& c) { c.head_dim = 256, c.num_layers = 4096, c.num_kv_heads = 4096, c.max_pages = 1 << 30; }),
+            "");
 }
 
 }  // namespace

@@ -54,13 +54,15 @@ void check_growth(std::int64_t length, std::int64_t chunk) {
   const SequenceId id = cache.create();
   for (std::int64_t t = 0; t < length; t += chunk) {
     const std::int64_t count = std::min(chunk, length - t);
-    for (int layer = 0; layer < config.num_layers; ++layer) cache.append(id, layer, keys.view(0, count), values.view(0, count), threads);
+    for (int layer = 0; layer < config.num_layers; ++layer)
+      cache.append(id, layer, keys.view(0, count), values.view(0, count), threads);
   }
   const std::int64_t grown = resident_bytes() - before, reported = cache.memory_report().total();
   const double bits = 8.0 * static_cast<double>(reported) / (2.0 * static_cast<double>(length) * 30 * 3 * 64);
   std::printf("%ld tokens, %ld a call: resident growth %.3f MB, reported %.3f MB, ratio %.4f, %.3f bits a number (sealed %.3f)\n",
-              static_cast<long>(length), static_cast<long>(chunk), 1e-6 * static_cast<double>(grown), 1e-6 * static_cast<double>(reported),
-              static_cast<double>(grown) / static_cast<double>(reported), bits, cache.bits_sealed());
+              static_cast<long>(length), static_cast<long>(chunk), 1e-6 * static_cast<double>(grown),
+              1e-6 * static_cast<double>(reported), static_cast<double>(grown) / static_cast<double>(reported), bits,
+              cache.bits_sealed());
   EXPECT_NEAR(static_cast<double>(grown) / static_cast<double>(reported), 1.0, 0.05);
 }
 
@@ -79,10 +81,10 @@ TEST(Memory, KindsAddUpToWhatTheShapesSay) {
   KvCache cache(config);
   EXPECT_EQ(cache.memory_report().sealed_pages + cache.memory_report().free_pages, 0);
   const SequenceId id = cache.create();
-  append(cache, id, tokens, 0, 700, threads);
+  append(cache, id, tokens, {0, 700}, threads);
   const MemoryReport full = cache.memory_report();
   EXPECT_EQ(full.sealed_pages, 5 * 2 * 2 * cache.page_bytes(0));
-  EXPECT_GE(full.tails, 2 * 2 * 2 * kTokensPerPage * 64 * 2);     // layers, heads, keys and values, tokens, channels, bytes
+  EXPECT_GE(full.tails, 2 * 2 * 2 * kTokensPerPage * 64 * 2);  // layers, heads, keys and values, tokens, channels, bytes
   EXPECT_LE(full.tails, 2 * 2 * 2 * kTokensPerPage * 64 * 2 + 2 * 4096 + 1024);
   EXPECT_GE(full.sinks, 2 * 2 * 2 * 4 * 64 * 2);
   EXPECT_EQ(full.num_tokens, 700);

@@ -40,7 +40,8 @@ void check(const std::vector<PlanRequest>& requests, std::int64_t window, int th
         for (std::int64_t q = std::max<std::int64_t>(0, -request.first_position); q < request.num_queries; ++q, ++rows) {
           const auto found = ranges.find({static_cast<int>(r), kv_head, head, q});
           ASSERT_NE(found, ranges.end()) << "request " << r << " head " << head << " query " << q << " is in no piece";
-          const std::int64_t position = request.first_position + q, first = window > 0 ? std::max<std::int64_t>(0, position - window + 1) : 0;
+          const std::int64_t position = request.first_position + q,
+                             first = window > 0 ? std::max<std::int64_t>(0, position - window + 1) : 0;
           ASSERT_LE(found->second.front().begin, first);
           ASSERT_GT(found->second.back().end, position);
           for (std::size_t i = 1; i < found->second.size(); ++i) ASSERT_EQ(found->second[i].begin, found->second[i - 1].end);
@@ -52,11 +53,11 @@ void check(const std::vector<PlanRequest>& requests, std::int64_t window, int th
 }
 
 TEST(Plan, CoversEverythingOnce) {
-  for (const int group : {1, 3, 8, 32, 33, 40, 100}) {
-    for (const std::int64_t queries : {0, 1, 2, 31, 33, 200}) {
-      for (const std::int64_t position : {-3, 0, 1, 127, 128, 5000}) {
-        for (const std::int64_t window : {0, 1, 128, 700}) {
-          for (const int threads : {1, 2, 7}) {
+  for (const int group : {1, 3, 32, 33, 100}) {
+    for (const std::int64_t queries : {0, 1, 33, 200}) {
+      for (const std::int64_t position : {-3, 0, 127, 5000}) {
+        for (const std::int64_t window : {0, 1, 700}) {
+          for (const int threads : {1, 7}) {
             check({{queries, position, 2, group}, {1, 20000, 1, group}}, window, threads);
             if (HasFatalFailure()) FAIL() << group << ' ' << queries << ' ' << position << ' ' << window << ' ' << threads;
           }

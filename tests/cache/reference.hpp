@@ -56,11 +56,14 @@ struct Expected {
 };
 
 // One query at `position` over numbers [0, n).
-inline Expected attend_reference(const float* query, std::int64_t dim, const HeadNumbers& numbers, std::int64_t position, AttendOptions options) {
+inline Expected attend_reference(const float* query, std::int64_t dim, const HeadNumbers& numbers, std::int64_t position,
+                                 AttendOptions options) {
   const double scale = options.softmax_scale != 0 ? options.softmax_scale : 1 / std::sqrt(static_cast<double>(dim));
-  const auto end = static_cast<std::size_t>(std::clamp<std::int64_t>(position + 1, 0, static_cast<std::int64_t>(numbers.keys.size())));
+  const auto end =
+      static_cast<std::size_t>(std::clamp<std::int64_t>(position + 1, 0, static_cast<std::int64_t>(numbers.keys.size())));
   std::size_t first = 0;
-  if (options.sliding_window > 0) first = static_cast<std::size_t>(std::max<std::int64_t>(0, position - options.sliding_window + 1));
+  if (options.sliding_window > 0)
+    first = static_cast<std::size_t>(std::max<std::int64_t>(0, position - options.sliding_window + 1));
   Expected expected{std::vector<double>(static_cast<std::size_t>(dim), 0.0), -INFINITY, 0, 0};
   if (first >= end) return expected;
   std::vector<double> logits;
@@ -91,14 +94,29 @@ inline Expected attend_reference(const float* query, std::int64_t dim, const Hea
   return expected;
 }
 
-// Compares all rows of one request with the reference; query i stands at first_position + i, the numbers run over `length` tokens.
-inline void expect_attended(const KvCache& cache, SequenceId id, int layer, const Tokens& tokens, std::int64_t length, const Rows& queries,
-                            std::int64_t first_position, const AttendOptions& options, const Attended& found, const std::string& what) {
-  const std::int64_t group = queries.heads / cache.config().num_kv_heads;
+// What was asked: query i stands at first_position + i; the first `length` of `tokens` are the sequence, a chunk included.
+struct Asked {
+  const KvCache& cache;
+  SequenceId id;
+  int layer;
+  const Tokens& tokens;
+  std::int64_t length;
+  const Rows& queries;
+  std::int64_t first_position;
+  AttendOptions options{};
+};
+
+// Compares all rows of one request with the reference.
+inline void expect_attended(const Asked& asked, const Attended& found, const std::string& what) {
+  const Rows& queries = asked.queries;
+  const std::int64_t group = queries.heads / asked.cache.config().num_kv_heads;
+  HeadNumbers numbers;
   for (std::int64_t head = 0; head < queries.heads; ++head) {
-    const HeadNumbers numbers = numbers_of(cache, id, layer, static_cast<int>(head / group), tokens, length);
+    const auto kv_head = static_cast<int>(head / group);
+    if (head % group == 0) numbers = numbers_of(asked.cache, asked.id, asked.layer, kv_head, asked.tokens, asked.length);
     for (std::int64_t q = 0; q < queries.tokens; ++q) {
-      const Expected expected = attend_reference(queries.at(head, q), queries.dim, numbers, first_position + q, options);
+      const Expected expected =
+          attend_reference(queries.at(head, q), queries.dim, numbers, asked.first_position + q, asked.options);
       const auto row = static_cast<std::size_t>(head * queries.tokens + q);
       const std::string where = what + ": head " + std::to_string(head) + ", query " + std::to_string(q);
       if (std::isinf(expected.lse)) {
@@ -107,7 +125,8 @@ inline void expect_attended(const KvCache& cache, SequenceId id, int layer, cons
         ASSERT_NEAR(found.lse[row], expected.lse, expected.lse_bound) << where;
       }
       for (std::size_t c = 0; c < static_cast<std::size_t>(queries.dim); ++c) {
-        ASSERT_NEAR(found.out[row * static_cast<std::size_t>(queries.dim) + c], expected.out[c], expected.out_bound) << where << ", channel " << c;
+        ASSERT_NEAR(found.out[row * static_cast<std::size_t>(queries.dim) + c], expected.out[c], expected.out_bound)
+            << where << ", channel " << c;
       }
     }
   }

@@ -49,7 +49,8 @@ TEST(Rows, LimitsOfTheFormats) {
       return false;
     }
   };
-  const float f16_limit = 65520.0f, bf16_limit = std::bit_cast<float>(0x7F7F8000u);  // halfway between the largest and the next power
+  const float f16_limit = 65520.0f,
+              bf16_limit = std::bit_cast<float>(0x7F7F8000u);  // halfway between the largest and the next power
   EXPECT_FALSE(accepted(f16_limit, DType::f16));
   EXPECT_FALSE(accepted(bf16_limit, DType::bf16));
   EXPECT_TRUE(accepted(std::nextafter(f16_limit, 0.0f), DType::f16));

@@ -15,21 +15,21 @@ TEST_P(Sequences, ForkThenAppendLeavesTheParentUntouched) {
   for (const std::int64_t length : {0, 5, 128, 200, 300}) {
     KvCache cache(config);
     const SequenceId parent = cache.create();
-    append(cache, parent, tokens, 0, length, threads);
+    append(cache, parent, tokens, {0, length}, threads);
     const std::string bytes = page_bytes(cache, parent);
     const std::vector<Attended> out = outputs(cache, parent, threads);
     const std::int64_t free_before = cache.free_pages();
     const SequenceId child = cache.fork(parent);
     EXPECT_EQ(cache.free_pages(), free_before) << "a fork takes no page";
     EXPECT_TRUE(outputs(cache, child, threads) == out) << GetParam() << ", length " << length;
-    for (std::int64_t t = length; t < 600; t += 25) append(cache, child, other, t, std::min<std::int64_t>(25, 600 - t), threads);
+    for (std::int64_t t = length; t < 600; t += 25) append(cache, child, other, {t, std::min<std::int64_t>(25, 600 - t)}, threads);
     EXPECT_TRUE(page_bytes(cache, parent) == bytes) << GetParam() << ", length " << length;
     EXPECT_TRUE(outputs(cache, parent, threads) == out) << GetParam() << ", length " << length;
     // The other way round: the parent goes on as if there had been no fork, and the child does not notice.
     const std::string child_bytes = page_bytes(cache, child);
-    append(cache, parent, tokens, length, 600 - length, threads);
+    append(cache, parent, tokens, {length, 600 - length}, threads);
     const SequenceId alone = cache.create();
-    append(cache, alone, tokens, 0, 600, threads);
+    append(cache, alone, tokens, {0, 600}, threads);
     EXPECT_TRUE(page_bytes(cache, parent) == page_bytes(cache, alone)) << GetParam() << ", length " << length;
     EXPECT_TRUE(outputs(cache, parent, threads) == outputs(cache, alone, threads)) << GetParam() << ", length " << length;
     EXPECT_TRUE(page_bytes(cache, child) == child_bytes) << GetParam() << ", length " << length;
@@ -43,18 +43,18 @@ TEST_P(Sequences, ForkWithLayersOfDifferentLength) {
   ThreadPool threads(2);
   KvCache cache(config);
   const SequenceId parent = cache.create();
-  append_layer(cache, parent, 0, tokens, 0, 300, threads);
-  append_layer(cache, parent, 1, tokens, 0, 130, threads);
+  append_layer(cache, parent, 0, tokens, {0, 300}, threads);
+  append_layer(cache, parent, 1, tokens, {0, 130}, threads);
   EXPECT_EQ(cache.num_tokens(parent), 130);
   EXPECT_EQ(cache.num_tokens(parent, 0), 300);
   const SequenceId child = cache.fork(parent);
-  append_layer(cache, parent, 1, tokens, 130, 170, threads);
-  append_layer(cache, child, 1, other, 130, 170, threads);
+  append_layer(cache, parent, 1, tokens, {130, 170}, threads);
+  append_layer(cache, child, 1, other, {130, 170}, threads);
   const SequenceId straight = cache.create(), mixed = cache.create();
-  append(cache, straight, tokens, 0, 300, threads);
-  append_layer(cache, mixed, 0, tokens, 0, 300, threads);
-  append_layer(cache, mixed, 1, tokens, 0, 130, threads);
-  append_layer(cache, mixed, 1, other, 130, 170, threads);
+  append(cache, straight, tokens, {0, 300}, threads);
+  append_layer(cache, mixed, 0, tokens, {0, 300}, threads);
+  append_layer(cache, mixed, 1, tokens, {0, 130}, threads);
+  append_layer(cache, mixed, 1, other, {130, 170}, threads);
   EXPECT_TRUE(page_bytes(cache, parent) == page_bytes(cache, straight)) << GetParam();
   EXPECT_TRUE(page_bytes(cache, child) == page_bytes(cache, mixed)) << GetParam();
   EXPECT_TRUE(outputs(cache, child, threads) == outputs(cache, mixed, threads)) << GetParam();
@@ -66,7 +66,7 @@ TEST_P(Sequences, TruncateToEveryKindOfLengthAndRegrow) {
   ThreadPool threads(2);
   KvCache cache(config);
   const SequenceId whole = cache.create();
-  append(cache, whole, tokens, 0, 450, threads);
+  append(cache, whole, tokens, {0, 450}, threads);
   const std::string wanted = page_bytes(cache, whole);
   const std::vector<Attended> wanted_out = outputs(cache, whole, threads);
   for (const std::int64_t length : {0, 1, 3, 4, 5, 127, 128, 129, 256, 300, 384, 385, 449, 450}) {
@@ -75,7 +75,7 @@ TEST_P(Sequences, TruncateToEveryKindOfLengthAndRegrow) {
     EXPECT_EQ(cache.num_tokens(id), length);
     const std::string kept = page_bytes(cache, id);
     EXPECT_EQ(kept.size(), static_cast<std::size_t>(length / kTokensPerPage * 4 * cache.page_bytes(0))) << length;
-    append(cache, id, tokens, length, 450 - length, threads);
+    append(cache, id, tokens, {length, 450 - length}, threads);
     EXPECT_TRUE(page_bytes(cache, whole) == wanted) << GetParam() << ": the other owner changed, length " << length;
     // Exact again when nothing was cut out of a sealed page.
     if (length % kTokensPerPage == 0 || length >= 384) {
@@ -88,7 +88,7 @@ TEST_P(Sequences, TruncateToEveryKindOfLengthAndRegrow) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Presets, Sequences, testing::Values("k2v2", "k3v2", "k4v4", "f16", "paper"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& preset) { return preset.param; });
 
 // A cut inside a sealed page leaves the decoded numbers as exact rows: attention then equals softmax over them.
 TEST(Sequences, TruncateInsideAPageKeepsDecodedNumbersAndExactSinks) {
@@ -97,7 +97,7 @@ TEST(Sequences, TruncateInsideAPageKeepsDecodedNumbersAndExactSinks) {
   ThreadPool threads(1);
   KvCache cache(config), rows(config);
   const SequenceId id = cache.create(), copy = rows.create();
-  append(cache, id, tokens, 0, 256, threads);
+  append(cache, id, tokens, {0, 256}, threads);
   const PageCodec codec(config.head_dim, config.codec);
   Tokens decoded = tokens;
   for (std::size_t layer = 0; layer < 2; ++layer) {
@@ -112,7 +112,7 @@ TEST(Sequences, TruncateInsideAPageKeepsDecodedNumbersAndExactSinks) {
     }
   }
   cache.truncate(id, 100);
-  append(rows, copy, decoded, 0, 100, threads);
+  append(rows, copy, decoded, {0, 100}, threads);
   EXPECT_TRUE(outputs(cache, id, threads) == outputs(rows, copy, threads));
   EXPECT_EQ(cache.memory_report().sinks, 0) << "sinks are ordinary rows again";
 }
@@ -123,7 +123,7 @@ TEST(Sequences, DropGivesPagesBackWhenTheLastForkGoes) {
   ThreadPool threads(1);
   KvCache cache(config);
   const SequenceId a = cache.create();
-  append(cache, a, tokens, 0, 700, threads);
+  append(cache, a, tokens, {0, 700}, threads);
   const SequenceId b = cache.fork(a);
   EXPECT_EQ(cache.free_pages(), 3);
   cache.drop(a);
@@ -138,7 +138,7 @@ TEST(Sequences, DropGivesPagesBackWhenTheLastForkGoes) {
   const SequenceId c = cache.create();
   EXPECT_NE(c, a);
   EXPECT_NE(c, b);
-  append(cache, c, tokens, 0, 1024, threads);
+  append(cache, c, tokens, {0, 1024}, threads);
   EXPECT_EQ(cache.free_pages(), 0);
 }
 
@@ -151,9 +151,9 @@ TEST(Sequences, ReserveTakesPagesThatLaterAppendsUse) {
   cache.reserve(a, 400);
   EXPECT_EQ(cache.free_pages(), 1);
   EXPECT_EQ(cache.memory_report().sealed_pages, 0) << "a reserved page holds no memory yet";
-  const std::string text = error_of([&] { append(cache, b, tokens, 0, 300, threads); }, ErrorKind::out_of_pages);
+  const std::string text = error_of([&] { append(cache, b, tokens, {0, 300}, threads); }, ErrorKind::out_of_pages);
   EXPECT_EQ(text, "[append] 2 pages are wanted, 1 of 4 are free");
-  append(cache, a, tokens, 0, 400, threads);
+  append(cache, a, tokens, {0, 400}, threads);
   EXPECT_EQ(cache.free_pages(), 1);
   cache.reserve(a, 100);
   EXPECT_EQ(error_of([&] { cache.reserve(a, 700); }, ErrorKind::out_of_pages), "[reserve] 2 pages are wanted, 1 of 4 are free");

@@ -73,14 +73,19 @@ inline CacheConfig cache_config(const std::string& type, int head_dim = 64, std:
   return config;
 }
 
-inline void append_layer(KvCache& cache, SequenceId id, int layer, const Tokens& tokens, std::int64_t first, std::int64_t count,
-                         ThreadPool& threads) {
+// Tokens [first, first + count).
+struct Part {
+  std::int64_t first, count;
+};
+
+inline void append_layer(KvCache& cache, SequenceId id, int layer, const Tokens& tokens, Part part, ThreadPool& threads) {
   const auto l = static_cast<std::size_t>(layer);
-  cache.append(id, layer, tokens.keys[l].view(first, count), tokens.values[l].view(first, count), threads);
+  const TensorView keys = tokens.keys[l].view(part.first, part.count), values = tokens.values[l].view(part.first, part.count);
+  cache.append(id, layer, keys, values, threads);
 }
 
-inline void append(KvCache& cache, SequenceId id, const Tokens& tokens, std::int64_t first, std::int64_t count, ThreadPool& threads) {
-  for (int layer = 0; layer < cache.config().num_layers; ++layer) append_layer(cache, id, layer, tokens, first, count, threads);
+inline void append(KvCache& cache, SequenceId id, const Tokens& tokens, Part part, ThreadPool& threads) {
+  for (int layer = 0; layer < cache.config().num_layers; ++layer) append_layer(cache, id, layer, tokens, part, threads);
 }
 
 // Every sealed byte of a sequence: layers, heads, pages in order.
@@ -109,8 +114,10 @@ struct Attended {
 
 // One request; chunk rows may be null.
 inline Attended attend_one(const KvCache& cache, int layer, SequenceId id, const Rows& queries, ThreadPool& threads,
-                           const AttendOptions& options = {}, const Rows* chunk_keys = nullptr, const Rows* chunk_values = nullptr) {
-  Attended result{std::vector<float>(queries.data.size(), NAN), std::vector<float>(queries.data.size() / static_cast<std::size_t>(queries.dim), NAN)};
+                           const AttendOptions& options = {}, const Rows* chunk_keys = nullptr,
+                           const Rows* chunk_values = nullptr) {
+  Attended result{std::vector<float>(queries.data.size(), NAN),
+                  std::vector<float>(queries.data.size() / static_cast<std::size_t>(queries.dim), NAN)};
   AttendRequest request;
   request.sequence = id;
   request.queries = queries.view();

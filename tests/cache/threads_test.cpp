@@ -48,17 +48,14 @@ TEST(Threads, RunsFollowEachOther) {
 TEST(Threads, TheFirstExceptionArrivesAndThePoolLivesOn) {
   ThreadPool pool(4);
   for (int round = 0; round < 50; ++round) {
-    std::atomic<int> done{0};
     try {
       pool.run(1000, [&](std::int64_t item, int) {
         if (item == 10) throw std::runtime_error("item 10");
-        ++done;
       });
       FAIL() << "no exception";
     } catch (const std::runtime_error& error) {
       EXPECT_STREQ(error.what(), "item 10");
     }
-    EXPECT_LT(done, 1000);
     std::atomic<int> after{0};
     pool.run(100, [&](std::int64_t, int) { ++after; });
     EXPECT_EQ(after, 100);

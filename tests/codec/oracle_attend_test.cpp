@@ -16,14 +16,14 @@ struct Case {
   int kv_heads = 2, d = 64;
   const char* cache_type = "k3v2";
   DType dtype = DType::f32, tail = DType::f16;
-  bool chunk = false;
+  bool chunk = false, token_major = false;  // token_major: queries, chunk and out as a matrix product writes them
   AttendOptions options{};
 
   friend std::ostream& operator<<(std::ostream& out, const Case& c) {
     return out << c.cache_type << " d=" << c.d << " group=" << c.group << " kv_heads=" << c.kv_heads << " tokens=" << c.tokens
                << " queries=" << c.queries << " dtype=" << static_cast<int>(c.dtype) << " tail=" << static_cast<int>(c.tail)
-               << " chunk=" << c.chunk << " scale=" << c.options.softmax_scale << " cap=" << c.options.logit_soft_cap
-               << " window=" << c.options.sliding_window;
+               << " chunk=" << c.chunk << " token_major=" << c.token_major << " scale=" << c.options.softmax_scale
+               << " cap=" << c.options.logit_soft_cap << " window=" << c.options.sliding_window;
   }
 };
 
@@ -52,15 +52,16 @@ class Attended {
     const int heads = case_.kv_heads * case_.group;
     out_.assign(static_cast<std::size_t>(heads) * case_.queries * case_.d, NAN);
     lse_.assign(static_cast<std::size_t>(heads) * case_.queries, NAN);
+    std::vector<std::uint8_t> words[3];  // queries, keys, values where they are token major
     AttendRequest request{.sequence = sequence_,
-                          .queries = queries_.view(),
+                          .queries = arranged(queries_.view(), words[0]),
                           .chunk_keys = {},
                           .chunk_values = {},
-                          .out = OutputView::contiguous(out_.data(), heads, case_.queries, case_.d),
+                          .out = out_view(),
                           .lse = lse_.data()};
     if (case_.chunk) {
-      request.chunk_keys = keys_.view(case_.tokens, case_.queries);
-      request.chunk_values = values_.view(case_.tokens, case_.queries);
+      request.chunk_keys = arranged(keys_.view(case_.tokens, case_.queries), words[1]);
+      request.chunk_values = arranged(values_.view(case_.tokens, case_.queries), words[2]);
     }
     AttendWorkspace workspace;
     attend(cache_, kLayer, {&request, 1}, case_.options, workspace, threads_);
@@ -94,6 +95,30 @@ class Attended {
     config.codec = codec_config(case_.cache_type);
     config.tail_dtype = case_.tail;
     return config;
+  }
+
+  OutputView out_view() {
+    const int heads = case_.kv_heads * case_.group, d = case_.d;
+    return case_.token_major ? OutputView::token_major(out_.data(), heads, case_.queries, d, heads * d)
+                             : OutputView::contiguous(out_.data(), heads, case_.queries, d);
+  }
+  const float* out_row(int head, int query) const {
+    const std::size_t heads = static_cast<std::size_t>(case_.kv_heads) * case_.group, queries = case_.queries;
+    return &out_[(case_.token_major ? query * heads + head : head * queries + query) * case_.d];
+  }
+
+  // The view itself, or a copy of its rows in token-major order with three unused numbers after each token.
+  TensorView arranged(const TensorView& view, std::vector<std::uint8_t>& words) const {
+    if (!case_.token_major) return view;
+    const std::int64_t bytes = dtype_bytes(view.dtype), row = view.heads * view.dim + 3;
+    words.assign(static_cast<std::size_t>(view.tokens * row * bytes), 0xff);  // NaN, should anybody read it
+    for (std::int64_t h = 0; h < view.heads; ++h) {
+      for (std::int64_t t = 0; t < view.tokens; ++t) {
+        const auto* from = static_cast<const std::uint8_t*>(view.data) + (h * view.head_stride + t * view.token_stride) * bytes;
+        std::copy_n(from, view.dim * bytes, words.begin() + (t * row + h * view.dim) * bytes);
+      }
+    }
+    return TensorView::token_major(words.data(), view.dtype, view.heads, view.tokens, view.dim, row);
   }
 
   void append_in_pieces() {
@@ -138,7 +163,7 @@ class Attended {
   // n weighted values, rescaled as the maximum moves, are off by 2 n u; the rotation back by its terms.
   void check_row(int head, int i, const Truth& truth, const oracle::Attended& expected, double scaled_query) const {
     const float lse = lse_[static_cast<std::size_t>(head) * case_.queries + i];
-    const float* out = &out_[(static_cast<std::size_t>(head) * case_.queries + i) * case_.d];
+    const float* out = out_row(head, i);
     const std::string where = "head " + std::to_string(head) + " query " + std::to_string(i);
     if (std::isinf(expected.lse)) {
       ASSERT_EQ(lse, -std::numeric_limits<float>::infinity()) << "empty range, " << where;
@@ -202,6 +227,7 @@ TEST(OracleAttend, EveryGroupLengthAndNumberOfQueries) {
         c.dtype = DType{static_cast<std::uint8_t>(random.bits(2) % 3)};
         c.tail = random.bits(1) ? DType::f16 : DType::bf16;
         c.chunk = random.bits(1);
+        c.token_major = random.bits(1);
         c.options.logit_soft_cap = random.bits(2) == 0 ? 5.0f : 0.0f;
         c.options.sliding_window = random.bits(2) == 0 ? 1 + random.bits(8) : 0;
         c.options.softmax_scale = random.bits(2) == 0 ? 0.4f : 0.0f;

@@ -148,5 +148,15 @@ TEST(PaperOracle, PagesAreWhatTheOracleSays) {
   }
 }
 
+// Equal energies everywhere: the lower channels are taken.
+TEST(PaperOracle, EqualChannelsKeepTheLower) {
+  constexpr int d = 64;
+  const CodecConfig config = codec_config("paper");
+  const Rows ones = make_rows(DType::f16, 1, kTokensPerPage, d, std::vector<double>(kTokensPerPage * d, 1.0));
+  const EncodedPage bytes = PageCodec(d, config).encode(ones.view(), ones.view(), 0);
+  const oracle::Page page(oracle_format(d, config), bytes.head, bytes.body);
+  for (int i = 0; i < d / 16; ++i) EXPECT_EQ(page.outlier_channel(i), i);
+}
+
 }  // namespace
 }  // namespace qjl::test

@@ -199,8 +199,8 @@ TEST(Tokenizer, TokensOutsideTheVocabularyAreRefused) {
 // Long runs of one kind, the worst that the expressions and the merge loop can meet. A quadratic step would take minutes here.
 TEST(Tokenizer, LongRunsGiveTheirBytesBack) {
   TokenizerData data = data_of(small_bpe());
-  const std::string units[] = {" ",  "\n",       "l",     "L",         "0",    "!",  "he",  " \n",
-                               "'s", "\xC3\xA9", "<|im_", "l\xCC\x81", "\xFF", "Ll", " \t/"};
+  const std::string units[] = {" ",  "\n",       "l",     "L",         "0",    "!",  "he",   " \n",
+                               "'s", "\xC3\xA9", "<|im_", "l\xCC\x81", "\xFF", "Ll", " \t/", "\xCC\x81\xCC\xA3"};
   for (const char* pre : {"gpt-2", "smollm", "llama-bpe", "qwen2", "tekken"}) {
     data.pre = pre;
     const Tokenizer tokenizer(data);
@@ -211,7 +211,10 @@ TEST(Tokenizer, LongRunsGiveTheirBytesBack) {
       for (const char c : text) {
         if (tokenizer.find(c == ' ' ? kG : c == '\n' ? "\xC4\x8A" : std::string(1, c)) >= 0) wanted += c;
       }
-      EXPECT_TRUE(tokenizer.decode(tokenizer.encode(text, Special::parse)) == wanted) << pre << " on a run of '" << unit << "'";
+      const std::string back = tokenizer.decode(tokenizer.encode(text, Special::parse));
+      // Normal form C changes what has combining marks; there only the time counts.
+      const bool composed = std::string_view(pre) == "qwen2" && unit.find('\xCC') != std::string::npos;
+      EXPECT_TRUE(composed || back == wanted) << pre << " on a run of '" << unit << "'";
     }
   }
 }

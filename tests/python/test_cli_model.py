@@ -163,6 +163,13 @@ def test_eval_table(qjl: Program, model: Path, long_text: Path) -> None:
     assert "floor" in result.stdout
 
 
+def test_eval_takes_settings_with_commas(qjl: Program, model: Path, long_text: Path) -> None:
+    types = "f16,paper:outliers=0,rows=64"
+    result = qjl("eval", "-m", model, "-f", long_text, "-c", 256, "--prompt", 128, "--cache", types, "--json")
+    assert result.returncode == 0, result.stderr
+    assert [row["cache"] for row in json.loads(result.stdout)["results"]] == ["f16", "paper:outliers=0,rows=64"]
+
+
 def test_eval_of_a_short_text(qjl: Program, model: Path, tmp_path: Path) -> None:
     file = tmp_path / "short.txt"
     file.write_text("Only a few words.")

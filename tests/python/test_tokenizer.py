@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mixed_text import DATA, HARD, mixed, prose, random_strings
 from text_probe import CONTROL, Probe, find_probe, read_fields, write_tokenizer
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -53,6 +53,8 @@ def hugging_face(fields: dict[str, Any], pre: str) -> Tokenizer:
             pre_tokenizers.Split(Regex(EXPRESSIONS[pre]), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
+    if pre == "qwen2":
+        out.normalizer = normalizers.NFC()
     out.pre_tokenizer = pre_tokenizers.Sequence(stages)
     out.decoder = decoders.ByteLevel()
     kinds = fields["tokenizer.ggml.token_type"]
@@ -132,6 +134,21 @@ def hugging_face_cached(fields: dict[str, Any]) -> Tokenizer:
     if not CACHE:
         CACHE.append(hugging_face(fields, "smollm"))
     return CACHE[0]
+
+
+def test_normal_form_c(probe: Probe, fields: dict[str, Any], vocabularies: dict[str, Path]) -> None:
+    """Decomposed text, Hangul letters, marks out of order, and stretches longer than the normaliser takes at once."""
+    import unicodedata
+
+    words = ["ÅÄÖé ñ ǖ ệ", "한국어 문장입니다", "が ぎ パ", "क़ ড়", "\u2126 \u212b \u0958 \ufb1d", "q\u0323\u0307 q\u0307\u0323"]
+    texts = [unicodedata.normalize("NFD", word) for word in words] + words
+    texts += [
+        unicodedata.normalize("NFD", "日本がく한국어ệ" * 400),
+        "x" + "\u0301\u0323" * 300,
+        unicodedata.normalize("NFD", "ệ" * 2000),
+    ]
+    wanted = [one.ids for one in hugging_face(fields, "qwen2").encode_batch(texts, add_special_tokens=False)]
+    assert not first_difference(texts, probe.encode(vocabularies["qwen2"], texts), wanted)
 
 
 def test_user_text_has_no_special_tokens(probe: Probe, model: Path, fields: dict[str, Any]) -> None:
