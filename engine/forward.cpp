@@ -34,7 +34,7 @@ void for_rows(std::int64_t begin, std::int64_t end, ThreadPool& threads, const W
   };
   const std::int64_t items = (end - begin + kRowsPerItem - 1) / kRowsPerItem;
   if (items == 1) return stretch(0, 0);
-  threads.run(items, std::ref(stretch));
+  threads.run(items, stretch);
 }
 
 class ForwardPass {

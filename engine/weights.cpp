@@ -80,7 +80,7 @@ void multiply(std::span<const Product> products, const Activations& x, ProductSc
       multiply_panel(*product, begin, end, x, scratch.panels[static_cast<std::size_t>(worker)]);
     }
   };
-  threads.run(items, std::ref(work));  // a reference fits std::function without an allocation
+  threads.run(items, work);
 }
 
 }  // namespace qjl::engine

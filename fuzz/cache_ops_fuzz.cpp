@@ -33,7 +33,8 @@ class Session {
                 .num_kv_heads = kHeads,
                 .head_dim = kDim,
                 .max_pages = kPages,
-                .codec = qjl::codec_config(cache_type)}) {}
+                .codec = qjl::codec_config(cache_type),
+                .layer_codes = {}}) {}
 
   void step(FuzzInput& input) {
     const std::size_t verb = input.below(8);

@@ -33,7 +33,8 @@ struct CodecConfig {
 };
 
 // Reads a cache type: `f16`, `k2v2`, `k3v2` (default), `k3v3`, `k4v3`, `k4v4`, any `k{1..4}v{1..4}`, `kNAMEvNAME` with code
-// names (`kl4vs2`, `kl8vf16`), or `paper[:key=value,...]` with keys sketch=orthogonal|gaussian, rows, outliers, outlier_rows.
+// names (`kl4vs2`, `kl8vf16`), or `paper`. Options may follow, `k3v2:seed=7,sinks=0`: seed, sinks, and with sketched keys
+// sketch=orthogonal|gaussian, rows, outliers, outlier_rows.
 // Errors: invalid_argument that lists the known names.
 CodecConfig codec_config(std::string_view cache_type);
 
@@ -46,7 +47,7 @@ std::string cache_type_name(const CodecConfig& config);
 struct CacheConfig {
   int num_layers = 0;
   int num_kv_heads = 0;
-  int head_dim = 0;         // 64, 80, 96, 128 or 256
+  int head_dim = 0;            // 64, 80, 96, 128 or 256
   std::int64_t max_pages = 0;  // capacity of the pool; a page is 128 tokens of one sequence in all layers and kv heads
   CodecConfig codec;
   // Codes of single layers (keys, values), for a per-layer plan; empty: codec.key_code and codec.value_code everywhere.

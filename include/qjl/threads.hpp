@@ -19,9 +19,15 @@ class ThreadPool {
 
   // Calls work(item, worker) once for every item in [0, items); worker is in [0, num_threads) and no two calls with the same
   // worker overlap. Returns when all are done. Rethrows the first exception. Not reentrant; one caller at a time.
-  void run(std::int64_t items, const std::function<void(std::int64_t item, int worker)>& work);
+  // Allocates nothing.
+  template <typename Work>
+  void run(std::int64_t items, const Work& work) {
+    run_items(items, std::cref(work));
+  }
 
  private:
+  void run_items(std::int64_t items, const std::function<void(std::int64_t item, int worker)>& work);
+
   struct State;
   std::unique_ptr<State> state_;
 };

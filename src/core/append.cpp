@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -67,7 +68,7 @@ class Append {
   const TensorView &keys_, &values_;
   const std::int64_t length_, first_page_, end_page_, open_before_, open_after_;
   const int num_sinks_;
-  std::unique_ptr<TakenPages> taken_;
+  std::optional<TakenPages> taken_;
   std::shared_ptr<RowBlock> sinks_;
 };
 
@@ -75,7 +76,7 @@ void Append::run(ThreadPool& threads) {
   const bool seals = end_page_ > first_page_;
   s_.check_free(new_pages(), "append");
   make_room(sequence_.pages, std::max<std::int64_t>(end_page_, static_cast<std::int64_t>(sequence_.pages.size())));
-  taken_ = std::make_unique<TakenPages>(s_.pool, new_pages());
+  taken_.emplace(s_.pool, new_pages());
   if (num_sinks_ > 0) sinks_ = std::make_shared<RowBlock>(s_.config.num_kv_heads, num_sinks_, s_.config.head_dim);
   std::shared_ptr<RowBlock> tail = new_tail();
   if (seals) seal(threads);

@@ -2,7 +2,6 @@
 #include "codec_tables.hpp"
 
 #include <cmath>
-#include <initializer_list>
 #include <string>
 
 #include "codebook.hpp"
@@ -19,7 +18,7 @@ constexpr int kMaxSketchRows = 1 << 14;
 
 void check(int head_dim, const CodecConfig& config) {
   bool known = false;
-  for (int d : {64, 80, 96, 128, 256}) known = known || d == head_dim;
+  for (int d : layout::kHeadDims) known = known || d == head_dim;
   if (!known) refuse("found head_dim " + std::to_string(head_dim) + ", wanted 64, 80, 96, 128 or 256");
   if (config.key_code > Code::minmax || config.value_code > Code::minmax) refuse("found an unknown code number");
   if (config.key_code == Code::minmax) refuse("found key code minmax, which codes values only");

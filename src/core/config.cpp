@@ -1,10 +1,12 @@
 // Names of codes and cache types, both ways. One table: what is written here is all that is known.
 //
 //   k1 k2 k3 k4 = s1 s2 l8 l16      v1 v2 v3 v4 = s1 l4 l8 l16      paper = jl keys, minmax values, no sinks
+//   TYPE:option=value,option=value  sets what differs from the type's defaults
 #include "qjl/config.hpp"
 
 #include <array>
 #include <charconv>
+#include <limits>
 #include <optional>
 
 #include "qjl/error.hpp"
@@ -23,8 +25,9 @@ constexpr std::array kKeyDigits = {Name{Code::s1, "1"}, Name{Code::s2, "2"}, Nam
 constexpr std::array kValueDigits = {Name{Code::s1, "1"}, Name{Code::l4, "2"}, Name{Code::l8, "3"}, Name{Code::l16, "4"}};
 constexpr std::string_view kKnown =
     "f16, k2v2, k3v2, k3v3, k4v3, k4v4, k{1..4}v{1..4}, k<code>v<code> with codes f16, s1, s2, l4, l8, l16, jl (keys), minmax "
-    "(values), "
-    "or paper[:sketch=orthogonal|gaussian,rows=N,outliers=N,outlier_rows=N]";
+    "(values), or paper; options may follow: TYPE:option=value,...";
+constexpr std::string_view kKnownOptions =
+    "seed=N, sinks=N; with sketched keys also sketch=orthogonal|gaussian, rows=N, outliers=N, outlier_rows=N";
 
 [[noreturn]] void refuse(std::string_view found, std::string_view wanted) {
   throw Error(ErrorKind::invalid_argument, "[cache type] found `" + std::string(found) + "`, wanted " + std::string(wanted));
@@ -57,54 +60,82 @@ CodecConfig make(Code key, Code value) {
   return config;
 }
 
-// 0 would mean the default in SketchConfig, so "outliers=0" is written as -1 there.
-int positive_number(std::string_view cache_type, std::string_view text) {
-  int number = 0;
+std::uint64_t whole_number(std::string_view cache_type, std::string_view text, std::uint64_t most) {
+  std::uint64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size() || number < 0) refuse(cache_type, "a whole number after each `=`");
+  if (error != std::errc() || end != text.data() + text.size() || number > most) {
+    refuse(cache_type, "a whole number up to " + std::to_string(most) + " after each `=`");
+  }
   return number;
+}
+int small_number(std::string_view cache_type, std::string_view text) {
+  return static_cast<int>(whole_number(cache_type, text, std::numeric_limits<int>::max()));
+}
+
+// Returns whether there is such an option. 0 would mean the default in SketchConfig, so "outliers=0" is written as -1 there.
+bool set_sketch_option(SketchConfig& sketch, std::string_view cache_type, std::string_view key, std::string_view value) {
+  if (key == "sketch" && (value == "orthogonal" || value == "gaussian")) {
+    sketch.kind = value == "gaussian" ? SketchConfig::Kind::gaussian : SketchConfig::Kind::orthogonal;
+  } else if (key == "rows") {
+    sketch.rows = small_number(cache_type, value);
+  } else if (key == "outliers") {
+    const int channels = small_number(cache_type, value);
+    sketch.outlier_channels = channels == 0 ? -1 : channels;
+  } else if (key == "outlier_rows") {
+    sketch.outlier_rows = small_number(cache_type, value);
+  } else {
+    return false;
+  }
+  return true;
 }
 
 void set_option(CodecConfig& config, std::string_view cache_type, std::string_view option) {
   const std::size_t equals = option.find('=');
   const std::string_view key = option.substr(0, equals);
   const std::string_view value = equals == std::string_view::npos ? std::string_view() : option.substr(equals + 1);
-  if (key == "sketch" && value == "orthogonal") {
-    config.sketch.kind = SketchConfig::Kind::orthogonal;
-  } else if (key == "sketch" && value == "gaussian") {
-    config.sketch.kind = SketchConfig::Kind::gaussian;
-  } else if (key == "rows") {
-    config.sketch.rows = positive_number(cache_type, value);
-  } else if (key == "outliers") {
-    const int channels = positive_number(cache_type, value);
-    config.sketch.outlier_channels = channels == 0 ? -1 : channels;
-  } else if (key == "outlier_rows") {
-    config.sketch.outlier_rows = positive_number(cache_type, value);
-  } else {
-    refuse(cache_type, "paper options sketch=orthogonal|gaussian, rows=N, outliers=N, outlier_rows=N");
+  if (key == "seed") {
+    config.seed = whole_number(cache_type, value, std::numeric_limits<std::uint64_t>::max());
+  } else if (key == "sinks") {
+    config.sink_tokens = small_number(cache_type, value);
+  } else if (config.key_code != Code::jl || !set_sketch_option(config.sketch, cache_type, key, value)) {
+    refuse(cache_type, kKnownOptions);
   }
 }
 
-CodecConfig paper_config(std::string_view cache_type, std::string_view options) {
-  CodecConfig config = make(Code::jl, Code::minmax);
-  while (!options.empty()) {
-    const std::size_t comma = options.find(',');
+void set_options(CodecConfig& config, std::string_view cache_type, std::string_view options) {
+  for (std::size_t comma = 0; comma != std::string_view::npos;) {
+    comma = options.find(',');
     set_option(config, cache_type, options.substr(0, comma));
-    options = comma == std::string_view::npos ? std::string_view() : options.substr(comma + 1);
+    if (comma != std::string_view::npos) options.remove_prefix(comma + 1);
   }
-  return config;
 }
 
-std::string paper_name(const SketchConfig& sketch) {
-  std::string options;
-  const auto add = [&options](const char* key, const std::string& value) {
-    options += (options.empty() ? ":" : ",") + std::string(key) + "=" + value;
+// The options that make `standard` into `config`, as set_options() reads them.
+std::string option_text(const CodecConfig& config, const CodecConfig& standard) {
+  std::string text;
+  const auto add = [&text](const char* key, const std::string& value) {
+    text += (text.empty() ? ":" : ",") + std::string(key) + "=" + value;
   };
+  if (config.seed != standard.seed) add("seed", std::to_string(config.seed));
+  if (config.sink_tokens != standard.sink_tokens) add("sinks", std::to_string(config.sink_tokens));
+  if (config.key_code != Code::jl) return text;
+  const SketchConfig& sketch = config.sketch;
   if (sketch.kind == SketchConfig::Kind::gaussian) add("sketch", "gaussian");
   if (sketch.rows != 0) add("rows", std::to_string(sketch.rows));
   if (sketch.outlier_channels != 0) add("outliers", std::to_string(sketch.outlier_channels == -1 ? 0 : sketch.outlier_channels));
   if (sketch.outlier_rows != 0) add("outlier_rows", std::to_string(sketch.outlier_rows));
-  return "paper" + options;
+  return text;
+}
+
+// A cache type without its options.
+CodecConfig plain_config(std::string_view cache_type, std::string_view type) {
+  if (type == "f16") return make(Code::f16, Code::f16);
+  if (type == "paper") return make(Code::jl, Code::minmax);
+  const std::size_t v = type.find('v');
+  if (!type.starts_with('k') || v == std::string_view::npos) refuse(cache_type, kKnown);
+  const std::optional<Code> key = key_code(type.substr(1, v - 1)), value = value_code(type.substr(v + 1));
+  if (!key || !value) refuse(cache_type, kKnown);
+  return make(*key, *value);
 }
 
 // The digit of a code on one side, or its name.
@@ -126,14 +157,10 @@ std::string_view code_name(Code code) {
 }
 
 CodecConfig codec_config(std::string_view cache_type) {
-  if (cache_type == "f16") return make(Code::f16, Code::f16);
-  if (cache_type == "paper") return paper_config(cache_type, "");
-  if (cache_type.starts_with("paper:")) return paper_config(cache_type, cache_type.substr(6));
-  const std::size_t v = cache_type.find('v');
-  if (!cache_type.starts_with('k') || v == std::string_view::npos) refuse(cache_type, kKnown);
-  const std::optional<Code> key = key_code(cache_type.substr(1, v - 1)), value = value_code(cache_type.substr(v + 1));
-  if (!key || !value) refuse(cache_type, kKnown);
-  return make(*key, *value);
+  const std::size_t colon = cache_type.find(':');
+  CodecConfig config = plain_config(cache_type, cache_type.substr(0, colon));
+  if (colon != std::string_view::npos) set_options(config, cache_type, cache_type.substr(colon + 1));
+  return config;
 }
 
 CodecConfig codec_config(std::string_view key_type, std::string_view value_type) {
@@ -146,10 +173,16 @@ CodecConfig codec_config(std::string_view key_type, std::string_view value_type)
 }
 
 std::string cache_type_name(const CodecConfig& config) {
-  if (config.key_code == Code::f16 && config.value_code == Code::f16) return "f16";
-  if (config.key_code == Code::jl && config.value_code == Code::minmax) return paper_name(config.sketch);
-  return "k" + std::string(short_name(kKeyDigits, config.key_code)) + "v" +
-         std::string(short_name(kValueDigits, config.value_code));
+  const Code key = config.key_code, value = config.value_code;
+  std::string name;
+  if (key == Code::f16 && value == Code::f16) {
+    name = "f16";
+  } else if (key == Code::jl && value == Code::minmax) {
+    name = "paper";
+  } else {
+    name = "k" + std::string(short_name(kKeyDigits, key)) + "v" + std::string(short_name(kValueDigits, value));
+  }
+  return name + option_text(config, make(key, value));
 }
 
 }  // namespace qjl

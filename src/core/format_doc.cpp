@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdio>
+#include <iterator>
 #include <sstream>
 
 #include "codebook.hpp"
@@ -12,7 +13,7 @@
 namespace qjl {
 namespace {
 
-constexpr std::array kHeadDims = {64, 80, 96, 128, 256};
+using layout::kHeadDims;
 constexpr std::array kPresets = {"k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "f16", "paper"};
 
 struct Part {
@@ -91,7 +92,7 @@ void write_offsets(std::ostringstream& out, const char* preset) {
   out << "\n### " << preset << "\n\n| part | |";
   for (int d : kHeadDims) out << ' ' << d << " |";
   out << "\n|---|---|--:|--:|--:|--:|--:|\n";
-  std::array<layout::PageShape, kHeadDims.size()> shapes;
+  std::array<layout::PageShape, std::size(kHeadDims)> shapes;
   for (std::size_t i = 0; i < shapes.size(); ++i) shapes[i] = page_shape(kHeadDims[i], codec_config(preset), DType::f16);
   for (std::size_t part = 0; part + 1 < kParts.size(); ++part) {
     std::ostringstream row;

@@ -136,7 +136,7 @@ ThreadPool::~ThreadPool() { state_->stop(); }
 
 int ThreadPool::num_threads() const { return static_cast<int>(state_->workers.size()) + 1; }
 
-void ThreadPool::run(std::int64_t items, const std::function<void(std::int64_t item, int worker)>& work) {
+void ThreadPool::run_items(std::int64_t items, const std::function<void(std::int64_t item, int worker)>& work) {
   if (items <= 0) return;
   State& s = *state_;
   require(!s.busy.exchange(true, std::memory_order_acquire), "threads",

@@ -93,11 +93,11 @@ inline Range visible(const Piece& p) {
   return {std::max(first, p.piece.first_position), std::min(p.last_query_position + 1, p.piece.end_position)};
 }
 
-inline void attend_half(const Piece& p, const SealedKeys& keys, int half, std::int64_t base, int num_sinks) {
+inline void attend_half(const Piece& p, const SealedPage& page, int half, std::int64_t base, int num_sinks) {
   const layout::PageShape& shape = p.args.tables->shape;
   const AttendScratch& s = p.scratch;
   const std::int64_t width = layout::key_coordinates(shape);
-  half_scores(keys, {s.projected, width, p.rows}, half, s.tile, s.weights, s.scores);
+  half_scores(page, {s.projected, width, p.rows}, half, s.tile, s.weights, s.scores);
   const ColumnOrder order{4 * half, layout::kFrames, 1};
   const bool rotated = layout::is_rotated(shape.value_code);
   const float* value_scales = s.scales + layout::kPageTokens + layout::kHalfSlots * half;
@@ -110,13 +110,14 @@ inline void attend_half(const Piece& p, const SealedKeys& keys, int half, std::i
   }
   if (!any) return;
   if (rotated) {
-    weigh_rotated(shape, keys.body + p.at.values, half, s.scores, p.rows, p.state.frames);
+    weigh_rotated(shape, page.body + p.at.values, half, s.scores, p.rows, p.state.frames);
   } else if (shape.value_code == Code::minmax) {
-    weigh_minmax(shape, p.at, keys.body, half, s.scores, p.rows, p.state.exact);
+    weigh_minmax(page, half, s.scores, p.rows, p.state.exact);
   } else {
-    const auto* values = reinterpret_cast<const std::uint16_t*>(keys.body + p.at.values);
-    weigh_rows(values + std::int64_t{layout::kHalfSlots * half} * shape.head_dim, shape.head_dim, shape.row_dtype, kBlockTokens,
-               shape.head_dim, s.scores, p.rows, p.state.exact);
+    const auto* values = reinterpret_cast<const std::uint16_t*>(page.body + p.at.values);
+    const ExactBlock block{values + std::int64_t{layout::kHalfSlots * half} * shape.head_dim, shape.head_dim, shape.row_dtype,
+                           kBlockTokens};
+    weigh_rows(block, shape.head_dim, s.scores, p.rows, p.state.exact);
   }
 }
 
@@ -138,8 +139,8 @@ inline void attend_pages(const Piece& p) {
     if (layout::is_rotated(tables.shape.value_code)) {
       decode_scales(body + p.at.value_scales, head.value_scale_max, p.scratch.scales + layout::kPageTokens);
     }
-    const SealedKeys keys{&tables, &p.at, body, p.scratch.scales, p.scratch.mean_score};
-    for (int half = 0; half < layout::kHalves; ++half) attend_half(p, keys, half, i * layout::kPageTokens, head.num_sinks);
+    const SealedPage page{&tables, &p.at, body, p.scratch.scales, p.scratch.mean_score};
+    for (int half = 0; half < layout::kHalves; ++half) attend_half(p, page, half, i * layout::kPageTokens, head.num_sinks);
   }
 }
 
@@ -152,7 +153,7 @@ inline void attend_rows(const Piece& p, const ExactRows& rows) {
   for (std::int64_t t = begin; t < end; t += kBlockTokens) {
     const int count = static_cast<int>(std::min<std::int64_t>(kBlockTokens, end - t));
     const std::int64_t offset = p.piece.kv_head * rows.head_stride + t * rows.token_stride;
-    row_scores(queries, rows.keys + offset, rows.token_stride, p.args.row_dtype, count, d, p.scratch.tile, p.scratch.scores);
+    row_scores(queries, {rows.keys + offset, rows.token_stride, p.args.row_dtype, count}, d, p.scratch.tile, p.scratch.scores);
     bool any = false;
     for (int row = 0; row < p.rows; ++row) {
       Window window = row_window(p, row, rows.first_position + t, 0, count);
@@ -160,7 +161,7 @@ inline void attend_rows(const Piece& p, const ExactRows& rows) {
       any |= softmax_row(p.state, row, window, {0, 1, 16}, p.args.logit_soft_cap, p.scratch.scores + row * kBlockTokens);
     }
     if (!any) continue;
-    weigh_rows(rows.values + offset, rows.token_stride, p.args.row_dtype, count, d, p.scratch.scores, p.rows, p.state.exact);
+    weigh_rows({rows.values + offset, rows.token_stride, p.args.row_dtype, count}, d, p.scratch.scores, p.rows, p.state.exact);
   }
 }
 

@@ -22,14 +22,16 @@ namespace qjl::cpu::QJL_NAMESPACE {
 
 // Writes the int8 mean and leaves what it stands for in mean [d]; returns mean_scale. Sums run in token order, of numbers / 128 so
 // that they cannot overflow.
-inline float encode_mean(const std::uint16_t* rows, std::int64_t stride, DType dtype, int num_sinks, int d, float* mean,
-                         std::int8_t* codes) {
+inline float encode_mean(const EncodeArgs& args, std::int64_t i, float* mean, std::int8_t* codes) {
+  const int d = args.tables->shape.head_dim, num_sinks = args.num_sinks[i];
+  const std::uint16_t* rows = args.rows[i];
   constexpr float kUnit = 1.0f / layout::kPageTokens;
   const f32x16 count = splat(static_cast<float>(layout::kPageTokens - num_sinks) * kUnit);
   f32x16 largest = splat(0.0f);
   for (int c = 0; c < d; c += 16) {
     f32x16 sum = splat(0.0f);
-    for (int t = num_sinks; t < layout::kPageTokens; ++t) sum = sum + load_row(rows + t * stride + c, dtype) * splat(kUnit);
+    for (int t = num_sinks; t < layout::kPageTokens; ++t)
+      sum = sum + load_row(rows + t * args.token_stride + c, args.row_dtype) * splat(kUnit);
     const f32x16 m = sum / count;
     store(mean + c, m);
     largest = max(largest, abs(m));
@@ -99,8 +101,7 @@ inline void encode_rotated_keys(const EncodeArgs& args, std::int64_t i, const la
   const CodeJob job{tables.shape.key_code,
                     {key_frame(tables, 0), key_frame(tables, layout::frames_per_token(tables.shape.key_code) - 1)},
                     tables.key_cross};
-  args.heads[i]->mean_scale = encode_mean(args.rows[i], args.token_stride, args.row_dtype, num_sinks, d, scratch.mean,
-                                          reinterpret_cast<std::int8_t*>(body + at.mean));
+  args.heads[i]->mean_scale = encode_mean(args, i, scratch.mean, reinterpret_cast<std::int8_t*>(body + at.mean));
   for (int frame = 0; frame < layout::kFrames; ++frame) {
     load_frame(args.rows[i], args.token_stride, args.row_dtype, frame, d, scratch.x);
     for (int c = 0; c < d; ++c) store(scratch.x + c * 16, load(scratch.x + c * 16) - splat(scratch.mean[c]));

@@ -7,8 +7,6 @@
 // Header of a pass: see foreach_target.hpp. Needs simd.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
-inline constexpr float kLog2E = 1.44269504f;
-
 // For x <= 88; -infinity gives 0.
 QJL_INLINE f32x16 exp(f32x16 x) {
   const f32x16 power = max(x, splat(-87.0f)) * splat(kLog2E), whole = round_even(power), f = power - whole;

@@ -52,17 +52,16 @@ inline void dot_tile(const Rows& q, const float* tile, int coordinates, float* o
 }
 
 // Scores of 16-bit rows [count <= 64] against q [rows][d].
-inline void row_scores(const Rows& q, const std::uint16_t* keys, std::int64_t stride, DType dtype, int count, int d, float* tile,
-                       float* out) {
+inline void row_scores(const Rows& q, const ExactBlock& keys, int d, float* tile, float* out) {
   for (int first = 0; first < d; first += kTileCoordinates) {
     const Stretch stretch{first, std::min(kTileCoordinates, d - first)};
-    row_tile(keys, stride, dtype, count, stretch, tile);
+    row_tile(keys, stretch, tile);
     dot_tile({q.data + first, q.stride, q.count}, tile, stretch.count, out, first > 0);
   }
 }
 
-// One sealed page as the kernels read it. scales [128] of the keys and mean_score [rows] are made once a page.
-struct SealedKeys {
+// One sealed page as the kernels read it: scales [128] of the keys and mean_score [rows] are made once a page.
+struct SealedPage {
   const CodecTables* tables;
   const layout::BodyLayout* at;
   const std::uint8_t* body;
@@ -92,36 +91,44 @@ inline void mean_scores(const CodecTables& tables, const layout::PageHead& head,
   for (int row = 0; row < q.count; ++row) out[row] = dot_row(q.data + row * q.stride, mean, tables.shape.head_dim);
 }
 
-// out[row][64] = (or +=) <q, bits> * scale * norm[slot] for the half's sketched keys.
-inline void sketch_scores(const Rows& q, const std::uint8_t* bits, int num_bits, const std::uint8_t* norms, float scale, int half,
-                          float* tile, float* sums, float* out, bool add) {
-  for (int first = 0; first < num_bits; first += kTileCoordinates) {
-    const Stretch stretch{first, std::min(kTileCoordinates, num_bits - first)};
-    sketch_tile(bits, num_bits / 8, half, stretch, tile);
+// The signs of one sketch and the norms that go with them.
+struct SketchedKeys {
+  const std::uint8_t* bits;  // [128 slots][num_bits / 8]
+  int num_bits;
+  const std::uint8_t* norms;  // fp16 [128 slots]
+  float scale;
+};
+
+// out[row][64] += <q, bits> * scale * norm[slot] for half a page.
+inline void sketch_scores(const Rows& q, const SketchedKeys& keys, int half, float* tile, float* sums, float* out) {
+  for (int first = 0; first < keys.num_bits; first += kTileCoordinates) {
+    const Stretch stretch{first, std::min(kTileCoordinates, keys.num_bits - first)};
+    sketch_tile(keys.bits, keys.num_bits / 8, half, stretch, tile);
     dot_tile({q.data + first, q.stride, q.count}, tile, stretch.count, sums, first > 0);
   }
   for (int v = 0; v < 4; ++v) {
     std::uint16_t half_norms[16];
-    std::memcpy(half_norms, norms + (layout::kHalfSlots * half + 16 * v) * 2, sizeof(half_norms));
-    const f32x16 norm = load_row(half_norms, DType::f16) * splat(scale);
+    std::memcpy(half_norms, keys.norms + (layout::kHalfSlots * half + 16 * v) * 2, sizeof(half_norms));
+    const f32x16 norm = load_row(half_norms, DType::f16) * splat(keys.scale);
     for (int row = 0; row < q.count; ++row) {
       float* at = out + row * kBlockTokens + 16 * v;
-      store(at, fused_multiply_add(load(sums + row * kBlockTokens + 16 * v), norm, add ? load(at) : splat(0.0f)));
+      store(at, fused_multiply_add(load(sums + row * kBlockTokens + 16 * v), norm, load(at)));
     }
   }
 }
 
 // Scores of half a page against projected queries [rows][K]: out [rows][64], slot order; spare [rows][64] is used up.
-inline void half_scores(const SealedKeys& page, const Rows& projected, int half, float* tile, float* spare, float* out) {
+inline void half_scores(const SealedPage& page, const Rows& projected, int half, float* tile, float* spare, float* out) {
   const CodecTables& tables = *page.tables;
   const layout::PageShape& shape = tables.shape;
   if (shape.key_code == Code::jl) {
-    sketch_scores(projected, page.body + page.at->keys, shape.sketch_rows, page.body + page.at->key_norms, tables.sketch_scale,
-                  half, tile, spare, out, false);
+    std::fill_n(out, projected.count * kBlockTokens, 0.0f);
+    const SketchedKeys inliers{page.body + page.at->keys, shape.sketch_rows, page.body + page.at->key_norms, tables.sketch_scale};
+    sketch_scores(projected, inliers, half, tile, spare, out);
     if (shape.outlier_channels == 0) return;
-    const Rows outliers{projected.data + shape.sketch_rows, projected.stride, projected.count};
-    return sketch_scores(outliers, page.body + page.at->outlier_keys, shape.outlier_rows, page.body + page.at->outlier_norms,
-                         tables.outlier_sketch_scale, half, tile, spare, out, true);
+    const SketchedKeys outliers{page.body + page.at->outlier_keys, shape.outlier_rows, page.body + page.at->outlier_norms,
+                                tables.outlier_sketch_scale};
+    return sketch_scores({projected.data + shape.sketch_rows, projected.stride, projected.count}, outliers, half, tile, spare, out);
   }
   const int coordinates = layout::key_coordinates(shape);
   for (int first = 0; first < coordinates; first += kTileCoordinates) {

@@ -84,13 +84,22 @@ inline void sketch_tile(const std::uint8_t* bits, int row_bytes, int half, Stret
   }
 }
 
-// 16-bit rows [count <= 64], row r at rows + r * stride; columns from `count` on are 0. Multiples of 16 coordinates.
-inline void row_tile(const std::uint16_t* rows, std::int64_t stride, DType dtype, int count, Stretch stretch, float* tile) {
+// 16-bit rows [count <= 64][d], row r at data + r * stride.
+struct ExactBlock {
+  const std::uint16_t* data;
+  std::int64_t stride;
+  DType dtype;
+  int count;
+};
+
+// Columns from `count` on are 0. Multiples of 16 coordinates.
+inline void row_tile(const ExactBlock& rows, Stretch stretch, float* tile) {
   for (int group = 0; group < kBlockTokens; group += 16) {
     for (int c = 0; c < stretch.count; c += 16) {
       f32x16 block[16];
       for (int j = 0; j < 16; ++j) {
-        block[j] = group + j < count ? load_row(rows + (group + j) * stride + stretch.first + c, dtype) : splat(0.0f);
+        block[j] =
+            group + j < rows.count ? load_row(rows.data + (group + j) * rows.stride + stretch.first + c, rows.dtype) : splat(0.0f);
       }
       transpose16(block);
       for (int k = 0; k < 16; ++k) store(tile + (c + k) * kBlockTokens + group, block[k]);
@@ -109,7 +118,7 @@ inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, i
     case Code::l16: return l16_tile(keys, shape.head_dim, half, stretch, tile);
     default: {
       const auto* rows = reinterpret_cast<const std::uint16_t*>(keys) + std::int64_t{layout::kHalfSlots * half} * shape.head_dim;
-      return row_tile(rows, shape.head_dim, shape.row_dtype, kBlockTokens, stretch, tile);
+      return row_tile({rows, shape.head_dim, shape.row_dtype, kBlockTokens}, stretch, tile);
     }
   }
 }

@@ -27,7 +27,7 @@ void score(const ScoreArgs& args) {
     const int rows = std::min(kMaxAttendRows, args.rows - first);
     const Rows queries{args.queries + std::int64_t{first} * shape.head_dim, shape.head_dim, rows};
     mean_scores(*args.tables, *args.head, args.body + at.mean, queries, scratch.mean, scratch.mean_score);
-    const SealedKeys page{args.tables, &at, args.body, scratch.scales, scratch.mean_score};
+    const SealedPage page{args.tables, &at, args.body, scratch.scales, scratch.mean_score};
     for (int half = 0; half < layout::kHalves; ++half) {
       half_scores(page, {args.projected + first * width, width, rows}, half, scratch.tile, scratch.weights, scratch.scores);
       for (int row = 0; row < rows; ++row) {

@@ -3,7 +3,8 @@
 //   sealed:  one accumulator per value frame, in the frame's coordinates; the weights carry the values' scales
 //   rows:    one accumulator in plain coordinates
 //
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, value_tile.hpp, half_scores.hpp (struct Rows).
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, value_tile.hpp, key_tile.hpp (ExactBlock), half_scores.hpp
+// (SealedPage).
 namespace qjl::cpu::QJL_NAMESPACE {
 
 template <int NumRows>
@@ -59,24 +60,23 @@ inline void weigh_rotated(const layout::PageShape& shape, const std::uint8_t* va
   }
 }
 
-// 16-bit rows [count <= 64]; out [rows][d].
-inline void weigh_rows(const std::uint16_t* values, std::int64_t stride, DType dtype, int count, int d, const float* weights,
-                       int rows, float* out) {
-  for (int group = 0; group < count; group += 16) {
+// out [rows][d].
+inline void weigh_rows(const ExactBlock& values, int d, const float* weights, int rows, float* out) {
+  for (int group = 0; group < values.count; group += 16) {
     for (int c = 0; c < d; c += 16) {
       ValueTile tile;
-      row_values(values + group * stride + c, stride, dtype, count - group, tile);
+      row_values(values.data + group * values.stride + c, values.stride, values.dtype, values.count - group, tile);
       weigh_tile(weights + group, rows, tile, out + c, d);
     }
   }
 }
 
-inline void weigh_minmax(const layout::PageShape& shape, const layout::BodyLayout& at, const std::uint8_t* body, int half,
-                         const float* weights, int rows, float* out) {
+inline void weigh_minmax(const SealedPage& page, int half, const float* weights, int rows, float* out) {
+  const layout::PageShape& shape = page.tables->shape;
   for (int group = 0; group < kBlockTokens; group += 16) {
     for (int c = 0; c < shape.head_dim; c += 16) {
       ValueTile tile;
-      minmax_values(shape, at, body, layout::kHalfSlots * half + group, c, tile);
+      minmax_values(shape, *page.at, page.body, layout::kHalfSlots * half + group, c, tile);
       weigh_tile(weights + group, rows, tile, out + c, shape.head_dim);
     }
   }

@@ -26,6 +26,7 @@ inline constexpr int kHalves = 2;
 inline constexpr int kHalfSlots = 64;
 inline constexpr int kLineBytes = 64;
 inline constexpr int kMinMaxGroup = 32;  // channels that share a minimum and a step (Code::minmax)
+inline constexpr int kHeadDims[] = {64, 80, 96, 128, 256};  // that a codec can be made for
 inline constexpr int kMaxHeadDim = 256;
 inline constexpr int kMaxSinks = 16;
 

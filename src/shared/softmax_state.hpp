@@ -14,6 +14,8 @@
 
 namespace qjl {
 
+inline constexpr float kLog2E = 1.44269504f;  // exp(x) = 2^(x log2 e)
+
 struct SoftmaxState {
   float max = -std::numeric_limits<float>::infinity();
   float sum = 0.0f;

@@ -118,11 +118,14 @@ struct Scene {
   int num_sinks, sealed_tokens, tail_tokens;
 };
 
+struct Positions {
+  std::int64_t first, end;
+};
 struct Partial {
   std::vector<float> out, max, sum;
 };
 Partial run(const Backend& verbs, const CodecTables& tables, const Scene& scene, const Sealed& sealed, const Case& c,
-            std::int64_t first_position, std::int64_t end_position) {
+            const Positions& range) {
   const int d = tables.shape.head_dim, rows = c.group * c.queries, total = scene.keys.tokens;
   const auto* keys = reinterpret_cast<const std::uint16_t*>(scene.keys.words.data());
   const auto* values = reinterpret_cast<const std::uint16_t*>(scene.values.words.data());
@@ -159,8 +162,8 @@ Partial run(const Backend& verbs, const CodecTables& tables, const Scene& scene,
   Partial out{std::vector<float>(static_cast<std::size_t>(rows) * d), std::vector<float>(static_cast<std::size_t>(rows)),
               std::vector<float>(static_cast<std::size_t>(rows))};
   Lines workspace(verbs.attend_workspace_bytes(tables));
-  verbs.attend(args, {0, 0, c.group, 0, c.queries, first_position, end_position, out.out.data(), out.max.data(), out.sum.data(),
-                      workspace.data});
+  verbs.attend(
+      args, {0, 0, c.group, 0, c.queries, range.first, range.end, out.out.data(), out.max.data(), out.sum.data(), workspace.data});
   return out;
 }
 
@@ -224,7 +227,7 @@ TEST(Kernels, AttendIsSoftmaxOverDecodedNumbers) {
             value_reach =
                 std::max(value_reach, 2.0 * std::sqrt(2.0) * oracle::norm(values[t]));  // s2: two parts of norm |v|, nearly
           }
-          const Partial got = run(verbs, tables, scene, sealed, c, 0, total);
+          const Partial got = run(verbs, tables, scene, sealed, c, {0, total});
           for (int row = 0; row < c.group * c.queries; ++row) {
             const int head = row % c.group, query = row / c.group;
             const oracle::Vector q = scene.queries.row(head, query);
@@ -264,10 +267,11 @@ TEST(Kernels, PiecesMergeToTheWhole) {
     for (SimdTarget target : simd_targets()) {
       const Backend& verbs = cpu::backend(target);
       const Sealed sealed = seal(verbs, constants.tables(), scene.keys, scene.values, 4);
-      const Partial whole = run(verbs, constants.tables(), scene, sealed, c, 0, total);
-      Partial merged = run(verbs, constants.tables(), scene, sealed, c, 0, kTokensPerPage);
+      const Partial whole = run(verbs, constants.tables(), scene, sealed, c, {0, total});
+      Partial merged = run(verbs, constants.tables(), scene, sealed, c, {0, kTokensPerPage});
       for (std::int64_t first = kTokensPerPage; first < total; first += kTokensPerPage) {
-        const Partial part = run(verbs, constants.tables(), scene, sealed, c, first, std::min<std::int64_t>(first + 128, total));
+        const Partial part =
+            run(verbs, constants.tables(), scene, sealed, c, {first, std::min<std::int64_t>(first + kTokensPerPage, total)});
         for (int row = 0; row < 12; ++row) {
           SoftmaxState state{merged.max[row], merged.sum[row]};
           merge(state, &merged.out[row * d], {part.max[row], part.sum[row]}, &part.out[row * d], d);
@@ -279,7 +283,7 @@ TEST(Kernels, PiecesMergeToTheWhole) {
         ASSERT_NEAR(merged.out[i] / merged.sum[i / d], whole.out[i] / whole.sum[i / d], kUnit * 2.0 * total * 8.0)
             << "d=" << d << " " << simd_target_name(target) << " at " << i;
       }
-      const Partial nothing = run(verbs, constants.tables(), scene, sealed, {4, 3, 20, 0.0f}, 0, kTokensPerPage);
+      const Partial nothing = run(verbs, constants.tables(), scene, sealed, {4, 3, 20, 0.0f}, {0, kTokensPerPage});
       for (int row = 0; row < 12; ++row) {
         EXPECT_EQ(nothing.max[row], -std::numeric_limits<float>::infinity());
         EXPECT_EQ(nothing.sum[row], 0.0f);

@@ -103,7 +103,8 @@ TEST(Shared, EmptySoftmaxPiecesMergeWithoutNan) {
 
 TEST(CacheType, NamesReadBack) {
   for (const char* name : {"f16", "k1v1", "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "kl4vs2", "k3vf16", "kf16v2", "paper",
-                           "paper:sketch=gaussian,rows=512,outliers=0,outlier_rows=8"}) {
+                           "paper:sketch=gaussian,rows=512,outliers=0,outlier_rows=8", "k3v2:seed=7", "f16:sinks=2",
+                           "k2v2:seed=18446744073709551615,sinks=0", "paper:seed=1,rows=8"}) {
     EXPECT_EQ(cache_type_name(codec_config(name)), name);
   }
   EXPECT_EQ(cache_type_name(codec_config("ks2vl4")), "k2v2");
@@ -115,8 +116,26 @@ TEST(CacheType, NamesReadBack) {
 }
 
 TEST(CacheType, UnknownNamesAreRefused) {
-  for (const char* name : {"", "k", "kv", "k5v2", "k3v", "k3v2x", "q4_0", "kminmaxv2", "k3vjl", "paper:rows", "paper:rows=x",
-                           "paper:rows=-8", "paper:colour=red", "paper:rows=99999999999"}) {
+  for (const char* name : {"",
+                           "k",
+                           "kv",
+                           "k5v2",
+                           "k3v",
+                           "k3v2x",
+                           "q4_0",
+                           "kminmaxv2",
+                           "k3vjl",
+                           "paper:rows",
+                           "paper:rows=x",
+                           "paper:rows=-8",
+                           "paper:colour=red",
+                           "paper:rows=99999999999",
+                           "paper:",
+                           "k3v2:",
+                           "k3v2:rows=8",
+                           "k3v2:seed=1,",
+                           "k3v2:seed=18446744073709551616",
+                           "k3v2:sinks=-1"}) {
     EXPECT_THROW(codec_config(name), Error) << name;
   }
   EXPECT_THROW(codec_config("k9", "v2"), Error);
