@@ -36,7 +36,7 @@ Exit run_chat(const ChatOptions& options) {
   check_output(options.output.file);
   LoadedModel loaded(options.model);
   const auto format = chat_template(loaded, options.generate.chat_template);
-  Generator generator(loaded, codec, options.generate);
+  auto generator = make_generator(loaded, codec, options.generate);
   const bool streams = !options.output.json && options.output.file.empty();
   auto turns = nlohmann::ordered_json::array();
   std::string transcript;
@@ -44,9 +44,10 @@ Exit run_chat(const ChatOptions& options) {
   if (!options.generate.system.empty()) messages.push_back({"system", options.generate.system});
   for (std::string line; read_message(line);) {
     messages.push_back({"user", line});
-    const Turn turn = generator.continue_text(format.tokens(loaded.tokenizer, messages, true), [streams](std::string_view text) {
-      if (streams) std::cout << text << std::flush;
-    });
+    const engine::Turn turn =
+        continue_text(generator, format.tokens(loaded.tokenizer, messages, true), [streams](std::string_view text) {
+          if (streams) std::cout << text << std::flush;
+        });
     if (streams) write_result("", "\n");
     log_turn(turn, generator.cache());
     messages.push_back({"assistant", turn.text});

@@ -3,7 +3,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "interrupt.hpp"
 #include "progress.hpp"
@@ -12,18 +11,15 @@
 namespace qjl::cli {
 namespace {
 
-using engine::Token;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+using engine::Turn;
 
 double per_second(std::int64_t count, double seconds) { return seconds > 0 ? static_cast<double>(count) / seconds : 0.0; }
 
 double decode_speed(const Turn& turn) { return per_second(std::max<std::int64_t>(turn.tokens - 1, 0), turn.decode_seconds); }
 
-engine::Sampler make_sampler(const engine::SamplingConfig& config) {
+void check_sampling(const engine::SamplingConfig& config) {
   try {
-    return engine::Sampler(config);
+    engine::Sampler sampler(config);
   } catch (const Error& error) {
     throw Usage(error.what());
   }
@@ -31,77 +27,34 @@ engine::Sampler make_sampler(const engine::SamplingConfig& config) {
 
 }  // namespace
 
-Generator::Generator(LoadedModel& loaded, const CodecConfig& codec, const GenerateOptions& options)
-    : loaded_(loaded),
-      options_(options),
-      cache_(loaded.model.cache_config(codec, loaded.context)),
-      sequence_(cache_.create()),
-      sampler_(make_sampler(options.sampling)) {}
-
-Turn Generator::continue_text(std::span<const Token> prompt, const std::function<void(std::string_view)>& print) {
-  const auto length = static_cast<std::int64_t>(prompt.size());
-  if (length == 0) throw Error(ErrorKind::invalid_argument, "[generate] found an empty prompt, wanted at least one token");
-  if (length >= loaded_.context) {
-    throw Error(ErrorKind::invalid_argument, "[generate] the prompt has " + std::to_string(length) + " tokens, wanted at most " +
-                                                 std::to_string(loaded_.context - 1) + " (--ctx-size)");
-  }
-  // At least the last token is processed again: its logits begin the answer.
-  const auto shared = std::mismatch(history_.begin(), history_.end(), prompt.begin(), prompt.end() - 1).first - history_.begin();
-  Turn turn{.prompt_tokens = length - shared, .cached_tokens = shared};
-  cache_.truncate(sequence_, shared);
-  for (const Token token : prompt.subspan(static_cast<std::size_t>(shared))) sampler_.accept(token);
-  history_.assign(prompt.begin(), prompt.end());
-  const auto start = Clock::now();
-  const auto logits = process(prompt.subspan(static_cast<std::size_t>(shared)));
-  turn.prompt_seconds = seconds_since(start);
-  decode(logits, loaded_.context - length, turn, print);
-  return turn;
+engine::Generator make_generator(LoadedModel& loaded, const CodecConfig& codec, const GenerateOptions& options) {
+  check_sampling(options.sampling);
+  return engine::Generator(loaded.model, loaded.tokenizer, loaded.threads,
+                           {.sampling = options.sampling,
+                            .codec = codec,
+                            .context = loaded.context,
+                            .max_tokens = options.max_tokens,
+                            .chunk = options.chunk});
 }
 
-std::span<const float> Generator::process(std::span<const Token> tokens) {
-  const std::size_t chunk = options_.chunk > 0 ? static_cast<std::size_t>(options_.chunk) : tokens.size();
-  const auto layers = static_cast<std::size_t>(loaded_.model.config().num_layers);
+engine::Turn continue_text(engine::Generator& generator, std::span<const engine::Token> prompt,
+                           const std::function<void(std::string_view)>& print) {
+  if (std::ssize(prompt) >= generator.context()) {
+    throw Error(ErrorKind::invalid_argument, "[generate] the prompt has " + std::to_string(prompt.size()) +
+                                                 " tokens, wanted at most " + std::to_string(generator.context() - 1) +
+                                                 " (--ctx-size)");
+  }
   Progress bar("prompt");
-  std::span<const float> logits;
-  for (std::size_t begin = 0; begin < tokens.size(); begin += chunk) {
-    const auto part = tokens.subspan(begin, std::min(chunk, tokens.size() - begin));
-    const engine::ForwardItem item{sequence_, part};
-    const auto watch = [&](int layer, std::size_t, const TensorView&, const TensorView&) {
-      check_interrupt();
-      bar.update(static_cast<std::int64_t>(begin * layers + static_cast<std::size_t>(layer) * part.size()),
-                 static_cast<std::int64_t>(tokens.size() * layers));
-    };
-    logits = loaded_.model.forward(cache_, {&item, 1}, {.observe_kv = watch}, loaded_.threads);
-  }
-  return logits;
-}
-
-void Generator::decode(std::span<const float> logits, std::int64_t room, Turn& turn,
-                       const std::function<void(std::string_view)>& print) {
-  const std::int64_t limit = options_.max_tokens >= 0 ? std::min(options_.max_tokens, room) : room;
-  engine::Utf8Stream stream;
-  const auto emit = [&](const std::string& text) {
-    turn.text += text;
+  const auto on_text = [&](std::string_view text) {
+    check_interrupt();
+    bar.clear();
     if (!text.empty()) print(text);
   };
-  turn.finish = limit == options_.max_tokens ? "length" : "context";
-  const auto start = Clock::now();
-  while (turn.tokens < limit) {
+  const auto on_prompt = [&](std::int64_t done, std::int64_t total) {
     check_interrupt();
-    const Token token = sampler_.sample(logits);
-    ++turn.tokens;
-    if (loaded_.tokenizer.is_end_of_generation(token)) {
-      turn.finish = "stop";
-      break;
-    }
-    emit(stream.feed(loaded_.tokenizer.piece(token)));
-    if (turn.tokens == limit) break;
-    const engine::ForwardItem item{sequence_, {&token, 1}};
-    logits = loaded_.model.forward(cache_, {&item, 1}, {}, loaded_.threads);
-    history_.push_back(token);
-  }
-  turn.decode_seconds = seconds_since(start);
-  emit(stream.finish());
+    bar.update(done, total);
+  };
+  return generator.continue_text(prompt, on_text, on_prompt);
 }
 
 engine::ChatTemplate chat_template(const LoadedModel& loaded, const std::string& name) {
@@ -116,7 +69,7 @@ engine::ChatTemplate chat_template(const LoadedModel& loaded, const std::string&
 
 nlohmann::ordered_json turn_json(const Turn& turn) {
   return {{"text", turn.text},
-          {"finish", turn.finish},
+          {"finish", engine::finish_name(turn.finish)},
           {"cached_tokens", turn.cached_tokens},
           {"prompt_tokens", turn.prompt_tokens},
           {"tokens", turn.tokens},
@@ -128,7 +81,7 @@ nlohmann::ordered_json turn_json(const Turn& turn) {
 
 nlohmann::ordered_json cache_json(const KvCache& cache) {
   return {{"cache", cache_type_name(cache.config().codec)},
-          {"bits", cache_bits(cache)},
+          {"bits", cache.bits()},
           {"bits_sealed", cache.bits_sealed()},
           {"cache_mb", cache_megabytes(cache)}};
 }
@@ -137,7 +90,7 @@ void log_turn(const Turn& turn, const KvCache& cache) {
   spdlog::info("prompt: {} tokens in {:.2f} s ({:.1f} tokens/s), {} more in the cache", turn.prompt_tokens, turn.prompt_seconds,
                per_second(turn.prompt_tokens, turn.prompt_seconds), turn.cached_tokens);
   spdlog::info("answer: {} tokens at {:.1f} tokens/s; cache {}: {:.2f} MB, {:.2f} bits", turn.tokens, decode_speed(turn),
-               cache_type_name(cache.config().codec), cache_megabytes(cache), cache_bits(cache));
+               cache_type_name(cache.config().codec), cache_megabytes(cache), cache.bits());
 }
 
 }  // namespace qjl::cli

@@ -30,11 +30,4 @@ std::vector<engine::Token> text_tokens(const engine::Tokenizer& tokenizer, std::
 
 double cache_megabytes(const KvCache& cache) { return static_cast<double>(cache.memory_report().total()) / 1e6; }
 
-double cache_bits(const KvCache& cache) {
-  const auto report = cache.memory_report();
-  const auto& config = cache.config();
-  const double numbers = 2.0 * static_cast<double>(report.num_tokens) * config.num_layers * config.num_kv_heads * config.head_dim;
-  return numbers > 0 ? 8.0 * static_cast<double>(report.total() - report.codec_tables) / numbers : 0.0;
-}
-
 }  // namespace qjl::cli

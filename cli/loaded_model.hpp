@@ -23,8 +23,7 @@ struct LoadedModel {
 // Ids of a raw text, bos first where the model wants one. Special tokens written in the text stay text.
 std::vector<engine::Token> text_tokens(const engine::Tokenizer& tokenizer, std::string_view text);
 
-// What a cache costs now: megabytes (1e6 bytes) of everything, and bits per number of all that grows with the text.
+// What a cache costs now: megabytes (1e6 bytes) of everything.
 double cache_megabytes(const KvCache& cache);
-double cache_bits(const KvCache& cache);
 
 }  // namespace qjl::cli

@@ -42,9 +42,9 @@ Exit run_run(const RunOptions& options) {
   const CodecConfig codec = cache_codec(options.cache);
   check_output(options.output.file);
   LoadedModel loaded(options.model);
-  Generator generator(loaded, codec, options.generate);
+  auto generator = make_generator(loaded, codec, options.generate);
   const bool streams = !options.output.json && options.output.file.empty();
-  const Turn turn = generator.continue_text(prompt_tokens(loaded, options), [streams](std::string_view text) {
+  const engine::Turn turn = continue_text(generator, prompt_tokens(loaded, options), [streams](std::string_view text) {
     if (streams) std::cout << text << std::flush;
   });
   if (streams) write_result("", "\n");

@@ -24,7 +24,7 @@ function(qjl_options target)
 endfunction()
 
 # For files with target regions: gcc 12 warns falsely of uninitialised values inside its AVX-512 headers, and of vector arguments
-# whose calling convention differs between targets (all such functions are inlined).
+# whose calling convention differs between targets (a function and its callers are always of one target).
 function(qjl_kernel_options target)
   qjl_options(${target})
   # With sanitizers -O1: every vector operation is inlined, and checked code of that size takes minutes at -O3.

@@ -170,14 +170,11 @@ void Evaluation::process_page(std::int64_t begin, std::int64_t end) {
 }
 
 EvalResult Evaluation::result(const Run& run) const {
-  const ModelConfig& shape = model_.config();
-  const MemoryReport memory = run.cache->memory_report();
-  const double numbers = 2.0 * static_cast<double>(context_) * shape.num_layers * shape.num_kv_heads * shape.head_dim;
   EvalResult r;
   r.cache = run.name;
-  r.bits = static_cast<double>(memory.total() - memory.codec_tables) * 8 / numbers;
+  r.bits = run.cache->bits();
   r.bits_sealed = run.cache->bits_sealed();
-  r.cache_mb = static_cast<double>(memory.total()) * 1e-6;
+  r.cache_mb = static_cast<double>(run.cache->memory_report().total()) * 1e-6;
   PagedMean kld = paged_mean(run.scores.kld, prompt_);
   r.kld_mean = kld.mean;
   r.kld_se = kld.se;

@@ -23,7 +23,7 @@ struct EvalConfig {
 
 struct EvalResult {
   std::string cache;
-  double bits = 0;         // all bytes but codec tables * 8 / (2 tokens layers kv_heads head_dim), at the end of the text
+  double bits = 0;         // KvCache::bits() at the end of the text
   double bits_sealed = 0;  // a sealed page alone
   double cache_mb = 0;     // 1e6 bytes, codec tables included (they do not grow with the text)
   double kld_mean = 0, kld_se = 0, kld_median = 0, kld_p999 = 0;

@@ -29,6 +29,8 @@ class Sampler {
   Token sample(std::span<const float> logits);
   // Tokens that count for the repeat penalty without being sampled (the prompt).
   void accept(Token token);
+  // No token counts for the repeat penalty any more; the draws go on.
+  void forget() { recent_.clear(); }
 
  private:
   SamplingConfig config_;

@@ -71,6 +71,10 @@ class KvCache {
   // Every byte, by kind.
   MemoryReport memory_report() const;
 
+  // Honest bits per number at this length: memory_report().total() * 8 / (2 num_tokens num_layers num_kv_heads head_dim), 0 when
+  // empty.
+  double bits() const;
+
   // Bytes of one sealed page of one kv head of a layer, head and body together; and the honest bits per number:
   // bits_sealed = page bytes * 8 / (2 * 128 * head_dim), the mean over layers.
   std::int64_t page_bytes(int layer) const;

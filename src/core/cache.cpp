@@ -176,6 +176,13 @@ std::int64_t KvCache::page_bytes(int layer) const {
   return layout::page_bytes(state_->tables(layer).shape);
 }
 
+double KvCache::bits() const {
+  const MemoryReport report = memory_report();
+  const CacheConfig& c = config();
+  const double numbers = 2.0 * static_cast<double>(report.num_tokens) * c.num_layers * c.num_kv_heads * c.head_dim;
+  return numbers > 0 ? 8.0 * static_cast<double>(report.total()) / numbers : 0.0;
+}
+
 double KvCache::bits_sealed() const {
   const CacheConfig& c = state_->config;
   std::int64_t bytes = 0;

@@ -75,7 +75,7 @@ inline void cross_signs(const CodeJob& job, bool transposed, const std::uint32_t
 }
 
 // b = sign(s y - t).
-inline void decide_signs(f32x16 s, const float* y, const float* t, std::uint32_t* codes, int d) {
+inline void decide_signs(const f32x16& s, const float* y, const float* t, std::uint32_t* codes, int d) {
   for (int c = 0; c < d; ++c) {
     const f32x16 v = s * load(y + c * 16) - load(t + c * 16);
     store_u32(codes + c * 16, select(v < splat(0.0f), splat_u32(1), splat_u32(0)));
@@ -123,7 +123,7 @@ struct LevelChoice {
   f32x16 factor, dot;
 };
 template <int Count>
-inline LevelChoice search_scale(const Codebook& book, const float* y, f32x16 unit_factor, int d) {
+inline LevelChoice search_scale(const Codebook& book, const float* y, const f32x16& unit_factor, int d) {
   LevelChoice best{splat(0.0f), splat(0.0f)};
   f32x16 best_cosine = splat(-1.0f);
   for (int candidate = 0; candidate < kScaleCandidates; ++candidate) {
@@ -162,7 +162,7 @@ inline f32x16 encode_levels(const CodeJob& job, const float* x, float* y, std::u
 // ---- any rotated code -----------------------------------------------------------------------------------------------------------
 // Codes the 16 vectors in scratch.x (used up) into scratch.codes [parts d][16]; stores their scales to scales [16].
 // Lanes below `live` by bit are left out: scale 0, codes 0.
-inline void encode_lanes(const CodeJob& job, i32x16 live, const EncodeScratch& scratch, float* scales) {
+inline void encode_lanes(const CodeJob& job, const i32x16& live, const EncodeScratch& scratch, float* scales) {
   const int d = job.frame[0].dim, count = d * layout::frames_per_token(job.code);
   const f32x16 magnitude = normalise(scratch.x, d);
   f32x16 scale;

@@ -26,6 +26,8 @@
 #endif
 
 #define QJL_PASS
+// A function that may not be inlined takes vectors by reference: clang's AddressSanitizer aligns its frames to 32 bytes, and an
+// argument of 64 bytes on the stack to 64.
 #define QJL_INLINE inline __attribute__((always_inline))
 // Before a loop over an array of vectors, which stays in registers only when the loop is unrolled whole.
 #if defined(__clang__)

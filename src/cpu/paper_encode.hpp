@@ -35,7 +35,7 @@ inline void choose_channels(const EncodeArgs& args, std::int64_t i, float* energ
 }
 
 // Bits sign(S x) of 16 tokens, x [dim][16]: bits of token `lane` go to out[slot lane][row_bytes]; 1 means minus.
-inline void sketch_signs(const float* sketch, int rows, int dim, const float* x, i32x16 live, std::uint8_t* out) {
+inline void sketch_signs(const float* sketch, int rows, int dim, const float* x, const i32x16& live, std::uint8_t* out) {
   const int row_bytes = rows / 8;
   for (int byte = 0; byte < row_bytes; ++byte) {
     u32x16 bits = splat_u32(0);
@@ -52,7 +52,7 @@ inline void sketch_signs(const float* sketch, int rows, int dim, const float* x,
 }
 
 // fp16 norms of 16 tokens, x [dim][16].
-inline void store_norms(const float* x, int dim, i32x16 live, std::uint8_t* out) {
+inline void store_norms(const float* x, int dim, const i32x16& live, std::uint8_t* out) {
   float norm[16];
   store(norm, select(live, sqrt(squared_norm(x, dim)), splat(0.0f)));
   for (int j = 0; j < 16; ++j) {

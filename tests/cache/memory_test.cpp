@@ -63,6 +63,7 @@ void check_growth(std::int64_t length, std::int64_t chunk) {
               static_cast<long>(length), static_cast<long>(chunk), 1e-6 * static_cast<double>(grown),
               1e-6 * static_cast<double>(reported), static_cast<double>(grown) / static_cast<double>(reported), bits,
               cache.bits_sealed());
+  EXPECT_DOUBLE_EQ(cache.bits(), bits);
   EXPECT_NEAR(static_cast<double>(grown) / static_cast<double>(reported), 1.0, 0.05);
 }
 

@@ -96,7 +96,9 @@ TEST_F(Streaming, ChunksAgreeWithTokenByToken) {
     }
     streamed += divergence(wanted, found);
     codec += divergence(run(exact_cache, exact, begin, end), wanted);
-    if (begin == kPrompt) EXPECT_LE(streamed / static_cast<double>(end - begin), 1e-6) << "while both read the same pages";
+    if (begin == kPrompt) {
+      EXPECT_LE(streamed / static_cast<double>(end - begin), 1e-6) << "while both read the same pages";
+    }
   }
   const double share = changed_bytes(cache, chunks, stream);
   RecordProperty("divergence", std::to_string(streamed / positions));

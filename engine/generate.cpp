@@ -1,0 +1,128 @@
+// The generation loop. history_ follows the cache, never runs ahead of it: tokens join after the forward() that appended them, and
+// forward() undoes what it began when it fails. So an exception may leave a turn anywhere.
+#include "generate.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "qjl/error.hpp"
+
+namespace qjl::engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+[[noreturn]] void refuse(const std::string& text) { throw Error(ErrorKind::invalid_argument, "[generate] " + text); }
+
+GenerateConfig checked(GenerateConfig config, std::int64_t model_context) {
+  if (config.context == 0) config.context = model_context;
+  if (config.context < 1 || config.context > model_context) {
+    refuse("context is " + std::to_string(config.context) + ", wanted 1 to " + std::to_string(model_context) + " (0: the model's)");
+  }
+  if (config.max_tokens < -1) refuse("max_tokens is " + std::to_string(config.max_tokens) + ", wanted -1 (no limit) or more");
+  if (config.chunk < 0) refuse("chunk is " + std::to_string(config.chunk) + ", wanted 0 (one pass) or more");
+  return config;
+}
+
+}  // namespace
+
+std::string_view finish_name(Finish finish) {
+  switch (finish) {
+    case Finish::stop: return "stop";
+    case Finish::length: return "length";
+    case Finish::context: return "context";
+  }
+  return "unknown";
+}
+
+Generator::Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threads, const GenerateConfig& config)
+    : model_(model),
+      tokenizer_(tokenizer),
+      threads_(threads),
+      config_(checked(config, model.config().context_length)),
+      cache_(model.cache_config(config_.codec, config_.context)),
+      sequence_(cache_.create()),
+      sampler_(config_.sampling) {}
+
+Turn Generator::continue_text(std::span<const Token> prompt, const TextCallback& on_text, const PromptCallback& on_prompt) {
+  if (prompt.empty()) refuse("found an empty prompt, wanted at least one token");
+  if (std::ssize(prompt) >= config_.context) {
+    refuse("the prompt has " + std::to_string(prompt.size()) + " tokens, wanted at most " + std::to_string(config_.context - 1));
+  }
+  const std::int64_t shared = keep_shared(prompt);
+  const auto rest = prompt.subspan(static_cast<std::size_t>(shared));
+  // The sampler has seen the text so far, unless a turn was cut short: then it reads the whole prompt anew.
+  const bool was_cut = std::exchange(turn_is_open_, true);
+  if (was_cut) sampler_.forget();
+  for (const Token token : was_cut ? prompt : rest) sampler_.accept(token);
+  Turn turn{.prompt_tokens = std::ssize(rest), .cached_tokens = shared};
+  const auto start = Clock::now();
+  const auto logits = process(rest, on_prompt);
+  turn.prompt_seconds = seconds_since(start);
+  decode(logits, turn, on_text);
+  turn_is_open_ = false;
+  return turn;
+}
+
+// Cuts the cache down to what it shares with the prompt; returns that length. At least the last token is processed again: its
+// logits begin the answer.
+std::int64_t Generator::keep_shared(std::span<const Token> prompt) {
+  const auto shared = std::mismatch(history_.begin(), history_.end(), prompt.begin(), prompt.end() - 1).first - history_.begin();
+  cache_.truncate(sequence_, shared);
+  history_.resize(static_cast<std::size_t>(shared));
+  return shared;
+}
+
+std::span<const float> Generator::process(std::span<const Token> tokens, const PromptCallback& on_prompt) {
+  const std::size_t chunk = config_.chunk > 0 ? static_cast<std::size_t>(config_.chunk) : tokens.size();
+  const auto layers = static_cast<std::size_t>(model_.config().num_layers);
+  std::span<const float> logits;
+  for (std::size_t begin = 0; begin < tokens.size(); begin += chunk) {
+    const auto part = tokens.subspan(begin, std::min(chunk, tokens.size() - begin));
+    const auto watch = [&](int layer, std::size_t, const TensorView&, const TensorView&) {
+      if (!on_prompt) return;
+      on_prompt(static_cast<std::int64_t>(begin * layers + static_cast<std::size_t>(layer) * part.size()),
+                static_cast<std::int64_t>(tokens.size() * layers));
+    };
+    logits = forward(part, {.observe_kv = watch});
+  }
+  return logits;
+}
+
+void Generator::decode(std::span<const float> logits, Turn& turn, const TextCallback& on_text) {
+  const std::int64_t room = config_.context - std::ssize(history_);
+  const std::int64_t limit = config_.max_tokens >= 0 ? std::min(config_.max_tokens, room) : room;
+  Utf8Stream stream;
+  const auto emit = [&](const std::string& text) {
+    turn.text += text;
+    on_text(text);
+  };
+  turn.finish = limit == config_.max_tokens ? Finish::length : Finish::context;
+  const auto start = Clock::now();
+  while (turn.tokens < limit) {
+    const Token token = sampler_.sample(logits);
+    ++turn.tokens;
+    if (tokenizer_.is_end_of_generation(token)) {
+      turn.finish = Finish::stop;
+      emit("");
+      break;
+    }
+    emit(stream.feed(tokenizer_.piece(token)));
+    if (turn.tokens < limit) logits = forward({&token, 1}, {});
+  }
+  turn.decode_seconds = seconds_since(start);
+  const std::string cut_character = stream.finish();
+  if (!cut_character.empty()) emit(cut_character);
+}
+
+std::span<const float> Generator::forward(std::span<const Token> tokens, const ForwardOptions& options) {
+  const ForwardItem item{sequence_, tokens};
+  const auto logits = model_.forward(cache_, {&item, 1}, options, threads_);
+  history_.insert(history_.end(), tokens.begin(), tokens.end());
+  return logits;
+}
+
+}  // namespace qjl::engine

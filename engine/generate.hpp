@@ -1,0 +1,84 @@
+// Text generation on one cached sequence, turn by turn.
+//
+//   prompt -> keep what the cache holds of it -> forward() over the rest, in chunks -> sample, forward() one token, sample ...
+//
+// Cost of a turn: one pass over the new tokens of the prompt, one step per token made but the last.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model.hpp"
+#include "sampler.hpp"
+#include "tokenizer.hpp"
+
+namespace qjl::engine {
+
+struct GenerateConfig {
+  SamplingConfig sampling;
+  CodecConfig codec;
+  std::int64_t context = 0;      // tokens of prompt and answer together; 0: what the model was trained for
+  std::int64_t max_tokens = -1;  // tokens made at most; -1: until the model ends or the context is full
+  std::int64_t chunk = 0;        // tokens of prompt per pass, later passes read the compressed cache; 0: the prompt in one pass
+};
+
+// Why a turn ended: the model ended it; max_tokens are made; the context has no room.
+enum class Finish : std::uint8_t { stop, length, context };
+std::string_view finish_name(Finish finish);
+
+// What a turn made, and what it took.
+struct Turn {
+  std::string text = {};
+  Finish finish = Finish::stop;
+  std::int64_t prompt_tokens = 0;  // tokens that this turn processed before its first own token
+  std::int64_t cached_tokens = 0;  // tokens that it found in the cache
+  std::int64_t tokens = 0;         // tokens made, the one that ends the text included
+  double prompt_seconds = 0;
+  double decode_seconds = 0;  // of tokens - 1 steps: the first token comes out of the prompt pass
+};
+
+// Called once per token made, with the whole UTF-8 characters that it completes: "" when there are none. Once more at the end when
+// the text stops inside a character.
+using TextCallback = std::function<void(std::string_view text)>;
+// Called once per layer and chunk of the prompt; done and total count tokens times layers. May be empty.
+using PromptCallback = std::function<void(std::int64_t done, std::int64_t total)>;
+
+class Generator {
+ public:
+  // The cache is the generator's own, with room for config.context tokens; model, tokenizer and threads are the caller's and
+  // outlive it. Generators may share a model, one turn at a time. Errors: invalid_argument on a number out of range.
+  Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threads, const GenerateConfig& config);
+
+  // Continues `prompt`, the whole of the text so far: the longest beginning that the cache holds from earlier turns is kept, only
+  // the rest is processed. Tokens of earlier turns that the prompt leaves out still count for the repeat penalty.
+  // A callback may throw to stop the turn, and must not call the model.
+  // Errors: invalid_argument when the prompt is empty or leaves no room in the context (found and wanted); those of
+  // Model::forward. After an error, or an exception of a callback, the cache keeps the chunks and steps that were complete (what a
+  // cut pass had sealed comes back as KvCache::truncate says), and the next turn starts from them.
+  Turn continue_text(std::span<const Token> prompt, const TextCallback& on_text, const PromptCallback& on_prompt = {});
+
+  const KvCache& cache() const { return cache_; }
+  std::int64_t context() const { return config_.context; }  // tokens
+
+ private:
+  std::int64_t keep_shared(std::span<const Token> prompt);
+  std::span<const float> process(std::span<const Token> tokens, const PromptCallback& on_prompt);
+  void decode(std::span<const float> logits, Turn& turn, const TextCallback& on_text);
+  std::span<const float> forward(std::span<const Token> tokens, const ForwardOptions& options);
+
+  Model& model_;
+  const Tokenizer& tokenizer_;
+  ThreadPool& threads_;
+  GenerateConfig config_;
+  KvCache cache_;
+  SequenceId sequence_;
+  Sampler sampler_;
+  std::vector<Token> history_;  // the tokens that the cache holds
+  bool turn_is_open_ = false;   // true between turns: the last one was cut short
+};
+
+}  // namespace qjl::engine
