@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <utility>
 
 #include "qjl/error.hpp"
 
@@ -54,16 +53,13 @@ Turn Generator::continue_text(std::span<const Token> prompt, const TextCallback&
   }
   const std::int64_t shared = keep_shared(prompt);
   const auto rest = prompt.subspan(static_cast<std::size_t>(shared));
-  // The sampler has seen the text so far, unless a turn was cut short: then it reads the whole prompt anew.
-  const bool was_cut = std::exchange(turn_is_open_, true);
-  if (was_cut) sampler_.forget();
-  for (const Token token : was_cut ? prompt : rest) sampler_.accept(token);
+  sampler_.forget();
+  for (const Token token : prompt) sampler_.accept(token);
   Turn turn{.prompt_tokens = std::ssize(rest), .cached_tokens = shared};
   const auto start = Clock::now();
   const auto logits = process(rest, on_prompt);
   turn.prompt_seconds = seconds_since(start);
   decode(logits, turn, on_text);
-  turn_is_open_ = false;
   return turn;
 }
 

@@ -19,8 +19,8 @@
 namespace qjl::engine {
 
 struct GenerateConfig {
-  SamplingConfig sampling;
-  CodecConfig codec;
+  SamplingConfig sampling = {};
+  CodecConfig codec = {};
   std::int64_t context = 0;      // tokens of prompt and answer together; 0: what the model was trained for
   std::int64_t max_tokens = -1;  // tokens made at most; -1: until the model ends or the context is full
   std::int64_t chunk = 0;        // tokens of prompt per pass, later passes read the compressed cache; 0: the prompt in one pass
@@ -54,7 +54,7 @@ class Generator {
   Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threads, const GenerateConfig& config);
 
   // Continues `prompt`, the whole of the text so far: the longest beginning that the cache holds from earlier turns is kept, only
-  // the rest is processed. Tokens of earlier turns that the prompt leaves out still count for the repeat penalty.
+  // the rest is processed. The repeat penalty sees the prompt and what is made.
   // A callback may throw to stop the turn, and must not call the model.
   // Errors: invalid_argument when the prompt is empty or leaves no room in the context (found and wanted); those of
   // Model::forward. After an error, or an exception of a callback, the cache keeps the chunks and steps that were complete (what a
@@ -78,7 +78,6 @@ class Generator {
   SequenceId sequence_;
   Sampler sampler_;
   std::vector<Token> history_;  // the tokens that the cache holds
-  bool turn_is_open_ = false;   // true between turns: the last one was cut short
 };
 
 }  // namespace qjl::engine
