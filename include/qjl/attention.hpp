@@ -19,11 +19,11 @@ namespace qjl {
 // rounded to tail_dtype and attended to exactly and causally. Append them after the call.
 struct AttendRequest {
   SequenceId sequence{};
-  TensorView queries;       // [query_heads, tokens, head_dim]; query_heads is a multiple of num_kv_heads
-  TensorView chunk_keys;    // empty, or as above
+  TensorView queries;     // [query_heads, tokens, head_dim]; query_heads is a multiple of num_kv_heads
+  TensorView chunk_keys;  // empty, or as above
   TensorView chunk_values;
-  OutputView out;           // [query_heads, tokens, head_dim]
-  float* lse = nullptr;     // [query_heads, tokens] contiguous, or null. An empty range gives out 0 and lse -infinity
+  OutputView out;        // [query_heads, tokens, head_dim]
+  float* lse = nullptr;  // [query_heads, tokens] contiguous, or null. An empty range gives out 0 and lse -infinity
 };
 
 struct AttendOptions {

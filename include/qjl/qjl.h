@@ -104,10 +104,10 @@ QJL_API int qjl_append(qjl_cache* cache, qjl_sequence sequence, int32_t layer, c
 typedef struct qjl_attend_request {
   qjl_sequence sequence;
   qjl_tensor queries;
-  qjl_tensor chunk_keys;   /* data null: no chunk */
+  qjl_tensor chunk_keys; /* data null: no chunk */
   qjl_tensor chunk_values;
-  qjl_output out;          /* [query_heads, tokens, head_dim] */
-  float* lse;              /* natural log-sum-exp [query_heads, tokens] contiguous, or null */
+  qjl_output out; /* [query_heads, tokens, head_dim] */
+  float* lse;     /* natural log-sum-exp [query_heads, tokens] contiguous, or null */
 } qjl_attend_request;
 
 /* One call: all requests in one layer. Zero everywhere else means the default. */

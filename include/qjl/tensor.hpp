@@ -41,8 +41,7 @@ struct OutputView {
   static OutputView contiguous(float* data, std::int64_t heads, std::int64_t tokens, std::int64_t dim) {
     return {data, heads, tokens, dim, tokens * dim, dim};
   }
-  static OutputView token_major(float* data, std::int64_t heads, std::int64_t tokens, std::int64_t dim,
-                                std::int64_t row_stride) {
+  static OutputView token_major(float* data, std::int64_t heads, std::int64_t tokens, std::int64_t dim, std::int64_t row_stride) {
     return {data, heads, tokens, dim, dim, row_stride};
   }
 };

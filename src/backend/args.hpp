@@ -9,22 +9,22 @@
 namespace qjl {
 
 // The random constants of one codec, all made from its seed (core/codec_tables.cpp gives the Philox streams).
-// Frames: head_dim a power of two: P_f = H D1_f H D2 / head_dim with H the +-1 Hadamard matrix (Sylvester order) and diagonal signs;
-// otherwise a dense orthonormal matrix. "in" is D2, applied first and shared; "mid" is D1_f.
+// Frames: head_dim a power of two: P_f = H D1_f H D2 / head_dim with H the +-1 Hadamard matrix (Sylvester order) and diagonal
+// signs; otherwise a dense orthonormal matrix. "in" is D2, applied first and shared; "mid" is D1_f.
 struct CodecTables {
   layout::PageShape shape;
-  bool hadamard;                 // which of the two kinds of frame
-  const float* key_sign_in;      // [d], +-1
-  const float* key_sign_mid;     // [frames_per_token(key_code)][d]
-  const float* value_sign_in;    // [d]
-  const float* value_sign_mid;   // [8 * frames_per_token(value_code)][d]; frame of token t, part s: (t mod 8) * parts + s
-  const float* key_frames;       // dense: [frames][d][d], row i is row i of P_f
-  const float* key_cross;        // dense, s2 keys: P_1 P_2^T [d][d]
-  const float* value_frames;     // dense: [8 * parts][d][d]
-  const float* value_cross;      // dense, s2 values: [8][d][d], P_{t,1} P_{t,2}^T
-  const float* sketch;           // jl: S [m][d], rows of norm sqrt(d) on average; constant in sketch_scale
-  const float* outlier_sketch;   // jl: S_o [m_o][n_out]
-  float sketch_scale;            // estimate = sketch_scale * |k_in| * <S q_in, sign(S k_in)>; unbiased for the kind of S
+  bool hadamard;                // which of the two kinds of frame
+  const float* key_sign_in;     // [d], +-1
+  const float* key_sign_mid;    // [frames_per_token(key_code)][d]
+  const float* value_sign_in;   // [d]
+  const float* value_sign_mid;  // [8 * frames_per_token(value_code)][d]; frame of token t, part s: (t mod 8) * parts + s
+  const float* key_frames;      // dense: [frames][d][d], row i is row i of P_f
+  const float* key_cross;       // dense, s2 keys: P_1 P_2^T [d][d]
+  const float* value_frames;    // dense: [8 * parts][d][d]
+  const float* value_cross;     // dense, s2 values: [8][d][d], P_{t,1} P_{t,2}^T
+  const float* sketch;          // jl: S [m][d], rows of norm sqrt(d) on average; constant in sketch_scale
+  const float* outlier_sketch;  // jl: S_o [m_o][n_out]
+  float sketch_scale;           // estimate = sketch_scale * |k_in| * <S q_in, sign(S k_in)>; unbiased for the kind of S
   float outlier_sketch_scale;
 };
 
@@ -36,13 +36,13 @@ struct EncodeArgs {
   const CodecTables* tables;
   DType row_dtype;
   std::int64_t count;
-  const std::uint16_t* const* rows;  // [count]
-  std::int64_t token_stride;         // elements between tokens of a page
-  const std::uint8_t* num_sinks;     // [count]
+  const std::uint16_t* const* rows;     // [count]
+  std::int64_t token_stride;            // elements between tokens of a page
+  const std::uint8_t* num_sinks;        // [count]
   const std::uint8_t* choose_outliers;  // [count]
-  std::uint8_t* const* bodies;       // [count], 64-byte aligned
-  layout::PageHead* const* heads;    // [count]; encode_keys fills its own fields, encode_values its own
-  std::uint8_t* workspace;           // encode_workspace_bytes(tables)
+  std::uint8_t* const* bodies;          // [count], 64-byte aligned
+  layout::PageHead* const* heads;       // [count]; encode_keys fills its own fields, encode_values its own
+  std::uint8_t* workspace;              // encode_workspace_bytes(tables)
 };
 
 // Rows that are attended to exactly: [kv_heads, count, head_dim] of 16-bit numbers at positions first_position ...
@@ -72,8 +72,8 @@ inline constexpr int kMaxExactSegments = 3;  // sinks, open tail, new chunk
 
 struct AttendArgs {
   const CodecTables* tables;
-  DType row_dtype;             // of exact rows
-  const void* queries;         // [query_heads, num_queries, head_dim]
+  DType row_dtype;      // of exact rows
+  const void* queries;  // [query_heads, num_queries, head_dim]
   DType query_dtype;
   std::int64_t query_head_stride;   // elements
   std::int64_t query_token_stride;  // elements
@@ -85,14 +85,14 @@ struct AttendArgs {
   ExactRows exact[kMaxExactSegments];
   int num_exact;
   float softmax_scale;
-  float logit_soft_cap;        // 0: none
-  std::int64_t sliding_window; // 0: none
+  float logit_soft_cap;         // 0: none
+  std::int64_t sliding_window;  // 0: none
 };
 
 // A piece of an attend: the queries [first_query, first_query + num_queries) of the query heads
 // kv_head * group + first_head_in_group + [0, num_heads_in_group), group = num_query_heads / num_kv_heads, against the positions
-// [first_position, end_position). Starts fall on multiples of 128, ends too but for the last. rows = num_queries * num_heads_in_group,
-// row = query * num_heads_in_group + head, at most kMaxAttendRows (a larger group is cut into several pieces).
+// [first_position, end_position). Starts fall on multiples of 128, ends too but for the last. rows = num_queries *
+// num_heads_in_group, row = query * num_heads_in_group + head, at most kMaxAttendRows (a larger group is cut into several pieces).
 // Every query of a piece stands at a position >= 0. Results are not normalised: out = sum exp(s - max) v, so that pieces merge.
 inline constexpr int kMaxAttendRows = 32;
 struct AttendPiece {
@@ -103,9 +103,9 @@ struct AttendPiece {
   int num_queries;
   std::int64_t first_position;
   std::int64_t end_position;
-  float* out;       // [rows, head_dim]
-  float* max;       // [rows], natural units of the logits; -infinity when nothing is in range
-  float* sum;       // [rows]
+  float* out;               // [rows, head_dim]
+  float* max;               // [rows], natural units of the logits; -infinity when nothing is in range
+  float* sum;               // [rows]
   std::uint8_t* workspace;  // attend_workspace_bytes(tables)
 };
 

@@ -25,7 +25,7 @@ inline constexpr int kFrameSlots = 16;  // slots of one frame in a page
 inline constexpr int kHalves = 2;
 inline constexpr int kHalfSlots = 64;
 inline constexpr int kLineBytes = 64;
-inline constexpr int kMinMaxGroup = 32;  // channels that share a minimum and a step (Code::minmax)
+inline constexpr int kMinMaxGroup = 32;                     // channels that share a minimum and a step (Code::minmax)
 inline constexpr int kHeadDims[] = {64, 80, 96, 128, 256};  // that a codec can be made for
 inline constexpr int kMaxHeadDim = 256;
 inline constexpr int kMaxSinks = 16;
@@ -46,9 +46,9 @@ struct PageHead {
   std::uint8_t format_version;
   std::uint8_t key_code;
   std::uint8_t value_code;
-  std::uint8_t num_sinks;   // tokens 0 .. num_sinks-1 of this page are kept exactly elsewhere; their codes are zero
-  float mean_scale;         // mean[c] = mean_scale * int8; 0 when the key code has no mean
-  float key_scale_max;      // scale = max * 2^((code - 255) / 32), code 0 is 0
+  std::uint8_t num_sinks;  // tokens 0 .. num_sinks-1 of this page are kept exactly elsewhere; their codes are zero
+  float mean_scale;        // mean[c] = mean_scale * int8; 0 when the key code has no mean
+  float key_scale_max;     // scale = max * 2^((code - 255) / 32), code 0 is 0
   float value_scale_max;
 };
 static_assert(sizeof(PageHead) == 16);
@@ -64,7 +64,9 @@ constexpr bool is_rotated(Code code) { return code >= Code::s1 && code <= Code::
 constexpr int code_bits(Code code) {
   switch (code) {
     case Code::s1: return 1;
-    case Code::s2: case Code::l4: case Code::minmax: return 2;
+    case Code::s2:
+    case Code::l4:
+    case Code::minmax: return 2;
     case Code::l8: return 3;
     case Code::l16: return 4;
     default: return 0;
@@ -88,8 +90,8 @@ constexpr int key_row_bytes(Code code, int head_dim) { return head_dim * code_bi
 // Rows come in triples [triple][half][3 rows], then the rest [half][row].
 constexpr std::int64_t key_row_offset(int num_rows, int half, int row) {
   const int triples = num_rows / 3, rest = num_rows % 3, triple = row / 3;
-  const int line = triple < triples ? (triple * kHalves + half) * 3 + row % 3
-                                    : triples * kHalves * 3 + half * rest + row - triples * 3;
+  const int line =
+      triple < triples ? (triple * kHalves + half) * 3 + row % 3 : triples * kHalves * 3 + half * rest + row - triples * 3;
   return std::int64_t{line} * kLineBytes;
 }
 constexpr std::int64_t key_word_offset(int head_dim, int half, int word, int frame_in_half) {
@@ -127,10 +129,11 @@ struct BodyLayout {
   std::int64_t outlier_norms;  // f16 [128], slot order                  jl with outliers
   std::int64_t value_steps;    // f16 [128][groups of 32 channels], slot order   minmax
   std::int64_t value_minima;   // f16 [128][groups of 32 channels], slot order   minmax
-  std::int64_t keys;           // rotated: rows or words as above. f16: [slot][head_dim] of row_dtype. jl: [slot][m / 8], then [slot][m_o / 8]
-  std::int64_t outlier_keys;   // jl with outliers
-  std::int64_t values;         // rotated: [frame][line]. f16: [slot][head_dim]. minmax: [slot][head_dim / 4], channel c = bits 2(c%4)
-  std::int64_t bytes;          // whole body, a multiple of 64
+  std::int64_t
+      keys;  // rotated: rows or words as above. f16: [slot][head_dim] of row_dtype. jl: [slot][m / 8], then [slot][m_o / 8]
+  std::int64_t outlier_keys;  // jl with outliers
+  std::int64_t values;  // rotated: [frame][line]. f16: [slot][head_dim]. minmax: [slot][head_dim / 4], channel c = bits 2(c%4)
+  std::int64_t bytes;   // whole body, a multiple of 64
 };
 
 constexpr BodyLayout body_layout(const PageShape& s) {
@@ -155,9 +158,9 @@ constexpr BodyLayout body_layout(const PageShape& s) {
   b.value_minima = place(minmax ? n * 2 * minmax_groups(s.head_dim) : 0);
   b.keys = place(sketch ? n * s.sketch_rows / 8 : rotated_keys ? n * key_row_bytes(s.key_code, s.head_dim) : n * d * 2);
   b.outlier_keys = place(outliers ? n * s.outlier_rows / 8 : 0);
-  b.values = place(minmax ? n * d / 4
-                          : rotated_values ? std::int64_t{kFrames} * kLineBytes * value_lines_per_frame(s.value_code, s.head_dim)
-                                           : n * d * 2);
+  b.values = place(minmax           ? n * d / 4
+                   : rotated_values ? std::int64_t{kFrames} * kLineBytes * value_lines_per_frame(s.value_code, s.head_dim)
+                                    : n * d * 2);
   b.bytes = round_up(end, kLineBytes);
   return b;
 }
