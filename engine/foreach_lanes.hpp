@@ -1,0 +1,30 @@
+// Compiles the header that QJL_LANES_BODY names once per instruction set, in namespaces qjl::engine::{scalar, avx2, avx512}, each
+// after the 16-lane type of its target (lanes_<target>.hpp). A file includes all else that its body needs before this one.
+#include "qjl/simd.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define QJL_LANES_INLINE [[gnu::always_inline]] inline
+
+namespace qjl::engine::scalar {
+#include "lanes_scalar.hpp"
+#include QJL_LANES_BODY
+}  // namespace qjl::engine::scalar
+
+#if defined(__x86_64__)
+QJL_TARGET_BEGIN(QJL_TARGET_AVX2)
+namespace qjl::engine::avx2 {
+#include "lanes_avx2.hpp"
+#include QJL_LANES_BODY
+}  // namespace qjl::engine::avx2
+QJL_TARGET_END
+
+QJL_TARGET_BEGIN(QJL_TARGET_AVX512)
+namespace qjl::engine::avx512 {
+#include "lanes_avx512.hpp"
+#include QJL_LANES_BODY
+}  // namespace qjl::engine::avx512
+QJL_TARGET_END
+#endif
