@@ -76,7 +76,8 @@ nlohmann::ordered_json turn_json(const Turn& turn) {
           {"prompt_seconds", turn.prompt_seconds},
           {"prompt_tokens_per_second", per_second(turn.prompt_tokens, turn.prompt_seconds)},
           {"decode_seconds", turn.decode_seconds},
-          {"decode_tokens_per_second", decode_speed(turn)}};
+          {"decode_tokens_per_second", decode_speed(turn)},
+          {"peak_scratch_bytes", turn.peak_scratch_bytes}};
 }
 
 nlohmann::ordered_json cache_json(const KvCache& cache) {
@@ -89,8 +90,9 @@ nlohmann::ordered_json cache_json(const KvCache& cache) {
 void log_turn(const Turn& turn, const KvCache& cache) {
   spdlog::info("prompt: {} tokens in {:.2f} s ({:.1f} tokens/s), {} more in the cache", turn.prompt_tokens, turn.prompt_seconds,
                per_second(turn.prompt_tokens, turn.prompt_seconds), turn.cached_tokens);
-  spdlog::info("answer: {} tokens at {:.1f} tokens/s; cache {}: {:.2f} MB, {:.2f} bits", turn.tokens, decode_speed(turn),
-               cache_type_name(cache.config().codec), cache_megabytes(cache), cache.bits());
+  spdlog::info("answer: {} tokens at {:.1f} tokens/s; cache {}: {:.2f} MB, {:.2f} bits; scratch at most {:.2f} MB", turn.tokens,
+               decode_speed(turn), cache_type_name(cache.config().codec), cache_megabytes(cache), cache.bits(),
+               static_cast<double>(turn.peak_scratch_bytes) / 1e6);
 }
 
 }  // namespace qjl::cli

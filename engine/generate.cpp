@@ -60,6 +60,7 @@ Turn Generator::continue_text(std::span<const Token> prompt, const TextCallback&
   const auto logits = process(rest, on_prompt);
   turn.prompt_seconds = seconds_since(start);
   decode(logits, turn, on_text);
+  turn.peak_scratch_bytes = model_.peak_scratch_bytes();
   return turn;
 }
 

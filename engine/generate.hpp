@@ -38,7 +38,8 @@ struct Turn {
   std::int64_t cached_tokens = 0;  // tokens that it found in the cache
   std::int64_t tokens = 0;         // tokens made, the one that ends the text included
   double prompt_seconds = 0;
-  double decode_seconds = 0;  // of tokens - 1 steps: the first token comes out of the prompt pass
+  double decode_seconds = 0;            // of tokens - 1 steps: the first token comes out of the prompt pass
+  std::int64_t peak_scratch_bytes = 0;  // Model::peak_scratch_bytes() after the turn
 };
 
 // Called once per token made, with the whole UTF-8 characters that it completes: "" when there are none. Once more at the end when
