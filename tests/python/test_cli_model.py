@@ -29,9 +29,18 @@ def test_run_streams_text_only(qjl: Program, model: Path) -> None:
 
 def test_run_json(qjl: Program, model: Path) -> None:
     answer = run_json(qjl, model, "-p", PROMPT, "-n", 8)
-    assert {"text", "finish", "prompt_tokens", "tokens", "decode_tokens_per_second", "peak_scratch_bytes", "cache", "bits", "cache_mb", "seed"} <= set(
-        answer
-    )
+    assert {
+        "text",
+        "finish",
+        "prompt_tokens",
+        "tokens",
+        "decode_tokens_per_second",
+        "peak_scratch_bytes",
+        "cache",
+        "bits",
+        "cache_mb",
+        "seed",
+    } <= set(answer)
     assert answer["cache"] == "k3v2"
     assert answer["tokens"] == 8
     assert answer["finish"] == "length"
