@@ -22,6 +22,9 @@ QJL_INLINE f32x16 safe_divide(f32x16 a, f32x16 b) {  // a / b, 0 where b <= 0
   return select(positive, a / select(positive, b, splat(1.0f)), splat(0.0f));
 }
 
+// |x|^2 / <x, r>, see estimator.hpp; 0 for a zero vector.
+QJL_INLINE f32x16 closing_scale(f32x16 squared, f32x16 dot) { return safe_divide(squared, dot); }
+
 inline f32x16 squared_norm(const float* y, int d) {
   f32x16 sum = splat(0.0f);
   for (int c = 0; c < d; ++c) sum = sum + load(y + c * 16) * load(y + c * 16);
@@ -99,7 +102,7 @@ inline f32x16 encode_two_signs(const CodeJob& job, float* x, float* y, float* t,
     cross_signs(job, true, b1, x, t);
     decide_signs(s, y2, t, b2, d);
   }
-  return safe_divide(squared_norm(y1, d), dot_signs(y1, b1, d) + dot_signs(y2, b2, d));
+  return closing_scale(squared_norm(y1, d), dot_signs(y1, b1, d) + dot_signs(y2, b2, d));
 }
 
 // ---- Lloyd-Max levels -----------------------------------------------------------------------------------------------------------
@@ -156,7 +159,7 @@ inline f32x16 encode_levels(const CodeJob& job, const float* x, float* y, std::u
     const u32x16 above = index + splat_u32(Count), below = splat_u32(Count - 1) - index;
     store_u32(codes + c * 16, select(v < splat(0.0f), below, above));
   }
-  return safe_divide(squared, best.dot);
+  return closing_scale(squared, best.dot);
 }
 
 // ---- any rotated code -----------------------------------------------------------------------------------------------------------
@@ -174,7 +177,7 @@ inline void encode_lanes(const CodeJob& job, const i32x16& live, const EncodeScr
     default: {
       rotate_lanes(job.frame[0], scratch.x, scratch.rotated);
       const f32x16 dot = take_signs(scratch.rotated, scratch.codes, d);
-      scale = safe_divide(squared_norm(scratch.rotated, d), dot);
+      scale = closing_scale(squared_norm(scratch.rotated, d), dot);
     }
   }
   store(scales, select(live, scale * magnitude, splat(0.0f)));

@@ -20,8 +20,6 @@
 
 namespace qjl {
 
-QJL_HD constexpr float closing_scale(float squared_norm, float dot) { return dot > 0.0f ? squared_norm / dot : 0.0f; }
-
 // ---- 8-bit scales ---------------------------------------------------------------------------------------------------------
 inline constexpr int kScaleStepsPerOctave = 32;
 inline constexpr int kScaleCodeMax = 255;
