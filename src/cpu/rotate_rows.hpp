@@ -3,34 +3,54 @@
 //   forward   y = H D1 H D2 x / d,  or P x           (a query into the keys' frames)
 //   backward  x += D2 H sum_f D1_f H y_f / d, or sum_f P_f^T y_f      (sums of levels out of the values' frames)
 //
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, rotate_lanes.hpp (struct Frame).
+// A Hadamard of d = 16 n numbers stays in n vectors: four levels move lanes, log2 n levels add whole vectors, d log2 d additions in
+// all. Header of a pass: see foreach_target.hpp. Needs simd.hpp, rotate_lanes.hpp (struct Frame).
 namespace qjl::cpu::QJL_NAMESPACE {
 
-// x <- H x, Sylvester order.
-inline void hadamard_row(float* x, int d) {
-  for (int width = 1; width < 16; width *= 2) {
-    for (int block = 0; block < d; block += 2 * width) {
-      for (int c = block; c < block + width; ++c) {
-        const float a = x[c], b = x[c + width];
-        x[c] = a + b;
-        x[c + width] = a - b;
-      }
-    }
+// One level of a Hadamard inside a vector: (a, b) -> (a + b, a - b) for lanes a, b whose numbers differ by Width.
+template <int Width, int... Lane>
+QJL_INLINE NativeF butterfly_lanes(NativeF v, std::integer_sequence<int, Lane...>) {
+  constexpr NativeU minus = {(Lane & Width ? 0x80000000u : 0u)...};
+  return __builtin_shufflevector(v, v, (Lane ^ Width)...) + (NativeF)((NativeU)v ^ minus);
+}
+template <int Width>
+QJL_INLINE NativeF butterfly(NativeF v) {
+  return butterfly_lanes<Width>(v, std::make_integer_sequence<int, QJL_LANES>());
+}
+template <int Width, typename T>
+QJL_INLINE Pair<T> butterfly(const Pair<T>& v) {
+  if constexpr (Width * sizeof(float) == sizeof(T)) {
+    return {v.lo + v.hi, v.lo - v.hi};
+  } else {
+    return {butterfly<Width>(v.lo), butterfly<Width>(v.hi)};
   }
-  for (int width = 16; width < d; width *= 2) {
-    for (int block = 0; block < d; block += 2 * width) {
-      for (int c = block; c < block + width; c += 16) {
-        const f32x16 a = load(x + c), b = load(x + c + width);
-        store(x + c, a + b);
-        store(x + c + width, a - b);
-      }
+}
+
+// v <- H v, Sylvester order.
+template <int Count>
+QJL_INLINE void hadamard(f32x16 (&v)[Count]) {
+  QJL_UNROLL
+  for (int i = 0; i < Count; ++i) v[i] = butterfly<8>(butterfly<4>(butterfly<2>(butterfly<1>(v[i]))));
+  QJL_UNROLL
+  for (int width = 1; width < Count; width *= 2) {
+    QJL_UNROLL
+    for (int i = 0; i < Count; ++i) {
+      if ((i & width) != 0) continue;
+      const f32x16 a = v[i], b = v[i + width];
+      v[i] = a + b;
+      v[i + width] = a - b;
     }
   }
 }
 
-// y = x * sign * scale.
-inline void flip_row(const float* x, const float* sign, float scale, float* y, int d) {
-  for (int c = 0; c < d; c += 16) store(y + c, load(x + c) * load(sign + c) * splat(scale));
+// Calls work with the number of vectors that hold d numbers, as a constant: d is a power of two.
+template <typename Work>
+QJL_INLINE void with_vector_count(int d, const Work& work) {
+  switch (d / 16) {
+    case 4: return work(std::integral_constant<int, 4>());
+    case 8: return work(std::integral_constant<int, 8>());
+    default: return work(std::integral_constant<int, 16>());
+  }
 }
 
 QJL_INLINE float dot_row(const float* a, const float* b, int d) {
@@ -44,36 +64,69 @@ QJL_INLINE void add_row(float a, const float* x, float* y, int d) {
   for (int c = 0; c < d; c += 16) store(y + c, fused_multiply_add(splat(a), load(x + c), load(y + c)));
 }
 
-// y = P x.
-inline void rotate_row(const Frame& frame, const float* x, float* y) {
-  const int d = frame.dim;
-  if (frame.dense != nullptr) {
-    for (int i = 0; i < d; ++i) y[i] = dot_row(frame.dense + std::int64_t{i} * d, x, d);
-    return;
+// y = M x, M [d][d]: four rows at a time, so that four sums are under way.
+inline void multiply_row(const float* matrix, const float* x, float* y, int d) {
+  for (int i = 0; i < d; i += 4) {
+    const float* row = matrix + std::int64_t{i} * d;
+    f32x16 sum[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
+    for (int c = 0; c < d; c += 16) {
+      for (int k = 0; k < 4; ++k) sum[k] = fused_multiply_add(load(row + k * d + c), load(x + c), sum[k]);
+    }
+    for (int k = 0; k < 4; ++k) y[i + k] = reduce_add(sum[k]);
   }
-  flip_row(x, frame.sign_in, 1.0f / static_cast<float>(d), y, d);
-  hadamard_row(y, d);
-  flip_row(y, frame.sign_mid, 1.0f, y, d);
-  hadamard_row(y, d);
 }
 
-// x += sum_f P_f^T y_f over `count` frames that share D2; y [count][d] is used up.
-inline void unrotate_rows(const Frame* frames, int count, float* y, float* x) {
-  const int d = frames[0].dim;
-  if (frames[0].dense != nullptr) {
-    for (int f = 0; f < count; ++f) {
-      for (int i = 0; i < d; ++i) add_row(y[f * d + i], frames[f].dense + std::int64_t{i} * d, x, d);
+template <int Count>
+inline void rotate_row_hadamard(const Frame& frame, const float* x, float* y) {
+  const f32x16 scale = splat(1.0f / static_cast<float>(frame.dim));
+  f32x16 v[Count];
+  QJL_UNROLL
+  for (int i = 0; i < Count; ++i) v[i] = load(x + 16 * i) * load(frame.sign_in + 16 * i) * scale;
+  hadamard(v);
+  QJL_UNROLL
+  for (int i = 0; i < Count; ++i) v[i] = v[i] * load(frame.sign_mid + 16 * i);
+  hadamard(v);
+  QJL_UNROLL
+  for (int i = 0; i < Count; ++i) store(y + 16 * i, v[i]);
+}
+
+// y = P x.
+inline void rotate_row(const Frame& frame, const float* x, float* y) {
+  if (frame.dense != nullptr) return multiply_row(frame.dense, x, y, frame.dim);
+  with_vector_count(frame.dim, [&](auto count) { rotate_row_hadamard<count()>(frame, x, y); });
+}
+
+template <int Count>
+inline void unrotate_rows_hadamard(const Frame* frames, int num_frames, const float* y, float* x) {
+  const f32x16 scale = splat(1.0f / static_cast<float>(16 * Count));
+  f32x16 sum[Count];
+  for (int f = 0; f < num_frames; ++f) {
+    f32x16 v[Count];
+    QJL_UNROLL
+    for (int i = 0; i < Count; ++i) v[i] = load(y + 16 * (f * Count + i));
+    hadamard(v);
+    QJL_UNROLL
+    for (int i = 0; i < Count; ++i) {
+      const f32x16 flipped = v[i] * load(frames[f].sign_mid + 16 * i) * scale;
+      sum[i] = f == 0 ? flipped : sum[i] + flipped;
     }
-    return;
   }
-  for (int f = 0; f < count; ++f) {
-    float* part = y + f * d;
-    hadamard_row(part, d);
-    flip_row(part, frames[f].sign_mid, 1.0f / static_cast<float>(d), part, d);
-    if (f > 0) add_row(1.0f, part, y, d);
+  hadamard(sum);
+  QJL_UNROLL
+  for (int i = 0; i < Count; ++i) {
+    store(x + 16 * i, fused_multiply_add(sum[i], load(frames[0].sign_in + 16 * i), load(x + 16 * i)));
   }
-  hadamard_row(y, d);
-  for (int c = 0; c < d; c += 16) store(x + c, fused_multiply_add(load(y + c), load(frames[0].sign_in + c), load(x + c)));
+}
+
+// x += sum_f P_f^T y_f over frames that share D2; y [num_frames][d].
+inline void unrotate_rows(const Frame* frames, int num_frames, const float* y, float* x) {
+  const int d = frames[0].dim;
+  if (frames[0].dense == nullptr) {
+    return with_vector_count(d, [&](auto count) { unrotate_rows_hadamard<count()>(frames, num_frames, y, x); });
+  }
+  for (int f = 0; f < num_frames; ++f) {
+    for (int i = 0; i < d; ++i) add_row(y[f * d + i], frames[f].dense + std::int64_t{i} * d, x, d);
+  }
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
