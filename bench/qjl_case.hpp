@@ -1,0 +1,61 @@
+// Our side of a comparison: one sequence in a KvCache, attended through the public door, the whole call.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "qjl/attention.hpp"
+#include "qjl/cache.hpp"
+#include "qjl/threads.hpp"
+
+namespace qjl::bench {
+
+struct QjlShape {
+  std::string cache_type;
+  int head_dim = 128;
+  int kv_heads = 8;
+  std::int64_t tokens = 0;
+};
+
+// A cache of one layer filled by append() with normal keys and values. The rows of a stretch of 2048 tokens repeat; every page is
+// encoded and stored by itself.
+class QjlCase {
+ public:
+  QjlCase(const QjlShape& shape, ThreadPool& threads);
+
+  // Shorter from now on: the first `tokens` tokens.
+  void truncate(std::int64_t tokens);
+  // One decode step of kv_heads * group query heads at the last position.
+  void attend(int group, ThreadPool& threads);
+  // Bytes that one step reads: pages, sinks and tail of the sequence.
+  std::int64_t bytes() const;
+  // Of the whole fill, on one pair of rows.
+  double fill_seconds() const { return fill_seconds_; }
+  const QjlShape& shape() const { return shape_; }
+
+ private:
+  QjlShape shape_;
+  std::unique_ptr<KvCache> cache_;
+  SequenceId sequence_{};
+  AttendWorkspace workspace_;
+  std::vector<float> queries_, out_;
+  double fill_seconds_ = 0;
+};
+
+// Encoding by itself: append() of whole pages to a fresh sequence of a cache whose memory is resident.
+class EncodeCase {
+ public:
+  EncodeCase(const QjlShape& shape, ThreadPool& threads);
+  void run();
+  std::int64_t pairs() const { return shape_.tokens * shape_.kv_heads; }
+
+ private:
+  QjlShape shape_;
+  ThreadPool* threads_;
+  std::unique_ptr<KvCache> cache_;
+  std::vector<float> keys_, values_;
+};
+
+}  // namespace qjl::bench
