@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "decode_speed.hpp"
@@ -15,6 +16,8 @@
 #include "loaded_model.hpp"
 #include "options.hpp"
 #include "progress.hpp"
+#include "qjl/error.hpp"
+#include "rivals/rival.hpp"
 
 namespace qjl::cli {
 namespace {
@@ -38,6 +41,7 @@ struct Row {
 Json row_json(const Row& row) {
   const auto& r = row.quality;
   Json json = {{"cache", r.cache},
+               {"simulated", r.simulated},
                {"bits", r.bits},
                {"bits_sealed", r.bits_sealed},
                {"kld_mean", r.kld_mean},
@@ -69,17 +73,18 @@ std::string table_row(const Row& row, double exact_megabytes) {
   const auto& r = row.quality;
   const double ppl_change = 100.0 * (r.ppl / r.ppl_exact - 1.0);
   std::string line = fmt::format(
-      "{:<8} {:>5.2f} {:>6.2f} {:>8.2f} {:>5.1f}x  {:>8.5f} +- {:<7.5f} {:>8.5f} {:>8.4f}  {:>5.1f} % {:>8.3f} {:>+7.2f} %",
+      "{:<14} {:>5.2f} {:>6.2f} {:>8.2f} {:>5.1f}x  {:>8.5f} +- {:<7.5f} {:>8.5f} {:>8.4f}  {:>5.1f} % {:>8.3f} {:>+7.2f} %",
       r.cache, r.bits, r.bits_sealed, r.cache_mb, exact_megabytes / r.cache_mb, r.kld_mean, r.kld_se, r.kld_median, r.kld_p999,
       100.0 * r.same_top1, r.ppl, ppl_change);
   if (row.decode_tokens_per_second > 0) line += fmt::format(" {:>7.1f}", row.decode_tokens_per_second);
+  if (r.simulated) line += "  simulated";
   return line + "\n";
 }
 
 std::string report_table(const std::vector<Row>& rows, const engine::EvalReport& report, double exact_megabytes) {
   const bool timed = !rows.empty() && rows.front().decode_tokens_per_second > 0;
   std::string text =
-      fmt::format("{:<8} {:>5} {:>6} {:>8} {:>6}  {:>19} {:>8} {:>8}  {:>7} {:>8} {:>9}{}\n", "cache", "bits", "sealed", "MB",
+      fmt::format("{:<14} {:>5} {:>6} {:>8} {:>6}  {:>19} {:>8} {:>8}  {:>7} {:>8} {:>9}{}\n", "cache", "bits", "sealed", "MB",
                   "ratio", "KL divergence", "median", "99.9 %", "top-1", "ppl", "change", timed ? "   tok/s" : "");
   for (const auto& row : rows) text += table_row(row, exact_megabytes);
   text += fmt::format(
@@ -116,6 +121,19 @@ std::vector<Row> evaluate_rows(LoadedModel& loaded, const EvalOptions& options, 
   return rows;
 }
 
+// A cache type of the library or a rival's; wrong ones are wrong usage.
+void check_type(const std::string& type) {
+  if (!engine::is_rival(type)) {
+    cache_codec(type);
+    return;
+  }
+  try {
+    engine::check_rival(type);
+  } catch (const Error& error) {
+    throw Usage(error.what());
+  }
+}
+
 // "k2v2,paper:rows=128,outliers=0" was cut at every comma; a part like "outliers=0" belongs to the type before it.
 std::vector<std::string> cache_list(const std::vector<std::string>& parts) {
   std::vector<std::string> types;
@@ -127,12 +145,14 @@ std::vector<std::string> cache_list(const std::vector<std::string>& parts) {
       types.push_back(part);
     }
   }
-  for (const auto& type : types) cache_codec(type);
+  for (const auto& type : types) check_type(type);
   return types;
 }
 
 Exit run_eval(EvalOptions options) {
   options.caches = cache_list(options.caches);
+  if (options.decode_steps > 0 && std::any_of(options.caches.begin(), options.caches.end(), engine::is_rival))
+    throw Usage("[eval] found --decode with a simulated cache, wanted caches of the library: a simulation has no speed");
   check_output(options.output.file);
   LoadedModel loaded(options.model);
   engine::EvalReport report;
@@ -153,7 +173,11 @@ Verb add_eval(CLI::App& program) {
   command->add_option("--prompt", options->prompt, "tokens processed exactly before scoring starts (default: 3/4 of -c)")
       ->check(CLI::NonNegativeNumber)
       ->group("Text");
-  command->add_option("--cache", options->caches, "cache types, comma between them (default k2v2,k3v2,k3v3,k4v4)")
+  command
+      ->add_option("--cache", options->caches,
+                   "cache types, comma between them (default k2v2,k3v2,k3v3,k4v4);\n"
+                   "simulated rivals: " +
+                       engine::rival_names())
       ->delimiter(',')
       ->group("Cache");
   command->add_option("--decode", options->decode_steps, "also time this many one-token steps per cache, after -c tokens")

@@ -10,6 +10,7 @@
 #include "eval_metrics.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/error.hpp"
+#include "rivals/rival.hpp"
 #include "weights.hpp"
 
 namespace qjl::engine {
@@ -25,6 +26,7 @@ struct Scores {
 
 struct Run {
   std::string name;
+  std::unique_ptr<Rival> rival;  // null for a cache of our own
   std::unique_ptr<KvCache> cache;
   SequenceId sequence{};
   Scores scores;
@@ -77,10 +79,11 @@ class Evaluation {
   std::int64_t done_ = 0;
 };
 
+[[noreturn]] void refuse(const char* what, std::int64_t found, const std::string& wanted) {
+  throw Error(ErrorKind::invalid_argument, "[eval] " + std::string(what) + " is " + std::to_string(found) + ", wanted " + wanted);
+}
+
 void Evaluation::check(std::span<const Token> tokens) const {
-  const auto refuse = [](const char* what, std::int64_t found, const std::string& wanted) {
-    throw Error(ErrorKind::invalid_argument, "[eval] " + std::string(what) + " is " + std::to_string(found) + ", wanted " + wanted);
-  };
   const std::int64_t most = model_.config().context_length;
   if (context_ < 2 || context_ > most) refuse("context", context_, "2 to " + std::to_string(most) + " (the model's)");
   if (std::ssize(tokens) < context_)
@@ -92,7 +95,11 @@ void Evaluation::check(std::span<const Token> tokens) const {
 Run Evaluation::make_run(const std::string& name, int num_sequences) const {
   Run run;
   run.name = name;
-  run.cache = std::make_unique<KvCache>(model_.cache_config(codec_config(name), context_, num_sequences));
+  if (is_rival(name)) run.rival = std::make_unique<Rival>(name, model_.config());
+  if (run.rival && run.rival->learns() && prompt_ < 2) refuse("prompt", prompt_, "2 or more, for " + name + " learns from it");
+  CacheConfig config = model_.cache_config(codec_config(run.rival ? "f16" : name), context_, num_sequences);
+  if (run.rival) config.on_seal = [rival = run.rival.get()](const SealingPage& page) { rival->code(page); };
+  run.cache = std::make_unique<KvCache>(std::move(config));
   run.sequence = run.cache->create();
   for (std::vector<double>* values : {&run.scores.kld, &run.scores.same_top1})
     values->resize(static_cast<std::size_t>(context_ - prompt_));
@@ -106,7 +113,10 @@ void Evaluation::process_prompt() {
     ForwardOptions options;
     options.logits = ForwardOptions::Logits::none;
     options.observe_kv = [this](int layer, std::size_t, const TensorView& keys, const TensorView& values) {
-      for (Run& run : runs_) run.cache->append(run.sequence, layer, keys, values, threads_);
+      for (Run& run : runs_) {
+        if (run.rival) run.rival->learn(layer, keys, values);
+        run.cache->append(run.sequence, layer, keys, values, threads_);
+      }
     };
     model_.forward(*exact_.cache, {&item, 1}, options, threads_);
   }
@@ -169,12 +179,24 @@ void Evaluation::process_page(std::int64_t begin, std::int64_t end) {
   }
 }
 
-EvalResult Evaluation::result(const Run& run) const {
-  EvalResult r;
-  r.cache = run.name;
+// Bits and bytes at the end of the text. A rival's: sealed pages as its authors store them, the open page in 16 bits.
+void set_sizes(const Run& run, EvalResult& r) {
   r.bits = run.cache->bits();
   r.bits_sealed = run.cache->bits_sealed();
   r.cache_mb = static_cast<double>(run.cache->memory_report().total()) * 1e-6;
+  if (!run.rival) return;
+  const CacheConfig& c = run.cache->config();
+  const std::int64_t tokens = run.cache->num_tokens(run.sequence), open = tokens % kTokensPerPage;
+  r.simulated = true;
+  r.bits_sealed = run.rival->bits_sealed();
+  r.bits = (r.bits_sealed * static_cast<double>(tokens - open) + 16.0 * static_cast<double>(open)) / static_cast<double>(tokens);
+  r.cache_mb = r.bits / 8 * 2e-6 * static_cast<double>(tokens * c.num_layers * c.num_kv_heads * c.head_dim);
+}
+
+EvalResult Evaluation::result(const Run& run) const {
+  EvalResult r;
+  r.cache = run.name;
+  set_sizes(run, r);
   PagedMean kld = paged_mean(run.scores.kld, prompt_);
   r.kld_mean = kld.mean;
   r.kld_se = kld.se;

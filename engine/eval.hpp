@@ -16,13 +16,14 @@
 namespace qjl::engine {
 
 struct EvalConfig {
-  std::int64_t context = 4096;  // tokens of the text used
-  std::int64_t prompt = -1;     // exact tokens; -1: 3/4 of context; 0 allowed
-  std::vector<std::string> caches;
+  std::int64_t context = 4096;      // tokens of the text used
+  std::int64_t prompt = -1;         // exact tokens; -1: 3/4 of context; 0 allowed
+  std::vector<std::string> caches;  // cache types of the library, or names of rivals (rivals/rival.hpp)
 };
 
 struct EvalResult {
   std::string cache;
+  bool simulated = false;  // a rival: decoded numbers in an exact cache; its sizes are those that its authors' format has
   double bits = 0;         // KvCache::bits() at the end of the text
   double bits_sealed = 0;  // a sealed page alone
   double cache_mb = 0;     // 1e6 bytes, codec tables included (they do not grow with the text)

@@ -29,6 +29,7 @@ DIRECTIONS = {
     "src/core": ("std", "system", DOORS, "src/shared", "src/backend", "src/cpu"),
     "src/capi": ("std", DOORS),
     "engine": ("std", "system", DOORS),
+    "engine/rivals": ("std", "system", DOORS, "engine"),
     "cli": ("std", "system", DOORS, "engine"),
 }
 ORACLE = re.compile(r"tests/oracle\w*\.hpp")

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -45,6 +47,15 @@ CodecConfig codec_config(std::string_view key_type, std::string_view value_type)
 // The shortest name that codec_config() reads back.
 std::string cache_type_name(const CodecConfig& config);
 
+// One page of one layer on its way into a cache, all kv heads: keys, values [num_kv_heads, 128, head_dim], contiguous, exact up to
+// their rounding to tail_dtype. A function may change them in place.
+struct SealingPage {
+  int layer = 0;
+  std::int64_t first_position = 0;  // a multiple of 128
+  std::span<float> keys;
+  std::span<float> values;
+};
+
 struct CacheConfig {
   int num_layers = 0;
   int num_kv_heads = 0;
@@ -54,6 +65,10 @@ struct CacheConfig {
   // Codes of single layers (keys, values), for a per-layer plan; empty: codec.key_code and codec.value_code everywhere.
   std::vector<std::pair<Code, Code>> layer_codes;
   DType tail_dtype = DType::f16;  // 16-bit format of sinks and open pages: f16 or bf16
+  // The door for simulation: called once per page and layer before it is coded, from several threads at once. What it leaves is
+  // rounded to tail_dtype and coded: with an exact codec the cache then holds the numbers that another method would decode. It must
+  // leave finite numbers and depend on the page alone, or chunks and forks no longer agree.
+  std::function<void(const SealingPage&)> on_seal;
 };
 
 }  // namespace qjl

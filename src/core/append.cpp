@@ -6,15 +6,18 @@
 // Every page is encoded by itself, one item of work per (page, kv head), from rows that were rounded once to 16 bit: its bytes
 // depend on its 128 tokens, on its position (sinks) and, for a sketch, on the channels found in the sequence's first page.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "buffer.hpp"
 #include "cache_state.hpp"
 #include "fail.hpp"
+#include "half.hpp"
 #include "rows.hpp"
 
 namespace qjl {
@@ -56,6 +59,8 @@ class Append {
   }
   std::shared_ptr<RowBlock> new_tail() const;
   void seal(ThreadPool& threads);
+  void change_rows(ThreadPool& threads);
+  PageRows changed_rows(std::int64_t page_idx, int side, int kv_head) const;
   void encode(std::int64_t page_idx, int kv_head, std::uint8_t* scratch);
   PageRows page_rows(const TensorView& input, const std::uint16_t* tail, std::int64_t page_idx, int kv_head,
                      std::uint16_t* staging) const;
@@ -70,6 +75,7 @@ class Append {
   const int num_sinks_;
   std::optional<TakenPages> taken_;
   std::shared_ptr<RowBlock> sinks_;
+  std::vector<std::uint16_t> changed_;  // what on_seal left: [new pages, keys and values, kv_heads, 128, head_dim]; else empty
 };
 
 void Append::run(ThreadPool& threads) {
@@ -105,7 +111,40 @@ void Append::write_tail(RowBlock& tail) const {
   }
 }
 
+// Shows every new page to config.on_seal and keeps what it leaves.
+void Append::change_rows(ThreadPool& threads) {
+  const std::int64_t dim = s_.config.head_dim, row_block = kPage * dim, side = s_.config.num_kv_heads * row_block;
+  changed_.resize(static_cast<std::size_t>((end_page_ - first_page_) * 2 * side));
+  threads.run(end_page_ - first_page_, [&](std::int64_t item, int) {
+    std::vector<std::uint16_t> staging(static_cast<std::size_t>(row_block));
+    std::vector<float> rows(static_cast<std::size_t>(2 * side));
+    const std::int64_t page_idx = first_page_ + item;
+    for (int block = 0; block < 2 * s_.config.num_kv_heads; ++block) {
+      const int head = block % s_.config.num_kv_heads;
+      const bool is_keys = block == head;
+      const RowBlock* tail = layer_.tail.get();
+      const std::uint16_t* tail_rows = tail == nullptr ? nullptr : is_keys ? tail->keys(head, 0) : tail->values(head, 0);
+      const PageRows exact = page_rows(is_keys ? keys_ : values_, tail_rows, page_idx, head, staging.data());
+      for (std::int64_t i = 0; i < row_block; ++i) {
+        rows[static_cast<std::size_t>(block * row_block + i)] =
+            to_float(exact.data[i / dim * exact.token_stride + i % dim], s_.config.tail_dtype);
+      }
+    }
+    const std::span<float> all(rows);
+    const auto half = static_cast<std::size_t>(side);
+    s_.config.on_seal({layer_idx_, page_idx * kPage, all.first(half), all.last(half)});
+    for (const float number : all) require(std::isfinite(number), "append", "on_seal left ", number, ", wanted finite numbers");
+    round_decoded(rows.data(), 2 * side, s_.config.tail_dtype, changed_.data() + item * 2 * side);
+  });
+}
+
+PageRows Append::changed_rows(std::int64_t page_idx, int side, int kv_head) const {
+  const std::int64_t block = ((page_idx - first_page_) * 2 + side) * s_.config.num_kv_heads + kv_head;
+  return {changed_.data() + block * kPage * s_.config.head_dim, s_.config.head_dim};
+}
+
 void Append::seal(ThreadPool& threads) {
+  if (s_.config.on_seal) change_rows(threads);
   const CodecTables& tables = s_.tables(layer_idx_);
   const std::int64_t staging_bytes = 2 * kPage * s_.config.head_dim * static_cast<std::int64_t>(sizeof(std::uint16_t));
   const std::int64_t encode_bytes = static_cast<std::int64_t>(s_.backend.encode_workspace_bytes(tables));
@@ -131,8 +170,10 @@ void Append::encode(std::int64_t page_idx, int kv_head, std::uint8_t* scratch) {
   auto* staging = reinterpret_cast<std::uint16_t*>(scratch);
   const std::uint16_t* tail_keys = layer_.tail ? layer_.tail->keys(kv_head, 0) : nullptr;
   const std::uint16_t* tail_values = layer_.tail ? layer_.tail->values(kv_head, 0) : nullptr;
-  const PageRows keys = page_rows(keys_, tail_keys, page_idx, kv_head, staging);
-  const PageRows values = page_rows(values_, tail_values, page_idx, kv_head, staging + kPage * dim);
+  const bool changed = !changed_.empty();
+  const PageRows keys = changed ? changed_rows(page_idx, 0, kv_head) : page_rows(keys_, tail_keys, page_idx, kv_head, staging);
+  const PageRows values =
+      changed ? changed_rows(page_idx, 1, kv_head) : page_rows(values_, tail_values, page_idx, kv_head, staging + kPage * dim);
 
   const std::int32_t page = page_at(page_idx);
   std::uint8_t* body = s_.pool.body(layer_idx_, kv_head, page);
