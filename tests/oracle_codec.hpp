@@ -4,7 +4,7 @@
 //               b1 = sign(P1 (s x - P2^T b2)),  b2 = sign(P2 (s x - P1^T b1))
 //   Lloyd-Max   y = P x scaled to norm sqrt(d); for each candidate g the levels nearest to g y; the largest cosine wins
 //   closing     scale = |x|^2 / <x, r>, so that <x, x^> = |x|^2
-//   page mean   int8 numbers of the mean over the page's coded tokens, scale = max |mean| / 127; keys code k - mean
+//   page mean   oracle_mean.hpp; keys code what its prediction leaves
 //
 // Sees the standard library only: the tests' own opinion.
 #pragma once
@@ -15,6 +15,7 @@
 #include <limits>
 #include <vector>
 
+#include "oracle_mean.hpp"
 #include "oracle_page.hpp"
 #include "oracle_random.hpp"
 
@@ -180,8 +181,8 @@ struct Codec {
       for (int c = 0; c < format.d; ++c) k[c] = page.exact_key(token, c);
       return k;
     }
-    const Vector r = code_vector(frames_of_keys(), key_levels(page, token));
-    for (int c = 0; c < format.d; ++c) k[c] = page.mean(c) + page.key_scale(token) * r[c];
+    const Vector r = code_vector(frames_of_keys(), key_levels(page, token)), predicted = predicted_key(page, token);
+    for (int c = 0; c < format.d; ++c) k[c] = predicted[c] + page.key_scale(token) * r[c];
     return k;
   }
   Vector decode_value(const Page& page, int token) const {

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <limits>
 #include <span>
+#include <vector>
 
 namespace oracle {
 
@@ -66,6 +67,8 @@ struct Format {
   Code key = Code::f16, value = Code::f16;
   bool rows_are_bfloat = false;            // Code::f16 holds bf16 rows
   int m = 0, outliers = 0, outlier_m = 0;  // Code::jl
+  std::vector<double> turn;                // radians a token of each RoPE pair; empty: keys do not turn
+  bool interleaved = false;                // pairs (2i, 2i + 1) instead of (i, i + pairs)
 };
 
 class Page {
@@ -99,6 +102,7 @@ class Page {
   }
 
   int body_bytes() const { return bytes_; }
+  const Format& format() const { return format_; }
   int version() const { return byte(head_, 0); }
   int key_code() const { return byte(head_, 1); }
   int value_code() const { return byte(head_, 2); }

@@ -26,6 +26,14 @@ struct SketchConfig {
   int outlier_rows = 0;      // m_o: signs of the outlier part; a multiple of 8
 };
 
+// How a model turns its keys by their position (RoPE): pair i turns by frequency[i] radians a token. The mean of a page is taken
+// before it. Empty: keys do not turn.
+struct KeyRope {
+  enum class Pairs : std::uint8_t { halves, interleaved };
+  std::vector<double> frequency;  // [at most head_dim / 2], each 0 or more; channels beyond 2 * size do not turn
+  Pairs pairs = Pairs::halves;    // (i, i + size), or (2 i, 2 i + 1)
+};
+
 // How one layer is coded. The same config, keys and values give the same bytes on every machine.
 struct CodecConfig {
   Code key_code = Code::l8;
@@ -33,6 +41,7 @@ struct CodecConfig {
   std::uint64_t seed = kDefaultSeed;  // of the frames and sketches
   int sink_tokens = 4;                // first tokens of a sequence that stay exact, 0 to 16; the paper preset has none
   SketchConfig sketch;                // used by Code::jl only
+  KeyRope rope;                       // of the model; no part of a cache type's name
 };
 
 // Reads a cache type: `f16`, `k2v2`, `k3v2` (default), `k3v3`, `k4v3`, `k4v4`, any `k{1..4}v{1..4}`, `kNAMEvNAME` with code

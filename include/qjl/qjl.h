@@ -63,6 +63,10 @@ typedef struct qjl_cache_options {
   int64_t max_pages;      /* room: a page is 128 tokens of one sequence in all layers and heads */
   const char* cache_type; /* "k3v2", "k4v4", "f16", "paper:rows=256", ... ; null means "k3v2" */
   uint64_t seed;          /* of the random frames; 0 means the default */
+  /* How the model turns its keys (RoPE): radians a token of each pair; the mean of a page is taken before it. Null: not at all. */
+  const double* rope_frequencies;
+  int32_t num_rope_frequencies; /* at most head_dim / 2; channels beyond twice as many do not turn */
+  int32_t rope_interleaved;     /* 0: pairs (i, i + num_rope_frequencies); 1: pairs (2 i, 2 i + 1) */
 } qjl_cache_options;
 
 /* Reserves address space for max_pages; memory is taken as pages are first used. */

@@ -26,6 +26,13 @@ struct CodecTables {
   const float* outlier_sketch;  // jl: S_o [m_o][n_out]
   float sketch_scale;           // estimate = sketch_scale * |k_in| * <S q_in, sign(S k_in)>; unbiased for the kind of S
   float outlier_sketch_scale;
+  // The page mean and RoPE (page.hpp). Order of the mean's channels: the first of each turning pair, the second of each, the still
+  // ones, and last, beyond mean_channels, those without a mean.
+  const std::uint8_t* mean_order;  // [d]
+  int turning_pairs;
+  int mean_channels;
+  const float* knot_cos;  // [turning_pairs][kKnotStride], zero beyond knot 16
+  const float* knot_sin;
 };
 
 // Encodes `count` pages of one layer; a page is [128, head_dim] rows of 16-bit numbers in token order.

@@ -101,6 +101,15 @@ qjl::CacheConfig cache_config(const qjl_cache_options& o) {
   config.tail_dtype = dtype(o.tail_dtype, "qjl_cache_create");
   if (o.cache_type != nullptr) config.codec = qjl::codec_config(o.cache_type);
   if (o.seed != 0) config.codec.seed = o.seed;
+  if (o.num_rope_frequencies < 0 || o.num_rope_frequencies > o.head_dim) {
+    throw qjl::Error(ErrorKind::invalid_argument, "[qjl_cache_create] num_rope_frequencies is " +
+                                                      std::to_string(o.num_rope_frequencies) + ", wanted 0 to head_dim / 2");
+  }
+  if (o.num_rope_frequencies > 0) {
+    const double& first = required(o.rope_frequencies, "qjl_cache_create", "rope_frequencies");
+    config.codec.rope.frequency.assign(&first, &first + o.num_rope_frequencies);
+  }
+  if (o.rope_interleaved != 0) config.codec.rope.pairs = qjl::KeyRope::Pairs::interleaved;
   return config;
 }
 

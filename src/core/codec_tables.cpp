@@ -164,6 +164,7 @@ CodecConstants::CodecConstants(int head_dim, const CodecConfig& config, DType ro
   if (!hadamard && value_frames) value_frames_ = make_frames(seed, Stream::value_frame, num_value_frames, d);
   if (!key_frames_.empty() && key_parts == 2) key_cross_ = make_cross(key_frames_, 1, d);
   if (!value_frames_.empty() && value_parts == 2) value_cross_ = make_cross(value_frames_, layout::kFrames, d);
+  mean_turn_ = make_mean_turn(d, config.rope);
   tables_ = {.shape = shape,
              .hadamard = hadamard,
              .key_sign_in = pointer(key_signs_),
@@ -177,7 +178,12 @@ CodecConstants::CodecConstants(int head_dim, const CodecConfig& config, DType ro
              .sketch = nullptr,
              .outlier_sketch = nullptr,
              .sketch_scale = 0.0f,
-             .outlier_sketch_scale = 0.0f};
+             .outlier_sketch_scale = 0.0f,
+             .mean_order = mean_turn_.order.data(),
+             .turning_pairs = mean_turn_.turning_pairs,
+             .mean_channels = mean_turn_.mean_channels,
+             .knot_cos = pointer(mean_turn_.cos),
+             .knot_sin = pointer(mean_turn_.sin)};
   if (shape.sketch_rows == 0) return;
   const SketchConfig::Kind kind = config.sketch.kind;
   sketch_ = make_sketch(seed, Stream::sketch, kind, shape.sketch_rows, d);
@@ -191,11 +197,11 @@ CodecConstants::CodecConstants(int head_dim, const CodecConfig& config, DType ro
 
 std::int64_t CodecConstants::bytes() const {
   std::size_t floats = 0;
-  for (const std::vector<float>* part :
-       {&key_signs_, &value_signs_, &key_frames_, &key_cross_, &value_frames_, &value_cross_, &sketch_, &outlier_sketch_}) {
+  for (const std::vector<float>* part : {&key_signs_, &value_signs_, &key_frames_, &key_cross_, &value_frames_, &value_cross_,
+                                         &sketch_, &outlier_sketch_, &mean_turn_.cos, &mean_turn_.sin}) {
     floats += part->capacity();
   }
-  return static_cast<std::int64_t>(sizeof(*this) + floats * sizeof(float));
+  return static_cast<std::int64_t>(sizeof(*this) + floats * sizeof(float) + mean_turn_.order.capacity());
 }
 
 }  // namespace qjl

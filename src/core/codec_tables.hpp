@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "args.hpp"
+#include "mean_turn.hpp"
 #include "qjl/config.hpp"
 
 namespace qjl {
@@ -47,6 +48,7 @@ class CodecConstants {
   std::vector<float> value_cross_;     // dense s2 [8][d][d]
   std::vector<float> sketch_;          // [m][d]
   std::vector<float> outlier_sketch_;  // [m_o][n_out]
+  MeanTurn mean_turn_;
 };
 
 }  // namespace qjl

@@ -23,7 +23,7 @@ struct Part {
 };
 // In the order of the body; a part ends where the next begins.
 constexpr std::array<Part, 12> kParts = {{
-    {"mean", "int8 [head_dim], zero to a line", &layout::BodyLayout::mean},
+    {"mean", "int8 [head_dim], before RoPE, zero to a line", &layout::BodyLayout::mean},
     {"key scales", "u8 [128 slots]", &layout::BodyLayout::key_scales},
     {"value scales", "u8 [128 slots]", &layout::BodyLayout::value_scales},
     {"outlier channels", "u8 [outliers], ascending, zero to a line", &layout::BodyLayout::outlier_idx},
@@ -77,9 +77,25 @@ void write_head(std::ostringstream& out) {
   }
 }
 
+void write_mean(std::ostringstream& out) {
+  const int knots = layout::kMeanKnots - 1;
+  out << "## The mean and RoPE\n\n"
+      << "The mean is that of the keys before RoPE turned them, relative to the middle of the page. It predicts of token "
+      << layout::kKnotTokens << " j + f\n\n"
+      << "    M_j + f / " << layout::kKnotTokens << " (M_(j+1) - M_j),   M_n = R(" << layout::kKnotTokens << " n - "
+      << -layout::knot_position(0) << ") mean,   n = 0 .. " << knots << "\n\n"
+      << "where R(p) turns RoPE's pair i by p * frequency[i]. A pair that turns by less than " << layout::kStillTurn
+      << " in half a page counts as still\n(R = 1, as for a channel of no pair); one that turns by more than pi / 2 between two "
+         "knots "
+         "has no mean (zeros). Frequencies\nand pairs belong to the model, as the seed belongs to the cache; a page does not hold "
+         "them.\n\n";
+}
+
 void write_slots(std::ostringstream& out) {
-  out << "\nLevels are listed by code, from 0 up. A rotated token is mean + scale * sum over its frames f of P_f^T level[code].\n\n"
-      << "## Slots\n\nToken t of a page stands in slot " << layout::kFrameSlots << " * (t mod " << layout::kFrames << ") + t div "
+  out << "\nLevels are listed by code, from 0 up. A rotated value is scale * sum over its frames f of P_f^T level[code];\n"
+      << "a rotated key is that and what the mean predicts of it.\n\n";
+  write_mean(out);
+  out << "## Slots\n\nToken t of a page stands in slot " << layout::kFrameSlots << " * (t mod " << layout::kFrames << ") + t div "
       << layout::kFrames << ": all tokens of one value frame (t mod " << layout::kFrames << ") side by side.\n\n| token |";
   constexpr std::array kTokens = {0, 1, 7, 8, 75, 127};
   for (int token : kTokens) out << ' ' << token << " |";

@@ -19,6 +19,7 @@
 #include "project.hpp"
 #include "key_tile.hpp"
 #include "value_tile.hpp"
+#include "mean_line.hpp"
 #include "half_scores.hpp"
 #include "exp.hpp"
 #include "softmax_block.hpp"
@@ -125,6 +126,7 @@ inline void attend_pages(const Piece& p) {
   const SealedPages& pages = p.args.pages;
   const CodecTables& tables = *p.args.tables;
   const Range range = visible(p);
+  const Rows ordered = order_rows(tables, {p.scratch.queries, tables.shape.head_dim, p.rows}, p.scratch.ordered);
   const std::int64_t first = range.first / layout::kPageTokens;
   const std::int64_t end = std::min(pages.count, (range.end + layout::kPageTokens - 1) / layout::kPageTokens);
   for (std::int64_t i = first; i < end; ++i) {
@@ -133,13 +135,14 @@ inline void attend_pages(const Piece& p) {
     const layout::PageHead& head =
         pages.heads[p.piece.kv_head * pages.head_head_stride + pages.page_table[i] * pages.head_page_stride];
     if (i == first) project_rows({&tables, p.scratch.queries, p.rows, body + p.at.outlier_idx, p.scratch.projected});
-    const Rows queries{p.scratch.queries, tables.shape.head_dim, p.rows};
-    mean_scores(tables, head, body + p.at.mean, queries, p.scratch.mean, p.scratch.mean_score);
-    if (layout::is_rotated(tables.shape.key_code)) decode_scales(body + p.at.key_scales, head.key_scale_max, p.scratch.scales);
+    if (layout::is_rotated(tables.shape.key_code)) {
+      mean_lines(tables, head, body + p.at.mean, ordered, p.scratch);
+      decode_scales(body + p.at.key_scales, head.key_scale_max, p.scratch.scales);
+    }
     if (layout::is_rotated(tables.shape.value_code)) {
       decode_scales(body + p.at.value_scales, head.value_scale_max, p.scratch.scales + layout::kPageTokens);
     }
-    const SealedPage page{&tables, &p.at, body, p.scratch.scales, p.scratch.mean_score};
+    const SealedPage page{&tables, &p.at, body, p.scratch.scales, reinterpret_cast<const MeanLine*>(p.scratch.mean_lines)};
     for (int half = 0; half < layout::kHalves; ++half) attend_half(p, page, half, i * layout::kPageTokens, head.num_sinks);
   }
 }

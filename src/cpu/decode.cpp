@@ -1,6 +1,6 @@
 // Decodes one page to fp32 rows in token order.
 //
-//   k_t = mean + scale[t] * sum_f P_f^T level[c_f]        v_t = scale[t] * sum_f P_f^T level[c_f]
+//   k_t = prediction of the mean + scale[t] * sum_f P_f^T level[c_f]        v_t = scale[t] * sum_f P_f^T level[c_f]
 //   jl: the vector whose product with q is the estimate, s |k_in| S^T bits and s_o |k_out| S_o^T bits_o in the outlier channels
 #define QJL_THIS_FILE "decode.cpp"
 #ifndef QJL_PASS
@@ -14,6 +14,7 @@
 #include "rotate_rows.hpp"
 #include "key_tile.hpp"
 #include "value_tile.hpp"
+#include "mean_line.hpp"
 #include "half_scores.hpp"
 // clang-format on
 
@@ -105,12 +106,15 @@ inline void decode_keys(const DecodeArgs& args, const layout::BodyLayout& at, co
   }
   const Frame frames[2] = {key_frame(tables, 0), key_frame(tables, parts - 1)};
   decode_scales(args.body + at.key_scales, args.head->key_scale_max, scratch.scales);
-  decode_mean(args.body + at.mean, args.head->mean_scale, d, scratch.mean);
+  decode_mean(tables, args.body + at.mean, args.head->mean_scale, scratch.mean);
   for (int frame = 0; frame < layout::kFrames; ++frame) {
     key_levels(shape, args.body + at.keys, frame, scratch.tile, scratch.rows);
     for (int j = 0; j < 16; ++j) {
       const float scale = scratch.scales[layout::kFrameSlots * frame + j];
-      decode_row(frames, parts, scale, scratch.mean, scratch.rows + j * parts * d, args.keys + (layout::kFrames * j + frame) * d);
+      const int token = layout::kFrames * j + frame;
+      float predicted[layout::kMaxHeadDim];
+      predict_key(tables, scratch.mean, token, predicted);
+      decode_row(frames, parts, scale, predicted, scratch.rows + j * parts * d, args.keys + token * d);
     }
   }
 }

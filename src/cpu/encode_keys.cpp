@@ -1,7 +1,7 @@
 // Codes the keys of whole pages.
 //
-//   mean[c] = mean of k[t][c] over the tokens that are not sinks, rounded to int8 * mean_scale, mean_scale = max |mean| / 127
-//   x_t     = k_t - mean                     coded in the keys' frames (encode.hpp), 16 tokens of one value frame at a time
+//   mean    = of the page's keys before RoPE, int8 (encode_mean.hpp)
+//   x_t     = k_t - what the mean predicts   coded in the keys' frames (encode.hpp), 16 tokens of one value frame at a time
 //   bytes   = codes packed as page.hpp says, 8-bit scales below the page's largest
 //
 // Exact keys are copied, the paper's are sketched (paper_encode.hpp). Source: docs/format.md, docs/numerics.md.
@@ -15,35 +15,11 @@
 #include "simd_permute.hpp"
 #include "rotate_lanes.hpp"
 #include "encode.hpp"
+#include "encode_mean.hpp"
 #include "paper_encode.hpp"
 // clang-format on
 
 namespace qjl::cpu::QJL_NAMESPACE {
-
-// Writes the int8 mean and leaves what it stands for in mean [d]; returns mean_scale. Sums run in token order, of numbers / 128 so
-// that they cannot overflow.
-inline float encode_mean(const EncodeArgs& args, std::int64_t i, float* mean, std::int8_t* codes) {
-  const int d = args.tables->shape.head_dim, num_sinks = args.num_sinks[i];
-  const std::uint16_t* rows = args.rows[i];
-  constexpr float kUnit = 1.0f / layout::kPageTokens;
-  const f32x16 count = splat(static_cast<float>(layout::kPageTokens - num_sinks) * kUnit);
-  f32x16 largest = splat(0.0f);
-  for (int c = 0; c < d; c += 16) {
-    f32x16 sum = splat(0.0f);
-    for (int t = num_sinks; t < layout::kPageTokens; ++t)
-      sum = sum + load_row(rows + t * args.token_stride + c, args.row_dtype) * splat(kUnit);
-    const f32x16 m = sum / count;
-    store(mean + c, m);
-    largest = max(largest, abs(m));
-  }
-  const float scale = reduce_max(largest) / 127.0f;
-  for (int c = 0; c < d; ++c) {
-    const float steps = scale > 0.0f ? std::nearbyint(mean[c] / scale) : 0.0f;
-    codes[c] = static_cast<std::int8_t>(std::clamp(steps, -127.0f, 127.0f));
-    mean[c] = scale * static_cast<float>(codes[c]);
-  }
-  return scale;
-}
 
 QJL_INLINE void merge_u32(std::uint8_t* p, u32x16 bits) { store_u32(p, load_u32(p) | bits); }
 
@@ -101,10 +77,12 @@ inline void encode_rotated_keys(const EncodeArgs& args, std::int64_t i, const la
   const CodeJob job{tables.shape.key_code,
                     {key_frame(tables, 0), key_frame(tables, layout::frames_per_token(tables.shape.key_code) - 1)},
                     tables.key_cross};
-  args.heads[i]->mean_scale = encode_mean(args, i, scratch.mean, reinterpret_cast<std::int8_t*>(body + at.mean));
   for (int frame = 0; frame < layout::kFrames; ++frame) {
-    load_frame(args.rows[i], args.token_stride, args.row_dtype, frame, d, scratch.x);
-    for (int c = 0; c < d; ++c) store(scratch.x + c * 16, load(scratch.x + c * 16) - splat(scratch.mean[c]));
+    load_frame(args.rows[i], args.token_stride, args.row_dtype, frame, d, scratch.page + frame * d * 16);
+  }
+  args.heads[i]->mean_scale = encode_mean(tables, num_sinks, scratch, reinterpret_cast<std::int8_t*>(body + at.mean));
+  for (int frame = 0; frame < layout::kFrames; ++frame) {
+    take_residual(scratch, frame, d);
     encode_lanes(job, live_lanes(frame, num_sinks), scratch, scratch.scales + layout::kFrameSlots * frame);
     pack_keys(job.code, scratch.codes, d, frame, body + at.keys);
   }

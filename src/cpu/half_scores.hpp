@@ -1,11 +1,11 @@
 // Scores of 64 keys against a block of queries: decode a stretch of coordinates into a tile, multiply, next stretch.
 //
 //   out[row][column] = sum_c q[row][c] * tile[c][column]            4 rows x 64 columns in registers on AVX-512
-//   sealed:  score = <q, mean> + key_scale[slot] * sum_c projected[row][c] * level[c][slot]
+//   sealed:  score = <q, prediction of the mean> + key_scale[slot] * sum_c projected[row][c] * level[c][slot]
 //   jl:      score = s |k_in| <S q_in, bits> + s_o |k_out| <S_o q_out, bits_o>
 //
 // Cost: one decode of every code per block of queries, then rows * coordinates multiply-adds a key.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, key_tile.hpp, rotate_rows.hpp.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, key_tile.hpp, mean_line.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Rows of numbers: row r at data + r * stride.
@@ -60,13 +60,13 @@ inline void row_scores(const Rows& q, const ExactBlock& keys, int d, float* tile
   }
 }
 
-// One sealed page as the kernels read it: scales [128] of the keys and mean_score [rows] are made once a page.
+// One sealed page as the kernels read it: scales [128] of the keys and mean_lines [rows] are made once a page.
 struct SealedPage {
   const CodecTables* tables;
   const layout::BodyLayout* at;
   const std::uint8_t* body;
   const float* scales;
-  const float* mean_score;
+  const MeanLine* mean_lines;
 };
 
 // 128 scales from their codes, slot order.
@@ -74,21 +74,19 @@ inline void decode_scales(const std::uint8_t* codes, float largest, float* scale
   for (int slot = 0; slot < layout::kPageTokens; ++slot) scales[slot] = largest * kScaleFactors.of[codes[slot]];
 }
 
-// mean[c] of a page.
-inline void decode_mean(const std::uint8_t* codes, float scale, int d, float* mean) {
-  const auto* steps = reinterpret_cast<const std::int8_t*>(codes);
-  for (int c = 0; c < d; ++c) mean[c] = scale * static_cast<float>(steps[c]);
+// Rows of queries in the mean's order of channels: out [rows][d + 16].
+inline Rows order_rows(const CodecTables& tables, const Rows& q, float* out) {
+  const Rows ordered{out, tables.shape.head_dim + kLanes, q.count};
+  for (int row = 0; row < q.count; ++row) order_channels(tables, q.data + row * q.stride, out + row * ordered.stride);
+  return ordered;
 }
 
-// <q, mean> of every row; 0 for a code without mean.
-inline void mean_scores(const CodecTables& tables, const layout::PageHead& head, const std::uint8_t* mean_codes, const Rows& q,
-                        float* mean, float* out) {
-  if (!layout::is_rotated(tables.shape.key_code)) {
-    std::fill_n(out, q.count, 0.0f);
-    return;
-  }
-  decode_mean(mean_codes, head.mean_scale, tables.shape.head_dim, mean);
-  for (int row = 0; row < q.count; ++row) out[row] = dot_row(q.data + row * q.stride, mean, tables.shape.head_dim);
+// The line of every row, from queries in the mean's order.
+inline void mean_lines(const CodecTables& tables, const layout::PageHead& head, const std::uint8_t* codes, const Rows& ordered,
+                       const AttendScratch& scratch) {
+  decode_mean(tables, codes, head.mean_scale, scratch.mean);
+  auto* lines = reinterpret_cast<MeanLine*>(scratch.mean_lines);
+  for (int row = 0; row < ordered.count; ++row) lines[row] = mean_line(tables, scratch.mean, ordered.data + row * ordered.stride);
 }
 
 // The signs of one sketch and the norms that go with them.
@@ -138,10 +136,11 @@ inline void half_scores(const SealedPage& page, const Rows& projected, int half,
   }
   if (shape.key_code == Code::f16) return;
   for (int v = 0; v < 4; ++v) {
-    const f32x16 scale = load(page.scales + layout::kHalfSlots * half + 16 * v);
+    const f32x16 scale = load(page.scales + layout::kHalfSlots * half + 16 * v), frame = splat(static_cast<float>(4 * half + v));
     for (int row = 0; row < projected.count; ++row) {
+      const MeanLine& line = page.mean_lines[row];
       float* at = out + row * kBlockTokens + 16 * v;
-      store(at, fused_multiply_add(load(at), scale, splat(page.mean_score[row])));
+      store(at, fused_multiply_add(load(at), scale, fused_multiply_add(frame, load(line.step), load(line.base))));
     }
   }
 }

@@ -1,6 +1,6 @@
 // Scores one page of sealed keys against projected queries, in slot order: what attend does inside, by itself.
 //
-//   out[row * 128 + slot] = <q, mean> + scale[slot] * <projected, level[slot]>          see half_scores.hpp
+//   out[row * 128 + slot] = <q, prediction of the mean> + scale[slot] * <projected, level[slot]>          see half_scores.hpp
 #define QJL_THIS_FILE "score.cpp"
 #ifndef QJL_PASS
 #include "foreach_target.hpp"
@@ -12,6 +12,7 @@
 #include "rotate_lanes.hpp"
 #include "rotate_rows.hpp"
 #include "key_tile.hpp"
+#include "mean_line.hpp"
 #include "half_scores.hpp"
 // clang-format on
 
@@ -22,12 +23,15 @@ void score(const ScoreArgs& args) {
   const layout::BodyLayout at = layout::body_layout(shape);
   const AttendScratch scratch(*args.tables, args.workspace);
   const std::int64_t width = layout::key_coordinates(shape);
-  if (layout::is_rotated(shape.key_code)) decode_scales(args.body + at.key_scales, args.head->key_scale_max, scratch.scales);
+  const bool rotated = layout::is_rotated(shape.key_code);
+  if (rotated) decode_scales(args.body + at.key_scales, args.head->key_scale_max, scratch.scales);
   for (int first = 0; first < args.rows; first += kMaxAttendRows) {
     const int rows = std::min(kMaxAttendRows, args.rows - first);
-    const Rows queries{args.queries + std::int64_t{first} * shape.head_dim, shape.head_dim, rows};
-    mean_scores(*args.tables, *args.head, args.body + at.mean, queries, scratch.mean, scratch.mean_score);
-    const SealedPage page{args.tables, &at, args.body, scratch.scales, scratch.mean_score};
+    if (rotated) {
+      const Rows queries{args.queries + std::int64_t{first} * shape.head_dim, shape.head_dim, rows};
+      mean_lines(*args.tables, *args.head, args.body + at.mean, order_rows(*args.tables, queries, scratch.ordered), scratch);
+    }
+    const SealedPage page{args.tables, &at, args.body, scratch.scales, reinterpret_cast<const MeanLine*>(scratch.mean_lines)};
     for (int half = 0; half < layout::kHalves; ++half) {
       half_scores(page, {args.projected + first * width, width, rows}, half, scratch.tile, scratch.weights, scratch.scores);
       for (int row = 0; row < rows; ++row) {

@@ -40,6 +40,9 @@ struct EncodeScratch {
   float* cross;          // [d][16]
   std::uint32_t* codes;  // [2 d][16]
   float* scales;         // [128], slot order
+  float* page;           // [8][d][16]: the page's keys, by frame
+  float* knots;          // [d][16]: what the mean predicts of the first token after each knot
+  float* step;           // [d][16]: and from token to token
   float* mean;           // [d]
   std::size_t bytes;
 
@@ -51,6 +54,9 @@ struct EncodeScratch {
     cross = carver.take<float>(d * kLanes);
     codes = carver.take<std::uint32_t>(2 * d * kLanes);
     scales = carver.take<float>(layout::kPageTokens);
+    page = carver.take<float>(layout::kPageTokens * d);
+    knots = carver.take<float>(d * kLanes);
+    step = carver.take<float>(d * kLanes);
     mean = carver.take<float>(d);
     bytes = carver.bytes();
   }
@@ -63,8 +69,9 @@ struct AttendScratch {
   float* scores;      // [32][64]
   float* weights;     // [32][64]
   float* scales;      // [128] of keys, then [128] of values, slot order
-  float* mean;        // [d]
-  float* mean_score;  // [32]
+  float* ordered;     // [32][d + 16]: the queries in the mean's order of channels
+  float* mean;        // [d + 16], in its order
+  float* mean_lines;  // [32][32]: a MeanLine a row
   float* reference;   // [32]: the running maximum
   float* sums;        // [32][16]: sums of exponentials, by lane
   float* frames;      // [32][8 parts d]: weighted sums of levels, by value frame
@@ -82,8 +89,9 @@ struct AttendScratch {
     scores = carver.take<float>(n * kBlockTokens);
     weights = carver.take<float>(n * kBlockTokens);
     scales = carver.take<float>(2 * layout::kPageTokens);
-    mean = carver.take<float>(d);
-    mean_score = carver.take<float>(n);
+    ordered = carver.take<float>(n * (d + kLanes));
+    mean = carver.take<float>(d + kLanes);
+    mean_lines = carver.take<float>(n * 2 * kLanes);
     reference = carver.take<float>(n);
     sums = carver.take<float>(n * kLanes);
     frames = carver.take<float>(rotated ? n * layout::kFrames * layout::frames_per_token(shape.value_code) * d : 0);

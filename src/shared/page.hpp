@@ -18,7 +18,7 @@
 
 namespace qjl::layout {
 
-inline constexpr int kFormatVersion = 1;
+inline constexpr int kFormatVersion = 2;
 inline constexpr int kPageTokens = 128;
 inline constexpr int kFrames = 8;       // value frames: token t uses frame t mod 8
 inline constexpr int kFrameSlots = 16;  // slots of one frame in a page
@@ -29,6 +29,20 @@ inline constexpr int kMinMaxGroup = 32;                     // channels that sha
 inline constexpr int kHeadDims[] = {64, 80, 96, 128, 256};  // that a codec can be made for
 inline constexpr int kMaxHeadDim = 256;
 inline constexpr int kMaxSinks = 16;
+
+// ---- the page mean and RoPE -----------------------------------------------------------------------------------------------
+// The mean is taken before RoPE, relative to the middle of the page: a token of the page is predicted between two turned means,
+//
+//   prediction of token 8 j + f = M_j + f / 8 (M_(j+1) - M_j),   M_n = R(8 n - 64) mean,  n = 0 .. 16
+//
+// R(p) turns RoPE's pair i by p * frequency[i]. A pair that turns by less than kStillTurn in half a page counts as still (R = 1);
+// one that turns by more than kMaxKnotTurn between two knots has no mean: its mean is zero.
+inline constexpr int kKnotTokens = kFrames;
+inline constexpr int kMeanKnots = kFrameSlots + 1;
+inline constexpr int kKnotStride = 32;  // floats a pair in the tables of cosines and sines, zero beyond the last knot
+inline constexpr double kStillTurn = 0.02;
+inline constexpr double kMaxKnotTurn = 1.5707963267948966;
+constexpr int knot_position(int knot) { return kKnotTokens * knot - kPageTokens / 2; }
 
 // What the layout depends on. The sketch numbers are 0 unless key_code is jl.
 struct PageShape {
@@ -121,7 +135,7 @@ constexpr int value_lines_per_frame(Code code, int head_dim) {
 // ---- the body -------------------------------------------------------------------------------------------------------------
 // Offsets in bytes. A part that a code does not have has size 0.
 struct BodyLayout {
-  std::int64_t mean;           // int8 [head_dim]                        rotated key codes
+  std::int64_t mean;           // int8 [head_dim], before RoPE            rotated key codes
   std::int64_t key_scales;     // u8 [128], slot order                   rotated key codes
   std::int64_t value_scales;   // u8 [128], slot order                   rotated value codes
   std::int64_t outlier_idx;    // u8 [outlier_channels]                  jl

@@ -51,8 +51,10 @@ static int attend(struct session* s, float* out, float* lse) {
   return qjl_attend(s->cache, &call, s->workspace, s->threads);
 }
 
+static const double kFrequencies[2] = {0.1, 0.001};
+
 static void open_session(struct session* s) {
-  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 16, "k4v4", 0};
+  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 16, "k4v4", 0, kFrequencies, 2, 1};
   const size_t count = (size_t)kHeads * kTokens * kDim;
   size_t i;
   memset(s, 0, sizeof(*s));
@@ -117,7 +119,7 @@ static void check_memory(const qjl_cache* cache) {
 }
 
 static void check_errors(qjl_cache* cache, qjl_threads* threads, const qjl_tensor* keys) {
-  qjl_cache_options bad = {kLayers, kHeads, 65, QJL_F16, 4, "k3v2", 0};
+  qjl_cache_options bad = {kLayers, kHeads, 65, QJL_F16, 4, "k3v2", 0, NULL, 0, 0};
   qjl_cache* none = NULL;
   qjl_tensor wrong = *keys;
   CHECK(qjl_cache_create(&bad, &none) == QJL_INVALID_ARGUMENT && none == NULL);
@@ -128,6 +130,11 @@ static void check_errors(qjl_cache* cache, qjl_threads* threads, const qjl_tenso
   bad.cache_type = NULL;
   bad.tail_dtype = 9;
   CHECK(qjl_cache_create(&bad, &none) == QJL_INVALID_ARGUMENT && strstr(qjl_last_error(), "dtype is 9") != NULL);
+  bad.tail_dtype = QJL_F16;
+  bad.num_rope_frequencies = 1;
+  CHECK(qjl_cache_create(&bad, &none) == QJL_INVALID_ARGUMENT && strstr(qjl_last_error(), "rope_frequencies is null") != NULL);
+  bad.num_rope_frequencies = -1;
+  CHECK(qjl_cache_create(&bad, &none) == QJL_INVALID_ARGUMENT);
   CHECK(qjl_cache_create(NULL, &none) == QJL_INVALID_ARGUMENT);
   CHECK(qjl_sequence_drop(cache, 99) == QJL_INVALID_ARGUMENT && strstr(qjl_last_error(), "sequence 99") != NULL);
   CHECK(qjl_sequence_drop(NULL, 1) == QJL_INVALID_ARGUMENT && strstr(qjl_last_error(), "cache is null") != NULL);

@@ -70,6 +70,9 @@ inline CacheConfig cache_config(const std::string& type, int head_dim = 64, std:
   config.head_dim = head_dim;
   config.max_pages = max_pages;
   config.codec = codec_config(type);
+  for (int pair = 0; pair < head_dim / 2; ++pair) {
+    config.codec.rope.frequency.push_back(std::pow(1e4, -2.0 * pair / head_dim));
+  }
   return config;
 }
 

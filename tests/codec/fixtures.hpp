@@ -134,7 +134,24 @@ inline oracle::Format oracle_format(int d, const CodecConfig& config, DType row_
     f.outliers = config.sketch.outlier_channels == 0 ? d / 16 : std::max(config.sketch.outlier_channels, 0);
     f.outlier_m = f.outliers == 0 ? 0 : config.sketch.outlier_rows == 0 ? d : config.sketch.outlier_rows;
   }
+  f.turn = config.rope.frequency;
+  f.interleaved = config.rope.pairs == KeyRope::Pairs::interleaved;
   return f;
+}
+
+// RoPE as models have it: base^(-2 i / (2 pairs)). At base 10^4 and 32 pairs some pairs are too fast for a mean, most turn within
+// a page, the slowest are still.
+inline KeyRope rope(int pairs, double base, KeyRope::Pairs layout = KeyRope::Pairs::halves) {
+  KeyRope out{{}, layout};
+  for (int i = 0; i < pairs; ++i) out.frequency.push_back(std::pow(base, -static_cast<double>(i) / pairs));
+  return out;
+}
+
+// A cache type for keys that turn.
+inline CodecConfig turned_config(const std::string& cache_type, int d) {
+  CodecConfig config = codec_config(cache_type);
+  config.rope = rope(d / 2, 1e4);
+  return config;
 }
 
 // Rounding of a projection P x, as a factor of u |x|: of one coordinate, and of the whole vector in 2-norm. Hadamard: 2 log2 d
@@ -159,8 +176,8 @@ inline OracleNumbers read_page(const oracle::Codec& codec, const oracle::Sketch*
     if (sketch) {  // c |k| sum_rows |<S_row, q>|, with c m < 1.3 and |S_row| < 1.5 sqrt(d)
       key_reach = 2.0 * std::sqrt(f.d) * (page.key_norm(t) + (f.outliers ? page.outlier_norm(t) : 0.0));
     } else if (oracle::rotated(f.key)) {
-      oracle::Vector mean(f.d);
-      for (int c = 0; c < f.d; ++c) mean[c] = page.mean(c);
+      oracle::Vector mean;
+      for (int c = 0; c < f.d; ++c) mean.push_back(page.mean(c));
       key_reach =
           oracle::norm(mean) + page.key_scale(t) * std::sqrt(oracle::frames_of(f.key)) * oracle::norm(codec.key_levels(page, t));
     }

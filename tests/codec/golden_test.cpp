@@ -19,28 +19,28 @@ struct Golden {
 };
 constexpr Golden kGolden[] = {
     // clang-format off
-    {"k2v2", {0x5728185380c12c02, 0x33d073e595237012, 0x64669188da895784, 0x80108ebca2eaad54, 0x62a54159201f3531}},
-    {"k3v2", {0xdb795d93ce6c6d05, 0x2220d99c7f2f286e, 0xfd1580b70ba72b3b, 0x8fb98f3221c0506e, 0x1e044d9269efeb1}},
-    {"k3v3", {0x215a57188588b30d, 0x718cdfd9317c1cf0, 0xf00e9f388cc5e291, 0xc605263621b71efe, 0xe33400a2bcf0f36b}},
-    {"k4v3", {0x56326d32e344bc7c, 0x50ab01eeafee41e9, 0xf404decf15ecc024, 0xfabc9212e8ff3233, 0xf4730b3782d441bf}},
-    {"k4v4", {0x754ed2db89866201, 0xd66b610be33157d, 0xc612611c1be04c86, 0x54852d3e5befc154, 0x9e9a291f6a300e8b}},
-    {"k1v1", {0xbc1ac8beb05b2dc7, 0x76307eedf1a3a58f, 0x495b4d8f2d40c62e, 0x4bb67d1568019c40, 0xae41c0487b703f01}},
-    {"f16", {0x175d6c6de10c1339, 0xea4aa483655ca9c1, 0x7f5a7a43d4efedaa, 0xac560a6a9cd99cca, 0xab578fc58402c57e}},
-    {"paper", {0x70e312477340cd87, 0xf63513ec1dccbd75, 0x64153d638cf32267, 0xfabe97089d6a6da4, 0x7f5681199614f2}},
+    {"k2v2", {0x23555467d1784c6c, 0xf3bff5b9af8e4805, 0xd66d1b2859e10751, 0xb26694efa11de20e, 0xfb0b3a7017cd26d1}},
+    {"k3v2", {0x7f1fe5eaa4e5fe81, 0xed5218bf7961f7cc, 0x7814a5c33f9c7e70, 0x43426624c99d9d52, 0x78f0a816c26bd82f}},
+    {"k3v3", {0x77ef545a646b89b5, 0xa089fc2b706f3032, 0x994966be27e1666, 0x1659962d99bc5b6e, 0xee795c9bff5376e1}},
+    {"k4v3", {0x5b700409d54ed8db, 0xe087ea33f8f08b78, 0x7b40740e7349a71e, 0x2a62dccc21364bb9, 0x4a65495ff9b78152}},
+    {"k4v4", {0x867f4965bc6c494a, 0xb0da0bb9f5bab334, 0xe77913dfccaf17ac, 0x8089f9c5f8f8c846, 0x4754661d0ffa6a4e}},
+    {"k1v1", {0x6267e6460de7c77f, 0xc0c8ffadcf26614b, 0xbcd6dac3c119af1f, 0x554ecb7e186d7c04, 0x4f8c419912f9edc0}},
+    {"f16", {0x8f5da7d991c68de, 0xc0822f4b61294912, 0x38dfd23fd8436695, 0x5cdab03e62730b1d, 0xcbd0b15e9e4350c5}},
+    {"paper", {0xd7b9d3a31f3bd500, 0x2b2eae2214c4e41e, 0x664b66124391908, 0x4e80c3294d737283, 0x33e4b543a33d3acd}},
     // clang-format on
 };
 
 // Head and the first 64 bytes of each part of the k3v2 page of d = 64.
 constexpr const char* kExcerpt =
-    "01040304cd97b13caeb9803df3c9983d"                                  // head
-    "effffb37c2f85faf28e3c3e646e016dbb7161da61a455cdee275cdfd32d712f5"  // mean
-    "ea290bda63211ebde1220557fd0431901db01ed736043b35100ed67fd7f743e8"
-    "00cedaece3e4e9e9cfd8ebc7bfeadedd00e6cef8e4cedfc1edaceed5d3f4d0f4"  // key scales
-    "00ecfdd0e4e7e6f2eae1ecd2eaf6f0c900d7e2e1d6f3cca9d9c9e4c9b2f2eaf1"
+    "02040304d8aeb13c76568f3df3c9983d"                                  // head
+    "000000000000f1f0f7001f0426ed1bd7c1131da71a435bdee275ccfd32d712f5"  // mean
+    "000000000000f3fb08f70615000a299c1bb31dd736043b35100dd67fd7f743e8"
+    "00d5d9e4dedfe1dfd2d0e3c7c6e6d9d200e6d9f8e0d4dad1e6b2f2d5d9f0c9ef"  // key scales
+    "00e8ebc5e3e1dff4eae1e8cbebe6e5ca00d7d7f1d1e8bdc0d4c2e9ccbdebe8eb"
     "00e7bcb7c7baddc2dadbc9bec9bcc2f800c2d5dcc9b9ecc9d2b0d3cbe5d1ccd7"  // value scales
     "00c1c1b4dec9e3eae2b8dde6e2b4ffcb00bbd9e2d0cfcaf1e7baf3c7eaded8c8"
-    "000000001ab36e4de263940cf1a45dbae2fd1dacebd3e2d5dc76b51ab5db16ac"  // keys
-    "b5ca952356e1f3631a99d4315c10e953444c11a3139ae511325ae52e1b612a94"
+    "0000000018b16c4b21a14b02f0a352f2e1f41ca1e1d1d9ccda75ac10ebd21551"  // keys
+    "abc18c194cc8ea515191cb698a481849424a11c94a911d082149d5260a59518b"
     "845a9eb384559550400639a25815a766e4b61a98545bb758ecb69d8954062051"  // values
     "44558595b89ff7bba05df16ab8aefaee58a20666f49aebaab49fa6b7d4442554";
 
@@ -54,7 +54,7 @@ EncodedPage golden_page(const std::string& cache_type, int d) {
   Integers random(20240605);
   const Rows keys = lifelike_rows(random, DType::f16, 1, kTokensPerPage, d);
   const Rows values = lifelike_rows(random, DType::f16, 1, kTokensPerPage, d);
-  return PageCodec(d, codec_config(cache_type)).encode(keys.view(), values.view(), 4);
+  return PageCodec(d, turned_config(cache_type, d)).encode(keys.view(), values.view(), 4);
 }
 
 TEST(Golden, PagesHaveTheirBytes) {

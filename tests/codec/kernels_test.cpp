@@ -30,7 +30,7 @@ TEST(Kernels, EncodersGiveTheSameBytesOnEveryTarget) {
   for (const char* cache_type : kCacheTypes) {
     for (int d : kHeadDims) {
       for (DType dtype : {DType::f16, DType::bf16}) {
-        const CodecConstants constants(d, codec_config(cache_type), dtype);
+        const CodecConstants constants(d, turned_config(cache_type, d), dtype);
         Integers random(static_cast<std::uint64_t>(d));
         const Rows keys = awkward_rows(random, dtype, 2 * kTokensPerPage, d),
                    values = awkward_rows(random, dtype, 2 * kTokensPerPage, d);
@@ -50,7 +50,7 @@ TEST(Kernels, EncodersGiveTheSameBytesOnEveryTarget) {
 TEST(Kernels, ZeroPagesDecodeToZero) {
   for (const char* cache_type : kCacheTypes) {
     for (int d : kHeadDims) {
-      const CodecConstants constants(d, codec_config(cache_type), DType::f16);
+      const CodecConstants constants(d, turned_config(cache_type, d), DType::f16);
       const Rows zeros =
           make_rows(DType::f16, 1, kTokensPerPage, d, std::vector<double>(static_cast<std::size_t>(kTokensPerPage) * d));
       for (SimdTarget target : simd_targets()) {
@@ -70,7 +70,7 @@ TEST(Kernels, ZeroPagesDecodeToZero) {
 TEST(Kernels, ScoresAreDotsWithDecodedKeys) {
   for (const char* cache_type : kCacheTypes) {
     for (int d : kHeadDims) {
-      const CodecConfig config = codec_config(cache_type);
+      const CodecConfig config = turned_config(cache_type, d);
       const CodecConstants constants(d, config, DType::f16);
       const CodecTables& tables = constants.tables();
       Integers random(static_cast<std::uint64_t>(d) + 1);
@@ -194,7 +194,7 @@ TEST(Kernels, AttendIsSoftmaxOverDecodedNumbers) {
   const Case cases[] = {{3, 1, 0, 0.0f}, {1, 5, 0, 0.0f}, {8, 4, 100, 0.0f}, {1, 31, 200, 30.0f}, {32, 1, 0, 30.0f}};
   for (const char* cache_type : kCacheTypes) {
     for (int d : kHeadDims) {
-      const CodecConfig config = codec_config(cache_type);
+      const CodecConfig config = turned_config(cache_type, d);
       const CodecConstants constants(d, config, DType::f16);
       const CodecTables& tables = constants.tables();
       for (const Case& c : cases) {
@@ -255,7 +255,7 @@ TEST(Kernels, AttendIsSoftmaxOverDecodedNumbers) {
 TEST(Kernels, PiecesMergeToTheWhole) {
   const Case c{4, 3, 150, 0.0f};
   for (int d : {64, 96}) {
-    const CodecConstants constants(d, codec_config("k3v2"), DType::f16);
+    const CodecConstants constants(d, turned_config("k3v2", d), DType::f16);
     Integers random(7);
     const int total = 2 * kTokensPerPage + 40;
     const Scene scene{bell_rows(random, DType::f16, 1, total, d),

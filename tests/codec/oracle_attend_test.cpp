@@ -93,6 +93,8 @@ class Attended {
     config.head_dim = case_.d;
     config.max_pages = (case_.tokens + case_.queries) / kTokensPerPage + 4;
     config.codec = codec_config(case_.cache_type);
+    if (case_.group % 4 != 0) config.codec.rope = rope(case_.d * 3 / 8, 1e4);
+    if (case_.group % 2 == 0) config.codec.rope.pairs = KeyRope::Pairs::interleaved;
     config.tail_dtype = case_.tail;
     return config;
   }

@@ -10,11 +10,19 @@
 namespace qjl::test {
 namespace {
 
+// How the keys of a case turn: not, all pairs as halves, or three quarters of the channels interleaved.
+enum class Turn { none, halves, partial };
 struct Case {
   const char* cache_type;
   int d;
+  Turn turn = Turn::halves;
 };
-void PrintTo(const Case& c, std::ostream* out) { *out << c.cache_type << " d=" << c.d; }
+void PrintTo(const Case& c, std::ostream* out) { *out << c.cache_type << " d=" << c.d << " turn " << static_cast<int>(c.turn); }
+
+KeyRope rope_of(const Case& c) {
+  if (c.turn == Turn::none) return {};
+  return c.turn == Turn::halves ? rope(c.d / 2, 1e4) : rope(c.d * 3 / 8, 1e5, KeyRope::Pairs::interleaved);
+}
 
 constexpr double kHalfStep = 1.0 / 64.0 + 0x1p-9;  // octaves: half a step, and the page maximum may be rounded to 16 bits
 const std::vector<double> kCandidates = {0.8, 0.85625, 0.9125, 0.96875, 1.025, 1.08125, 1.1375, 1.19375, 1.25};
@@ -23,11 +31,12 @@ constexpr int kRounds = 6;
 class OnePage : public ::testing::TestWithParam<Case> {
  protected:
   void encode(std::uint64_t seed, int num_sinks, DType dtype) {
-    const auto [cache_type, d] = GetParam();
+    const auto [cache_type, d, turn] = GetParam();
     config_ = codec_config(cache_type);
     config_.seed = seed;
+    config_.rope = rope_of(GetParam());
     Integers random(seed + d);
-    keys_ = lifelike_rows(random, dtype, 1, kTokensPerPage, d);
+    keys_ = turned_rows(dtype, lifelike_numbers(random, 1, kTokensPerPage, d));
     std::vector<double> values = lifelike_numbers(random, 1, kTokensPerPage, d);
     std::fill_n(values.begin() + 17 * d, d, 0.0);  // token 17 has no value at all
     values_ = make_rows(dtype, 1, kTokensPerPage, d, values);
@@ -40,27 +49,46 @@ class OnePage : public ::testing::TestWithParam<Case> {
     ties_ = 0;
   }
 
+  // Keys of a page at some position, turned as a model turns them.
+  Rows turned_rows(DType dtype, std::vector<double> numbers) const {
+    constexpr int kPosition = 1280;
+    const int d = GetParam().d;
+    const oracle::Format f = oracle_format(d, config_);
+    for (int t = 0; t < kTokensPerPage; ++t) {
+      for (std::size_t i = 0; i < f.turn.size(); ++i) {
+        const auto [first, second] = oracle::channels_of(f, static_cast<int>(i));
+        double &a = numbers[t * d + first], &b = numbers[t * d + second];
+        const oracle::Complex k = std::polar(1.0, f.turn[i] * (kPosition + t)) * oracle::Complex(a, b);
+        a = k.real(), b = k.imag();
+      }
+    }
+    return make_rows(dtype, 1, kTokensPerPage, d, numbers);
+  }
+
   void check_head() const {
     ASSERT_EQ(page_bytes_.head.size(), 16u);
     ASSERT_EQ(static_cast<int>(page_bytes_.body.size()), page_->body_bytes());
-    EXPECT_EQ(page_->version(), 1);
+    EXPECT_EQ(page_->version(), 2);
     EXPECT_EQ(page_->key_code(), static_cast<int>(config_.key_code));
     EXPECT_EQ(page_->value_code(), static_cast<int>(config_.value_code));
     EXPECT_EQ(page_->num_sinks(), num_sinks_);
   }
 
   void check_mean() const {
-    const int d = oracle_->format.d;
-    oracle::Vector mean(d);
-    double largest = 0.0;
-    for (int c = 0; c < d; ++c) {
-      for (int t = num_sinks_; t < kTokensPerPage; ++t) mean[c] += keys_.row(0, t)[c] / (kTokensPerPage - num_sinks_);
-      largest = std::max(largest, std::abs(mean[c]));
+    std::vector<oracle::Vector> keys;
+    double longest = 0.0, largest = 0.0;
+    for (int t = 0; t < kTokensPerPage; ++t) {
+      keys.push_back(keys_.row(0, t));
+      for (double x : keys.back()) longest = std::max(longest, std::abs(x));
     }
-    EXPECT_NEAR(page_->mean_scale(), largest / 127.0, largest / 127.0 * 0x1p-10);  // may be rounded to 16 bits
-    // Half a step; a sum of 128 fp32 terms is off by at most 128 u max |k|, which the scale's tolerance covers.
-    for (int c = 0; c < d; ++c)
-      EXPECT_NEAR(page_->mean(c), mean[c], page_->mean_scale() * 0.5 + largest * 0x1p-10) << "channel " << c;
+    const oracle::Vector mean = oracle::mean_of(oracle_->format, keys, num_sinks_);
+    for (double m : mean) largest = std::max(largest, std::abs(m));
+    // A sum of 128 terms, each of two products with rounded cosines, over a weight of two thirds at least: 400 u max |k|.
+    const double summing = 400.0 * kUnit * longest;
+    EXPECT_NEAR(page_->mean_scale(), largest / 127.0, (largest * 0x1p-10 + summing) / 127.0);  // may be rounded to 16 bits
+    for (int c = 0; c < oracle_->format.d; ++c) {
+      EXPECT_NEAR(page_->mean(c), mean[c], page_->mean_scale() * 0.5 + largest * 0x1p-10 + summing) << "channel " << c;
+    }
   }
 
   // A Lloyd-Max code: the best candidate's numbers, or a tie.
@@ -119,11 +147,13 @@ class OnePage : public ::testing::TestWithParam<Case> {
       SCOPED_TRACE(::testing::Message() << "key token " << t);
       stored[t] = page_->key_scale(t);
       if (t < num_sinks_) continue;
-      oracle::Vector x = keys_.row(0, t), mean(f.d);
-      for (int c = 0; c < f.d; ++c) x[c] -= mean[c] = page_->mean(c);
+      oracle::Vector x = keys_.row(0, t);
+      const oracle::Vector mean = oracle::predicted_key(*page_, t);
+      for (int c = 0; c < f.d; ++c) x[c] -= mean[c];
       std::vector<int> numbers;
       for (int c = 0; c < f.d * oracle::frames_of(f.key); ++c) numbers.push_back(page_->key_number(t, c));
-      const double rounding = kUnit * (1.0 + oracle::norm(mean) / oracle::norm(x));  // of mean_scale * int8 and of the difference
+      // Of the prediction: int8, cosine, product, sum, between two knots (3); and of the difference.
+      const double rounding = kUnit * (1.0 + 7.0 * oracle::norm(mean) / oracle::norm(x));
       check_numbers(f.key, oracle_->frames_of_keys(), x, numbers, rounding);
       exact[t] = oracle::closing_scale(x, oracle::code_vector(oracle_->frames_of_keys(), oracle_->key_levels(*page_, t)));
     }
@@ -201,8 +231,10 @@ TEST_P(OnePage, DecodesAndScoresThePage) {
 
 // Nothing but zeros, and nothing but one vector: no NaN, no division by a zero scale.
 TEST_P(OnePage, DegeneratePages) {
-  const auto [cache_type, d] = GetParam();
-  const PageCodec codec(d, codec_config(cache_type));
+  const auto [cache_type, d, turn] = GetParam();
+  CodecConfig config = codec_config(cache_type);
+  config.rope = rope_of(GetParam());
+  const PageCodec codec(d, config);
   for (double height : {0.0, 3.0, 0x1p-24}) {
     const Rows rows =
         make_rows(DType::f16, 1, kTokensPerPage, d, std::vector<double>(static_cast<std::size_t>(kTokensPerPage) * d, height));
@@ -217,12 +249,16 @@ std::vector<Case> all_cases() {
   std::vector<Case> cases;
   for (const char* cache_type : {"k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "k1v1", "kl4vs2", "ks2vl8", "f16"}) {
     for (int d : {64, 80, 96, 128, 256}) cases.push_back({cache_type, d});
+    cases.push_back({cache_type, 64, Turn::none});
+    cases.push_back({cache_type, 80, Turn::partial});
   }
   return cases;
 }
-INSTANTIATE_TEST_SUITE_P(All, OnePage, ::testing::ValuesIn(all_cases()), [](const auto& param) {
-  return std::string(param.param.cache_type) + "_d" + std::to_string(param.param.d);
-});
+std::string case_name(const ::testing::TestParamInfo<Case>& info) {
+  constexpr const char* kTurns[] = {"_still", "", "_partial"};
+  return std::string(info.param.cache_type) + "_d" + std::to_string(info.param.d) + kTurns[static_cast<int>(info.param.turn)];
+}
+INSTANTIATE_TEST_SUITE_P(All, OnePage, ::testing::ValuesIn(all_cases()), case_name);
 
 }  // namespace
 }  // namespace qjl::test

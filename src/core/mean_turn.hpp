@@ -1,0 +1,23 @@
+// How the page mean turns with RoPE, as tables: which channels turn, and cosines and sines of their angles at the knots of a page.
+//
+//   angle of pair i at knot n = frequency[i] * (8 n - 64)        page.hpp says what they are for
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "qjl/config.hpp"
+
+namespace qjl {
+
+struct MeanTurn {
+  std::vector<std::uint8_t> order;  // [head_dim] channels: firsts of turning pairs, seconds, still ones, those without a mean
+  int turning_pairs = 0;
+  int mean_channels = 0;        // of `order` that have a mean
+  std::vector<float> cos, sin;  // [turning_pairs][kKnotStride]
+};
+
+// Errors: invalid_argument on frequencies.
+MeanTurn make_mean_turn(int head_dim, const KeyRope& rope);
+
+}  // namespace qjl
