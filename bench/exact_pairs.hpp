@@ -4,8 +4,8 @@
 //
 // In this layout vdpbf16ps does 32 multiply-adds in one instruction and no sum across lanes is ever needed: scores of 16 tokens, or
 // 16 channels of the output, fill a register. All query heads of the group are served while a block is in the first cache. Memory
-// is read in address order, each line prefetched a fixed lead ahead. Shapes of the register tiles and leads are tried at run time
-// (exact_rival.cpp) and the best is the rival. Cost: 4 head_dim bytes a token, head_dim / 8 dot instructions a token and head.
+// is read in address order, each line prefetched a fixed lead ahead. Register tiles, prefetch levels and leads are tried at run
+// time (exact_rival.cpp) and the best is the rival. Cost: 4 head_dim bytes a token, head_dim / 8 dot instructions a token and head.
 #pragma once
 
 #include "exact_data.hpp"
@@ -16,7 +16,7 @@ QJL_TARGET_BEGIN(QJL_BENCH_BF16)
 namespace qjl::bench::bf16 {
 
 // A tile of kVectors registers by kHeads heads is accumulated at once; scores and values have one each.
-template <int D, int G, int kScoreVectors, int kScoreHeads, int kValueVectors, int kValueHeads>
+template <int D, int G, int kScoreVectors, int kScoreHeads, int kValueVectors, int kValueHeads, _mm_hint kHint = _MM_HINT_T1>
 struct PairKernel {
   static constexpr int kChannelVectors = D / 16;
   static_assert(G % kScoreHeads == 0 && G % kValueHeads == 0 && kChannelVectors % kValueVectors == 0);
@@ -31,7 +31,7 @@ struct PairKernel {
 
   // The next line of the stream, once for each line read for the first time.
   void prefetch() {
-    _mm_prefetch(ahead, _MM_HINT_T1);
+    _mm_prefetch(ahead, kHint);
     ahead += 64;
   }
 

@@ -15,30 +15,41 @@ namespace qjl::bench {
 namespace {
 
 #if defined(__x86_64__)
-// Register tiles: score vectors x heads, value vectors x heads.
-template <int D>
-std::vector<ExactChoice> pair_kernels(int group) {
+// Register tiles: score vectors x heads + value vectors x heads.
+template <int D, _mm_hint kHint>
+std::vector<ExactChoice> pair_kernels_of(int group, const std::string& level) {
   using namespace bf16;
   constexpr int kAll = D / 16;
   switch (group) {
-    case 1: return {{PairKernel<D, 1, 4, 1, kAll, 1>::attend, "4x1 + whole", 0}};
+    case 1: return {{PairKernel<D, 1, 4, 1, kAll, 1, kHint>::attend, "4x1 + all x1, " + level}};
     case 3:
-      return {{PairKernel<D, 3, 4, 3, 4, 3>::attend, "4x3 + 4x3", 0}, {PairKernel<D, 3, 4, 3, kAll, 3>::attend, "4x3 + whole", 0}};
+      return {{PairKernel<D, 3, 4, 3, 4, 3, kHint>::attend, "4x3 + 4x3, " + level},
+              {PairKernel<D, 3, 4, 3, kAll, 3, kHint>::attend, "4x3 + all x3, " + level}};
     case 4:
-      return {{PairKernel<D, 4, 4, 4, 4, 4>::attend, "4x4 + 4x4", 0}, {PairKernel<D, 4, 4, 4, kAll, 2>::attend, "4x4 + whole", 0}};
-    case 8: return {{PairKernel<D, 8, 4, 4, 4, 4>::attend, "4x4 + 4x4", 0}, {PairKernel<D, 8, 2, 8, 2, 8>::attend, "2x8 + 2x8", 0}};
+      return {{PairKernel<D, 4, 4, 4, 4, 4, kHint>::attend, "4x4 + 4x4, " + level},
+              {PairKernel<D, 4, 4, 4, kAll, 2, kHint>::attend, "4x4 + all x2, " + level}};
+    case 8:
+      return {{PairKernel<D, 8, 4, 4, 4, 4, kHint>::attend, "4x4 + 4x4, " + level},
+              {PairKernel<D, 8, 2, 8, 2, 8, kHint>::attend, "2x8 + 2x8, " + level}};
     default: return {};
   }
+}
+
+template <int D>
+std::vector<ExactChoice> pair_kernels(int group) {
+  auto kernels = pair_kernels_of<D, _MM_HINT_T0>(group, "T0");
+  for (auto& kernel : pair_kernels_of<D, _MM_HINT_T1>(group, "T1")) kernels.push_back(std::move(kernel));
+  return kernels;
 }
 
 template <int D>
 std::vector<ExactChoice> row_kernels(int group) {
   using namespace bf16;
   switch (group) {
-    case 1: return {{RowKernel<D, 1>::attend, "rows", 0}};
-    case 3: return {{RowKernel<D, 3>::attend, "rows", 0}};
-    case 4: return {{RowKernel<D, 4>::attend, "rows", 0}};
-    case 8: return {{RowKernel<D, 8>::attend, "rows", 0}};
+    case 1: return {{RowKernel<D, 1>::attend, "rows"}};
+    case 3: return {{RowKernel<D, 3>::attend, "rows"}};
+    case 4: return {{RowKernel<D, 4>::attend, "rows"}};
+    case 8: return {{RowKernel<D, 8>::attend, "rows"}};
     default: return {};
   }
 }
@@ -131,12 +142,15 @@ std::vector<std::uint16_t> exact_queries(const ExactJob& job) {
   return queries;
 }
 
-ExactChoice find_best(ExactLayout layout, const ExactJob& job, const Evictor* evictor, ThreadPool& threads) {
+ExactChoice find_best(std::span<const ExactLayout> layouts, const ExactJob& job, const Evictor* evictor, ThreadPool& threads) {
   const auto queries = exact_queries(job);
   std::vector<float> out(queries.size());
   std::vector<ExactChoice> choices;
-  for (const auto& kernel : exact_kernels(layout, job.head_dim, job.group)) {
-    for (const std::int64_t lead : kLeads) choices.push_back({kernel.kernel, kernel.name + ", lead " + std::to_string(lead), lead});
+  for (const ExactLayout layout : layouts) {
+    for (const auto& kernel : exact_kernels(layout, job.head_dim, job.group)) {
+      for (const std::int64_t lead : kLeads)
+        choices.push_back({kernel.kernel, kernel.name + ", lead " + std::to_string(lead), lead});
+    }
   }
   std::vector<Variant> variants;
   for (const auto& choice : choices) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,9 +34,10 @@ inline constexpr const char* kNoExactRivals = "the exact bf16 rivals need AVX-51
 // Every kernel of a layout for a shape: 64 or 128 channels, 1, 3, 4 or 8 query heads per kv head. Empty for other shapes.
 std::vector<ExactChoice> exact_kernels(ExactLayout layout, int head_dim, int group);
 
-// The fastest of exact_kernels() and prefetch leads on this job, cold or warm as the job will be timed.
+// The fastest kernel of these layouts with its best prefetch lead on this job, cold or warm as the job will be timed.
 class Evictor;
-ExactChoice find_best(ExactLayout layout, const ExactJob& job, const Evictor* evictor, ThreadPool& threads);
+inline constexpr ExactLayout kAllLayouts[] = {ExactLayout::pairs, ExactLayout::rows};
+ExactChoice find_best(std::span<const ExactLayout> layouts, const ExactJob& job, const Evictor* evictor, ThreadPool& threads);
 
 // One decode step of all kv heads, shared out over the threads by head.
 void attend_exact(const ExactJob& job, const ExactChoice& choice, const std::uint16_t* queries, float* out, ThreadPool& threads);

@@ -76,6 +76,8 @@ Json machine_json() {
   utsname system{};
   uname(&system);
   const auto cpu = [](const char* key) { return field("/proc/cpuinfo", key); };
+  Json targets = Json::array();
+  for (const SimdTarget target : simd_targets()) targets.push_back(simd_target_name(target));
   return {{"processor", cpu("model name")},
           {"vendor", cpu("vendor_id")},
           {"family", cpu("cpu family")},
@@ -85,7 +87,8 @@ Json machine_json() {
           {"memory_gb", static_cast<double>(kilobytes("MemTotal")) / 1e9},
           {"system", std::string(system.sysname) + " " + system.release},
           {"compiler", __VERSION__},
-          {"cpu_target", simd_target_name(simd_target())}};
+          {"cpu_target", simd_target_name(simd_target())},
+          {"cpu_targets", targets}};
 }
 
 std::unique_ptr<ThreadPool> pinned_pool(int num_threads) {

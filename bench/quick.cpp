@@ -72,7 +72,7 @@ class Quick {
     for (const auto& point : kPoints) {
       const ExactJob job{point.head_dim, point.group, options_.kv_heads, options_.tokens, exact_memory_.as<std::uint16_t>()};
       const auto queries = exact_queries(job);
-      exact_.push_back({job, find_best(ExactLayout::pairs, job, &evictor_, *one_), queries, std::vector<float>(queries.size())});
+      exact_.push_back({job, find_best(kAllLayouts, job, &evictor_, *one_), queries, std::vector<float>(queries.size())});
       Exact& exact = exact_.back();
       const std::int64_t units = job.tokens * job.kv_heads * job.group, bytes = job.tokens * job.kv_heads * job.head_dim * 4;
       add({name("exact", point),

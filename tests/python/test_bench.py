@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "docs/results/speed"
 
 RATIOS = {
     "attend_stream_share_g1",
@@ -49,3 +53,80 @@ def test_quick_reports_every_ratio(bench, tmp_path: Path) -> None:
     assert 64 < row["bytes"] / (2 * 2048) < 72
     if rivals:
         assert all(report["ratios"][name] > 0 for name in RATIOS - {"attend_two_thread_speedup"})
+
+
+def rows_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def report(results: Path, page: Path, *words: str) -> str:
+    command = [sys.executable, ROOT / "bench/report.py", "--results", results, "--page", page, *words]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return page.read_text()
+
+
+@pytest.fixture(scope="module")
+def measured(bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rows of a tiny run of every part that needs no other program."""
+    folder = tmp_path_factory.mktemp("results")
+    shape = ["--head-dim", "64,128", "--group", "1,3", "--threads", 1, "--kv-heads", 2, "--cache", "k2v2,paper", "--seconds", 0.01]
+    bench("kernels", "--out", folder / "kernels.jsonl", "--tokens", "128,1024", *shape)
+    bench("paper", "--out", folder / "paper.jsonl", "--tokens", 1024, "--cache", "k3v2", "--seconds", 0.01)
+    (folder / "machine.json").write_text(bench("machine"))
+    return folder
+
+
+def test_kernels_rows_are_complete_and_resume(bench, measured: Path) -> None:
+    file = measured / "kernels.jsonl"
+    before = rows_of(file)
+    attends = [row for row in before if row["kind"] == "attend"]
+    points = {(row["head_dim"], row["group"], row["tokens"]) for row in attends}
+    assert points == {(d, g, t) for d in (64, 128) for g in (1, 3) for t in (128, 1024)}
+    for row in attends:
+        assert row["stream_share"] * row["stream_gb_per_s"] == pytest.approx(row["gb_per_s"])
+        assert row["gb_per_s"] * row["ns_best"] * row["tokens"] * 2 * row["group"] == pytest.approx(row["bytes"])
+    # A finished file gains nothing.
+    shape = ["--head-dim", 64, "--group", 1, "--threads", 1, "--kv-heads", 2, "--cache", "k2v2", "--seconds", 0.01]
+    bench("kernels", "--out", file, "--tokens", 128, *shape)
+    assert rows_of(file) == before
+
+
+def test_page_and_pictures_come_from_the_rows(measured: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    page = report(measured, tmp_path / "speed.md")
+    row = next(row for row in rows_of(measured / "kernels.jsonl") if row["cache"] == "k2v2" and row["kind"] == "attend")
+    assert f"{row['ns_best']:.2f}" in page
+    for name in ("contexts", "paper"):
+        assert (measured / f"{name}.svg").read_text().lstrip().startswith("<?xml")
+        assert (measured / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_committed_page_is_what_its_rows_say(tmp_path: Path) -> None:
+    if not (RESULTS / "machine.json").exists():
+        pytest.skip("no speed results in this checkout")
+    assert report(RESULTS, tmp_path / "speed.md", "--no-pictures") == (ROOT / "docs/results/speed.md").read_text()
+
+
+def test_engine_server_decodes_and_keeps_its_place(build_dir: Path, model: Path, tmp_path: Path) -> None:
+    logits = tmp_path / "logits"
+    requests = [
+        {"op": "open", "cache": "k3v2", "context": 512, "sequences": 2},
+        {"op": "prompt", "tokens": list(range(100, 140)), "copies": 1},
+        {"op": "decode", "token": 5, "steps": 2, "sequences": 2},
+        {"op": "decode", "token": 5, "steps": 2, "sequences": 2},
+        {"op": "logits", "tokens": list(range(100, 300)), "first": 128, "arithmetic": "exact", "file": str(logits)},
+        {"op": "nonsense"},
+    ]
+    done = subprocess.run(
+        [build_dir / "qjl_engine_bench", model],
+        input="".join(json.dumps(request) + "\n" for request in requests),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert answers[1]["seconds"] > 0
+    assert [len(answer["seconds"]) for answer in answers[2:4]] == [2, 2]
+    assert logits.stat().st_size == (200 - 128) * answers[4]["vocabulary"] * 4
+    assert "nonsense" in answers[5]["error"]
