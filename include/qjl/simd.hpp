@@ -16,6 +16,8 @@ enum class SimdTarget : std::uint8_t {
   avx2,        // AVX2, FMA, F16C, BMI2
   avx512,      // + AVX-512 F, BW, DQ, VL, CD
   avx512vbmi,  // + VBMI, VNNI, BITALG, VPOPCNTDQ, GFNI
+  neon,        // 64-bit Arm as it always is
+  neon_dotprod,  // + SDOT, UDOT
 };
 
 std::string_view simd_target_name(SimdTarget target);
@@ -34,11 +36,19 @@ SimdTarget simd_target();
 #define QJL_TARGET_AVX2 "avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt"
 #define QJL_TARGET_AVX512 QJL_TARGET_AVX2 ",avx512f,avx512bw,avx512dq,avx512vl,avx512cd"
 #define QJL_TARGET_AVX512VBMI QJL_TARGET_AVX512 ",avx512vbmi,avx512vnni,avx512bitalg,avx512vpopcntdq,gfni"
+#elif defined(__aarch64__)
+#if defined(__clang__)
+#define QJL_TARGET_NEON "neon"
+#define QJL_TARGET_NEON_DOTPROD "dotprod"
+#else
+#define QJL_TARGET_NEON "+simd"
+#define QJL_TARGET_NEON_DOTPROD "+dotprod"
+#endif
+#endif
 #if defined(__clang__)
 #define QJL_TARGET_BEGIN(features) QJL_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define QJL_TARGET_END _Pragma("clang attribute pop")
 #else
 #define QJL_TARGET_BEGIN(features) _Pragma("GCC push_options") QJL_PRAGMA(GCC target(features))
 #define QJL_TARGET_END _Pragma("GCC pop_options")
-#endif
 #endif

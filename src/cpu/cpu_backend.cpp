@@ -30,6 +30,9 @@ QJL_DECLARE_VERBS(scalar)
 #if defined(__x86_64__)
 QJL_DECLARE_VERBS(avx2)
 QJL_DECLARE_VERBS(avx512)
+#elif defined(__aarch64__)
+QJL_DECLARE_VERBS(neon)
+QJL_DECLARE_VERBS(neon_dotprod)
 #endif
 
 const Backend& backend(SimdTarget target) {
@@ -39,6 +42,11 @@ const Backend& backend(SimdTarget target) {
   static const Backend avx512_verbs = QJL_VERBS(avx512);
   if (target >= SimdTarget::avx512) return avx512_verbs;
   if (target == SimdTarget::avx2) return avx2_verbs;
+#elif defined(__aarch64__)
+  static const Backend neon_verbs = QJL_VERBS(neon);
+  static const Backend neon_dotprod_verbs = QJL_VERBS(neon_dotprod);
+  if (target == SimdTarget::neon_dotprod) return neon_dotprod_verbs;
+  if (target == SimdTarget::neon) return neon_verbs;
 #endif
   (void)target;
   return scalar_verbs;

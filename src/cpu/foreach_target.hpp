@@ -1,8 +1,9 @@
 // Compiles a verb's file once per instruction set. The file defines QJL_THIS_FILE as its own name and includes this header; this
 // header includes the file again inside a region of each target, with QJL_PASS defined and
 //
-//   QJL_NAMESPACE   scalar, avx2, avx512: where the pass puts everything it defines
+//   QJL_NAMESPACE   scalar, avx2, avx512, neon, neon_dotprod: where the pass puts everything it defines
 //   QJL_LANES       32-bit numbers in one register of the target: 4, 8, 16
+//   QJL_NEON        0 where the pass may not use Arm's vector intrinsics, 1 where it may, 2 with the dot products
 //
 // All other headers are included here, before any region opens. The headers of a pass (simd.hpp and those that say so) have no
 // include guard and include nothing; a verb lists those that it needs, in order.
@@ -25,6 +26,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define QJL_PASS
@@ -38,6 +41,7 @@
 #define QJL_UNROLL _Pragma("GCC unroll 16")
 #endif
 
+#define QJL_NEON 0
 #define QJL_NAMESPACE scalar
 #define QJL_LANES 4
 #include QJL_THIS_FILE
@@ -59,6 +63,27 @@ QJL_TARGET_BEGIN(QJL_TARGET_AVX512)
 #include QJL_THIS_FILE
 QJL_TARGET_END
 #undef QJL_NAMESPACE
+#undef QJL_LANES
+#endif
+#undef QJL_NEON
+
+#if defined(__aarch64__)
+#define QJL_LANES 4
+#define QJL_NEON 1
+#define QJL_NAMESPACE neon
+QJL_TARGET_BEGIN(QJL_TARGET_NEON)
+#include QJL_THIS_FILE
+QJL_TARGET_END
+#undef QJL_NAMESPACE
+#undef QJL_NEON
+
+#define QJL_NEON 2
+#define QJL_NAMESPACE neon_dotprod
+QJL_TARGET_BEGIN(QJL_TARGET_NEON_DOTPROD)
+#include QJL_THIS_FILE
+QJL_TARGET_END
+#undef QJL_NAMESPACE
+#undef QJL_NEON
 #undef QJL_LANES
 #endif
 

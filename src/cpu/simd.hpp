@@ -50,6 +50,20 @@ QJL_INLINE NativeF sqrt(NativeF a) { return _mm256_sqrt_ps(a); }
 QJL_INLINE NativeF half_lanes(const std::uint16_t* p) {
   return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
 }
+#elif QJL_NEON
+QJL_INLINE void fill(float x, NativeF& v) { v = (NativeF)vdupq_n_f32(x); }
+QJL_INLINE NativeF fused_multiply_add(NativeF a, NativeF b, NativeF c) {
+  return (NativeF)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
+}
+QJL_INLINE NativeF min(NativeF a, NativeF b) { return (NativeF)vminq_f32((float32x4_t)a, (float32x4_t)b); }
+QJL_INLINE NativeF max(NativeF a, NativeF b) { return (NativeF)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
+QJL_INLINE NativeF sqrt(NativeF a) { return (NativeF)vsqrtq_f32((float32x4_t)a); }
+QJL_INLINE float reduce_max(NativeF a) { return vmaxvq_f32((float32x4_t)a); }
+QJL_INLINE NativeF half_lanes(const std::uint16_t* p) {
+  float16x4_t halves;
+  std::memcpy(&halves, p, sizeof(halves));
+  return (NativeF)vcvt_f32_f16(halves);
+}
 #else
 QJL_INLINE void fill(float x, NativeF& v) { v = NativeF{x, x, x, x}; }
 QJL_INLINE NativeF fused_multiply_add(NativeF a, NativeF b, NativeF c) { return a * b + c; }
@@ -61,13 +75,15 @@ QJL_INLINE NativeF half_lanes(const std::uint16_t* p) {
 }
 #endif
 
-#if QJL_LANES < 16
+#if QJL_LANES < 16 && !QJL_NEON
 QJL_INLINE float reduce_max(NativeF a) {
   float largest = a[0];
   QJL_UNROLL
   for (int i = 1; i < QJL_LANES; ++i) largest = a[i] > largest ? a[i] : largest;
   return largest;
 }
+#endif
+#if QJL_LANES < 16
 QJL_INLINE float reduce_add(NativeF a) {
   float sum[QJL_LANES];
   std::memcpy(sum, &a, sizeof(sum));

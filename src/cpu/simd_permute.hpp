@@ -83,6 +83,49 @@ QJL_INLINE void transpose16(f32x16 (&row)[16]) {
   for (int i = 0; i < 16; ++i) row[i] = {quarter[0][i / 8][i % 8], quarter[1][i / 8][i % 8]};
 }
 
+#elif QJL_NEON
+
+// Levels are whole numbers that fit a byte.
+struct Levels {
+  int8x16_t entry;
+  explicit Levels(const LevelTable& table) {
+    std::int8_t bytes[16];
+    for (int i = 0; i < 16; ++i) bytes[i] = static_cast<std::int8_t>(table.entry[i]);
+    entry = vld1q_s8(bytes);
+  }
+};
+// The upper bytes of an index are set, which is beyond the table and gives 0; the level is then the top byte of the lane.
+QJL_INLINE NativeF lookup4(const Levels& table, NativeU index) {
+  const uint8x16_t at = (uint8x16_t)((index << 24 & (NativeU{} + 0x0f000000u)) | (NativeU{} + 0x00ffffffu));
+  return __builtin_convertvector((NativeI)vqtbl1q_s8(table.entry, at) >> 24, NativeF);
+}
+template <int NumLevels>
+QJL_INLINE f32x16 lookup(const Levels& table, u32x16 index) {
+  return {{lookup4(table, index.lo.lo), lookup4(table, index.lo.hi)}, {lookup4(table, index.hi.lo), lookup4(table, index.hi.hi)}};
+}
+
+QJL_INLINE void transpose4(NativeF& a, NativeF& b, NativeF& c, NativeF& d) {
+  const float64x2_t ab0 = (float64x2_t)vtrn1q_f32((float32x4_t)a, (float32x4_t)b);  // a0 b0 a2 b2
+  const float64x2_t ab1 = (float64x2_t)vtrn2q_f32((float32x4_t)a, (float32x4_t)b);
+  const float64x2_t cd0 = (float64x2_t)vtrn1q_f32((float32x4_t)c, (float32x4_t)d);
+  const float64x2_t cd1 = (float64x2_t)vtrn2q_f32((float32x4_t)c, (float32x4_t)d);
+  a = (NativeF)vtrn1q_f64(ab0, cd0);
+  b = (NativeF)vtrn1q_f64(ab1, cd1);
+  c = (NativeF)vtrn2q_f64(ab0, cd0);
+  d = (NativeF)vtrn2q_f64(ab1, cd1);
+}
+QJL_INLINE void transpose16(f32x16 (&row)[16]) {
+  NativeF part[16][4];
+  for (int i = 0; i < 16; ++i) {
+    const NativeF parts[4] = {row[i].lo.lo, row[i].lo.hi, row[i].hi.lo, row[i].hi.hi};
+    for (int j = 0; j < 4; ++j) part[4 * j + i % 4][i / 4] = parts[j];
+  }
+  for (int j = 0; j < 16; j += 4) {
+    for (int i = 0; i < 4; ++i) transpose4(part[j][i], part[j + 1][i], part[j + 2][i], part[j + 3][i]);
+  }
+  for (int i = 0; i < 16; ++i) row[i] = {{part[i][0], part[i][1]}, {part[i][2], part[i][3]}};
+}
+
 #else
 
 struct Levels {

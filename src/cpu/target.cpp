@@ -1,4 +1,4 @@
-// What this processor can run, found once by cpuid; QJL_CPU_TARGET forces one of it.
+// What this processor can run, found once by cpuid or the kernel's word; QJL_CPU_TARGET forces one of it.
 #include <cstdlib>
 #include <string>
 #include <vector>
@@ -6,10 +6,15 @@
 #include "qjl/error.hpp"
 #include "qjl/simd.hpp"
 
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
 namespace qjl {
 namespace {
 
-constexpr SimdTarget kAll[] = {SimdTarget::scalar, SimdTarget::avx2, SimdTarget::avx512, SimdTarget::avx512vbmi};
+constexpr SimdTarget kAll[] = {SimdTarget::scalar, SimdTarget::avx2, SimdTarget::avx512,
+                               SimdTarget::avx512vbmi, SimdTarget::neon, SimdTarget::neon_dotprod};
 
 // The features of simd.hpp's target strings; the library behind these built-ins also asks whether the system saves the registers.
 bool has(SimdTarget target) {
@@ -29,8 +34,15 @@ bool has(SimdTarget target) {
     case SimdTarget::avx2: return avx2;
     case SimdTarget::avx512: return avx512;
     case SimdTarget::avx512vbmi: return vbmi;
+    default: return false;
   }
-  return false;
+#elif defined(__aarch64__)
+  switch (target) {
+    case SimdTarget::scalar:
+    case SimdTarget::neon: return true;
+    case SimdTarget::neon_dotprod: return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+    default: return false;
+  }
 #else
   return target == SimdTarget::scalar;
 #endif
@@ -59,6 +71,8 @@ std::string_view simd_target_name(SimdTarget target) {
     case SimdTarget::avx2: return "avx2";
     case SimdTarget::avx512: return "avx512";
     case SimdTarget::avx512vbmi: return "avx512vbmi";
+    case SimdTarget::neon: return "neon";
+    case SimdTarget::neon_dotprod: return "neon_dotprod";
   }
   return "unknown";
 }
