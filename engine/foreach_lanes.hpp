@@ -1,9 +1,11 @@
-// Compiles the header that QJL_LANES_BODY names once per instruction set, in namespaces qjl::engine::{scalar, avx2, avx512}, each
-// after the 16-lane type of its target (lanes_<target>.hpp). A file includes all else that its body needs before this one.
+// Compiles the header that QJL_LANES_BODY names once per instruction set, in namespaces qjl::engine::{scalar, avx2, avx512, neon},
+// each after the 16-lane type of its target (lanes_<target>.hpp). A file includes all else that its body needs before this one.
 #include "qjl/simd.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define QJL_LANES_INLINE [[gnu::always_inline]] inline
@@ -26,5 +28,12 @@ namespace qjl::engine::avx512 {
 #include "lanes_avx512.hpp"
 #include QJL_LANES_BODY
 }  // namespace qjl::engine::avx512
+QJL_TARGET_END
+#elif defined(__aarch64__)
+QJL_TARGET_BEGIN(QJL_TARGET_NEON)
+namespace qjl::engine::neon {
+#include "lanes_neon.hpp"
+#include QJL_LANES_BODY
+}  // namespace qjl::engine::neon
 QJL_TARGET_END
 #endif

@@ -35,14 +35,14 @@ QJL_LANES_INLINE F32x16 round_to_int(F32x16 x) {
   return each([&](int i) { return vrndnq_f32(x.part[i]); });
 }
 QJL_LANES_INLINE F32x16 power_of_two(F32x16 n) {
-  return each([&](int i) {
-    return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n.part[i]), vdupq_n_s32(127)), 23));
-  });
+  return each([&](int i) { return vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtq_s32_f32(n.part[i]), vdupq_n_s32(127)), 23)); });
 }
 QJL_LANES_INLINE float sum(F32x16 x) {
   return vaddvq_f32(vaddq_f32(vaddq_f32(x.part[0], x.part[2]), vaddq_f32(x.part[1], x.part[3])));
 }
-QJL_LANES_INLINE uint16x4_t load_4_u16(const std::byte* p) { return vreinterpret_u16_u8(vld1_u8(reinterpret_cast<const std::uint8_t*>(p))); }
+QJL_LANES_INLINE uint16x4_t load_4_u16(const std::byte* p) {
+  return vreinterpret_u16_u8(vld1_u8(reinterpret_cast<const std::uint8_t*>(p)));
+}
 QJL_LANES_INLINE F32x16 broadcast_f16(const std::byte* p) {
   const float32x4_t x = vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(load_u16(p))));
   return each([=](int) { return x; });

@@ -13,6 +13,8 @@ void matvec(const MatvecArgs& args, SimdTarget target) {
 #if defined(__x86_64__)
   if (target >= SimdTarget::avx512) return avx512::matvec(args);
   if (target == SimdTarget::avx2) return avx2::matvec(args);
+#elif defined(__aarch64__)
+  if (target >= SimdTarget::neon) return neon::matvec(args);
 #endif
   static_cast<void>(target);
   scalar::matvec(args);

@@ -16,6 +16,8 @@ const RowOps& row_ops(SimdTarget target) {
 #if defined(__x86_64__)
   if (target >= SimdTarget::avx512) return avx512::kRowOps;
   if (target == SimdTarget::avx2) return avx2::kRowOps;
+#elif defined(__aarch64__)
+  if (target >= SimdTarget::neon) return neon::kRowOps;
 #endif
   static_cast<void>(target);
   return scalar::kRowOps;

@@ -12,11 +12,11 @@ namespace qjl {
 
 // Ordered: a later one can do all that an earlier one can (on its architecture).
 enum class SimdTarget : std::uint8_t {
-  scalar,      // the compiler's baseline
-  avx2,        // AVX2, FMA, F16C, BMI2
-  avx512,      // + AVX-512 F, BW, DQ, VL, CD
-  avx512vbmi,  // + VBMI, VNNI, BITALG, VPOPCNTDQ, GFNI
-  neon,        // 64-bit Arm as it always is
+  scalar,        // the compiler's baseline
+  avx2,          // AVX2, FMA, F16C, BMI2
+  avx512,        // + AVX-512 F, BW, DQ, VL, CD
+  avx512vbmi,    // + VBMI, VNNI, BITALG, VPOPCNTDQ, GFNI
+  neon,          // 64-bit Arm as it always is
   neon_dotprod,  // + SDOT, UDOT
 };
 

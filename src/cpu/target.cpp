@@ -13,7 +13,7 @@
 namespace qjl {
 namespace {
 
-constexpr SimdTarget kAll[] = {SimdTarget::scalar, SimdTarget::avx2, SimdTarget::avx512,
+constexpr SimdTarget kAll[] = {SimdTarget::scalar,     SimdTarget::avx2, SimdTarget::avx512,
                                SimdTarget::avx512vbmi, SimdTarget::neon, SimdTarget::neon_dotprod};
 
 // The features of simd.hpp's target strings; the library behind these built-ins also asks whether the system saves the registers.

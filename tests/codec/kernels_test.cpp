@@ -7,7 +7,7 @@ namespace qjl::test {
 namespace {
 
 constexpr const char* kCacheTypes[] = {"k1v1", "k2v2", "k3v3", "k4v4", "kl4vs2", "ks2vl16", "kl8vf16", "kf16vl8", "f16", "paper"};
-constexpr int kHeadDims[] = {64, 80, 96, 128, 256};
+constexpr int kHeadDims[] = {QJL_TEST_HEAD_DIMS};
 
 std::string name(const char* cache_type, int d, SimdTarget target) {
   return std::string(cache_type) + " d=" + std::to_string(d) + " " + std::string(simd_target_name(target));

@@ -219,6 +219,7 @@ TEST(OracleAttend, EveryGroupLengthAndNumberOfQueries) {
   constexpr const char* kTypes[] = {"k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "f16", "paper", "k1v1"};
   constexpr int kDims[] = {64, 80, 96, 128};
   Integers random(3);
+  int number = 0;
   for (int tokens : {0, 1, 127, 128, 129, 300}) {
     for (int group : {1, 3, 4, 7, 8, 9}) {
       for (int queries : {1, 2, 5, 130}) {
@@ -233,6 +234,7 @@ TEST(OracleAttend, EveryGroupLengthAndNumberOfQueries) {
         c.options.logit_soft_cap = random.bits(2) == 0 ? 5.0f : 0.0f;
         c.options.sliding_window = random.bits(2) == 0 ? 1 + random.bits(8) : 0;
         c.options.softmax_scale = random.bits(2) == 0 ? 0.4f : 0.0f;
+        if (number++ % QJL_TEST_STRIDE != 0) continue;
         expect_agreement(c, static_cast<std::uint64_t>(tokens * 10000 + group * 1000 + queries));
         if (HasFailure()) return;
       }
@@ -254,7 +256,7 @@ TEST(OracleAttend, LongSequences) {
       {.group = 2, .tokens = 600, .queries = 2, .kv_heads = 1, .d = 256, .cache_type = "k2v2", .options = {.logit_soft_cap = 3}},
       {.group = 40, .tokens = 260, .queries = 2, .kv_heads = 1, .d = 64, .cache_type = "paper"},
   };
-  for (const Case& c : cases) expect_agreement(c, 99);
+  for (std::size_t i = 0; i < std::size(cases); i += QJL_TEST_STRIDE) expect_agreement(cases[i], 99);
   std::cout << "largest error " << Attended::worst << " of its bound\n";
 }
 

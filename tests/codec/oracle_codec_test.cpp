@@ -248,7 +248,7 @@ TEST_P(OnePage, DegeneratePages) {
 std::vector<Case> all_cases() {
   std::vector<Case> cases;
   for (const char* cache_type : {"k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "k1v1", "kl4vs2", "ks2vl8", "f16"}) {
-    for (int d : {64, 80, 96, 128, 256}) cases.push_back({cache_type, d});
+    for (int d : {QJL_TEST_HEAD_DIMS}) cases.push_back({cache_type, d});
     cases.push_back({cache_type, 64, Turn::none});
     cases.push_back({cache_type, 80, Turn::partial});
   }
