@@ -7,6 +7,7 @@
 // into accumulators. Values of sealed pages are summed in their frames as integer levels; each frame is rotated back once, at the
 // end. Cost: one decode of every page in range; 2 rows * head_dim multiply-adds a token.
 #define QJL_THIS_FILE "attend.cpp"
+#define QJL_WITH_VBMI
 #ifndef QJL_PASS
 #include "foreach_target.hpp"
 #else
@@ -19,11 +20,20 @@
 #include "project.hpp"
 #include "key_tile.hpp"
 #include "value_tile.hpp"
+#include "scales.hpp"
 #include "mean_line.hpp"
 #include "half_scores.hpp"
 #include "exp.hpp"
 #include "softmax_block.hpp"
 #include "weigh_values.hpp"
+#if QJL_VBMI
+#include "fast_scores_avx512vbmi.hpp"
+#include "fast_values_avx512vbmi.hpp"
+#endif
+#if QJL_FAST_LOOPS
+#include "fast_weights.hpp"
+#include "fast_pass.hpp"
+#endif
 // clang-format on
 
 namespace qjl::cpu::QJL_NAMESPACE {
@@ -122,19 +132,69 @@ inline void attend_half(const Piece& p, const SealedPage& page, int half, std::i
   }
 }
 
-inline void attend_pages(const Piece& p) {
+// Page i as this piece's kv head has it.
+inline const std::uint8_t* body_at(const Piece& p, std::int64_t i) {
   const SealedPages& pages = p.args.pages;
-  const CodecTables& tables = *p.args.tables;
+  return pages.bodies + p.piece.kv_head * pages.body_head_stride + pages.page_table[i] * pages.body_page_stride;
+}
+inline const layout::PageHead& head_at(const Piece& p, std::int64_t i) {
+  const SealedPages& pages = p.args.pages;
+  return pages.heads[p.piece.kv_head * pages.head_head_stride + pages.page_table[i] * pages.head_page_stride];
+}
+
+// Sealed pages that some query sees.
+struct PageRange {
+  std::int64_t first, end;
+};
+inline PageRange visible_pages(const Piece& p) {
   const Range range = visible(p);
+  return {range.first / layout::kPageTokens,
+          std::min(p.args.pages.count, (range.end + layout::kPageTokens - 1) / layout::kPageTokens)};
+}
+
+#if QJL_FAST_LOOPS
+// Few rows: pages in passes that end on multiples of kPassPages.
+inline void attend_pages_fast(const Piece& p, PageRange range, const Rows& ordered) {
+  const CodecTables& tables = *p.args.tables;
+  const FastPiece fast{tables, p.at, p.scratch, p.state, ordered, p.rows};
+  const Fetching fetching = fetching_for(p.rows);
+  build_fast_query(tables.shape, {p.scratch.projected, layout::key_coordinates(tables.shape), p.rows}, fast.query());
+  for (std::int64_t i = range.first; i < range.end;) {
+    PagePass pass{};
+    pass.first_page = i;
+    do {
+      const std::uint8_t* body = body_at(p, i);
+      const std::int64_t later = i + fetching.pages_ahead;
+      pass.body[pass.count] = body;
+      pass.head[pass.count] = &head_at(p, i);
+      pass.ahead[pass.count] = later < range.end ? body_at(p, later) - body : 0;
+      score_page(fast, pass, pass.count);
+      for (int row = 0; row < p.rows; ++row) {
+        float* scores = p.scratch.fast.scores + row * kPassTokens + pass.count * layout::kPageTokens;
+        if (p.args.logit_soft_cap > 0.0f) cap_scores(p.args.logit_soft_cap, layout::kPageTokens, scores);
+        const Window window = row_window(p, row, i * layout::kPageTokens, pass.head[pass.count]->num_sinks, layout::kPageTokens);
+        if (window.first > 0 || window.last + 1 < window.end) mask_scores(window, scores);
+      }
+      ++pass.count;
+      ++i;
+    } while (i < range.end && i % kPassPages != 0 && pass.count < fetching.pages_at_once);
+    weigh_pass(fast, pass);
+  }
+}
+#endif
+
+inline void attend_pages(const Piece& p) {
+  const CodecTables& tables = *p.args.tables;
+  const PageRange range = visible_pages(p);
+  if (range.first >= range.end) return;
+  project_rows({&tables, p.scratch.queries, p.rows, body_at(p, range.first) + p.at.outlier_idx, p.scratch.projected});
   const Rows ordered = order_rows(tables, {p.scratch.queries, tables.shape.head_dim, p.rows}, p.scratch.ordered);
-  const std::int64_t first = range.first / layout::kPageTokens;
-  const std::int64_t end = std::min(pages.count, (range.end + layout::kPageTokens - 1) / layout::kPageTokens);
-  for (std::int64_t i = first; i < end; ++i) {
-    const std::uint8_t* body =
-        pages.bodies + p.piece.kv_head * pages.body_head_stride + pages.page_table[i] * pages.body_page_stride;
-    const layout::PageHead& head =
-        pages.heads[p.piece.kv_head * pages.head_head_stride + pages.page_table[i] * pages.head_page_stride];
-    if (i == first) project_rows({&tables, p.scratch.queries, p.rows, body + p.at.outlier_idx, p.scratch.projected});
+#if QJL_FAST_LOOPS
+  if (can_attend_fast(tables.shape, p.rows)) return attend_pages_fast(p, range, ordered);
+#endif
+  for (std::int64_t i = range.first; i < range.end; ++i) {
+    const std::uint8_t* body = body_at(p, i);
+    const layout::PageHead& head = head_at(p, i);
     if (layout::is_rotated(tables.shape.key_code)) {
       mean_lines(tables, head, body + p.at.mean, ordered, p.scratch);
       decode_scales(body + p.at.key_scales, head.key_scale_max, p.scratch.scales);

@@ -30,6 +30,10 @@ QJL_DECLARE_VERBS(scalar)
 #if defined(__x86_64__)
 QJL_DECLARE_VERBS(avx2)
 QJL_DECLARE_VERBS(avx512)
+namespace avx512vbmi {  // the verbs that gain by it; the rest are those of avx512
+void score(const ScoreArgs&);
+void attend(const AttendArgs&, const AttendPiece&);
+}  // namespace avx512vbmi
 #elif defined(__aarch64__)
 QJL_DECLARE_VERBS(neon)
 QJL_DECLARE_VERBS(neon_dotprod)
@@ -40,7 +44,15 @@ const Backend& backend(SimdTarget target) {
 #if defined(__x86_64__)
   static const Backend avx2_verbs = QJL_VERBS(avx2);
   static const Backend avx512_verbs = QJL_VERBS(avx512);
-  if (target >= SimdTarget::avx512) return avx512_verbs;
+  static const Backend avx512vbmi_verbs = [] {
+    Backend verbs = QJL_VERBS(avx512);
+    verbs.name = "cpu avx512vbmi";
+    verbs.score = avx512vbmi::score;
+    verbs.attend = avx512vbmi::attend;
+    return verbs;
+  }();
+  if (target == SimdTarget::avx512vbmi) return avx512vbmi_verbs;
+  if (target == SimdTarget::avx512) return avx512_verbs;
   if (target == SimdTarget::avx2) return avx2_verbs;
 #elif defined(__aarch64__)
   static const Backend neon_verbs = QJL_VERBS(neon);

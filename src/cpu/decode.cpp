@@ -14,6 +14,7 @@
 #include "rotate_rows.hpp"
 #include "key_tile.hpp"
 #include "value_tile.hpp"
+#include "scales.hpp"
 #include "mean_line.hpp"
 #include "half_scores.hpp"
 // clang-format on

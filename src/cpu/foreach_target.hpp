@@ -1,10 +1,13 @@
 // Compiles a verb's file once per instruction set. The file defines QJL_THIS_FILE as its own name and includes this header; this
 // header includes the file again inside a region of each target, with QJL_PASS defined and
 //
-//   QJL_NAMESPACE   scalar, avx2, avx512, neon, neon_dotprod: where the pass puts everything it defines
+//   QJL_NAMESPACE   scalar, avx2, avx512, avx512vbmi, neon, neon_dotprod: where the pass puts everything it defines
 //   QJL_LANES       32-bit numbers in one register of the target: 4, 8, 16
 //   QJL_NEON        0 where the pass may not use Arm's vector intrinsics, 1 where it may, 2 with the dot products
+//   QJL_VBMI        1 where bytes can be looked up across a register and multiplied by fours (AVX-512 VBMI, VNNI, GFNI), else 0
+//   QJL_FAST_LOOPS  1 where the target has byte loops for sealed pages (fast_shape.hpp), else 0
 //
+// A pass for avx512vbmi is made only for files that define QJL_WITH_VBMI: the rest of its verbs are those of avx512.
 // All other headers are included here, before any region opens. The headers of a pass (simd.hpp and those that say so) have no
 // include guard and include nothing; a verb lists those that it needs, in order.
 #include <algorithm>
@@ -42,6 +45,9 @@
 #endif
 
 #define QJL_NEON 0
+#define QJL_VBMI 0
+#define QJL_FAST_LOOPS 0
+
 #define QJL_NAMESPACE scalar
 #define QJL_LANES 4
 #include QJL_THIS_FILE
@@ -64,6 +70,20 @@ QJL_TARGET_BEGIN(QJL_TARGET_AVX512)
 QJL_TARGET_END
 #undef QJL_NAMESPACE
 #undef QJL_LANES
+
+#if defined(QJL_WITH_VBMI)
+#undef QJL_VBMI
+#undef QJL_FAST_LOOPS
+#define QJL_VBMI 1
+#define QJL_FAST_LOOPS 1
+#define QJL_NAMESPACE avx512vbmi
+#define QJL_LANES 16
+QJL_TARGET_BEGIN(QJL_TARGET_AVX512VBMI)
+#include QJL_THIS_FILE
+QJL_TARGET_END
+#undef QJL_NAMESPACE
+#undef QJL_LANES
+#endif
 #endif
 #undef QJL_NEON
 
@@ -87,4 +107,6 @@ QJL_TARGET_END
 #undef QJL_LANES
 #endif
 
+#undef QJL_VBMI
+#undef QJL_FAST_LOOPS
 #undef QJL_PASS

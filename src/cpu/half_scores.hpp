@@ -69,11 +69,6 @@ struct SealedPage {
   const MeanLine* mean_lines;
 };
 
-// 128 scales from their codes, slot order.
-inline void decode_scales(const std::uint8_t* codes, float largest, float* scales) {
-  for (int slot = 0; slot < layout::kPageTokens; ++slot) scales[slot] = largest * kScaleFactors.of[codes[slot]];
-}
-
 // Rows of queries in the mean's order of channels: out [rows][d + 16].
 inline Rows order_rows(const CodecTables& tables, const Rows& q, float* out) {
   const Rows ordered{out, tables.shape.head_dim + kLanes, q.count};
@@ -136,11 +131,10 @@ inline void half_scores(const SealedPage& page, const Rows& projected, int half,
   }
   if (shape.key_code == Code::f16) return;
   for (int v = 0; v < 4; ++v) {
-    const f32x16 scale = load(page.scales + layout::kHalfSlots * half + 16 * v), frame = splat(static_cast<float>(4 * half + v));
+    const f32x16 scale = load(page.scales + layout::kHalfSlots * half + 16 * v);
     for (int row = 0; row < projected.count; ++row) {
-      const MeanLine& line = page.mean_lines[row];
       float* at = out + row * kBlockTokens + 16 * v;
-      store(at, fused_multiply_add(load(at), scale, fused_multiply_add(frame, load(line.step), load(line.base))));
+      store(at, slot_scores(load(at), scale, page.mean_lines[row], 4 * half + v));
     }
   }
 }

@@ -13,6 +13,12 @@ struct MeanLine {
   float base[16], step[16];
 };
 
+// Scores of the 16 slots of a frame from the codes' sums. Every score of a rotated code is made here.
+QJL_INLINE f32x16 slot_scores(f32x16 sum, f32x16 scale, const MeanLine& mean, int frame) {
+  const f32x16 line = fused_multiply_add(splat(static_cast<float>(frame)), load(mean.step), load(mean.base));
+  return fused_multiply_add(sum, scale, line);
+}
+
 // x in the mean's order, zero beyond.
 inline void order_channels(const CodecTables& tables, const float* x, float* out) {
   const int d = tables.shape.head_dim;

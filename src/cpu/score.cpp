@@ -2,6 +2,7 @@
 //
 //   out[row * 128 + slot] = <q, prediction of the mean> + scale[slot] * <projected, level[slot]>          see half_scores.hpp
 #define QJL_THIS_FILE "score.cpp"
+#define QJL_WITH_VBMI
 #ifndef QJL_PASS
 #include "foreach_target.hpp"
 #else
@@ -12,6 +13,7 @@
 #include "rotate_lanes.hpp"
 #include "rotate_rows.hpp"
 #include "key_tile.hpp"
+#include "scales.hpp"
 #include "mean_line.hpp"
 #include "half_scores.hpp"
 // clang-format on

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "args.hpp"
+#include "fast_shape.hpp"
 #include "page.hpp"
 
 namespace qjl::cpu {
@@ -62,6 +63,17 @@ struct EncodeScratch {
   }
 };
 
+// What the fast path needs besides, for kFastRows rows.
+struct FastScratch {
+  std::uint8_t* query;    // [rows][fast_query_bytes]
+  float* query_step;      // [rows]
+  float* query_offset;    // [rows]
+  float* scores;          // [rows][kPassTokens]
+  float* value_scales;    // [kPassTokens]
+  std::uint8_t* weights;  // [rows][kPassTokens]
+  float* weight_scales;   // [rows][8]
+};
+
 struct AttendScratch {
   float* queries;     // [32][d], times the softmax scale
   float* projected;   // [32][K]
@@ -76,6 +88,7 @@ struct AttendScratch {
   float* sums;        // [32][16]: sums of exponentials, by lane
   float* frames;      // [32][8 parts d]: weighted sums of levels, by value frame
   float* rows;        // [16][2 d]: decoded levels of 16 tokens
+  FastScratch fast{};
   std::size_t bytes;
 
   AttendScratch(const CodecTables& tables, std::uint8_t* base) {
@@ -96,6 +109,15 @@ struct AttendScratch {
     sums = carver.take<float>(n * kLanes);
     frames = carver.take<float>(rotated ? n * layout::kFrames * layout::frames_per_token(shape.value_code) * d : 0);
     rows = carver.take<float>(kLanes * 2 * d);
+    if (has_fast_loops(shape)) {
+      fast.query = carver.take<std::uint8_t>(kFastRows * fast_query_bytes(shape));
+      fast.query_step = carver.take<float>(kFastRows);
+      fast.query_offset = carver.take<float>(kFastRows);
+      fast.scores = carver.take<float>(kFastRows * kPassTokens);
+      fast.value_scales = carver.take<float>(kPassTokens);
+      fast.weights = carver.take<std::uint8_t>(kFastRows * kPassTokens);
+      fast.weight_scales = carver.take<float>(kFastRows * layout::kFrames);
+    }
     bytes = carver.bytes();
   }
 };

@@ -1,0 +1,119 @@
+// One pass of the fast path: up to four sealed pages against all rows of a piece.
+//
+//   for each page:  scales, the mean's lines, scores of every row       fast_scores_<target>.hpp
+//   for each row:   running softmax, weights as bytes                    fast_weights.hpp
+//   for all pages:  weighted sums of values                              fast_values_<target>.hpp
+//
+// Rows go in groups of up to four, which the inner loops keep in registers. Tokens that a row does not see get the score -infinity.
+// Header of a pass: see foreach_target.hpp. Needs all of the above and mean_line.hpp, half_scores.hpp, scales.hpp, softmax_block.hpp.
+namespace qjl::cpu::QJL_NAMESPACE {
+
+// Sealed pages in a row, and for each how far away the page is that is fetched meanwhile.
+struct PagePass {
+  int count;
+  std::int64_t first_page;
+  const std::uint8_t* body[kPassPages];
+  const layout::PageHead* head[kPassPages];
+  std::int64_t ahead[kPassPages];
+};
+
+// How pages are read. One row waits for memory: every byte once, in the order of addresses, nothing from far ahead. Several rows
+// wait for their own arithmetic: four pages at a time, so that accumulators are touched seldom, and pages to come are asked for.
+struct Fetching {
+  int pages_at_once, pages_ahead;
+};
+inline Fetching fetching_for(int rows) { return rows == 1 ? Fetching{1, 0} : Fetching{kPassPages, 6}; }
+
+// What does not change from pass to pass.
+struct FastPiece {
+  const CodecTables& tables;
+  layout::BodyLayout at;
+  const AttendScratch& scratch;
+  const Accumulators& state;
+  Rows ordered;  // queries in the mean's order of channels
+  int rows;
+
+  FastQuery query() const {
+    return {scratch.fast.query, fast_query_bytes(tables.shape), scratch.fast.query_step, scratch.fast.query_offset};
+  }
+  // Rows of a group that starts at `row`: groups of nearly equal size, at most kGroupRows.
+  int group_at(int row) const {
+    const int left = rows - row, groups = (left + kGroupRows - 1) / kGroupRows;
+    return (left + groups - 1) / groups;
+  }
+};
+
+// Scores of page `i` of the pass, all rows.
+inline void score_page(const FastPiece& p, const PagePass& pass, int i) {
+  const AttendScratch& s = p.scratch;
+  const layout::PageShape& shape = p.tables.shape;
+  const std::uint8_t* body = pass.body[i];
+  const layout::PageHead& head = *pass.head[i];
+  decode_scales(body + p.at.key_scales, head.key_scale_max, s.scales);
+  decode_scales(body + p.at.value_scales, head.value_scale_max, s.fast.value_scales + i * layout::kPageTokens);
+  mean_lines(p.tables, head, body + p.at.mean, p.ordered, s);
+  const auto* lines = reinterpret_cast<const MeanLine*>(s.mean_lines);
+  const FastQuery q = p.query();
+  for (int row = 0; row < p.rows;) {
+    const int count = p.group_at(row);
+    const FastQuery group{q.bytes + row * q.stride, q.stride, q.step + row, q.offset + row};
+    fast_scores(shape, count, group,
+                {body + p.at.keys, s.scales, lines + row, s.fast.scores + row * kPassTokens + i * layout::kPageTokens,
+                 pass.ahead[i]});
+    row += count;
+  }
+}
+
+// Scores [128] of one page, slot order: -infinity outside the window.
+inline void mask_scores(const Window& window, float* scores) {
+  for (int frame = 0; frame < layout::kFrames; ++frame) {
+    const i32x16 token = lane_numbers() * splat_i32(layout::kFrames) + splat_i32(frame);
+    const f32x16 nothing = splat(-std::numeric_limits<float>::infinity());
+    f32x16 s = load(scores + layout::kFrameSlots * frame);
+    s = select(token >= splat_i32(window.first), s, nothing);
+    s = select(token <= splat_i32(window.last), s, nothing);
+    store(scores + layout::kFrameSlots * frame, s);
+  }
+}
+
+inline void cap_scores(float soft_cap, int count, float* scores) {
+  for (int i = 0; i < count; i += 16) store(scores + i, tanh(load(scores + i) / splat(soft_cap)) * splat(soft_cap));
+}
+
+// Softmax and values of a pass whose scores are there.
+inline void weigh_pass(const FastPiece& p, const PagePass& pass) {
+  const FastScratch& s = p.scratch.fast;
+  bool any = false;
+  for (int row = 0; row < p.rows; ++row) {
+    const PassRow weights{pass.count,
+                          static_cast<int>(pass.first_page % kPassPages),
+                          s.scores + row * kPassTokens,
+                          s.value_scales,
+                          s.weights + row * kPassTokens,
+                          s.weight_scales + row * layout::kFrames};
+    if (weigh_row(p.state, row, weights)) {
+      any = true;
+    } else {
+      std::fill_n(weights.weights, kPassTokens, std::uint8_t{0});
+      std::fill_n(weights.weight_scales, layout::kFrames, 0.0f);
+    }
+  }
+  if (!any) return;
+  for (int row = 0; row < p.rows;) {
+    const int count = p.group_at(row);
+    WeighedPages pages{pass.count,
+                       {},
+                       {},
+                       s.weights + row * kPassTokens,
+                       s.weight_scales + row * layout::kFrames,
+                       p.state.frames + row * p.state.frame_floats};
+    for (int i = 0; i < pass.count; ++i) {
+      pages.values[i] = pass.body[i] + p.at.values;
+      pages.ahead[i] = pass.ahead[i];
+    }
+    fast_values(p.tables.shape, count, pages);
+    row += count;
+  }
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE

@@ -1,0 +1,34 @@
+// Which attends take the fast path over sealed pages, and the sizes that its parts share.
+//
+//   few rows (decode): scores by byte look-ups or byte dots, 8-bit softmax weights, values by byte dots    page_pass.hpp
+//   many rows (prompts): a page is decoded once into an fp32 tile and multiplied                           half_scores.hpp
+//
+// A target that has no fast loops takes the second way always. Both ways add into the same Accumulators, so an attend may mix them.
+#pragma once
+
+#include <cstdint>
+
+#include "page.hpp"
+
+namespace qjl::cpu {
+
+inline constexpr int kFastRows = 12;  // up to here byte loops beat the tile: docs/decisions.md
+inline constexpr int kGroupRows = 4;  // rows that the inner loops keep in registers together
+inline constexpr int kPassPages = 4;  // pages whose weights share a scale, and whose values are summed before fp32
+inline constexpr int kPassTokens = kPassPages * layout::kPageTokens;
+inline constexpr int kWeightLevels = 255;
+
+constexpr bool has_fast_loops(const layout::PageShape& s) {
+  const bool keys = s.key_code == Code::s2 || s.key_code == Code::l8 || s.key_code == Code::l16;
+  const bool values = s.value_code == Code::l4 || s.value_code == Code::l8 || s.value_code == Code::l16;
+  return keys && values && s.head_dim % 64 == 0;
+}
+constexpr bool can_attend_fast(const layout::PageShape& s, int rows) { return rows <= kFastRows && has_fast_loops(s); }
+
+// Bytes of one row's query as the score loops read it: 64-byte tables of 6-bit groups, four per three rows of codes, or int8.
+constexpr std::int64_t fast_query_bytes(const layout::PageShape& s) {
+  if (s.key_code == Code::l16) return layout::round_up(s.head_dim, layout::kLineBytes);
+  return std::int64_t{(layout::key_row_bytes(s.key_code, s.head_dim) + 2) / 3} * 4 * layout::kLineBytes;
+}
+
+}  // namespace qjl::cpu

@@ -1,0 +1,161 @@
+// Weighted sums of the values of up to four pages by bytes: frames[row][f][channel] += scale[row][f] * sum_t w[t] * level[t].
+//
+// w is an 8-bit weight, level a signed byte: vpdpbusd adds four tokens of a channel at once. A line of codes has lane = channel and
+// byte i = token 4 q + i of the frame; a vpermb turns the codes of one quad q into four bytes of levels. Weights are ordered
+// [row][frame][quad][page][4 tokens]. Sums of 64 tokens stay below 64 * 255 * 127 < 2^21, then go to fp32.
+// Cost a token and row: d / 64 dots; decoding, shared by the rows, about 1.2 times as much.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, fast_scores_avx512vbmi.hpp (TopBits, fetch_ahead).
+namespace qjl::cpu::QJL_NAMESPACE {
+
+// Weights [4 pages][16 tokens], 0 <= w < 256, of one frame, rounded down.
+QJL_INLINE void store_weights(const f32x16 (&weight)[kPassPages], std::uint8_t* out) {
+  const __m512i bytes = pack_bytes(_mm512_cvttps_epi32(weight[0]), _mm512_cvttps_epi32(weight[1]), _mm512_cvttps_epi32(weight[2]),
+                                   _mm512_cvttps_epi32(weight[3]));
+  _mm512_store_si512(out, bytes);
+}
+
+// What one pass over a few pages adds up.
+struct WeighedPages {
+  int count;
+  const std::uint8_t* values[kPassPages];
+  std::int64_t ahead[kPassPages];  // as in ScoredPage
+  const std::uint8_t* weights;  // [rows][8 frames][4 quads][kPassPages][4]
+  const float* weight_scales;   // [rows][8 frames]
+  float* frames;                // [rows][8 frames][d]
+};
+
+// Tables that turn six bits of codes into the level of the field at bit t * bits.
+template <Code kCode>
+struct LevelBytes {
+  static constexpr int kBits = layout::code_bits(kCode), kTables = kCode == Code::l4 ? 3 : kCode == Code::l8 ? 2 : 1;
+  struct Bytes {
+    alignas(64) std::int8_t of[kTables][64];
+  };
+  static constexpr Bytes bytes() {
+    Bytes b{};
+    for (int t = 0; t < kTables; ++t) {
+      for (int i = 0; i < 64; ++i) b.of[t][i] = static_cast<std::int8_t>(level_of(kCode, i >> t * kBits & ((1 << kBits) - 1)));
+    }
+    return b;
+  }
+  static constexpr Bytes kBytes = bytes();
+
+  __m512i table[kTables];
+  LevelBytes() {
+    for (int t = 0; t < kTables; ++t) table[t] = _mm512_load_si512(kBytes.of[t]);
+  }
+};
+
+// The lines of kBlocks blocks of 16 channels as registers of codes.
+template <Code kCode, int kBlocks>
+struct ValueCodes {
+  static constexpr int kPerBlock = kCode == Code::l4 ? 1 : 2;
+  static constexpr int kLines = kBlocks * layout::code_bits(kCode) / 2;
+  __m512i code[kBlocks * kPerBlock];
+
+  QJL_INLINE void load(const std::uint8_t* lines, const TopBits& top) {
+    if constexpr (kCode == Code::l8) {
+      QJL_UNROLL
+      for (int pair = 0; pair < kBlocks / 2; ++pair) {
+        QJL_UNROLL
+        for (int i = 0; i < 3; ++i) code[4 * pair + i] = _mm512_load_si512(lines + (3 * pair + i) * layout::kLineBytes);
+        code[4 * pair + 3] = top.of(code[4 * pair], code[4 * pair + 1], code[4 * pair + 2]);
+      }
+    } else {
+      QJL_UNROLL
+      for (int i = 0; i < kBlocks * kPerBlock; ++i) code[i] = _mm512_load_si512(lines + i * layout::kLineBytes);
+    }
+  }
+  // Levels of quad q of a block: byte i of a lane is token 4 q + i.
+  QJL_INLINE __m512i quad(const LevelBytes<kCode>& levels, int block, int q) const {
+    if constexpr (kCode == Code::l4) {
+      return q < 3 ? _mm512_permutexvar_epi8(code[block], levels.table[q])
+                   : _mm512_permutexvar_epi8(_mm512_srli_epi16(code[block], 6), levels.table[0]);
+    } else if constexpr (kCode == Code::l8) {
+      return _mm512_permutexvar_epi8(code[2 * block + q / 2], levels.table[q % 2]);
+    } else {
+      const __m512i nibbles = code[2 * block + q / 2];
+      return _mm512_permutexvar_epi8(q % 2 == 0 ? nibbles : _mm512_srli_epi16(nibbles, 4), levels.table[0]);
+    }
+  }
+};
+
+// kBlocks blocks of one frame of all pages into the sums of kRows rows.
+template <Code kCode, int kRows, int kBlocks>
+QJL_INLINE void weigh_blocks(const WeighedPages& pages, std::int64_t at, int frame, const LevelBytes<kCode>& levels,
+                             const TopBits& top, __m512i (&sum)[kRows][kBlocks]) {
+  constexpr std::int64_t kRowBytes = kPassTokens, kFrameBytes = layout::kLineBytes;
+  QJL_UNROLL
+  for (int row = 0; row < kRows; ++row) {
+    QJL_UNROLL
+    for (int block = 0; block < kBlocks; ++block) sum[row][block] = _mm512_setzero_si512();
+  }
+  for (int page = 0; page < pages.count; ++page) {
+    ValueCodes<kCode, kBlocks> codes;
+    codes.load(pages.values[page] + at, top);
+    fetch_ahead<ValueCodes<kCode, kBlocks>::kLines>(pages.values[page] + at, pages.ahead[page]);
+    const std::uint8_t* weights = pages.weights + frame * kFrameBytes + 4 * page;
+    QJL_UNROLL
+    for (int q = 0; q < 4; ++q) {
+      __m512i level[kBlocks];
+      QJL_UNROLL
+      for (int block = 0; block < kBlocks; ++block) level[block] = codes.quad(levels, block, q);
+      QJL_UNROLL
+      for (int row = 0; row < kRows; ++row) {
+        std::int32_t four;
+        std::memcpy(&four, weights + row * kRowBytes + 4 * kPassPages * q, sizeof(four));
+        const __m512i weight = _mm512_set1_epi32(four);
+        QJL_UNROLL
+        for (int block = 0; block < kBlocks; ++block) {
+          sum[row][block] = _mm512_dpbusd_epi32(sum[row][block], weight, level[block]);
+        }
+      }
+    }
+  }
+}
+
+template <Code kCode, int kRows>
+inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages) {
+  constexpr int kBlocks = 4;
+  const int d = shape.head_dim, blocks = d / 16, lines = layout::value_lines_per_frame(kCode, d);
+  const int lines_at_once = ValueCodes<kCode, kBlocks>::kLines;
+  const LevelBytes<kCode> levels;
+  const TopBits top;
+  for (int frame = 0; frame < layout::kFrames; ++frame) {
+    for (int first = 0; first < blocks; first += kBlocks) {
+      const std::int64_t at = std::int64_t{frame * lines + first / kBlocks * lines_at_once} * layout::kLineBytes;
+      __m512i sum[kRows][kBlocks];
+      weigh_blocks<kCode>(pages, at, frame, levels, top, sum);
+      QJL_UNROLL
+      for (int row = 0; row < kRows; ++row) {
+        const __m512 scale = _mm512_set1_ps(pages.weight_scales[row * layout::kFrames + frame]);
+        float* out = pages.frames + (std::int64_t{row} * layout::kFrames + frame) * d + 16 * first;
+        QJL_UNROLL
+        for (int block = 0; block < kBlocks; ++block) {
+          store(out + 16 * block, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[row][block]), scale, load(out + 16 * block)));
+        }
+      }
+    }
+  }
+}
+
+template <int kRows>
+inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages) {
+  switch (shape.value_code) {
+    case Code::l4: return weigh_group<Code::l4, kRows>(shape, pages);
+    case Code::l8: return weigh_group<Code::l8, kRows>(shape, pages);
+    default: return weigh_group<Code::l16, kRows>(shape, pages);
+  }
+}
+
+// `rows` <= kGroupRows.
+inline void fast_values(const layout::PageShape& shape, int rows, const WeighedPages& pages) {
+  switch (rows) {
+    case 1: return weigh_group<1>(shape, pages);
+    case 2: return weigh_group<2>(shape, pages);
+    case 3: return weigh_group<3>(shape, pages);
+    default: return weigh_group<4>(shape, pages);
+  }
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE

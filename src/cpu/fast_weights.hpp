@@ -1,0 +1,92 @@
+// The running softmax of one row over a pass of up to four pages, and its weights as bytes.
+//
+//   e = exp(s - m), sum += e;  w = e * value scale;  byte = floor(255 w / max w of the frame + dither), scale = max w / 255
+//
+// One plane of 8 bits is enough: a weight's rounding is at most 1/255 of its frame's largest, whose own token carries an error of
+// 9 % (l16) to 36 % (l4). What would be lost is the mass of many small weights beside a large one: the dither, fixed numbers that
+// fill [0, 1) evenly, keeps the expectation of a byte at its weight. Header of a pass: see foreach_target.hpp.
+// Needs simd.hpp, exp.hpp, softmax_block.hpp, and store_weights() of the target.
+namespace qjl::cpu::QJL_NAMESPACE {
+
+// 2^x, x <= 0: 2^floor(x) times a polynomial of degree 5 in the fraction; relative error below 2e-7, exactly 1 at 0.
+QJL_INLINE f32x16 exp2_below(f32x16 x) {
+#if QJL_LANES == 16
+  const f32x16 f = _mm512_reduce_ps(x, 1);  // x - floor(x)
+#else
+  x = max(x, splat(-126.0f));
+  const f32x16 whole = round_even(x - splat(0.5f)), f = x - whole;
+#endif
+  f32x16 p = splat(1.8671305e-3f);
+  p = fused_multiply_add(p, f, splat(9.0170289e-3f));
+  p = fused_multiply_add(p, f, splat(5.5799913e-2f));
+  p = fused_multiply_add(p, f, splat(2.4016444e-1f));
+  p = fused_multiply_add(p, f, splat(6.9315130e-1f));
+  p = fused_multiply_add(p, f, splat(1.0f));
+#if QJL_LANES == 16
+  return _mm512_scalef_ps(p, x);
+#else
+  return as_f32(as_u32(p) + (as_u32(to_i32(whole)) << 23));
+#endif
+}
+
+// Multiples of the golden ratio, modulo 1: any run of them is spread evenly.
+struct Dither {
+  alignas(64) float of[kPassTokens / layout::kFrames];
+};
+constexpr Dither dither() {
+  Dither d{};
+  for (int i = 0; i < kPassTokens / layout::kFrames; ++i) {
+    const double multiple = 0.61803398874989485 * (i + 1);
+    d.of[i] = static_cast<float>(multiple - static_cast<int>(multiple));
+  }
+  return d;
+}
+inline constexpr Dither kDither = dither();
+
+// One row's scores [count * 128], slot order, and where its weights go.
+struct PassRow {
+  int count;
+  int first_page;  // modulo kPassPages
+  const float* scores;
+  const float* value_scales;  // [count * 128]
+  std::uint8_t* weights;      // [8 frames][4 quads][kPassPages][4]
+  float* weight_scales;       // [8 frames]
+};
+
+// Returns whether any token counts.
+inline bool weigh_row(const Accumulators& state, int row, const PassRow& pass) {
+  constexpr float kNothing = -std::numeric_limits<float>::infinity();
+  f32x16 largest = splat(kNothing);
+  for (int slot = 0; slot < pass.count * layout::kPageTokens; slot += 16) largest = max(largest, load(pass.scores + slot));
+  const float block_max = reduce_max(largest);
+  if (block_max == kNothing) return false;
+  if (block_max > state.reference[row]) move_reference(state, row, block_max);
+  const f32x16 below = splat(-state.reference[row] * kLog2E), log2e = splat(kLog2E);
+  f32x16 sum = load(state.sums + row * 16);
+  for (int frame = 0; frame < layout::kFrames; ++frame) {
+    f32x16 weight[kPassPages], top = splat(0.0f);
+    QJL_UNROLL
+    for (int page = 0; page < kPassPages; ++page) {
+      weight[page] = splat(0.0f);
+      if (page >= pass.count) continue;
+      const int slot = page * layout::kPageTokens + frame * layout::kFrameSlots;
+      const f32x16 e = exp2_below(fused_multiply_add(load(pass.scores + slot), log2e, below));
+      sum = sum + e;
+      weight[page] = e * load(pass.value_scales + slot);
+      top = max(top, weight[page]);
+    }
+    const float frame_max = std::max(reduce_max(top), 1e-36f);
+    pass.weight_scales[frame] = frame_max / static_cast<float>(kWeightLevels);
+    const f32x16 per_step = splat(static_cast<float>(kWeightLevels) / frame_max);
+    QJL_UNROLL
+    for (int page = 0; page < kPassPages; ++page) {
+      const float* offset = kDither.of + (pass.first_page + page) % kPassPages * layout::kFrameSlots;
+      weight[page] = page < pass.count ? fused_multiply_add(weight[page], per_step, load(offset)) : splat(0.0f);
+    }
+    store_weights(weight, pass.weights + frame * layout::kLineBytes);
+  }
+  store(state.sums + row * 16, sum);
+  return true;
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE
