@@ -5,7 +5,8 @@
 //   for all pages:  weighted sums of values                              fast_values_<target>.hpp
 //
 // Rows go in groups of up to four, which the inner loops keep in registers. Tokens that a row does not see get the score -infinity.
-// Header of a pass: see foreach_target.hpp. Needs all of the above and mean_line.hpp, half_scores.hpp, scales.hpp, softmax_block.hpp.
+// Header of a pass: see foreach_target.hpp. Needs all of the above and mean_line.hpp, half_scores.hpp, scales.hpp,
+// softmax_block.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Sealed pages in a row, and for each how far away the page is that is fetched meanwhile.
@@ -57,9 +58,9 @@ inline void score_page(const FastPiece& p, const PagePass& pass, int i) {
   for (int row = 0; row < p.rows;) {
     const int count = p.group_at(row);
     const FastQuery group{q.bytes + row * q.stride, q.stride, q.step + row, q.offset + row};
-    fast_scores(shape, count, group,
-                {body + p.at.keys, s.scales, lines + row, s.fast.scores + row * kPassTokens + i * layout::kPageTokens,
-                 pass.ahead[i]});
+    fast_scores(
+        shape, count, group,
+        {body + p.at.keys, s.scales, lines + row, s.fast.scores + row * kPassTokens + i * layout::kPageTokens, pass.ahead[i]});
     row += count;
   }
 }

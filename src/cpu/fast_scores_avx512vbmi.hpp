@@ -17,6 +17,8 @@ struct FastQuery {
   float* offset;
 };
 
+inline constexpr int kByteShift = 1 << 7;  // makes a signed byte unsigned
+
 // ---- building -----------------------------------------------------------------------------------------------------------------
 // Four vectors of numbers 0 .. 255 to 64 bytes in order.
 QJL_INLINE __m512i pack_bytes(__m512i a, __m512i b, __m512i c, __m512i d) {  // dwords ordered [quarter of a vector][a b c d]
@@ -137,7 +139,7 @@ inline void build_bytes(const float* q, int d, int row, const FastQuery& out) {
     _mm_store_si128(reinterpret_cast<__m128i*>(out.bytes + row * out.stride + c), _mm512_cvtepi32_epi8(number));
   }
   out.step[row] = step;
-  out.offset[row] = -128.0f * step * static_cast<float>(_mm512_reduce_add_epi32(sum));
+  out.offset[row] = -static_cast<float>(kByteShift) * step * static_cast<float>(_mm512_reduce_add_epi32(sum));
 }
 
 // Projected queries [rows][coordinates].
@@ -222,14 +224,16 @@ QJL_INLINE void add_code_rows(const std::uint8_t* keys, const TopBits& top, cons
   for (int half = 0; half < layout::kHalves; ++half) {
     QJL_UNROLL
     for (int i = 0; i < 3; ++i) {
-      group[half][i] = i < kCodeRows ? _mm512_load_si512(keys + (half * kCodeRows + i) * layout::kLineBytes) : _mm512_setzero_si512();
+      group[half][i] =
+          i < kCodeRows ? _mm512_load_si512(keys + (half * kCodeRows + i) * layout::kLineBytes) : _mm512_setzero_si512();
     }
     group[half][3] = top.of(group[half][0], group[half][1], group[half][2]);
   }
   QJL_UNROLL
   for (int row = 0; row < kRows; ++row) {
     QJL_UNROLL
-    for (int half = 0; half < layout::kHalves; ++half) add_groups<kCode, kCodeRows>(group[half], tables + row * stride, sum[half][row]);
+    for (int half = 0; half < layout::kHalves; ++half)
+      add_groups<kCode, kCodeRows>(group[half], tables + row * stride, sum[half][row]);
   }
 }
 
@@ -266,8 +270,9 @@ inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage
     QJL_UNROLL
     for (int half = 0; half < layout::kHalves; ++half) {
       const __m512i odd = sum[half][row].odd, even = _mm512_sub_epi16(sum[half][row].even, _mm512_slli_epi16(odd, 8));
-      store_scores({_mm512_and_si512(even, low), _mm512_and_si512(odd, low), _mm512_srli_epi32(even, 16), _mm512_srli_epi32(odd, 16)}, q,
-                   page, row, half);
+      store_scores(
+          {_mm512_and_si512(even, low), _mm512_and_si512(odd, low), _mm512_srli_epi32(even, 16), _mm512_srli_epi32(odd, 16)}, q,
+          page, row, half);
     }
   }
 }
@@ -278,7 +283,7 @@ struct ShiftedLevels {
 };
 constexpr ShiftedLevels shifted_levels16() {
   ShiftedLevels levels{};
-  for (int i = 0; i < 64; ++i) levels.of[i] = static_cast<std::uint8_t>(128 + static_cast<int>(level_of(Code::l16, i % 16)));
+  for (int i = 0; i < 64; ++i) levels.of[i] = static_cast<std::uint8_t>(kByteShift + static_cast<int>(level_of(Code::l16, i % 16)));
   return levels;
 }
 inline constexpr ShiftedLevels kShiftedLevels16 = shifted_levels16();

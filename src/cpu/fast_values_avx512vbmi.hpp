@@ -19,9 +19,9 @@ struct WeighedPages {
   int count;
   const std::uint8_t* values[kPassPages];
   std::int64_t ahead[kPassPages];  // as in ScoredPage
-  const std::uint8_t* weights;  // [rows][8 frames][4 quads][kPassPages][4]
-  const float* weight_scales;   // [rows][8 frames]
-  float* frames;                // [rows][8 frames][d]
+  const std::uint8_t* weights;     // [rows][8 frames][4 quads][kPassPages][4]
+  const float* weight_scales;      // [rows][8 frames]
+  float* frames;                   // [rows][8 frames][d]
 };
 
 // Tables that turn six bits of codes into the level of the field at bit t * bits.

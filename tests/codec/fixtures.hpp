@@ -165,6 +165,7 @@ inline double projection_norm_terms(int d) { return projection_terms(d) * (oracl
 struct OracleNumbers {
   std::vector<oracle::Vector> keys, values;
   std::vector<double> key_reach, value_reach;
+  std::vector<double> key_scale, key_level_norm, value_scale;  // of rotated codes, else 0
 };
 inline OracleNumbers read_page(const oracle::Codec& codec, const oracle::Sketch* sketch, const oracle::Page& page) {
   OracleNumbers out;
@@ -188,6 +189,10 @@ inline OracleNumbers read_page(const oracle::Codec& codec, const oracle::Sketch*
     }
     out.key_reach.push_back(key_reach);
     out.value_reach.push_back(value_reach);
+    const bool rotated_key = !sketch && oracle::rotated(f.key);
+    out.key_scale.push_back(rotated_key ? page.key_scale(t) : 0.0);
+    out.key_level_norm.push_back(rotated_key ? oracle::norm(codec.key_levels(page, t)) : 0.0);
+    out.value_scale.push_back(oracle::rotated(f.value) ? page.value_scale(t) : 0.0);
   }
   return out;
 }

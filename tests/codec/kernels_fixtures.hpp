@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "../../src/core/codec_tables.hpp"
+#include "byte_loops.hpp"
+#include "codebook.hpp"
 #include "cpu_backend.hpp"
 #include "estimator.hpp"
 #include "fixtures.hpp"
@@ -94,6 +96,28 @@ inline double key_reach(const layout::PageShape& shape, const layout::PageHead& 
   const double mean = 127.0 * head.mean_scale * std::sqrt(d);
   const double level = layout::frames_per_token(shape.key_code) * (shape.key_code >= Code::l4 ? 127.0 : 1.0) * std::sqrt(d);
   return mean + head.key_scale_max * level;
+}
+
+// What byte loops may add, when the target has them: to a logit without its softmax scale, and to a channel of the output of
+// `tokens` tokens. The page's largest scales stand for all; levels are 1 / unit on the average, at most 127.
+struct AddedByBytes {
+  double score = 0.0, out = 0.0;
+};
+inline AddedByBytes added_by_bytes(SimdTarget target, const CodecTables& tables, const oracle::Format& format, const Sealed& sealed,
+                                   const oracle::Vector& q, int tokens) {
+  AddedByBytes added;
+  if (!has_byte_loops(target, format)) return added;
+  const std::vector<float> query(q.begin(), q.end());
+  std::vector<float> projected(static_cast<std::size_t>(layout::key_coordinates(tables.shape)));
+  cpu::backend(SimdTarget::scalar).project_query({&tables, query.data(), 1, nullptr, projected.data()});
+  double key_scale = 0.0, value_scale = 0.0;
+  for (const layout::PageHead& head : sealed.heads) {
+    key_scale = std::max(key_scale, double{head.key_scale_max});
+    value_scale = std::max(value_scale, double{head.value_scale_max});
+  }
+  added.score = key_scale * table_error(format, {projected.begin(), projected.end()}, 127.0 * std::sqrt(format.d));
+  added.out = 3.0 * value_scale / 255.0 * std::sqrt(tokens) * 2.0 / codebook(tables.shape.value_code).unit;
+  return added;
 }
 
 }  // namespace qjl::test

@@ -229,15 +229,15 @@ TEST(Kernels, AttendIsSoftmaxOverDecodedNumbers) {
           }
           const Partial got = run(verbs, tables, scene, sealed, c, {0, total});
           for (int row = 0; row < c.group * c.queries; ++row) {
-            const int head = row % c.group, query = row / c.group;
-            const oracle::Vector q = scene.queries.row(head, query);
-            const Expected e = plain_attention(keys, values, q, total - c.queries + query, c);
+            const oracle::Vector q = scene.queries.row(row % c.group, row / c.group);
+            const Expected e = plain_attention(keys, values, q, total - c.queries + row / c.group, c);
             // Logits: as scores, then tanh (4e-7 of the cap). Weights: exp of 4e-7, twice for out and sum. Sums: `total` terms.
+            const AddedByBytes added = added_by_bytes(target, tables, oracle_format(d, config), sealed, q, total);
             const double logit = kUnit * (score_terms(oracle_format(d, config)) + 2.0 * projection_norm_terms(d)) *
                                      oracle::norm(q) * reach / std::sqrt(d) +
-                                 4e-7 * c.cap + 2.0 * kUnit * e.largest_logit;
+                                 4e-7 * c.cap + 2.0 * kUnit * e.largest_logit + added.score / std::sqrt(d);
             const double weight = 2.0 * (std::expm1(logit) + 4e-7 + kUnit * total);
-            const double bound = (weight + kUnit * (projection_norm_terms(d) + 16.0)) * value_reach;
+            const double bound = (weight + kUnit * (projection_norm_terms(d) + 16.0)) * value_reach + added.out;
             const float lse = log_sum_exp({got.max[row], got.sum[row]});
             ASSERT_NEAR(lse, e.lse, weight + kUnit * 4.0 * std::abs(e.lse)) << name(cache_type, d, target) << " row " << row;
             for (int i = 0; i < d; ++i) {

@@ -5,7 +5,7 @@
 // pieces of append are drawn for each case. Bounds: docs/numerics.md.
 #include <numeric>
 
-#include "fixtures.hpp"
+#include "byte_loops.hpp"
 #include "qjl/attention.hpp"
 
 namespace qjl::test {
@@ -32,13 +32,20 @@ struct Truth {
   std::vector<oracle::Vector> keys, values;
   std::vector<double> key_rounding;  // of <q, k_t>, in u |q|: score_terms * reach
   std::vector<double> value_reach;
+  std::vector<double> key_scale, key_level_norm, value_scale;  // 0 for exact tokens
 };
 
 constexpr int kLayer = 1;  // of two, so that a wrong layer shows
 
 class Attended {
  public:
-  Attended(const Case& c, std::uint64_t seed) : case_(c), random_(seed), config_(make_config()), cache_(config_), threads_(2) {
+  Attended(const Case& c, std::uint64_t seed)
+      : case_(c),
+        random_(seed),
+        config_(make_config()),
+        codec_(oracle_format(c.d, config_.codec, c.tail), config_.codec.seed),
+        cache_(config_),
+        threads_(2) {
     const int all = c.tokens + (c.chunk ? c.queries : 0);
     keys_ = lifelike_rows(random_, c.dtype, c.kv_heads, all, c.d);
     values_ = lifelike_rows(random_, c.dtype, c.kv_heads, all, c.d);
@@ -78,7 +85,7 @@ class Attended {
         for (int i = 0; i < case_.queries; ++i) {
           const oracle::Vector q = queries_.row(head, i);
           const oracle::Attended expected = oracle::attend(q, truth.keys, truth.values, end - case_.queries + i, rule);
-          check_row(head, i, truth, expected, rule.scale * oracle::norm(q));
+          check_row(head, i, truth, expected, rule.scale);
           if (::testing::Test::HasFailure()) return;
         }
       }
@@ -133,22 +140,28 @@ class Attended {
 
   Truth read_truth(int kv_head) const {
     Truth truth;
-    const oracle::Codec codec(oracle_format(case_.d, config_.codec, case_.tail), config_.codec.seed);
     std::unique_ptr<oracle::Sketch> sketch;
-    if (codec.format.key == oracle::Code::jl) {
-      sketch = std::make_unique<oracle::Sketch>(codec.format, config_.codec.seed, oracle::Rows::orthogonal);
+    if (codec_.format.key == oracle::Code::jl) {
+      sketch = std::make_unique<oracle::Sketch>(codec_.format, config_.codec.seed, oracle::Rows::orthogonal);
     }
     for (int page_idx = 0; page_idx < case_.tokens / kTokensPerPage; ++page_idx) {
       const KvCache::PageBytes bytes = cache_.page(sequence_, kLayer, kv_head, page_idx);
-      OracleNumbers numbers = read_page(codec, sketch.get(), oracle::Page(codec.format, bytes.head, bytes.body));
-      for (double reach : numbers.key_reach) truth.key_rounding.push_back(score_terms(codec.format) * reach);
-      std::copy(numbers.value_reach.begin(), numbers.value_reach.end(), std::back_inserter(truth.value_reach));
+      OracleNumbers numbers = read_page(codec_, sketch.get(), oracle::Page(codec_.format, bytes.head, bytes.body));
+      for (double reach : numbers.key_reach) truth.key_rounding.push_back(score_terms(codec_.format) * reach);
+      const auto append = [](std::vector<double>& to, const std::vector<double>& from) {
+        to.insert(to.end(), from.begin(), from.end());
+      };
+      append(truth.value_reach, numbers.value_reach);
+      append(truth.key_scale, numbers.key_scale);
+      append(truth.key_level_norm, numbers.key_level_norm);
+      append(truth.value_scale, numbers.value_scale);
       std::move(numbers.keys.begin(), numbers.keys.end(), std::back_inserter(truth.keys));
       std::move(numbers.values.begin(), numbers.values.end(), std::back_inserter(truth.values));
     }
     const int sealed = static_cast<int>(truth.keys.size()), sinks = std::min(config_.codec.sink_tokens, sealed);
     truth.keys.resize(keys_.tokens), truth.values.resize(keys_.tokens);
-    truth.key_rounding.resize(keys_.tokens), truth.value_reach.resize(keys_.tokens);
+    for (auto* x : {&truth.key_rounding, &truth.value_reach, &truth.key_scale, &truth.key_level_norm, &truth.value_scale})
+      x->resize(keys_.tokens);
     for (int t = 0; t < keys_.tokens; ++t) {
       if (t >= sinks && t < sealed) continue;  // else exact: a sink, in the open tail, or in the chunk
       truth.keys[t] = keys_.row(kv_head, t), truth.values[t] = values_.row(kv_head, t);
@@ -156,14 +169,27 @@ class Attended {
       for (double& x : truth.values[t]) x = round_to_dtype(x, case_.tail);
       truth.key_rounding[t] = (case_.d + 16.0) * oracle::norm(truth.keys[t]);
       truth.value_reach[t] = oracle::norm(truth.values[t]);
+      truth.key_scale[t] = truth.key_level_norm[t] = truth.value_scale[t] = 0.0;
     }
     return truth;
   }
 
-  // Logit t is off by e_t = u (scale |q| rounding_t + 12 (1 + |s|)), twelve for soft cap and exponential. To first order lse moves
-  // by sum_t w_t e_t at most and out[c] by sum_t w_t |v_t[c] - out[c]| e_t; a twentieth covers the second. Sums of n weights and of
-  // n weighted values, rescaled as the maximum moves, are off by 2 n u; the rotation back by its terms.
-  void check_row(int head, int i, const Truth& truth, const oracle::Attended& expected, double scaled_query) const {
+  // [P_f q] of the key frames.
+  oracle::Vector project(const oracle::Vector& q) const {
+    oracle::Vector projected;
+    for (const oracle::Matrix* frame : codec_.frames_of_keys()) {
+      const oracle::Vector part = oracle::multiply(*frame, q);
+      projected.insert(projected.end(), part.begin(), part.end());
+    }
+    return projected;
+  }
+
+  // Logit t is off by e_t = u (scale |q| rounding_t + 12 (1 + |s|)), twelve for soft cap and exponential, and by what tables add.
+  // To first order lse moves by sum_t w_t e_t at most and out[c] by sum_t w_t |v_t[c] - out[c]| e_t; a twentieth, and exp(e) - 1
+  // for tables, covers the second. Sums of n weights and of n weighted values, rescaled as the maximum moves, are off by 2 n u; the
+  // rotation back by its terms.
+  void check_row(int head, int i, const Truth& truth, const oracle::Attended& expected, double scale) const {
+    const oracle::Vector q = queries_.row(head, i);
     const float lse = lse_[static_cast<std::size_t>(head) * case_.queries + i];
     const float* out = out_row(head, i);
     const std::string where = "head " + std::to_string(head) + " query " + std::to_string(i);
@@ -172,21 +198,34 @@ class Attended {
       for (int c = 0; c < case_.d; ++c) ASSERT_EQ(out[c], 0.0f) << "empty range, " << where << " channel " << c;
       return;
     }
+    const bool bytes = has_byte_loops(simd_target(), codec_.format);
+    const oracle::Vector projected = bytes ? project(q) : oracle::Vector{};
     const double terms = keys_.tokens + 16.0;
     double lse_error = 0.0, reach = 0.0;
-    oracle::Vector out_error(case_.d);
+    oracle::Vector out_error(case_.d), squares(case_.d);  // squares: of what rounded weights add
+    std::vector<double> scaled_weights(expected.weight);
+    for (int t = 0; t < keys_.tokens; ++t) scaled_weights[t] *= truth.value_scale[t];
+    const std::vector<double> weight_error = bytes ? weight_errors(scaled_weights) : std::vector<double>(keys_.tokens);
     for (int t = 0; t < keys_.tokens; ++t) {
       const double weight = expected.weight[t];
       if (weight == 0.0) continue;
-      const double e = 1.05 * kUnit * (scaled_query * truth.key_rounding[t] + 12.0 * (1.0 + expected.largest_logit));
+      double e = 1.05 * kUnit * (scale * oracle::norm(q) * truth.key_rounding[t] + 12.0 * (1.0 + expected.largest_logit));
+      if (bytes && truth.key_scale[t] > 0.0) {
+        e += std::expm1(scale * truth.key_scale[t] * table_error(codec_.format, projected, truth.key_level_norm[t]));
+      }
       lse_error += weight * e;
       reach += weight * truth.value_reach[t];
-      for (int c = 0; c < case_.d; ++c) out_error[c] += weight * std::abs(truth.values[t][c] - expected.out[c]) * e;
+      for (int c = 0; c < case_.d; ++c) {
+        out_error[c] += weight * std::abs(truth.values[t][c] - expected.out[c]) * e;
+        if (truth.value_scale[t] > 0.0) squares[c] += std::pow(weight_error[t] * truth.values[t][c] / truth.value_scale[t], 2);
+      }
     }
     check_near(lse, expected.lse, lse_error + kUnit * (terms + 2.0 * std::abs(expected.lse)), where + " lse");
     const double summing = kUnit * (2.0 * terms + projection_terms(case_.d) + 8.0) * reach;
-    for (int c = 0; c < case_.d; ++c)
-      check_near(out[c], expected.out[c], out_error[c] + summing, where + " channel " + std::to_string(c));
+    for (int c = 0; c < case_.d; ++c) {
+      check_near(out[c], expected.out[c], out_error[c] + summing + 6.0 * std::sqrt(squares[c]),
+                 where + " channel " + std::to_string(c));
+    }
   }
 
   static void check_near(float found, double expected, double bound, const std::string& where) {
@@ -201,6 +240,7 @@ class Attended {
   Case case_;
   Integers random_;
   CacheConfig config_;
+  oracle::Codec codec_;
   KvCache cache_;
   ThreadPool threads_;
   Rows keys_, values_, queries_;

@@ -1,10 +1,10 @@
 // On the default model: page-aligned chunks through a compressed cache compute what a token-by-token decode computes.
 //
-// The two add in another order. Until the stream seals a page of its own both read the same codes: only fp32 noise is left, which
-// the trained model's large activations bring to 1e-7 of divergence; bound 1e-6. After that a share f of the codes differ, where
-// noise fell across a tie. A number's code error has the variance step^2 / 12, a changed code moves it by a step: divergence at
-// most 12 f of the codec's own. f is counted in the pages, 2 % at most. A query that read its open page in coded form, or a page
-// sealed too early, breaks all three.
+// Until the stream seals a page of its own both read the same codes, the chunk exactly, a single query by 8-bit tables and weights:
+// their variance is at most 1.5 % of the codes' own (byte_loops_test), and the divergence goes with the variance. After that a
+// share f of the codes differ, where that noise fell across a tie. A number's code error has the variance step^2 / 12, a changed
+// code moves it by a step: divergence at most 12 f of the codec's own. f is counted in the pages, 10 % at most. A query that read
+// its open page in coded form, or a page sealed too early, breaks all three.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -97,12 +97,12 @@ TEST_F(Streaming, ChunksAgreeWithTokenByToken) {
     streamed += divergence(wanted, found);
     codec += divergence(run(exact_cache, exact, begin, end), wanted);
     if (begin == kPrompt) {
-      EXPECT_LE(streamed / static_cast<double>(end - begin), 1e-6) << "while both read the same pages";
+      EXPECT_LE(streamed, 0.015 * codec) << "while both read the same pages";
     }
   }
   const double share = changed_bytes(cache, chunks, stream);
   RecordProperty("divergence", std::to_string(streamed / positions));
-  EXPECT_LE(share, 0.02);
+  EXPECT_LE(share, 0.1);
   EXPECT_LE(streamed, 12 * share * codec) << "mean " << streamed / positions << ", the codec's own " << codec / positions;
 }
 

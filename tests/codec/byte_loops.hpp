@@ -1,0 +1,55 @@
+// What the byte loops of a target may add to an attend with few rows: the rounding of query tables and of softmax weights.
+//
+// Each is a sum of many roundings, taken as independent: six standard errors.
+//   s2, l8   L look-ups, each rounded to a step: 6 step sqrt(L / 12), step = (largest range of a set of neighbours) / 253.49 or
+//            254.49; sets of 24 signs or of 4 numbers
+//   l16      levels times an int8 query: 6 step / sqrt(12) |levels|, step = max |P q| / 127
+//   weights  w_t s_t (weight times value scale) is rounded up or down to a step M / 255, M = the largest: 6 * 1/2 sqrt(sum_t
+//   r_t^2),
+//            r_t = the number that the levels of token t stand for. Below 1/512 step nothing is rounded up.
+#pragma once
+
+#include <algorithm>
+
+#include "fixtures.hpp"
+
+namespace qjl::test {
+
+inline bool has_byte_loops(SimdTarget target, const oracle::Format& f) {
+  using oracle::Code;
+  const bool keys = f.key == Code::s2 || f.key == Code::l8 || f.key == Code::l16;
+  const bool values = f.value == Code::l4 || f.value == Code::l8 || f.value == Code::l16;
+  return target == SimdTarget::avx512vbmi && keys && values && f.d % 64 == 0;
+}
+
+// Of <projected query, levels of a key>, |levels| given.
+inline double table_error(const oracle::Format& f, const oracle::Vector& projected, double level_norm) {
+  if (f.key == oracle::Code::l16) {
+    double largest = 0.0;
+    for (double x : projected) largest = std::max(largest, std::abs(x));
+    return 6.0 * largest / 127.0 * level_norm / std::sqrt(12.0);
+  }
+  const bool signs = f.key == oracle::Code::s2;
+  const std::size_t set = signs ? 24 : 4;
+  double largest = 0.0;
+  for (std::size_t first = 0; first < projected.size(); first += set) {
+    double reach = 0.0;
+    for (std::size_t c = first; c < std::min(first + set, projected.size()); ++c) reach += std::abs(projected[c]);
+    largest = std::max(largest, reach);
+  }
+  const double step = signs ? 2.0 * largest / 253.49 : 2.0 * 127.0 * largest / 254.49;
+  const double look_ups =
+      std::ceil(static_cast<double>(projected.size()) / (signs ? 6.0 : 2.0)) + 2.0;  // an unfinished set: two more
+  return 6.0 * step * std::sqrt(look_ups / 12.0);
+}
+
+// Standard error of each rounded weight * value scale (0: not coded). A channel of the output is off by at most six times the root
+// of sum_t (error_t * number_t)^2.
+inline std::vector<double> weight_errors(const std::vector<double>& scaled_weights) {
+  const double largest = *std::max_element(scaled_weights.begin(), scaled_weights.end()), step = largest / 255.0;
+  std::vector<double> errors;
+  for (double weight : scaled_weights) errors.push_back(weight < step / 512.0 ? weight : 0.5 * step);
+  return errors;
+}
+
+}  // namespace qjl::test
