@@ -33,6 +33,7 @@ struct CodecTables {
   int mean_channels;
   const float* knot_cos;  // [turning_pairs][kKnotStride], zero beyond knot 16
   const float* knot_sin;
+  const float* early_knots;  // [turning_pairs][8][2]: cosine and sine of knots 0 .. 7, the rest follow by symmetry
 };
 
 // Encodes `count` pages of one layer; a page is [128, head_dim] rows of 16-bit numbers in token order.

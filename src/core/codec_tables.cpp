@@ -183,7 +183,8 @@ CodecConstants::CodecConstants(int head_dim, const CodecConfig& config, DType ro
              .turning_pairs = mean_turn_.turning_pairs,
              .mean_channels = mean_turn_.mean_channels,
              .knot_cos = pointer(mean_turn_.cos),
-             .knot_sin = pointer(mean_turn_.sin)};
+             .knot_sin = pointer(mean_turn_.sin),
+             .early_knots = pointer(mean_turn_.early)};
   if (shape.sketch_rows == 0) return;
   const SketchConfig::Kind kind = config.sketch.kind;
   sketch_ = make_sketch(seed, Stream::sketch, kind, shape.sketch_rows, d);
@@ -198,7 +199,7 @@ CodecConstants::CodecConstants(int head_dim, const CodecConfig& config, DType ro
 std::int64_t CodecConstants::bytes() const {
   std::size_t floats = 0;
   for (const std::vector<float>* part : {&key_signs_, &value_signs_, &key_frames_, &key_cross_, &value_frames_, &value_cross_,
-                                         &sketch_, &outlier_sketch_, &mean_turn_.cos, &mean_turn_.sin}) {
+                                         &sketch_, &outlier_sketch_, &mean_turn_.cos, &mean_turn_.sin, &mean_turn_.early}) {
     floats += part->capacity();
   }
   return static_cast<std::int64_t>(sizeof(*this) + floats * sizeof(float) + mean_turn_.order.capacity());

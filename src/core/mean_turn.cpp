@@ -38,6 +38,9 @@ MeanTurn make_mean_turn(int head_dim, const KeyRope& rope) {
         const double angle = frequency * layout::knot_position(knot);
         turn.cos.push_back(knot < layout::kMeanKnots ? static_cast<float>(std::cos(angle)) : 0.0f);
         turn.sin.push_back(knot < layout::kMeanKnots ? static_cast<float>(std::sin(angle)) : 0.0f);
+        if (knot >= layout::kMeanKnots / 2) continue;
+        turn.early.push_back(turn.cos.back());
+        turn.early.push_back(turn.sin.back());
       }
     } else {
       std::vector<std::uint8_t>& list = turns ? without : still;

@@ -15,6 +15,7 @@ struct MeanTurn {
   int turning_pairs = 0;
   int mean_channels = 0;        // of `order` that have a mean
   std::vector<float> cos, sin;  // [turning_pairs][kKnotStride]
+  std::vector<float> early;     // [turning_pairs][8][2]: cosine and sine of knots 0 .. 7
 };
 
 // Errors: invalid_argument on frequencies.

@@ -81,7 +81,7 @@ inline void mean_lines(const CodecTables& tables, const layout::PageHead& head, 
                        const AttendScratch& scratch) {
   decode_mean(tables, codes, head.mean_scale, scratch.mean);
   auto* lines = reinterpret_cast<MeanLine*>(scratch.mean_lines);
-  for (int row = 0; row < ordered.count; ++row) lines[row] = mean_line(tables, scratch.mean, ordered.data + row * ordered.stride);
+  mean_lines_of(tables, scratch.mean, ordered.data, ordered.stride, ordered.count, lines);
 }
 
 // The signs of one sketch and the norms that go with them.

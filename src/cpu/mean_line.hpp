@@ -5,7 +5,7 @@
 //         A = q1 m1 + q2 m2,  B = q2 m1 - q1 m2
 //
 // Queries and mean are given in the mean's order of channels (CodecTables::mean_order), so that pairs stand in two runs. Cost per
-// page and query: d + 4 lanes of 16 a turning pair. Header of a pass: see foreach_target.hpp. Needs simd.hpp.
+// page and query: d numbers and two vectors of 16 lanes a turning pair. Header of a pass: see foreach_target.hpp. Needs simd.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Slot (frame f, lane j), token 8 j + f, gets base[j] + f * step[j].
@@ -26,36 +26,100 @@ inline void order_channels(const CodecTables& tables, const float* x, float* out
   std::fill_n(out + d, 16, 0.0f);
 }
 
+// int8 codes of the mean in its order; whole lines of 64.
+#if QJL_VBMI
+QJL_INLINE void order_codes(const std::uint8_t* codes, const std::uint8_t* order, int d, std::int8_t* out) {
+  __m512i line[4];
+  for (int i = 0; i < 4; ++i) line[i] = _mm512_loadu_si512(codes + layout::kLineBytes * (i % (d / layout::kLineBytes)));
+  for (int c = 0; c < d; c += layout::kLineBytes) {
+    const __m512i at = _mm512_loadu_si512(order + c);
+    const __m512i low = _mm512_permutex2var_epi8(line[0], at, line[1]), high = _mm512_permutex2var_epi8(line[2], at, line[3]);
+    _mm512_storeu_si512(out + c, _mm512_mask_blend_epi8(_mm512_movepi8_mask(at), low, high));  // bit 7: the upper half of the codes
+  }
+}
+#endif
+
 // The mean of a page [d + 16] in its order; zero in channels without a mean and beyond.
 inline void decode_mean(const CodecTables& tables, const std::uint8_t* codes, float scale, float* mean) {
+  const int d = tables.shape.head_dim, count = tables.mean_channels;
+#if QJL_VBMI
+  if (d % layout::kLineBytes == 0) {
+    alignas(64) std::int8_t ordered[layout::kMaxHeadDim];
+    order_codes(codes, tables.mean_order, d, ordered);
+    for (int i = 0; i < d; i += 16) {
+      const __m512i step = _mm512_cvtepi8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(ordered + i)));
+      store(mean + i, _mm512_cvtepi32_ps(step) * splat(scale));
+    }
+    return std::fill(mean + count, mean + d + 16, 0.0f);
+  }
+#endif
   const auto* steps = reinterpret_cast<const std::int8_t*>(codes);
-  const int count = tables.mean_channels;
   for (int i = 0; i < count; ++i) mean[i] = scale * static_cast<float>(steps[tables.mean_order[i]]);
-  std::fill(mean + count, mean + tables.shape.head_dim + 16, 0.0f);
+  std::fill(mean + count, mean + d + 16, 0.0f);
 }
 
-// The line of one query.
-inline MeanLine mean_line(const CodecTables& tables, const float* mean, const float* query) {
+// What a query meets at the middle of the page: <q, mean> over the still channels, and that plus the sum of A (knot 8). Leaves
+// A and B of every turning pair side by side.
+struct Middle {
+  float still, knot;
+};
+QJL_INLINE Middle split_query(const CodecTables& tables, const float* mean, const float* query, float* turning) {
   const int pairs = tables.turning_pairs;
-  f32x16 sum = splat(0.0f);
-  for (int c = 2 * pairs; c < tables.mean_channels; c += 16) sum = fused_multiply_add(load(query + c), load(mean + c), sum);
-  f32x16 knots = splat(reduce_add(sum)), next = knots;
-  alignas(64) float along[layout::kMaxHeadDim / 2], across[layout::kMaxHeadDim / 2];
-  for (int i = 0; i < pairs; i += 16) {
+  f32x16 still = splat(0.0f), middle = splat(0.0f);
+  for (int i = 0; i < pairs; i += kLanes) {
     const f32x16 q1 = load(query + i), q2 = load(query + pairs + i), m1 = load(mean + i), m2 = load(mean + pairs + i);
-    store(along + i, fused_multiply_add(q1, m1, q2 * m2));
-    store(across + i, q2 * m1 - q1 * m2);
+    const f32x16 along = fused_multiply_add(q1, m1, q2 * m2);
+    store_pairs(along, q2 * m1 - q1 * m2, turning + 2 * i);
+    middle = middle + select(lane_numbers() < splat_i32(pairs - i), along, splat(0.0f));
   }
-  for (int i = 0; i < pairs; ++i) {
-    const float *cosines = tables.knot_cos + i * layout::kKnotStride, *sines = tables.knot_sin + i * layout::kKnotStride;
-    const f32x16 a = splat(along[i]), b = splat(across[i]);
-    knots = fused_multiply_add(b, load(sines), fused_multiply_add(a, load(cosines), knots));
-    next = fused_multiply_add(b, load(sines + 1), fused_multiply_add(a, load(cosines + 1), next));
+  for (int c = 2 * pairs; c < tables.mean_channels; c += kLanes) still = fused_multiply_add(load(query + c), load(mean + c), still);
+  const float sum = reduce_add(still);
+  return {sum, sum + reduce_add(middle)};
+}
+
+// The lines of kRows queries. A lane pair n holds C_n and S_n, the sums of A cos and B sin at knot n = 0 .. 7. Knots stand
+// symmetric to the middle: K_n = C_n + S_n, K_(16-n) = C_n - S_n, and K_8 is the sum of A.
+template <int kRows>
+inline void mean_line_group(const CodecTables& tables, const float* mean, const float* queries, std::int64_t stride,
+                            MeanLine* out) {
+  constexpr int kEarly = layout::kMeanKnots / 2;
+  alignas(64) float turning[kRows][layout::kMaxHeadDim + 2 * kLanes];
+  Middle middle[kRows];
+  f32x16 sum[kRows];
+  QJL_UNROLL
+  for (int row = 0; row < kRows; ++row) {
+    middle[row] = split_query(tables, mean, queries + row * stride, turning[row]);
+    sum[row] = splat(0.0f);
   }
-  MeanLine line;
-  store(line.base, knots);
-  store(line.step, (next - knots) * splat(1.0f / layout::kKnotTokens));
-  return line;
+  for (int i = 0; i < tables.turning_pairs; ++i) {
+    const f32x16 turns = load(tables.early_knots + 2 * kEarly * i);
+    QJL_UNROLL
+    for (int row = 0; row < kRows; ++row) sum[row] = fused_multiply_add(splat_pair(turning[row] + 2 * i), turns, sum[row]);
+  }
+  QJL_UNROLL
+  for (int row = 0; row < kRows; ++row) {
+    alignas(64) float parts[2 * kEarly], knots[2 * kLanes];
+    store(parts, sum[row]);
+    for (int n = 0; n < kEarly; ++n) {
+      knots[n] = middle[row].still + (parts[2 * n] + parts[2 * n + 1]);
+      knots[layout::kMeanKnots - 1 - n] = middle[row].still + (parts[2 * n] - parts[2 * n + 1]);
+    }
+    knots[kEarly] = middle[row].knot;
+    store(out[row].base, load(knots));
+    store(out[row].step, (load(knots + 1) - load(knots)) * splat(1.0f / layout::kKnotTokens));
+  }
+}
+
+// The lines of `count` queries, in the mean's order.
+inline void mean_lines_of(const CodecTables& tables, const float* mean, const float* queries, std::int64_t stride, int count,
+                          MeanLine* out) {
+  for (; count >= 4; count -= 4, queries += 4 * stride, out += 4) mean_line_group<4>(tables, mean, queries, stride, out);
+  switch (count) {
+    case 1: return mean_line_group<1>(tables, mean, queries, stride, out);
+    case 2: return mean_line_group<2>(tables, mean, queries, stride, out);
+    case 3: return mean_line_group<3>(tables, mean, queries, stride, out);
+    default: return;
+  }
 }
 
 // The key that the mean predicts for a token of the page: out [d], in the order of the head.

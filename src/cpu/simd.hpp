@@ -109,6 +109,13 @@ QJL_INLINE void read_bfloat(const std::uint16_t* p, NativeF& v) {
   std::memcpy(&bits, p, sizeof(bits));
   v = (NativeF)(__builtin_convertvector(bits, NativeU) << 16);
 }
+// Two numbers in turns.
+QJL_INLINE void read_pair(const float* p, NativeF& v) {
+  typedef std::uint64_t NativePairs __attribute__((vector_size(4 * QJL_LANES)));
+  std::uint64_t both;
+  std::memcpy(&both, p, sizeof(both));
+  v = (NativeF)(NativePairs{} + both);
+}
 QJL_INLINE void fill(std::uint32_t x, NativeU& v) { v = NativeU{} + x; }
 QJL_INLINE void fill(std::int32_t x, NativeI& v) { v = NativeI{} + x; }
 QJL_INLINE NativeU as_u32(NativeF v) { return (NativeU)v; }
@@ -206,6 +213,11 @@ QJL_INLINE void read_bfloat(const std::uint16_t* p, Pair<T>& v) {
   read_bfloat(p, v.lo);
   read_bfloat(p + sizeof(T) / 4, v.hi);
 }
+template <typename T>
+QJL_INLINE void read_pair(const float* p, Pair<T>& v) {
+  read_pair(p, v.lo);
+  v.hi = v.lo;
+}
 template <typename N, typename T>
 QJL_INLINE void fill(N x, Pair<T>& v) {
   fill(x, v.lo);
@@ -231,6 +243,12 @@ QJL_INLINE i32x16 splat_i32(std::int32_t x) {
 QJL_INLINE f32x16 load(const float* p) {
   f32x16 v;
   read(p, v);
+  return v;
+}
+// p[0] in even lanes, p[1] in odd ones.
+QJL_INLINE f32x16 splat_pair(const float* p) {
+  f32x16 v;
+  read_pair(p, v);
   return v;
 }
 QJL_INLINE u32x16 load_u32(const void* p) {

@@ -1,4 +1,4 @@
-// The two operations that move lanes: the look-up of a level by the low bits of an index, and the 16 x 16 transpose.
+// The operations that move lanes: the look-up of a level by the low bits of an index, the 16 x 16 transpose, pairs of numbers.
 // Header of a pass: see foreach_target.hpp. Needs simd.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
@@ -152,5 +152,22 @@ QJL_INLINE void transpose16(f32x16 (&row)[16]) {
 }
 
 #endif
+
+// out[2 i] = a[i], out[2 i + 1] = b[i].
+QJL_INLINE void store_pairs(f32x16 a, f32x16 b, float* out) {
+#if QJL_LANES == 16
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  store(out, _mm512_permutex2var_ps(a, low, b));
+  store(out + 16, _mm512_permutex2var_ps(a, _mm512_add_epi32(low, _mm512_set1_epi32(8)), b));
+#else
+  float x[16], y[16];
+  store(x, a);
+  store(y, b);
+  for (int i = 0; i < 16; ++i) {
+    out[2 * i] = x[i];
+    out[2 * i + 1] = y[i];
+  }
+#endif
+}
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
