@@ -22,6 +22,16 @@ inline bool has_byte_loops(SimdTarget target, const oracle::Format& f) {
   return target == SimdTarget::avx512vbmi && keys && values && f.d % 64 == 0;
 }
 
+// [P_f q] of the key frames.
+inline oracle::Vector project(const oracle::Codec& codec, const oracle::Vector& q) {
+  oracle::Vector projected;
+  for (const oracle::Matrix* frame : codec.frames_of_keys()) {
+    const oracle::Vector part = oracle::multiply(*frame, q);
+    projected.insert(projected.end(), part.begin(), part.end());
+  }
+  return projected;
+}
+
 // Of <projected query, levels of a key>, |levels| given.
 inline double table_error(const oracle::Format& f, const oracle::Vector& projected, double level_norm) {
   if (f.key == oracle::Code::l16) {

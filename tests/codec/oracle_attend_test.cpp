@@ -174,16 +174,6 @@ class Attended {
     return truth;
   }
 
-  // [P_f q] of the key frames.
-  oracle::Vector project(const oracle::Vector& q) const {
-    oracle::Vector projected;
-    for (const oracle::Matrix* frame : codec_.frames_of_keys()) {
-      const oracle::Vector part = oracle::multiply(*frame, q);
-      projected.insert(projected.end(), part.begin(), part.end());
-    }
-    return projected;
-  }
-
   // Logit t is off by e_t = u (scale |q| rounding_t + 12 (1 + |s|)), twelve for soft cap and exponential, and by what tables add.
   // To first order lse moves by sum_t w_t e_t at most and out[c] by sum_t w_t |v_t[c] - out[c]| e_t; a twentieth, and exp(e) - 1
   // for tables, covers the second. Sums of n weights and of n weighted values, rescaled as the maximum moves, are off by 2 n u; the
@@ -199,7 +189,7 @@ class Attended {
       return;
     }
     const bool bytes = has_byte_loops(simd_target(), codec_.format);
-    const oracle::Vector projected = bytes ? project(q) : oracle::Vector{};
+    const oracle::Vector projected = bytes ? project(codec_, q) : oracle::Vector{};
     const double terms = keys_.tokens + 16.0;
     double lse_error = 0.0, reach = 0.0;
     oracle::Vector out_error(case_.d), squares(case_.d);  // squares: of what rounded weights add
