@@ -16,7 +16,7 @@
 #include "loaded_model.hpp"
 #include "options.hpp"
 #include "progress.hpp"
-#include "qjl/error.hpp"
+#include "quality_json.hpp"
 #include "rivals/rival.hpp"
 
 namespace qjl::cli {
@@ -39,34 +39,9 @@ struct Row {
 };
 
 Json row_json(const Row& row) {
-  const auto& r = row.quality;
-  Json json = {{"cache", r.cache},
-               {"simulated", r.simulated},
-               {"bits", r.bits},
-               {"bits_sealed", r.bits_sealed},
-               {"kld_mean", r.kld_mean},
-               {"kld_se", r.kld_se},
-               {"kld_median", r.kld_median},
-               {"kld_p999", r.kld_p999},
-               {"same_top1", r.same_top1},
-               {"same_top1_se", r.same_top1_se},
-               {"ppl", r.ppl},
-               {"ppl_exact", r.ppl_exact},
-               {"ppl_ratio_se", r.ppl_ratio_se},
-               {"cache_mb", r.cache_mb},
-               {"positions", r.positions},
-               {"seconds", r.seconds},
-               {"kld_by_page", r.kld_by_page}};
+  Json json = quality_json(row.quality);
   if (row.decode_tokens_per_second > 0) json["decode_tokens_per_second"] = row.decode_tokens_per_second;
   return json;
-}
-
-std::string report_json(const std::vector<Row>& rows, const engine::EvalReport& report) {
-  Json json = {{"results", Json::array()}};
-  for (const auto& row : rows) json["results"].push_back(row_json(row));
-  json["floor_kld"] = report.floor_kld;
-  json["peak_scratch_bytes"] = report.peak_scratch_bytes;
-  return json_text(json);
 }
 
 std::string table_row(const Row& row, double exact_megabytes) {
@@ -119,34 +94,6 @@ std::vector<Row> evaluate_rows(LoadedModel& loaded, const EvalOptions& options, 
   });
   for (std::size_t i = 0; i < rows.size(); ++i) rows[i].decode_tokens_per_second = speeds[i];
   return rows;
-}
-
-// A cache type of the library or a rival's; wrong ones are wrong usage.
-void check_type(const std::string& type) {
-  if (!engine::is_rival(type)) {
-    cache_codec(type);
-    return;
-  }
-  try {
-    engine::check_rival(type);
-  } catch (const Error& error) {
-    throw Usage(error.what());
-  }
-}
-
-// "k2v2,paper:rows=128,outliers=0" was cut at every comma; a part like "outliers=0" belongs to the type before it.
-std::vector<std::string> cache_list(const std::vector<std::string>& parts) {
-  std::vector<std::string> types;
-  for (const auto& part : parts) {
-    const bool setting = part.find('=') != std::string::npos && part.find(':') == std::string::npos;
-    if (setting && !types.empty()) {
-      types.back() += "," + part;
-    } else {
-      types.push_back(part);
-    }
-  }
-  for (const auto& type : types) check_type(type);
-  return types;
 }
 
 Exit run_eval(EvalOptions options) {

@@ -33,6 +33,8 @@ Verb add_run(CLI::App& program);
 Verb add_chat(CLI::App& program);
 Verb add_eval(CLI::App& program);
 Verb add_info(CLI::App& program);
+Verb add_study(CLI::App& program);
+Verb add_inspect(CLI::App& program);
 
 struct ModelOptions {
   std::string path;
@@ -68,6 +70,9 @@ void apply_log_level(const OutputOptions& options);
 CodecConfig cache_codec(const CacheOptions& options);
 // The same for one name.
 CodecConfig cache_codec(const std::string& type);
+// A list of names that was cut at every comma: "k2v2,paper:rows=128,outliers=0" has two; a part like "outliers=0" belongs to the
+// type before it. Usage on an unknown name.
+std::vector<std::string> cache_list(const std::vector<std::string>& parts);
 
 // CLI11 has no one-dash words of several letters: -ctk and -ctv (also -ctk=k3) become --cache-type-k and --cache-type-v.
 // Everything after `--` is left alone.

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <memory>
+#include <utility>
 
 #include "eval_metrics.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/error.hpp"
-#include "rivals/rival.hpp"
+#include "trial_cache.hpp"
 #include "weights.hpp"
 
 namespace qjl::engine {
@@ -25,10 +25,7 @@ struct Scores {
 };
 
 struct Run {
-  std::string name;
-  std::unique_ptr<Rival> rival;  // null for a cache of our own
-  std::unique_ptr<KvCache> cache;
-  SequenceId sequence{};
+  TrialCache trial;
   Scores scores;
   double seconds = 0;
 };
@@ -40,18 +37,21 @@ class Evaluation {
         threads_(threads),
         progress_(progress),
         prompt_(config.prompt < 0 ? config.context * 3 / 4 : config.prompt),
-        context_(config.context) {
-    check(tokens);
+        context_(config.context),
+        exact_{make_exact(tokens), empty_scores()} {
     tokens_ = tokens.first(static_cast<std::size_t>(context_));
-    exact_ = make_run("f16", 2);  // a second sequence, forked from it, gives the floor
-    for (const std::string& name : config.caches) runs_.push_back(make_run(name, 1));
+    for (const std::string& name : config.caches)
+      add_run(TrialCache(name, model.config(), model.cache_config(codec_config("f16"), context_)));
+    for (const EvalCache& made : config.made_caches) add_run(TrialCache(made.name, made.config));
   }
 
   EvalReport report();
 
  private:
   void check(std::span<const Token> tokens) const;
-  Run make_run(const std::string& name, int num_sequences) const;
+  TrialCache make_exact(std::span<const Token> tokens) const;
+  Scores empty_scores() const;
+  void add_run(TrialCache trial);
   void process_prompt();
   void process_page(std::int64_t begin, std::int64_t end);
   std::span<const float> decode(KvCache& cache, SequenceId sequence, std::int64_t begin, std::int64_t end);
@@ -92,35 +92,33 @@ void Evaluation::check(std::span<const Token> tokens) const {
     refuse("prompt", prompt_, "at most " + std::to_string(context_ - 2) + ", so that two positions are scored");
 }
 
-Run Evaluation::make_run(const std::string& name, int num_sequences) const {
-  Run run;
-  run.name = name;
-  if (is_rival(name)) run.rival = std::make_unique<Rival>(name, model_.config());
-  if (run.rival && run.rival->learns() && prompt_ < 2) refuse("prompt", prompt_, "2 or more, for " + name + " learns from it");
-  CacheConfig config = model_.cache_config(codec_config(run.rival ? "f16" : name), context_, num_sequences);
-  if (run.rival) config.on_seal = [rival = run.rival.get()](const SealingPage& page) { rival->code(page); };
-  run.cache = std::make_unique<KvCache>(std::move(config));
-  run.sequence = run.cache->create();
-  for (std::vector<double>* values : {&run.scores.kld, &run.scores.same_top1})
-    values->resize(static_cast<std::size_t>(context_ - prompt_));
-  run.scores.surprise.resize(static_cast<std::size_t>(context_ - prompt_ - 1));
-  return run;
+// Two sequences: a fork of the first gives the floor.
+TrialCache Evaluation::make_exact(std::span<const Token> tokens) const {
+  check(tokens);
+  return TrialCache("f16", model_.cache_config(codec_config("f16"), context_, 2));
+}
+
+Scores Evaluation::empty_scores() const {
+  const auto positions = static_cast<std::size_t>(context_ - prompt_);
+  return {std::vector<double>(positions), std::vector<double>(positions), std::vector<double>(positions - 1)};
+}
+
+void Evaluation::add_run(TrialCache trial) {
+  if (trial.learns() && prompt_ < 2) refuse("prompt", prompt_, "2 or more, for " + trial.name() + " learns from it");
+  runs_.push_back({std::move(trial), empty_scores()});
 }
 
 void Evaluation::process_prompt() {
   if (prompt_ > 0) {
-    const ForwardItem item{exact_.sequence, tokens_.first(static_cast<std::size_t>(prompt_))};
+    const ForwardItem item{exact_.trial.sequence(), tokens_.first(static_cast<std::size_t>(prompt_))};
     ForwardOptions options;
     options.logits = ForwardOptions::Logits::none;
     options.observe_kv = [this](int layer, std::size_t, const TensorView& keys, const TensorView& values) {
-      for (Run& run : runs_) {
-        if (run.rival) run.rival->learn(layer, keys, values);
-        run.cache->append(run.sequence, layer, keys, values, threads_);
-      }
+      for (Run& run : runs_) run.trial.append_prompt(layer, keys, values, threads_);
     };
-    model_.forward(*exact_.cache, {&item, 1}, options, threads_);
+    model_.forward(exact_.trial.cache(), {&item, 1}, options, threads_);
   }
-  floor_sequence_ = exact_.cache->fork(exact_.sequence);
+  floor_sequence_ = exact_.trial.cache().fork(exact_.trial.sequence());
   floor_ = exact_.scores;
   advance(prompt_);
 }
@@ -166,37 +164,26 @@ void Evaluation::compare(std::int64_t begin, std::span<const float> logits, Scor
 }
 
 void Evaluation::process_page(std::int64_t begin, std::int64_t end) {
-  remember_exact(begin, decode(*exact_.cache, exact_.sequence, begin, end));
+  remember_exact(begin, decode(exact_.trial.cache(), exact_.trial.sequence(), begin, end));
   for (std::int64_t from = begin; from < end; from += kFloorChunk) {
-    compare(from, decode(*exact_.cache, floor_sequence_, from, std::min(from + kFloorChunk, end)), floor_);
+    compare(from, decode(exact_.trial.cache(), floor_sequence_, from, std::min(from + kFloorChunk, end)), floor_);
   }
   advance(end - begin);
   for (Run& run : runs_) {
     const auto start = std::chrono::steady_clock::now();
-    compare(begin, decode(*run.cache, run.sequence, begin, end), run.scores);
+    compare(begin, decode(run.trial.cache(), run.trial.sequence(), begin, end), run.scores);
     run.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     advance(end - begin);
   }
 }
 
-// Bits and bytes at the end of the text. A rival's: sealed pages as its authors store them, the open page in 16 bits.
-void set_sizes(const Run& run, EvalResult& r) {
-  r.bits = run.cache->bits();
-  r.bits_sealed = run.cache->bits_sealed();
-  r.cache_mb = static_cast<double>(run.cache->memory_report().total()) * 1e-6;
-  if (!run.rival) return;
-  const CacheConfig& c = run.cache->config();
-  const std::int64_t tokens = run.cache->num_tokens(run.sequence), open = tokens % kTokensPerPage;
-  r.simulated = true;
-  r.bits_sealed = run.rival->bits_sealed();
-  r.bits = (r.bits_sealed * static_cast<double>(tokens - open) + 16.0 * static_cast<double>(open)) / static_cast<double>(tokens);
-  r.cache_mb = r.bits / 8 * 2e-6 * static_cast<double>(tokens * c.num_layers * c.num_kv_heads * c.head_dim);
-}
-
 EvalResult Evaluation::result(const Run& run) const {
   EvalResult r;
-  r.cache = run.name;
-  set_sizes(run, r);
+  r.cache = run.trial.name();
+  r.simulated = run.trial.simulated();
+  r.bits = run.trial.bits();
+  r.bits_sealed = run.trial.bits_sealed();
+  r.cache_mb = run.trial.megabytes();
   PagedMean kld = paged_mean(run.scores.kld, prompt_);
   r.kld_mean = kld.mean;
   r.kld_se = kld.se;

@@ -15,10 +15,17 @@
 
 namespace qjl::engine {
 
+// A cache that no cache type names, made by the caller: codes of single layers, for example.
+struct EvalCache {
+  std::string name;
+  CacheConfig config;  // of Model::cache_config(), with room for the context
+};
+
 struct EvalConfig {
-  std::int64_t context = 4096;      // tokens of the text used
-  std::int64_t prompt = -1;         // exact tokens; -1: 3/4 of context; 0 allowed
-  std::vector<std::string> caches;  // cache types of the library, or names of rivals (rivals/rival.hpp)
+  std::int64_t context = 4096;              // tokens of the text used
+  std::int64_t prompt = -1;                 // exact tokens; -1: 3/4 of context; 0 allowed
+  std::vector<std::string> caches;          // cache types of the library, or names of rivals (rivals/rival.hpp)
+  std::vector<EvalCache> made_caches = {};  // scored after `caches`
 };
 
 struct EvalResult {

@@ -191,6 +191,7 @@ void ForwardPass::attend_layer(int layer_idx) {
 void ForwardPass::append_layer(int layer_idx) {
   for (std::size_t i = 0; i < items_.size(); ++i) {
     const AttendRequest& request = s_.requests[i];
+    if (options_.observe_queries) options_.observe_queries(layer_idx, i, request.queries);
     if (options_.observe_kv) options_.observe_kv(layer_idx, i, request.chunk_keys, request.chunk_values);
     cache_.append(request.sequence, layer_idx, request.chunk_keys, request.chunk_values, threads_);
   }

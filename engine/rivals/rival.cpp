@@ -242,10 +242,10 @@ void Rival::code(const SealingPage& page) const {
   }
 }
 
-double Rival::bits_sealed() const {
+double Rival::mean_bits(const rivals::Side& side) const {
   double sum = 0;
-  for (int layer = 0; layer < num_layers_; ++layer) sum += keys_->bits(layer) + values_->bits(layer);
-  return sum / (2.0 * num_layers_);
+  for (int layer = 0; layer < num_layers_; ++layer) sum += side.bits(layer);
+  return sum / num_layers_;
 }
 
 }  // namespace qjl::engine

@@ -47,10 +47,14 @@ class Rival {
   // Replaces the rows of a page by what the method would decode. For CacheConfig::on_seal; several threads may call it.
   void code(const SealingPage& page) const;
 
-  // Stored bits per number of a sealed page, the mean over layers, keys and values.
-  double bits_sealed() const;
+  // Stored bits per number of a sealed page, the mean over layers: of all, of keys, of values.
+  double bits_sealed() const { return 0.5 * (key_bits() + value_bits()); }
+  double key_bits() const { return mean_bits(*keys_); }
+  double value_bits() const { return mean_bits(*values_); }
 
  private:
+  double mean_bits(const rivals::Side& side) const;
+
   int num_layers_, num_kv_heads_, head_dim_;
   std::int64_t sinks_ = 0;
   rivals::SidePtr keys_, values_;
