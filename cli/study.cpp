@@ -24,10 +24,14 @@ std::string text_from(const std::string& text, const std::string& words, const s
   return text.substr(at);
 }
 
-std::vector<engine::Token> read_tokens(const LoadedModel& loaded, const Json& entry, const std::string& folder,
+// A file that begins with ./ or ../ is relative to the list, any other to the folder.
+std::vector<engine::Token> read_tokens(const LoadedModel& loaded, const Json& entry, const StudyOptions& options,
                                        std::int64_t max_tokens) {
   const auto name = entry["name"].get<std::string>();
-  std::string text = read_text((std::filesystem::path(folder) / entry["file"].get<std::string>()).string());
+  const auto file = entry["file"].get<std::string>();
+  const bool beside_list = file.starts_with("../") || file.starts_with("./");
+  std::string text = read_text(
+      ((beside_list ? std::filesystem::path(options.texts).parent_path() : std::filesystem::path(options.folder)) / file).string());
   if (entry.contains("from")) text = text_from(text, entry["from"].get<std::string>(), name);
   text.resize(std::min(text.size(), static_cast<std::size_t>(max_tokens) * kBytesPerToken));
   auto tokens = text_tokens(loaded.tokenizer, text);
@@ -70,7 +74,7 @@ std::vector<StudyText> study_texts(const LoadedModel& loaded, const StudyOptions
   for (const Json& entry : list) {
     const auto name = entry["name"].get<std::string>();
     const bool wanted = options.only.empty() || std::count(options.only.begin(), options.only.end(), name) > 0;
-    if (wanted) texts.push_back({name, read_tokens(loaded, entry, options.folder, max_tokens)});
+    if (wanted) texts.push_back({name, read_tokens(loaded, entry, options, max_tokens)});
   }
   if (texts.empty()) throw Usage("[study] found no text of these names in " + options.texts);
   return texts;
