@@ -44,6 +44,14 @@ Json row_json(const Row& row) {
   return json;
 }
 
+std::string report_json(const std::vector<Row>& rows, const engine::EvalReport& report) {
+  Json json = {{"results", Json::array()}};
+  for (const auto& row : rows) json["results"].push_back(row_json(row));
+  json["floor_kld"] = report.floor_kld;
+  json["peak_scratch_bytes"] = report.peak_scratch_bytes;
+  return json_text(json);
+}
+
 std::string table_row(const Row& row, double exact_megabytes) {
   const auto& r = row.quality;
   const double ppl_change = 100.0 * (r.ppl / r.ppl_exact - 1.0);

@@ -126,6 +126,7 @@ class DistortionStudy {
       shape.num_layers = layers;
       shape.num_kv_heads = 1;
       shape.head_dim = made_for.head_dim;
+      shape.codec.rope = {};
       engine::TrialCache trial(name, made_for, shape);
       if (trial.learns()) continue;  // from a prompt, which there is none of
       for (int layer = 0; layer < layers; ++layer) {

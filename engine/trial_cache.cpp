@@ -18,11 +18,11 @@ double side_bits(int head_dim, const CodecConfig& codec, CacheSide side) {
 TrialCache::TrialCache(const std::string& cache_type, const ModelConfig& model, CacheConfig shape) : name_(cache_type) {
   if (is_rival(cache_type)) {
     rival_ = std::make_unique<Rival>(cache_type, model);
-    shape.codec = codec_config("f16");
     shape.on_seal = [rival = rival_.get()](const SealingPage& page) { rival->code(page); };
-  } else {
-    shape.codec = codec_config(cache_type);
   }
+  CodecConfig codec = codec_config(rival_ ? "f16" : cache_type);
+  codec.rope = std::move(shape.codec.rope);
+  shape.codec = std::move(codec);
   cache_ = std::make_unique<KvCache>(std::move(shape));
   sequence_ = cache_->create();
 }
