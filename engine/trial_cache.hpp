@@ -19,7 +19,8 @@ double side_bits(int head_dim, const CodecConfig& codec, CacheSide side);
 
 class TrialCache {
  public:
-  // `shape`: of Model::cache_config(); the codec, but for its RoPE, is that of `cache_type`. Errors: invalid_argument on an unknown type.
+  // `shape`: of Model::cache_config(); the codec, but for its RoPE, is that of `cache_type`. Errors: invalid_argument on an unknown
+  // type.
   TrialCache(const std::string& cache_type, const ModelConfig& model, CacheConfig shape);
   // A cache that no cache type names, made by the caller: codes of single layers, for example.
   TrialCache(std::string name, CacheConfig config);
