@@ -95,13 +95,13 @@ Exit run_inspect(const InspectOptions& options) {
   Json json = {{"model", model_name(loaded)}, {"tokens", tokens.size()}, {"caches", caches.names()}, {"layers", Json::array()}};
   {
     Progress bar("inspect");
-    engine::capture(loaded.model, tokens, kTokensPerPage, loaded.threads, [&](const engine::CapturedLayer& layer) {
+    engine::capture(loaded.model, tokens, kErrorQueries, loaded.threads, [&](const engine::CapturedLayer& layer) {
       check_interrupt();
       json["layers"].push_back(layer_json(loaded.model.config(), layer, trials, loaded.threads));
       bar.update(layer.layer + 1, loaded.model.config().num_layers);
     });
   }
-  write_result(options.output.file, options.output.json ? json_text(json) : layers_table(json));
+  write_result(options.output.file, options.output.json ? json.dump() + "\n" : layers_table(json));
   return Exit::ok;
 }
 

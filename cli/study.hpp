@@ -12,6 +12,9 @@
 
 namespace qjl::cli {
 
+// Queries per head, of a text's last tokens, that score and output errors are means over.
+inline constexpr std::int64_t kErrorQueries = 32;
+
 struct StudyOptions {
   ModelOptions model;
   std::vector<std::string> caches;

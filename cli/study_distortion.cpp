@@ -2,9 +2,9 @@
 //
 //   a row: (source, text, layer, cache) -> the errors of engine/distortion.hpp and the bits of a sealed page
 //
-// The source is the model on each text, with the queries of the last page; or two .npy files [layers, tokens, head_dim] of keys and
-// values captured elsewhere. Such tokens are repeated until they fill a page: where they are few, a stored mean looks better than
-// it is on a whole text.
+// The source is the model on each text, with the queries of its last tokens; or two .npy files [layers, tokens, head_dim] of keys
+// and values captured elsewhere. Such tokens are repeated until they fill a page: where they are few, a stored mean looks better
+// than it is on a whole text.
 #include <spdlog/spdlog.h>
 
 #include <filesystem>
@@ -80,7 +80,7 @@ class DistortionStudy {
     std::vector<engine::TrialCache> trials;
     for (const auto& name : names) trials.push_back(caches_.make(name, tokens));
     Progress bar(text.name);
-    engine::capture(loaded_.model, std::span(text.tokens).first(static_cast<std::size_t>(tokens)), kTokensPerPage, loaded_.threads,
+    engine::capture(loaded_.model, std::span(text.tokens).first(static_cast<std::size_t>(tokens)), kErrorQueries, loaded_.threads,
                     [&](const engine::CapturedLayer& layer) {
                       for (auto& trial : trials) {
                         check_interrupt();

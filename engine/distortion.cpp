@@ -79,9 +79,12 @@ class HeadComparison {
     for (float& s : scores) s = static_cast<float>(s / total);
   }
 
+  // A query of the last page reads the pages before it in coded form, and its own exactly.
+  std::int64_t query_end() const { return end_ > kTokensPerPage ? end_ - kTokensPerPage : end_; }
+
   void add_query(std::span<const float> query, Sums& sums) const {
     const float scale = 1.0f / std::sqrt(static_cast<float>(dim_));
-    const auto count = static_cast<std::size_t>(end_ - first_);
+    const auto count = static_cast<std::size_t>(query_end() - first_);
     std::vector<float> exact(count), coded(count);
     double sum = 0, squares = 0;
     for (std::size_t i = 0; i < count; ++i) {

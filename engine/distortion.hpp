@@ -4,8 +4,9 @@
 //   key_error     sqrt(sum |k^ - k|^2 / sum |k|^2)            value_error the same, over tokens of sealed pages
 //   score_error   root mean square over queries of the standard deviation over tokens of <q, k^ - k> / sqrt(head_dim): an error
 //                 that is the same for all tokens cancels in the softmax
-//   output_error  sqrt(sum |o^ - o|^2 / sum |o|^2), o = sum_t softmax(s)[t] v_t over the sealed tokens
+//   output_error  sqrt(sum |o^ - o|^2 / sum |o|^2), o = sum_t softmax(s)[t] v_t
 //
+// Queries are of the last page and see the tokens of the pages before it.
 // The numbers are read back from the sealed pages of a KvCache. Cost: queries * tokens * head_dim per cache and layer.
 #pragma once
 

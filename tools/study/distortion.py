@@ -46,7 +46,7 @@ def markdown(rows: list[Row]) -> str:
     parts = [
         "How far the numbers that a cache stands for are from the exact ones, root mean square over layers. Keys, values, outputs:",
         "relative errors. Scores: the standard deviation, over the tokens that one query sees, of the error of the score before the",
-        "softmax, in nats; outputs: of attention over the sealed tokens alone. Queries are those of the last page.",
+        "softmax, in nats. Queries are those of a text's last 32 tokens; scores and outputs are over the pages before the last.",
         "",
         "![errors against bits](distortion.svg)",
         "",
