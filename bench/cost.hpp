@@ -1,14 +1,14 @@
-// `qjl_bench cost`: what a token of one kv head costs by formula, for every preset.
+// `qjl_bench cost`: what a token of one kv head costs, for every preset.
 //
-//   bytes         from the page layout itself (page.hpp): a page / 128
-//   instructions  of the AVX-512 VBMI kernels, counted from their loops: docs/cost_model.md derives each term
+//   bytes         by part of the page, from the page layout itself (page.hpp): a page / 128
+//   instructions  of attend(), counted by the processor for 1, 4 and 8 query heads per kv head
 #pragma once
 
 #include "machine.hpp"
 
 namespace qjl::bench {
 
-// One row a preset and head_dim: bytes by part of the page and in all.
+// One row a preset, head_dim and number of query heads. Instructions are null where the processor's counter cannot be read.
 Json cost_report();
 
 }  // namespace qjl::bench

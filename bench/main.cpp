@@ -5,7 +5,7 @@
 //   qjl_bench paper --out FILE         time of encoding and decoding against context, one layer of Llama-2-7B and Llama-3-8B
 //   qjl_bench serve                    attention on request, for drivers that time other programs in turn
 //   qjl_bench machine                  what this is running on
-//   qjl_bench cost                     bytes of a token by preset, from the page layout
+//   qjl_bench cost                     bytes and instructions of a token by preset
 //
 // Figures mean something on a quiet machine only: nothing else may run. Progress goes to standard error, JSON to standard output.
 #include <CLI/CLI.hpp>
@@ -104,7 +104,7 @@ int run(int argc, char** argv) {
   const Action actions[] = {add_quick(program),
                             add_kernels(program),
                             add_paper(program),
-                            add_print(program, "cost", "bytes of a token by preset and part, from the page layout", cost_report),
+                            add_print(program, "cost", "bytes and instructions of a token, by preset", cost_report),
                             add_print(program, "machine", "processor, caches, memory, compiler, instruction sets", machine_json),
                             add_serve(program)};
   CLI11_PARSE(program, argc, argv);
