@@ -1,7 +1,7 @@
-"""Writes docs/results/speed.md and its pictures from the rows in docs/results/speed, and nothing else: the page never disagrees with
-the rows.
+"""Writes docs/results/speed.md with its pictures and docs/cost_model.md from the rows in docs/results/speed, and nothing else: a page
+never disagrees with the rows.
 
-    report.py [--results DIR] [--page FILE] [--no-pictures]
+    report.py [--results DIR] [--page FILE] [--cost-page FILE] [--no-pictures]
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 import tables
+from cost_model import cost_page
 from goals import goals_table
 from rows import read_rows
 
@@ -80,10 +81,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=ROOT / "docs/results/speed")
     parser.add_argument("--page", type=Path, default=ROOT / "docs/results/speed.md")
+    parser.add_argument("--cost-page", type=Path, default=ROOT / "docs/cost_model.md")
     parser.add_argument("--no-pictures", action="store_true")
     options = parser.parse_args()
     results = Results(options.results)
     options.page.write_text(page(results))
+    cost = cost_page(results)
+    if cost is not None:
+        options.cost_page.write_text(cost)
     if not options.no_pictures:
         from pictures import draw_all
 

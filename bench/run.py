@@ -1,6 +1,6 @@
 """Runs the speed measurements and keeps their rows in docs/results/speed: one JSON lines file a part.
 
-    run.py [PART...]        quick, kernels, targets, paper; default all of them
+    run.py [PART...]        quick, kernels, targets, paper, cost; default all of them
     run.py --peers [PART...]  attend, engine, quality against llama.cpp (needs its environment: ./dev bench-peers)
 
 A part works in build/bench and moves its file when it is complete, so that an interrupted run goes on where it stopped.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs/results/speed"
 WORK = ROOT / "build/bench"
-PARTS = ["quick", "kernels", "targets", "paper"]
+PARTS = ["quick", "kernels", "targets", "paper", "cost"]
 PEER_PARTS = ["attend", "engine", "quality"]
 
 
@@ -38,7 +39,7 @@ class Runner:
         return json.loads(subprocess.run([self.bench, "machine"], check=True, capture_output=True, text=True).stdout)
 
     def keep(self, name: str) -> None:
-        (WORK / name).rename(self.options.results / name)
+        shutil.move(WORK / name, self.options.results / name)
 
     def quick(self) -> None:
         self.call(self.bench, "quick", "--json", WORK / "quick.json")
@@ -59,6 +60,11 @@ class Runner:
     def paper(self) -> None:
         self.call(self.bench, "paper", "--out", WORK / "paper.jsonl")
         self.keep("paper.jsonl")
+
+    def cost(self) -> None:
+        rows = json.loads(subprocess.run([self.bench, "cost"], check=True, capture_output=True, text=True).stdout)
+        (WORK / "cost.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        self.keep("cost.jsonl")
 
     def peers(self, part: str) -> None:
         words = [self.options.peers_python, ROOT / "bench/peers.py", part, "--build", self.options.build]

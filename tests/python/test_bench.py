@@ -60,7 +60,8 @@ def rows_of(path: Path) -> list[dict]:
 
 
 def report(results: Path, page: Path, *words: str) -> str:
-    command = [sys.executable, ROOT / "bench/report.py", "--results", results, "--page", page, *words]
+    pages = ["--page", page, "--cost-page", page.with_name("cost_model.md")]
+    command = [sys.executable, ROOT / "bench/report.py", "--results", results, *pages, *words]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return page.read_text()
@@ -74,6 +75,8 @@ def measured(bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     bench("kernels", "--out", folder / "kernels.jsonl", "--tokens", "128,1024", *shape)
     bench("paper", "--out", folder / "paper.jsonl", "--tokens", 1024, "--cache", "k3v2", "--seconds", 0.01)
     (folder / "machine.json").write_text(bench("machine"))
+    costs = json.loads(bench("cost"))
+    (folder / "cost.jsonl").write_text("".join(json.dumps(row) + "\n" for row in costs))
     return folder
 
 
@@ -97,6 +100,8 @@ def test_page_and_pictures_come_from_the_rows(measured: Path, tmp_path: Path) ->
     page = report(measured, tmp_path / "speed.md")
     row = next(row for row in rows_of(measured / "kernels.jsonl") if row["cache"] == "k2v2" and row["kind"] == "attend")
     assert f"{row['ns_best']:.2f}" in page
+    # A page of k2v2 at 128 channels has 32 + 32 bytes of codes and two scales a token.
+    assert "| 128 | k2v2 | 32.00 | 32.00 | 2.00 |" in (tmp_path / "cost_model.md").read_text()
     for name in ("contexts", "paper"):
         assert (measured / f"{name}.svg").read_text().lstrip().startswith("<?xml")
         assert (measured / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -106,6 +111,7 @@ def test_committed_page_is_what_its_rows_say(tmp_path: Path) -> None:
     if not (RESULTS / "machine.json").exists():
         pytest.skip("no speed results in this checkout")
     assert report(RESULTS, tmp_path / "speed.md", "--no-pictures") == (ROOT / "docs/results/speed.md").read_text()
+    assert (tmp_path / "cost_model.md").read_text() == (ROOT / "docs/cost_model.md").read_text()
 
 
 def test_engine_server_decodes_and_keeps_its_place(build_dir: Path, model: Path, tmp_path: Path) -> None:
