@@ -1,6 +1,6 @@
 // `qjl study distortion`: how far keys, values, scores and outputs of each layer are from the exact ones, per cache type.
 //
-//   a row: (source, text, layer, cache) -> the errors of engine/distortion.hpp and the bits of a sealed page
+//   a row: (source, text, tokens, layer, cache) -> the errors of engine/distortion.hpp and the bits of a sealed page
 //
 // The source is the model on each text, with the queries of its last tokens; or two .npy files [layers, tokens, head_dim] of keys
 // and values captured elsewhere. Such tokens are repeated until they fill a page: where they are few, a stored mean looks better
@@ -23,7 +23,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::int64_t kSinks = 4;  // tokens left out of a text: most types keep them exactly, and they are unlike all others
+constexpr std::int64_t kSinks = 4;  // tokens left out at the start: most types keep them exactly, elsewhere than in the page
 
 struct DistortionOptions : StudyOptions {
   std::int64_t context = 2048;
@@ -34,7 +34,7 @@ class DistortionStudy {
  public:
   DistortionStudy(const DistortionOptions& options)
       : options_(options),
-        rows_(options.results, {"source", "text", "layer", "cache"}),
+        rows_(options.results, {"source", "text", "tokens", "layer", "cache"}),
         loaded_(options.model),
         caches_(loaded_, options) {}
 
@@ -46,20 +46,21 @@ class DistortionStudy {
   }
 
  private:
-  std::vector<std::string> missing(const std::string& source, const std::string& text, int last_layer) const {
+  std::vector<std::string> missing(const std::string& source, const std::string& text, std::int64_t tokens, int last_layer) const {
     std::vector<std::string> names;
     for (const auto& cache : caches_.names()) {
-      const Json* row = rows_.find({{"source", source}, {"text", text}, {"layer", last_layer}, {"cache", cache}});
+      const Json* row =
+          rows_.find({{"source", source}, {"text", text}, {"tokens", tokens}, {"layer", last_layer}, {"cache", cache}});
       if (caches_.is_missing(cache, row)) names.push_back(cache);
     }
     return names;
   }
 
   void put(const std::string& source, const std::string& text, const engine::CapturedLayer& layer, engine::TrialCache& trial) {
-    const std::int64_t first_token = text.empty() ? 0 : kSinks;
-    const engine::Distortion d = engine::compare_layer(trial, layer, first_token, loaded_.threads);
+    const engine::Distortion d = engine::compare_layer(trial, layer, kSinks, loaded_.threads);
     rows_.put({{"source", source},
                {"text", text},
+               {"tokens", layer.keys.tokens},
                {"layer", layer.layer},
                {"cache", trial.name()},
                {"version", caches_.version(trial.name())},
@@ -75,7 +76,7 @@ class DistortionStudy {
   void compare_text(const StudyText& text) {
     const auto tokens = std::ssize(text.tokens) / kTokensPerPage * kTokensPerPage;
     if (tokens == 0) return spdlog::warn("{} has {} tokens, less than a page", text.name, text.tokens.size());
-    const auto names = missing(model_name(loaded_), text.name, loaded_.model.config().num_layers - 1);
+    const auto names = missing(model_name(loaded_), text.name, tokens, loaded_.model.config().num_layers - 1);
     if (names.empty()) return;
     std::vector<engine::TrialCache> trials;
     for (const auto& name : names) trials.push_back(caches_.make(name, tokens));
@@ -121,7 +122,7 @@ class DistortionStudy {
     const auto source = std::filesystem::path(options_.keys).stem().string();
     const int layers = static_cast<int>(keys.shape[0]);
     const auto made_for = page_model(keys.shape);
-    for (const auto& name : missing(source, "", layers - 1)) {
+    for (const auto& name : missing(source, "", kTokensPerPage, layers - 1)) {
       CacheConfig shape = caches_.make(name, kTokensPerPage).cache().config();
       shape.num_layers = layers;
       shape.num_kv_heads = 1;

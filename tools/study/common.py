@@ -81,7 +81,9 @@ def start_picture(columns: int = 1, rows: int = 1, width: float = 7.0, height: f
     import matplotlib as mpl
 
     mpl.use("agg")
-    mpl.rcParams.update({"svg.hashsalt": "qjl", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False})
+    mpl.rcParams.update(
+        {"svg.hashsalt": "qjl", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+    )
     from matplotlib import pyplot
 
     return pyplot.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained")
