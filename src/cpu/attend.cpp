@@ -21,6 +21,7 @@
 #include "key_tile.hpp"
 #include "value_tile.hpp"
 #include "scales.hpp"
+#include "fetch.hpp"
 #include "mean_line.hpp"
 #include "half_scores.hpp"
 #include "exp.hpp"
@@ -153,22 +154,26 @@ inline PageRange visible_pages(const Piece& p) {
 }
 
 #if QJL_FAST_LOOPS
-// Few rows: pages in passes that end on multiples of kPassPages.
+// Few rows: pages in passes that end on multiples of kPassPages. One row waits for memory: a page at a time, every byte in the
+// order of addresses. Several rows wait for their own arithmetic: four pages, so that accumulators are touched seldom.
 inline void attend_pages_fast(const Piece& p, PageRange range, const Rows& ordered) {
   const CodecTables& tables = *p.args.tables;
   const FastPiece fast{tables, p.at, p.scratch, p.state, ordered, p.rows};
-  const Fetching fetching = fetching_for(p.rows);
+  const std::int64_t at_once = p.rows == 1 ? 1 : kPassPages;
   build_fast_query(tables.shape, {p.scratch.projected, layout::key_coordinates(tables.shape), p.rows}, fast.query());
+  Fetcher fetcher;
   for (std::int64_t i = range.first; i < range.end;) {
+    const std::int64_t pages = std::min(i / at_once * at_once + at_once, range.end) - i;  // up to the next multiple
+    const std::int64_t coming = std::min<std::int64_t>(at_once, range.end - i - pages);
+    const std::uint8_t* next[kPassPages];
+    for (std::int64_t k = 0; k < coming; ++k) next[k] = body_at(p, i + pages + k);
+    fetcher.start(next, static_cast<int>(coming), p.at.bytes, at_once == 1);
     PagePass pass{};
     pass.first_page = i;
-    do {
-      const std::uint8_t* body = body_at(p, i);
-      const std::int64_t later = i + fetching.pages_ahead;
-      pass.body[pass.count] = body;
+    while (pass.count < pages) {
+      pass.body[pass.count] = body_at(p, i);
       pass.head[pass.count] = &head_at(p, i);
-      pass.ahead[pass.count] = later < range.end ? body_at(p, later) - body : 0;
-      score_page(fast, pass, pass.count);
+      score_page(fast, pass, pass.count, fetcher);
       for (int row = 0; row < p.rows; ++row) {
         float* scores = p.scratch.fast.scores + row * kPassTokens + pass.count * layout::kPageTokens;
         if (p.args.logit_soft_cap > 0.0f) cap_scores(p.args.logit_soft_cap, layout::kPageTokens, scores);
@@ -177,8 +182,9 @@ inline void attend_pages_fast(const Piece& p, PageRange range, const Rows& order
       }
       ++pass.count;
       ++i;
-    } while (i < range.end && i % kPassPages != 0 && pass.count < fetching.pages_at_once);
-    weigh_pass(fast, pass);
+    }
+    weigh_pass(fast, pass, fetcher);
+    fetcher.rest();
   }
 }
 #endif
@@ -192,11 +198,12 @@ inline void attend_pages(const Piece& p) {
 #if QJL_FAST_LOOPS
   if (can_attend_fast(tables.shape, p.rows)) return attend_pages_fast(p, range, ordered);
 #endif
+  Fetcher nothing;
   for (std::int64_t i = range.first; i < range.end; ++i) {
     const std::uint8_t* body = body_at(p, i);
     const layout::PageHead& head = head_at(p, i);
     if (layout::is_rotated(tables.shape.key_code)) {
-      mean_lines(tables, head, body + p.at.mean, ordered, p.scratch);
+      mean_lines(tables, head, body + p.at.mean, ordered, p.scratch, nothing);
       decode_scales(body + p.at.key_scales, head.key_scale_max, p.scratch.scales);
     }
     if (layout::is_rotated(tables.shape.value_code)) {

@@ -31,7 +31,6 @@ QJL_DECLARE_VERBS(scalar)
 QJL_DECLARE_VERBS(avx2)
 QJL_DECLARE_VERBS(avx512)
 namespace avx512vbmi {  // the verbs that gain by it; the rest are those of avx512
-void score(const ScoreArgs&);
 void attend(const AttendArgs&, const AttendPiece&);
 }  // namespace avx512vbmi
 #elif defined(__aarch64__)
@@ -47,7 +46,6 @@ const Backend& backend(SimdTarget target) {
   static const Backend avx512vbmi_verbs = [] {
     Backend verbs = QJL_VERBS(avx512);
     verbs.name = "cpu avx512vbmi";
-    verbs.score = avx512vbmi::score;
     verbs.attend = avx512vbmi::attend;
     return verbs;
   }();

@@ -15,6 +15,7 @@
 #include "key_tile.hpp"
 #include "value_tile.hpp"
 #include "scales.hpp"
+#include "fetch.hpp"
 #include "mean_line.hpp"
 #include "half_scores.hpp"
 // clang-format on

@@ -9,21 +9,13 @@
 // softmax_block.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
-// Sealed pages in a row, and for each how far away the page is that is fetched meanwhile.
+// Sealed pages in a row.
 struct PagePass {
   int count;
   std::int64_t first_page;
   const std::uint8_t* body[kPassPages];
   const layout::PageHead* head[kPassPages];
-  std::int64_t ahead[kPassPages];
 };
-
-// How pages are read. One row waits for memory: every byte once, in the order of addresses, nothing from far ahead. Several rows
-// wait for their own arithmetic: four pages at a time, so that accumulators are touched seldom, and pages to come are asked for.
-struct Fetching {
-  int pages_at_once, pages_ahead;
-};
-inline Fetching fetching_for(int rows) { return rows == 1 ? Fetching{1, 0} : Fetching{kPassPages, 6}; }
 
 // What does not change from pass to pass.
 struct FastPiece {
@@ -45,22 +37,21 @@ struct FastPiece {
 };
 
 // Scores of page `i` of the pass, all rows.
-inline void score_page(const FastPiece& p, const PagePass& pass, int i) {
+inline void score_page(const FastPiece& p, const PagePass& pass, int i, Fetcher& fetcher) {
   const AttendScratch& s = p.scratch;
   const layout::PageShape& shape = p.tables.shape;
   const std::uint8_t* body = pass.body[i];
   const layout::PageHead& head = *pass.head[i];
   decode_scales(body + p.at.key_scales, head.key_scale_max, s.scales);
   decode_scales(body + p.at.value_scales, head.value_scale_max, s.fast.value_scales + i * layout::kPageTokens);
-  mean_lines(p.tables, head, body + p.at.mean, p.ordered, s);
+  mean_lines(p.tables, head, body + p.at.mean, p.ordered, s, fetcher);
   const auto* lines = reinterpret_cast<const MeanLine*>(s.mean_lines);
   const FastQuery q = p.query();
   for (int row = 0; row < p.rows;) {
     const int count = p.group_at(row);
     const FastQuery group{q.bytes + row * q.stride, q.stride, q.step + row, q.offset + row};
-    fast_scores(
-        shape, count, group,
-        {body + p.at.keys, s.scales, lines + row, s.fast.scores + row * kPassTokens + i * layout::kPageTokens, pass.ahead[i]});
+    fast_scores(shape, count, group,
+                {body + p.at.keys, s.scales, lines + row, s.fast.scores + row * kPassTokens + i * layout::kPageTokens}, fetcher);
     row += count;
   }
 }
@@ -82,7 +73,7 @@ inline void cap_scores(float soft_cap, int count, float* scores) {
 }
 
 // Softmax and values of a pass whose scores are there.
-inline void weigh_pass(const FastPiece& p, const PagePass& pass) {
+inline void weigh_pass(const FastPiece& p, const PagePass& pass, Fetcher& fetcher) {
   const FastScratch& s = p.scratch.fast;
   bool any = false;
   for (int row = 0; row < p.rows; ++row) {
@@ -92,7 +83,7 @@ inline void weigh_pass(const FastPiece& p, const PagePass& pass) {
                           s.value_scales,
                           s.weights + row * kPassTokens,
                           s.weight_scales + row * layout::kFrames};
-    if (weigh_row(p.state, row, weights)) {
+    if (weigh_row(p.state, row, weights, fetcher)) {
       any = true;
     } else {
       std::fill_n(weights.weights, kPassTokens, std::uint8_t{0});
@@ -104,15 +95,11 @@ inline void weigh_pass(const FastPiece& p, const PagePass& pass) {
     const int count = p.group_at(row);
     WeighedPages pages{pass.count,
                        {},
-                       {},
                        s.weights + row * kPassTokens,
                        s.weight_scales + row * layout::kFrames,
                        p.state.frames + row * p.state.frame_floats};
-    for (int i = 0; i < pass.count; ++i) {
-      pages.values[i] = pass.body[i] + p.at.values;
-      pages.ahead[i] = pass.ahead[i];
-    }
-    fast_values(p.tables.shape, count, pages);
+    for (int i = 0; i < pass.count; ++i) pages.values[i] = pass.body[i] + p.at.values;
+    fast_values(p.tables.shape, count, pages, fetcher);
     row += count;
   }
 }

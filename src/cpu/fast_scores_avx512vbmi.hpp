@@ -161,15 +161,7 @@ struct ScoredPage {
   const float* scales;   // [128]
   const MeanLine* mean;  // [rows]
   float* out;
-  std::int64_t ahead;  // bytes to the page that is fetched meanwhile, 0: none
 };
-
-// Fetches to the second cache what stands `ahead` bytes after these lines. 0 asks for the lines themselves and does nothing.
-template <int kLines>
-QJL_INLINE void fetch_ahead(const std::uint8_t* lines, std::int64_t ahead) {
-  QJL_UNROLL
-  for (int i = 0; i < kLines; ++i) __builtin_prefetch(lines + ahead + i * layout::kLineBytes, 0, 2);
-}
 
 // Gathers the top two bits of the bytes of up to three rows: the fourth 6-bit group.
 struct TopBits {
@@ -250,7 +242,7 @@ QJL_INLINE void store_scores(const __m512i (&sum)[4], const FastQuery& q, const 
 }
 
 template <Code kCode, int kRows>
-inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage& page) {
+inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage& page, Fetcher& fetcher) {
   WideSum sum[layout::kHalves][kRows];
   QJL_UNROLL
   for (int row = 0; row < kRows; ++row) sum[0][row] = sum[1][row] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
@@ -258,7 +250,7 @@ inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage
   const std::uint8_t *keys = page.keys, *tables = q.bytes;
   for (int triple = 0; triple < num_code_rows / 3; ++triple) {
     add_code_rows<kCode, 3, kRows>(keys, top, tables, q.stride, sum);
-    fetch_ahead<6>(keys, page.ahead);
+    fetcher.next<3>();
     keys += 6 * layout::kLineBytes;
     tables += 4 * layout::kLineBytes;
   }
@@ -289,7 +281,7 @@ constexpr ShiftedLevels shifted_levels16() {
 inline constexpr ShiftedLevels kShiftedLevels16 = shifted_levels16();
 
 template <int kRows>
-inline void word_scores(const FastQuery& q, int d, const ScoredPage& page) {
+inline void word_scores(const FastQuery& q, int d, const ScoredPage& page, Fetcher& fetcher) {
   constexpr int kParts = kRows == 1 ? 2 : 1;  // sums of one row, so that eight dots are always under way
   const __m512i levels = _mm512_load_si512(kShiftedLevels16.of);
   const std::uint8_t* keys = page.keys;
@@ -301,7 +293,7 @@ inline void word_scores(const FastQuery& q, int d, const ScoredPage& page) {
       __m512i code[4];
       QJL_UNROLL
       for (int i = 0; i < 4; ++i) code[i] = _mm512_load_si512(keys + i * layout::kLineBytes);
-      fetch_ahead<4>(keys, page.ahead);
+      fetcher.next<4>();
       QJL_UNROLL
       for (int nibble = 0; nibble < 2; ++nibble) {
         __m512i level[4];
@@ -334,22 +326,22 @@ inline void word_scores(const FastQuery& q, int d, const ScoredPage& page) {
 }
 
 template <int kRows>
-inline void group_scores(const layout::PageShape& shape, const FastQuery& q, const ScoredPage& page) {
+inline void group_scores(const layout::PageShape& shape, const FastQuery& q, const ScoredPage& page, Fetcher& fetcher) {
   const int code_rows = layout::key_row_bytes(shape.key_code, shape.head_dim);
   switch (shape.key_code) {
-    case Code::s2: return table_scores<Code::s2, kRows>(q, code_rows, page);
-    case Code::l8: return table_scores<Code::l8, kRows>(q, code_rows, page);
-    default: return word_scores<kRows>(q, shape.head_dim, page);
+    case Code::s2: return table_scores<Code::s2, kRows>(q, code_rows, page, fetcher);
+    case Code::l8: return table_scores<Code::l8, kRows>(q, code_rows, page, fetcher);
+    default: return word_scores<kRows>(q, shape.head_dim, page, fetcher);
   }
 }
 
 // Scores of a page for `rows` <= kGroupRows rows.
-inline void fast_scores(const layout::PageShape& shape, int rows, const FastQuery& q, const ScoredPage& page) {
+inline void fast_scores(const layout::PageShape& shape, int rows, const FastQuery& q, const ScoredPage& page, Fetcher& fetcher) {
   switch (rows) {
-    case 1: return group_scores<1>(shape, q, page);
-    case 2: return group_scores<2>(shape, q, page);
-    case 3: return group_scores<3>(shape, q, page);
-    default: return group_scores<4>(shape, q, page);
+    case 1: return group_scores<1>(shape, q, page, fetcher);
+    case 2: return group_scores<2>(shape, q, page, fetcher);
+    case 3: return group_scores<3>(shape, q, page, fetcher);
+    default: return group_scores<4>(shape, q, page, fetcher);
   }
 }
 

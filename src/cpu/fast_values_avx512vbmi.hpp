@@ -4,7 +4,7 @@
 // byte i = token 4 q + i of the frame; a vpermb turns the codes of one quad q into four bytes of levels. Weights are ordered
 // [row][frame][quad][page][4 tokens]. Sums of 64 tokens stay below 64 * 255 * 127 < 2^21, then go to fp32.
 // Cost a token and row: d / 64 dots; decoding, shared by the rows, about 1.2 times as much.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, fast_scores_avx512vbmi.hpp (TopBits, fetch_ahead).
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, fast_scores_avx512vbmi.hpp (TopBits), fetch.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Weights [4 pages][16 tokens], 0 <= w < 256, of one frame, rounded down.
@@ -18,10 +18,9 @@ QJL_INLINE void store_weights(const f32x16 (&weight)[kPassPages], std::uint8_t* 
 struct WeighedPages {
   int count;
   const std::uint8_t* values[kPassPages];
-  std::int64_t ahead[kPassPages];  // as in ScoredPage
-  const std::uint8_t* weights;     // [rows][8 frames][4 quads][kPassPages][4]
-  const float* weight_scales;      // [rows][8 frames]
-  float* frames;                   // [rows][8 frames][d]
+  const std::uint8_t* weights;  // [rows][8 frames][4 quads][kPassPages][4]
+  const float* weight_scales;   // [rows][8 frames]
+  float* frames;                // [rows][8 frames][d]
 };
 
 // Tables that turn six bits of codes into the level of the field at bit t * bits.
@@ -83,7 +82,7 @@ struct ValueCodes {
 // kBlocks blocks of one frame of all pages into the sums of kRows rows.
 template <Code kCode, int kRows, int kBlocks>
 QJL_INLINE void weigh_blocks(const WeighedPages& pages, std::int64_t at, int frame, const LevelBytes<kCode>& levels,
-                             const TopBits& top, __m512i (&sum)[kRows][kBlocks]) {
+                             const TopBits& top, Fetcher& fetcher, __m512i (&sum)[kRows][kBlocks]) {
   constexpr std::int64_t kRowBytes = kPassTokens, kFrameBytes = layout::kLineBytes;
   QJL_UNROLL
   for (int row = 0; row < kRows; ++row) {
@@ -93,7 +92,7 @@ QJL_INLINE void weigh_blocks(const WeighedPages& pages, std::int64_t at, int fra
   for (int page = 0; page < pages.count; ++page) {
     ValueCodes<kCode, kBlocks> codes;
     codes.load(pages.values[page] + at, top);
-    fetch_ahead<ValueCodes<kCode, kBlocks>::kLines>(pages.values[page] + at, pages.ahead[page]);
+    fetcher.next<3>();
     const std::uint8_t* weights = pages.weights + frame * kFrameBytes + 4 * page;
     QJL_UNROLL
     for (int q = 0; q < 4; ++q) {
@@ -115,7 +114,7 @@ QJL_INLINE void weigh_blocks(const WeighedPages& pages, std::int64_t at, int fra
 }
 
 template <Code kCode, int kRows>
-inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages) {
+inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages, Fetcher& fetcher) {
   constexpr int kBlocks = 4;
   const int d = shape.head_dim, blocks = d / 16, lines = layout::value_lines_per_frame(kCode, d);
   const int lines_at_once = ValueCodes<kCode, kBlocks>::kLines;
@@ -125,7 +124,7 @@ inline void weigh_group(const layout::PageShape& shape, const WeighedPages& page
     for (int first = 0; first < blocks; first += kBlocks) {
       const std::int64_t at = std::int64_t{frame * lines + first / kBlocks * lines_at_once} * layout::kLineBytes;
       __m512i sum[kRows][kBlocks];
-      weigh_blocks<kCode>(pages, at, frame, levels, top, sum);
+      weigh_blocks<kCode>(pages, at, frame, levels, top, fetcher, sum);
       QJL_UNROLL
       for (int row = 0; row < kRows; ++row) {
         const __m512 scale = _mm512_set1_ps(pages.weight_scales[row * layout::kFrames + frame]);
@@ -140,21 +139,21 @@ inline void weigh_group(const layout::PageShape& shape, const WeighedPages& page
 }
 
 template <int kRows>
-inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages) {
+inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages, Fetcher& fetcher) {
   switch (shape.value_code) {
-    case Code::l4: return weigh_group<Code::l4, kRows>(shape, pages);
-    case Code::l8: return weigh_group<Code::l8, kRows>(shape, pages);
-    default: return weigh_group<Code::l16, kRows>(shape, pages);
+    case Code::l4: return weigh_group<Code::l4, kRows>(shape, pages, fetcher);
+    case Code::l8: return weigh_group<Code::l8, kRows>(shape, pages, fetcher);
+    default: return weigh_group<Code::l16, kRows>(shape, pages, fetcher);
   }
 }
 
 // `rows` <= kGroupRows.
-inline void fast_values(const layout::PageShape& shape, int rows, const WeighedPages& pages) {
+inline void fast_values(const layout::PageShape& shape, int rows, const WeighedPages& pages, Fetcher& fetcher) {
   switch (rows) {
-    case 1: return weigh_group<1>(shape, pages);
-    case 2: return weigh_group<2>(shape, pages);
-    case 3: return weigh_group<3>(shape, pages);
-    default: return weigh_group<4>(shape, pages);
+    case 1: return weigh_group<1>(shape, pages, fetcher);
+    case 2: return weigh_group<2>(shape, pages, fetcher);
+    case 3: return weigh_group<3>(shape, pages, fetcher);
+    default: return weigh_group<4>(shape, pages, fetcher);
   }
 }
 

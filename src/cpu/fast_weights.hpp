@@ -5,7 +5,7 @@
 // One plane of 8 bits is enough: a weight's rounding is at most 1/255 of its frame's largest, whose own token carries an error of
 // 9 % (l16) to 36 % (l4). What would be lost is the mass of many small weights beside a large one: the dither, fixed numbers that
 // fill [0, 1) evenly, keeps the expectation of a byte at its weight. Header of a pass: see foreach_target.hpp.
-// Needs simd.hpp, exp.hpp, softmax_block.hpp, and store_weights() of the target.
+// Needs simd.hpp, fetch.hpp, exp.hpp, softmax_block.hpp, and store_weights() of the target.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // 2^x, x <= 0: 2^floor(x) times a polynomial of degree 5 in the fraction; relative error below 2e-7, exactly 1 at 0.
@@ -54,7 +54,7 @@ struct PassRow {
 };
 
 // Returns whether any token counts.
-inline bool weigh_row(const Accumulators& state, int row, const PassRow& pass) {
+inline bool weigh_row(const Accumulators& state, int row, const PassRow& pass, Fetcher& fetcher) {
   constexpr float kNothing = -std::numeric_limits<float>::infinity();
   f32x16 largest = splat(kNothing);
   for (int slot = 0; slot < pass.count * layout::kPageTokens; slot += 16) largest = max(largest, load(pass.scores + slot));
@@ -65,6 +65,7 @@ inline bool weigh_row(const Accumulators& state, int row, const PassRow& pass) {
   f32x16 sum = load(state.sums + row * 16);
   for (int frame = 0; frame < layout::kFrames; ++frame) {
     f32x16 weight[kPassPages], top = splat(0.0f);
+    fetcher.next<5>();
     QJL_UNROLL
     for (int page = 0; page < kPassPages; ++page) {
       weight[page] = splat(0.0f);

@@ -8,13 +8,6 @@
 // Header of a pass: see foreach_target.hpp. Needs simd.hpp, key_tile.hpp, mean_line.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
-// Rows of numbers: row r at data + r * stride.
-struct Rows {
-  const float* data;
-  std::int64_t stride;
-  int count;
-};
-
 template <int NumRows, int NumVectors>
 QJL_INLINE void dot_block(const float* q, std::int64_t stride, const float* tile, int coordinates, float* out, bool add) {
   f32x16 sum[NumRows][NumVectors];
@@ -78,10 +71,10 @@ inline Rows order_rows(const CodecTables& tables, const Rows& q, float* out) {
 
 // The line of every row, from queries in the mean's order.
 inline void mean_lines(const CodecTables& tables, const layout::PageHead& head, const std::uint8_t* codes, const Rows& ordered,
-                       const AttendScratch& scratch) {
+                       const AttendScratch& scratch, Fetcher& fetcher) {
   decode_mean(tables, codes, head.mean_scale, scratch.mean);
   auto* lines = reinterpret_cast<MeanLine*>(scratch.mean_lines);
-  mean_lines_of(tables, scratch.mean, ordered.data, ordered.stride, ordered.count, lines);
+  mean_lines_of(tables, scratch.mean, ordered, lines, fetcher);
 }
 
 // The signs of one sketch and the norms that go with them.

@@ -5,8 +5,16 @@
 //         A = q1 m1 + q2 m2,  B = q2 m1 - q1 m2
 //
 // Queries and mean are given in the mean's order of channels (CodecTables::mean_order), so that pairs stand in two runs. Cost per
-// page and query: d numbers and two vectors of 16 lanes a turning pair. Header of a pass: see foreach_target.hpp. Needs simd.hpp.
+// page and query: d numbers and two vectors of 16 lanes a turning pair. Header of a pass: see foreach_target.hpp. Needs simd.hpp,
+// simd_permute.hpp, fetch.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
+
+// Rows of numbers: row r at data + r * stride.
+struct Rows {
+  const float* data;
+  std::int64_t stride;
+  int count;
+};
 
 // Slot (frame f, lane j), token 8 j + f, gets base[j] + f * step[j].
 struct MeanLine {
@@ -80,26 +88,35 @@ QJL_INLINE Middle split_query(const CodecTables& tables, const float* mean, cons
 // The lines of kRows queries. A lane pair n holds C_n and S_n, the sums of A cos and B sin at knot n = 0 .. 7. Knots stand
 // symmetric to the middle: K_n = C_n + S_n, K_(16-n) = C_n - S_n, and K_8 is the sum of A.
 template <int kRows>
-inline void mean_line_group(const CodecTables& tables, const float* mean, const float* queries, std::int64_t stride,
-                            MeanLine* out) {
+inline void mean_line_group(const CodecTables& tables, const float* mean, const Rows& queries, MeanLine* out, Fetcher& fetcher) {
   constexpr int kEarly = layout::kMeanKnots / 2;
   alignas(64) float turning[kRows][layout::kMaxHeadDim + 2 * kLanes];
   Middle middle[kRows];
-  f32x16 sum[kRows];
+  constexpr int kChains = 4;  // sums of a row, so that additions do not wait for each other
+  f32x16 sum[kRows][kChains];
   QJL_UNROLL
   for (int row = 0; row < kRows; ++row) {
-    middle[row] = split_query(tables, mean, queries + row * stride, turning[row]);
-    sum[row] = splat(0.0f);
-  }
-  for (int i = 0; i < tables.turning_pairs; ++i) {
-    const f32x16 turns = load(tables.early_knots + 2 * kEarly * i);
+    middle[row] = split_query(tables, mean, queries.data + row * queries.stride, turning[row]);
     QJL_UNROLL
-    for (int row = 0; row < kRows; ++row) sum[row] = fused_multiply_add(splat_pair(turning[row] + 2 * i), turns, sum[row]);
+    for (int chain = 0; chain < kChains; ++chain) sum[row][chain] = splat(0.0f);
+  }
+  const int pairs = tables.turning_pairs;
+  for (int i = 0; i < pairs; i += kChains) {
+    fetcher.next<kChains>();
+    QJL_UNROLL
+    for (int chain = 0; chain < kChains; ++chain) {
+      if (i + chain >= pairs) break;
+      const f32x16 turns = load(tables.early_knots + 2 * kEarly * (i + chain));
+      QJL_UNROLL
+      for (int row = 0; row < kRows; ++row) {
+        sum[row][chain] = fused_multiply_add(splat_pair(turning[row] + 2 * (i + chain)), turns, sum[row][chain]);
+      }
+    }
   }
   QJL_UNROLL
   for (int row = 0; row < kRows; ++row) {
     alignas(64) float parts[2 * kEarly], knots[2 * kLanes];
-    store(parts, sum[row]);
+    store(parts, (sum[row][0] + sum[row][1]) + (sum[row][2] + sum[row][3]));
     for (int n = 0; n < kEarly; ++n) {
       knots[n] = middle[row].still + (parts[2 * n] + parts[2 * n + 1]);
       knots[layout::kMeanKnots - 1 - n] = middle[row].still + (parts[2 * n] - parts[2 * n + 1]);
@@ -111,13 +128,15 @@ inline void mean_line_group(const CodecTables& tables, const float* mean, const 
 }
 
 // The lines of `count` queries, in the mean's order.
-inline void mean_lines_of(const CodecTables& tables, const float* mean, const float* queries, std::int64_t stride, int count,
-                          MeanLine* out) {
-  for (; count >= 4; count -= 4, queries += 4 * stride, out += 4) mean_line_group<4>(tables, mean, queries, stride, out);
+inline void mean_lines_of(const CodecTables& tables, const float* mean, const Rows& queries, MeanLine* out, Fetcher& fetcher) {
+  const std::int64_t stride = queries.stride;
+  const float* q = queries.data;
+  int count = queries.count;
+  for (; count >= 4; count -= 4, q += 4 * stride, out += 4) mean_line_group<4>(tables, mean, {q, stride, 4}, out, fetcher);
   switch (count) {
-    case 1: return mean_line_group<1>(tables, mean, queries, stride, out);
-    case 2: return mean_line_group<2>(tables, mean, queries, stride, out);
-    case 3: return mean_line_group<3>(tables, mean, queries, stride, out);
+    case 1: return mean_line_group<1>(tables, mean, {q, stride, 1}, out, fetcher);
+    case 2: return mean_line_group<2>(tables, mean, {q, stride, 2}, out, fetcher);
+    case 3: return mean_line_group<3>(tables, mean, {q, stride, 3}, out, fetcher);
     default: return;
   }
 }
