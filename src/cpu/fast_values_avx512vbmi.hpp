@@ -40,6 +40,7 @@ struct LevelBytes {
   static constexpr Bytes kBytes = bytes();
 
   __m512i table[kTables];
+  TopBits top;  // of l8
   LevelBytes() {
     for (int t = 0; t < kTables; ++t) table[t] = _mm512_load_si512(kBytes.of[t]);
   }
@@ -82,7 +83,7 @@ struct ValueCodes {
 // kBlocks blocks of one frame of all pages into the sums of kRows rows.
 template <Code kCode, int kRows, int kBlocks>
 QJL_INLINE void weigh_blocks(const WeighedPages& pages, std::int64_t at, int frame, const LevelBytes<kCode>& levels,
-                             const TopBits& top, Fetcher& fetcher, __m512i (&sum)[kRows][kBlocks]) {
+                             Fetcher& fetcher, __m512i (&sum)[kRows][kBlocks]) {
   constexpr std::int64_t kRowBytes = kPassTokens, kFrameBytes = layout::kLineBytes;
   QJL_UNROLL
   for (int row = 0; row < kRows; ++row) {
@@ -91,7 +92,7 @@ QJL_INLINE void weigh_blocks(const WeighedPages& pages, std::int64_t at, int fra
   }
   for (int page = 0; page < pages.count; ++page) {
     ValueCodes<kCode, kBlocks> codes;
-    codes.load(pages.values[page] + at, top);
+    codes.load(pages.values[page] + at, levels.top);
     fetcher.next<3>();
     const std::uint8_t* weights = pages.weights + frame * kFrameBytes + 4 * page;
     QJL_UNROLL
@@ -119,12 +120,11 @@ inline void weigh_group(const layout::PageShape& shape, const WeighedPages& page
   const int d = shape.head_dim, blocks = d / 16, lines = layout::value_lines_per_frame(kCode, d);
   const int lines_at_once = ValueCodes<kCode, kBlocks>::kLines;
   const LevelBytes<kCode> levels;
-  const TopBits top;
   for (int frame = 0; frame < layout::kFrames; ++frame) {
     for (int first = 0; first < blocks; first += kBlocks) {
       const std::int64_t at = std::int64_t{frame * lines + first / kBlocks * lines_at_once} * layout::kLineBytes;
       __m512i sum[kRows][kBlocks];
-      weigh_blocks<kCode>(pages, at, frame, levels, top, fetcher, sum);
+      weigh_blocks<kCode>(pages, at, frame, levels, fetcher, sum);
       QJL_UNROLL
       for (int row = 0; row < kRows; ++row) {
         const __m512 scale = _mm512_set1_ps(pages.weight_scales[row * layout::kFrames + frame]);
