@@ -2,7 +2,8 @@
 //
 //   oracle_random.hpp     Philox, signs, normals, frames
 //   oracle_page.hpp       the bytes of a page
-//   oracle_codec.hpp      encoders, closing scale, decoding
+//   oracle_codec.hpp      closing scale, decoding
+//   oracle_encoders.hpp   what the encoders choose
 //   oracle_paper.hpp      the paper's sketch, outlier channels, min-max values
 //   oracle_attention.hpp  softmax attention
 //
@@ -11,6 +12,7 @@
 
 #include "oracle_attention.hpp"
 #include "oracle_codec.hpp"
+#include "oracle_encoders.hpp"
 #include "oracle_page.hpp"
 #include "oracle_paper.hpp"
 #include "oracle_random.hpp"

@@ -15,7 +15,7 @@ constexpr int dtype_bytes(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
 enum class Code : std::uint8_t {
   f16,     // exact: the 16-bit numbers themselves (both sides)
   s1,      // one frame, signs: QJL with orthogonal rows, 1 bit
-  s2,      // two frames, signs chosen by the alternating encoder, 2 bits
+  s2,      // two frames, signs chosen together by annealing, 2 bits
   l4,      // one frame, 4 Lloyd-Max levels, 2 bits
   l8,      // one frame, 8 Lloyd-Max levels, 3 bits
   l16,     // one frame, 16 Lloyd-Max levels, 4 bits

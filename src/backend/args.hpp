@@ -13,18 +13,18 @@ namespace qjl {
 // signs; otherwise a dense orthonormal matrix. "in" is D2, applied first and shared; "mid" is D1_f.
 struct CodecTables {
   layout::PageShape shape;
-  bool hadamard;                // which of the two kinds of frame
-  const float* key_sign_in;     // [d], +-1
-  const float* key_sign_mid;    // [frames_per_token(key_code)][d]
-  const float* value_sign_in;   // [d]
-  const float* value_sign_mid;  // [8 * frames_per_token(value_code)][d]; frame of token t, part s: (t mod 8) * parts + s
-  const float* key_frames;      // dense: [frames][d][d], row i is row i of P_f
-  const float* key_cross;       // dense, s2 keys: P_1 P_2^T [d][d]
-  const float* value_frames;    // dense: [8 * parts][d][d]
-  const float* value_cross;     // dense, s2 values: [8][d][d], P_{t,1} P_{t,2}^T
-  const float* sketch;          // jl: S [m][d], rows of norm sqrt(d) on average; constant in sketch_scale
-  const float* outlier_sketch;  // jl: S_o [m_o][n_out]
-  float sketch_scale;           // estimate = sketch_scale * |k_in| * <S q_in, sign(S k_in)>; unbiased for the kind of S
+  bool hadamard;                    // which of the two kinds of frame
+  const float* key_sign_in;         // [d], +-1
+  const float* key_sign_mid;        // [frames_per_token(key_code)][d]
+  const float* value_sign_in;       // [d]
+  const float* value_sign_mid;      // [8 * frames_per_token(value_code)][d]; frame of token t, part s: (t mod 8) * parts + s
+  const float* key_frames;          // dense: [frames][d][d], row i is row i of P_f
+  const std::int16_t* key_cross;    // dense, s2 keys: round(512 P_1 P_2^T) [d][d]
+  const float* value_frames;        // dense: [8 * parts][d][d]
+  const std::int16_t* value_cross;  // dense, s2 values: [8][d][d], round(512 P_{t,1} P_{t,2}^T)
+  const float* sketch;              // jl: S [m][d], rows of norm sqrt(d) on average; constant in sketch_scale
+  const float* outlier_sketch;      // jl: S_o [m_o][n_out]
+  float sketch_scale;               // estimate = sketch_scale * |k_in| * <S q_in, sign(S k_in)>; unbiased for the kind of S
   float outlier_sketch_scale;
   // The page mean and RoPE (page.hpp). Order of the mean's channels: the first of each turning pair, the second of each, the still
   // ones, and last, beyond mean_channels, those without a mean.

@@ -88,17 +88,17 @@ std::vector<float> make_frames(std::uint64_t seed, Stream base, int frames, int 
   return out;
 }
 
-// P_1 P_2^T of each pair of frames.
-std::vector<float> make_cross(const std::vector<float>& frames, int pairs, int d) {
+// round(512 P_1 P_2^T) of each pair of frames.
+std::vector<std::int16_t> make_cross(const std::vector<float>& frames, int pairs, int d) {
   const std::size_t square = static_cast<std::size_t>(d) * d;
-  std::vector<float> cross(pairs * square);
+  std::vector<std::int16_t> cross(pairs * square);
   for (int pair = 0; pair < pairs; ++pair) {
     const float *first = &frames[2 * pair * square], *second = first + square;
     for (int i = 0; i < d; ++i) {
       for (int j = 0; j < d; ++j) {
         double sum = 0.0;
         for (int c = 0; c < d; ++c) sum += double{first[i * d + c]} * second[j * d + c];
-        cross[pair * square + static_cast<std::size_t>(i) * d + j] = static_cast<float>(sum);
+        cross[pair * square + static_cast<std::size_t>(i) * d + j] = static_cast<std::int16_t>(std::lrint(kCrossUnit * sum));
       }
     }
   }
@@ -120,7 +120,8 @@ float sketch_scale(SketchConfig::Kind kind, int rows, int d) {
   return static_cast<float>(kind == SketchConfig::Kind::gaussian ? gaussian_sketch_scale(rows) : orthogonal_sketch_scale(rows, d));
 }
 
-const float* pointer(const std::vector<float>& numbers, std::size_t offset = 0) {
+template <typename T>
+const T* pointer(const std::vector<T>& numbers, std::size_t offset = 0) {
   return numbers.empty() ? nullptr : numbers.data() + offset;
 }
 
@@ -198,11 +199,13 @@ CodecConstants::CodecConstants(int head_dim, const CodecConfig& config, DType ro
 
 std::int64_t CodecConstants::bytes() const {
   std::size_t floats = 0;
-  for (const std::vector<float>* part : {&key_signs_, &value_signs_, &key_frames_, &key_cross_, &value_frames_, &value_cross_,
-                                         &sketch_, &outlier_sketch_, &mean_turn_.cos, &mean_turn_.sin, &mean_turn_.early}) {
+  for (const std::vector<float>* part : {&key_signs_, &value_signs_, &key_frames_, &value_frames_, &sketch_, &outlier_sketch_,
+                                         &mean_turn_.cos, &mean_turn_.sin, &mean_turn_.early}) {
     floats += part->capacity();
   }
-  return static_cast<std::int64_t>(sizeof(*this) + floats * sizeof(float) + mean_turn_.order.capacity());
+  const std::size_t crosses = key_cross_.capacity() + value_cross_.capacity();
+  return static_cast<std::int64_t>(sizeof(*this) + floats * sizeof(float) + crosses * sizeof(std::int16_t) +
+                                   mean_turn_.order.capacity());
 }
 
 }  // namespace qjl

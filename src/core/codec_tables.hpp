@@ -40,14 +40,14 @@ class CodecConstants {
 
  private:
   CodecTables tables_{};
-  std::vector<float> key_signs_;       // [1 + parts][d]: D2, D1_f
-  std::vector<float> value_signs_;     // [1 + 8 parts][d]
-  std::vector<float> key_frames_;      // dense [parts][d][d]
-  std::vector<float> key_cross_;       // dense s2 [d][d]
-  std::vector<float> value_frames_;    // dense [8 parts][d][d]
-  std::vector<float> value_cross_;     // dense s2 [8][d][d]
-  std::vector<float> sketch_;          // [m][d]
-  std::vector<float> outlier_sketch_;  // [m_o][n_out]
+  std::vector<float> key_signs_;           // [1 + parts][d]: D2, D1_f
+  std::vector<float> value_signs_;         // [1 + 8 parts][d]
+  std::vector<float> key_frames_;          // dense [parts][d][d]
+  std::vector<std::int16_t> key_cross_;    // dense s2 [d][d]
+  std::vector<float> value_frames_;        // dense [8 parts][d][d]
+  std::vector<std::int16_t> value_cross_;  // dense s2 [8][d][d]
+  std::vector<float> sketch_;              // [m][d]
+  std::vector<float> outlier_sketch_;      // [m_o][n_out]
   MeanTurn mean_turn_;
 };
 

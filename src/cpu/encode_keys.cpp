@@ -14,8 +14,12 @@
 #include "simd.hpp"
 #include "simd_permute.hpp"
 #include "rotate_lanes.hpp"
+#include "simd_small.hpp"
 #include "encode.hpp"
 #include "encode_mean.hpp"
+#include "encode_levels.hpp"
+#include "encode_signs.hpp"
+#include "encode_vectors.hpp"
 #include "paper_encode.hpp"
 // clang-format on
 
@@ -23,49 +27,49 @@ namespace qjl::cpu::QJL_NAMESPACE {
 
 QJL_INLINE void merge_u32(std::uint8_t* p, u32x16 bits) { store_u32(p, load_u32(p) | bits); }
 
-// One byte of every row for the tokens of frame f: `width` bits a coordinate, 8 / width coordinates a row.
-inline void pack_key_rows(const std::uint32_t* codes, int coordinates, int width, int frame, std::uint8_t* keys) {
-  const int rows = coordinates * width / 8, per_row = 8 / width, half = frame / 4, shift = 8 * (frame % 4);
+// One byte of every row for the tokens of frame f: the bits of one word (2-bit codes), or of two (signs).
+inline void pack_key_rows(const std::uint32_t* words, int rows, int width, int frame, std::uint8_t* keys) {
+  const int half = frame / 4, shift = 8 * (frame % 4), gap = 8 - width;
+  const auto bits = [&](int word) {
+    const u32x16 w = load_u32(words + word * 16);
+    return (w | w >> gap | w >> 2 * gap | w >> 3 * gap) & splat_u32((1u << 4 * width) - 1);
+  };
   for (int row = 0; row < rows; ++row) {
-    u32x16 bits = splat_u32(0);
-    for (int i = 0; i < per_row; ++i) bits = bits | load_u32(codes + (row * per_row + i) * 16) << width * i;
-    merge_u32(keys + layout::key_row_offset(rows, half, row), bits << shift);
+    const u32x16 byte = width == 2 ? bits(row) : bits(2 * row) | bits(2 * row + 1) << 4;
+    merge_u32(keys + layout::key_row_offset(rows, half, row), byte << shift);
   }
 }
-
-QJL_INLINE u32x16 pair_of_codes(const std::uint32_t* codes) { return load_u32(codes) | load_u32(codes + 16) << 3; }
 
 // l8: four 6-bit groups of two coordinates in three rows; the fourth group lies in the top two bits of the rows.
-inline void pack_key_triples(const std::uint32_t* codes, int d, int frame, std::uint8_t* keys) {
+inline void pack_key_triples(const std::uint32_t* words, int d, int frame, std::uint8_t* keys) {
   const int rows = layout::key_row_bytes(Code::l8, d), half = frame / 4, shift = 8 * (frame % 4);
+  const int gap = 8 - layout::code_bits(Code::l8);
+  const u32x16 low = splat_u32(63);
   for (int triple = 0; triple < d / 8; ++triple) {
-    const std::uint32_t* group = codes + 8 * triple * 16;
-    const u32x16 fourth = pair_of_codes(group + 6 * 16);
+    const u32x16 first = load_u32(words + 2 * triple * 16), second = load_u32(words + (2 * triple + 1) * 16);
+    const u32x16 a = first | first >> gap, b = second | second >> gap, fourth = b >> 16 & low;
+    const u32x16 group[3] = {a & low, a >> 16 & low, b & low};
     for (int r = 0; r < 3; ++r) {
-      const u32x16 top = (fourth >> 2 * r & splat_u32(3)) << 6;
-      merge_u32(keys + layout::key_row_offset(rows, half, 3 * triple + r), (pair_of_codes(group + 2 * r * 16) | top) << shift);
+      const u32x16 byte = group[r] | (fourth >> 2 * r & splat_u32(3)) << 6;
+      merge_u32(keys + layout::key_row_offset(rows, half, 3 * triple + r), byte << shift);
     }
   }
 }
 
-inline void pack_key_words(const std::uint32_t* codes, int d, int frame, std::uint8_t* keys) {
+inline void pack_key_nibbles(const std::uint32_t* words, int d, int frame, std::uint8_t* keys) {
   for (int word = 0; word < d / 8; ++word) {
-    u32x16 bits = splat_u32(0);
-    for (int i = 0; i < 4; ++i) {
-      const u32x16 low = load_u32(codes + (8 * word + i) * 16), high = load_u32(codes + (8 * word + 4 + i) * 16);
-      bits = bits | (low | high << 4) << 8 * i;
-    }
-    store_u32(keys + layout::key_word_offset(d, frame / 4, word, frame % 4), bits);
+    const u32x16 low = load_u32(words + 2 * word * 16), high = load_u32(words + (2 * word + 1) * 16);
+    store_u32(keys + layout::key_word_offset(d, frame / 4, word, frame % 4), low | high << 4);
   }
 }
 
-inline void pack_keys(Code code, const std::uint32_t* codes, int d, int frame, std::uint8_t* keys) {
+inline void pack_keys(Code code, const std::uint32_t* words, int d, int frame, std::uint8_t* keys) {
   switch (code) {
-    case Code::s1: return pack_key_rows(codes, d, 1, frame, keys);
-    case Code::s2: return pack_key_rows(codes, 2 * d, 1, frame, keys);
-    case Code::l4: return pack_key_rows(codes, d, 2, frame, keys);
-    case Code::l8: return pack_key_triples(codes, d, frame, keys);
-    default: return pack_key_words(codes, d, frame, keys);
+    case Code::s1:
+    case Code::s2: return pack_key_rows(words, layout::key_row_bytes(code, d), 1, frame, keys);
+    case Code::l4: return pack_key_rows(words, layout::key_row_bytes(code, d), 2, frame, keys);
+    case Code::l8: return pack_key_triples(words, d, frame, keys);
+    default: return pack_key_nibbles(words, d, frame, keys);
   }
 }
 
@@ -74,17 +78,23 @@ inline void encode_rotated_keys(const EncodeArgs& args, std::int64_t i, const la
   const CodecTables& tables = *args.tables;
   const int d = tables.shape.head_dim, num_sinks = args.num_sinks[i];
   std::uint8_t* body = args.bodies[i];
-  const CodeJob job{tables.shape.key_code,
-                    {key_frame(tables, 0), key_frame(tables, layout::frames_per_token(tables.shape.key_code) - 1)},
-                    tables.key_cross};
+  const Code code = tables.shape.key_code;
+  const int parts = layout::frames_per_token(code);
+  const Frame first_frame = key_frame(tables, 0), last_frame = key_frame(tables, parts - 1);
+  const VectorJob job{code,
+                      {{{first_frame, last_frame}, {first_frame, last_frame}}, {tables.key_cross, tables.key_cross}},
+                      WordOrder::of_keys(parts * d)};
   for (int frame = 0; frame < layout::kFrames; ++frame) {
     load_frame(args.rows[i], args.token_stride, args.row_dtype, frame, d, scratch.page + frame * d * 16);
   }
   args.heads[i]->mean_scale = encode_mean(tables, num_sinks, scratch, reinterpret_cast<std::int8_t*>(body + at.mean));
-  for (int frame = 0; frame < layout::kFrames; ++frame) {
-    take_residual(scratch, frame, d);
-    encode_lanes(job, live_lanes(frame, num_sinks), scratch, scratch.scales + layout::kFrameSlots * frame);
-    pack_keys(job.code, scratch.codes, d, frame, body + at.keys);
+  for (int frame = 0; frame < layout::kFrames; frame += 2) {
+    const auto load_group = [&](int group) { take_residual(scratch, frame + group, d); };
+    const i32x16 live[2] = {live_lanes(frame, num_sinks), live_lanes(frame + 1, num_sinks)};
+    encode_vectors(job, load_group, live, scratch, scratch.scales + layout::kFrameSlots * frame);
+    for (int group = 0; group < 2; ++group) {
+      pack_keys(code, scratch.words + group * scratch.num_words * kLanes, d, frame + group, body + at.keys);
+    }
   }
   args.heads[i]->key_scale_max = encode_scales(scratch.scales, body + at.key_scales);
 }

@@ -14,59 +14,96 @@
 #include "simd.hpp"
 #include "simd_permute.hpp"
 #include "rotate_lanes.hpp"
+#include "simd_small.hpp"
 #include "encode.hpp"
+#include "encode_levels.hpp"
+#include "encode_signs.hpp"
+#include "encode_vectors.hpp"
 #include "paper_encode.hpp"
 // clang-format on
 
 namespace qjl::cpu::QJL_NAMESPACE {
 
-QJL_INLINE void merge_u32(std::uint8_t* p, u32x16 bits) { store_u32(p, load_u32(p) | bits); }
+// The codes of 16 tokens in four blocks of 16 channels: byte r of lane l = channel 16 r + l.
+using Tokens = u32x16[16];
 
-// Byte i of each word: the code of token 4 q + i. token[j] holds the codes of token j, a channel a lane.
-QJL_INLINE u32x16 quad(const u32x16 (&token)[16], int q) {
-  return token[4 * q] | token[4 * q + 1] << 8 | token[4 * q + 2] << 16 | token[4 * q + 3] << 24;
+// Lines of the four blocks from four registers of tokens: out[r] has in byte i of lane l the byte r of lane l of token[i].
+struct Lines {
+  u32x16 block[4];
+};
+QJL_INLINE Lines turn_bytes(const u32x16& t0, const u32x16& t1, const u32x16& t2, const u32x16& t3) {
+  const u32x16 even = splat_u32(0x00ff00ffu), odd = splat_u32(0xff00ff00u), low = splat_u32(0xffffu), high = splat_u32(0xffff0000u);
+  const u32x16 even01 = (t0 & even) | (t1 & even) << 8, odd01 = (t0 & odd) >> 8 | (t1 & odd);
+  const u32x16 even23 = (t2 & even) | (t3 & even) << 8, odd23 = (t2 & odd) >> 8 | (t3 & odd);
+  return {
+      {(even01 & low) | even23 << 16, (odd01 & low) | odd23 << 16, even01 >> 16 | (even23 & high), odd01 >> 16 | (odd23 & high)}};
 }
 
-// Two blocks share three lines: groups 0 and 1 are the first block's, 2 and 3 the second's; group 3 lies in the top bits.
-QJL_INLINE void pack_pair_of_blocks(const u32x16 (&token)[16], bool second, std::uint8_t* lines) {
-  const u32x16 low = quad(token, 0) | quad(token, 1) << 3, high = quad(token, 2) | quad(token, 3) << 3;
-  if (!second) {
-    merge_u32(lines, low);
-    merge_u32(lines + layout::kLineBytes, high);
-    return;
+// `count` quads of tokens from quad `first` on, each shifted `width` above the one before. Token 4 q + i is in byte i.
+template <int Count>
+QJL_INLINE Lines quads(const Tokens& token, int first, int width) {
+  u32x16 sum[4];
+  for (int i = 0; i < 4; ++i) {
+    sum[i] = token[4 * first + i];
+    for (int q = 1; q < Count; ++q) sum[i] = sum[i] | token[4 * (first + q) + i] << q * width;
   }
-  merge_u32(lines + 2 * layout::kLineBytes, low);
-  for (int line = 0; line < 3; ++line) {
-    merge_u32(lines + line * layout::kLineBytes, (high >> 2 * line & splat_u32(0x03030303u)) << 6);
+  return turn_bytes(sum[0], sum[1], sum[2], sum[3]);
+}
+
+// Two blocks share three lines: groups 0 and 1 are the first block's, 2 and 3 the second's; group 3 lies in the top bits. An odd
+// last block has nibbles instead.
+inline void pack_threes(const Tokens& token, int blocks, std::uint8_t* lines) {
+  const Lines low = quads<2>(token, 0, 3), high = quads<2>(token, 2, 3);
+  for (int pair = 0; pair < blocks / 2; ++pair) {
+    const u32x16 group[3] = {low.block[2 * pair], high.block[2 * pair], low.block[2 * pair + 1]};
+    const u32x16 fourth = high.block[2 * pair + 1];
+    for (int line = 0; line < 3; ++line) {
+      const u32x16 top = (fourth >> 2 * line & splat_8(3)) << 6;
+      store_u32(lines + (3 * pair + line) * layout::kLineBytes, group[line] | top);
+    }
   }
+  if (blocks % 2 == 0) return;
+  const Lines first = quads<2>(token, 0, 4), second = quads<2>(token, 2, 4);
+  std::uint8_t* alone = lines + blocks / 2 * 3 * layout::kLineBytes;
+  store_u32(alone, first.block[blocks - 1]);
+  store_u32(alone + layout::kLineBytes, second.block[blocks - 1]);
 }
 
-QJL_INLINE void pack_nibbles(const u32x16 (&token)[16], std::uint8_t* lines) {
-  store_u32(lines, quad(token, 0) | quad(token, 1) << 4);
-  store_u32(lines + layout::kLineBytes, quad(token, 2) | quad(token, 3) << 4);
+// Up to four blocks; returns the lines written.
+inline int pack_blocks(int bits, const Tokens& token, int blocks, std::uint8_t* lines) {
+  if (bits == 3) {
+    pack_threes(token, blocks, lines);
+    return blocks / 2 * 3 + blocks % 2 * 2;
+  }
+  if (bits == 4) {
+    const Lines low = quads<2>(token, 0, 4), high = quads<2>(token, 2, 4);
+    for (int block = 0; block < blocks; ++block) {
+      store_u32(lines + 2 * block * layout::kLineBytes, low.block[block]);
+      store_u32(lines + (2 * block + 1) * layout::kLineBytes, high.block[block]);
+    }
+    return 2 * blocks;
+  }
+  const Lines all = quads<4>(token, 0, bits);
+  if (bits == 2) {
+    for (int block = 0; block < blocks; ++block) store_u32(lines + block * layout::kLineBytes, all.block[block]);
+    return blocks;
+  }
+  for (int block = 0; block < blocks; block += 2) {  // missing blocks are zero
+    store_u32(lines + block / 2 * layout::kLineBytes, all.block[block] | all.block[block + 1] << 4);
+  }
+  return (blocks + 1) / 2;
 }
 
-// codes [parts d][16 tokens] of one frame -> its lines, which are zero before.
-inline void pack_values(Code code, const std::uint32_t* codes, int channels, std::uint8_t* lines) {
-  const int blocks = channels / 16, bits = layout::code_bits(code) / layout::frames_per_token(code);
-  for (int block = 0; block < blocks; ++block) {
+// words [words][16 tokens] of one frame -> its lines.
+inline void pack_values(Code code, const std::uint32_t* words, int channels, std::uint8_t* lines) {
+  const int bits = layout::code_bits(code) / layout::frames_per_token(code);
+  for (int first = 0; first < channels; first += 64) {
     f32x16 lane[16];
-    u32x16 token[16];
-    for (int c = 0; c < 16; ++c) lane[c] = as_f32(load_u32(codes + (16 * block + c) * 16));
+    Tokens token;
+    for (int w = 0; w < 16; ++w) lane[w] = as_f32(load_u32(words + (first / 4 + w) * 16));
     transpose16(lane);
     for (int j = 0; j < 16; ++j) token[j] = as_u32(lane[j]);
-    const bool second = block % 2 == 1, alone = block + 1 == blocks && !second;
-    if (bits == 1) {
-      const u32x16 word = quad(token, 0) | quad(token, 1) << 1 | quad(token, 2) << 2 | quad(token, 3) << 3;
-      merge_u32(lines + block / 2 * layout::kLineBytes, second ? word << 4 : word);
-    } else if (bits == 2) {
-      store_u32(lines + block * layout::kLineBytes,
-                quad(token, 0) | quad(token, 1) << 2 | quad(token, 2) << 4 | quad(token, 3) << 6);
-    } else if (bits == 3 && !alone) {
-      pack_pair_of_blocks(token, second, lines + block / 2 * 3 * layout::kLineBytes);
-    } else {
-      pack_nibbles(token, lines + (bits == 3 ? block / 2 * 3 : 2 * block) * layout::kLineBytes);
-    }
+    lines += pack_blocks(bits, token, std::min(4, (channels - first) / 16), lines) * layout::kLineBytes;
   }
 }
 
@@ -77,12 +114,23 @@ inline void encode_rotated_values(const EncodeArgs& args, std::int64_t i, const 
   const int d = tables.shape.head_dim, parts = layout::frames_per_token(code);
   const std::int64_t frame_bytes = std::int64_t{layout::value_lines_per_frame(code, d)} * layout::kLineBytes;
   std::uint8_t* body = args.bodies[i];
-  for (int frame = 0; frame < layout::kFrames; ++frame) {
-    const float* cross = tables.value_cross == nullptr ? nullptr : tables.value_cross + std::int64_t{frame} * d * d;
-    const CodeJob job{code, {value_frame(tables, frame * parts), value_frame(tables, frame * parts + parts - 1)}, cross};
-    load_frame(args.rows[i], args.token_stride, args.row_dtype, frame, d, scratch.x);
-    encode_lanes(job, live_lanes(frame, args.num_sinks[i]), scratch, scratch.scales + layout::kFrameSlots * frame);
-    pack_values(code, scratch.codes, parts * d, body + at.values + frame * frame_bytes);
+  for (int frame = 0; frame < layout::kFrames; frame += 2) {
+    VectorJob job{code, {}, WordOrder::of_values(parts * d)};
+    for (int group = 0; group < 2; ++group) {
+      const int first = (frame + group) * parts;
+      job.frames.frame[group][0] = value_frame(tables, first);
+      job.frames.frame[group][1] = value_frame(tables, first + parts - 1);
+      job.frames.cross[group] = tables.value_cross == nullptr ? nullptr : tables.value_cross + std::int64_t{frame + group} * d * d;
+    }
+    const auto load_group = [&](int group) {
+      load_frame(args.rows[i], args.token_stride, args.row_dtype, frame + group, d, scratch.x);
+    };
+    const i32x16 live[2] = {live_lanes(frame, args.num_sinks[i]), live_lanes(frame + 1, args.num_sinks[i])};
+    encode_vectors(job, load_group, live, scratch, scratch.scales + layout::kFrameSlots * frame);
+    for (int group = 0; group < 2; ++group) {
+      pack_values(code, scratch.words + group * scratch.num_words * kLanes, parts * d,
+                  body + at.values + (frame + group) * frame_bytes);
+    }
   }
   args.heads[i]->value_scale_max = encode_scales(scratch.scales, body + at.value_scales);
 }

@@ -11,6 +11,7 @@
 // All other headers are included here, before any region opens. The headers of a pass (simd.hpp and those that say so) have no
 // include guard and include nothing; a verb lists those that it needs, in order.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <cstring>

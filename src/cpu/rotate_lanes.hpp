@@ -1,6 +1,6 @@
 // Frames applied to 16 tokens at once, a token a lane: arrays are [coordinate][16].
 //
-//   hadamard frame:  y = H D1 H D2 x / d       dense frame:  y = P x
+//   hadamard frame:  y = H D1 H D2 x (d times P x)       dense frame:  y = P x
 //
 // The same additions in the same order on every target, no fused ones: the encoders' bytes depend on them.
 // Header of a pass: see foreach_target.hpp. Needs simd.hpp.
@@ -26,57 +26,82 @@ inline Frame value_frame(const CodecTables& t, int f) {
   return {t.shape.head_dim, nullptr, nullptr, t.value_frames + f * d * d};
 }
 
-// x <- H x, Sylvester order. Two levels a pass: half the loads and stores, the same sums.
-inline void hadamard_lanes(float* x, int d) {
-  int width = 1;
-  for (; 4 * width <= d; width *= 4) {
-    for (int block = 0; block < d; block += 4 * width) {
-      for (int c = block; c < block + width; ++c) {
-        const f32x16 x0 = load(x + c * 16), x1 = load(x + (c + width) * 16);
-        const f32x16 x2 = load(x + (c + 2 * width) * 16), x3 = load(x + (c + 3 * width) * 16);
-        const f32x16 sum0 = x0 + x1, difference0 = x0 - x1, sum1 = x2 + x3, difference1 = x2 - x3;
-        store(x + c * 16, sum0 + sum1);
-        store(x + (c + width) * 16, difference0 + difference1);
-        store(x + (c + 2 * width) * 16, sum0 - sum1);
-        store(x + (c + 3 * width) * 16, difference0 - difference1);
+// One pass over arrays [d][16]: log2 Rows levels of the Hadamard, beginning with pairs `width` apart; Rows rows stay in registers.
+// input(i) reads number i. A level is the same additions whatever the passes are.
+template <int Rows, typename Input>
+QJL_INLINE void hadamard_pass(const Input& input, float* y, int d, int width) {
+  for (int block = 0; block < d; block += Rows * width) {
+    for (int at = block * 16; at < (block + width) * 16; at += QJL_LANES) {
+      NativeF v[Rows];
+      QJL_UNROLL
+      for (int k = 0; k < Rows; ++k) v[k] = input(at + k * width * 16);
+      QJL_UNROLL
+      for (int apart = 1; apart < Rows; apart *= 2) {
+        QJL_UNROLL
+        for (int k = 0; k < Rows; ++k) {
+          if ((k & apart) != 0) continue;
+          const NativeF a = v[k], b = v[k + apart];
+          v[k] = a + b;
+          v[k + apart] = a - b;
+        }
       }
-    }
-  }
-  for (; width < d; width *= 2) {
-    for (int c = 0; c < width; ++c) {
-      const f32x16 x0 = load(x + c * 16), x1 = load(x + (c + width) * 16);
-      store(x + c * 16, x0 + x1);
-      store(x + (c + width) * 16, x0 - x1);
+      QJL_UNROLL
+      for (int k = 0; k < Rows; ++k) write(y + at + k * width * 16, v[k]);
     }
   }
 }
-
-// x[c] <- x[c] * sign[c] * scale; the products are exact when scale is a power of two.
-inline void flip_lanes(float* x, const float* sign, float scale, int d) {
-  for (int c = 0; c < d; ++c) store(x + c * 16, load(x + c * 16) * splat(sign[c] * scale));
+template <int Rows>
+QJL_INLINE void hadamard_pass(float* y, int d, int width) {
+  const auto input = [y](int i) {
+    NativeF v;
+    read(y + i, v);
+    return v;
+  };
+  hadamard_pass<Rows>(input, y, d, width);
 }
 
-// y = M x, or M^T x, for a dense matrix [d][d]; sums run over the coordinates in order.
-inline void multiply_lanes(const float* matrix, bool transposed, const float* x, float* y, int d) {
-  const int along = transposed ? d : 1, across = transposed ? 1 : d;
+// y = H (sign * x), Sylvester order, d = 64, 128 or 256: passes as wide as the registers allow. x may be y.
+inline void hadamard_lanes(const float* sign, const float* x, float* y, int d) {
+  constexpr int kRows = QJL_LANES == 16 ? 16 : 8;
+  const auto input = [sign, x](int i) {
+    NativeF v, s;
+    read(x + i, v);
+    fill(sign[i / 16], s);
+    return v * s;
+  };
+  hadamard_pass<kRows>(input, y, d, 1);
+  switch (d / kRows) {
+    case 4: return hadamard_pass<4>(y, d, kRows);
+    case 8: return hadamard_pass<8>(y, d, kRows);
+    case 16:
+      if (kRows == 16) return hadamard_pass<kRows>(y, d, kRows);
+      hadamard_pass<4>(y, d, kRows);
+      return hadamard_pass<4>(y, d, 4 * kRows);
+    default: hadamard_pass<8>(y, d, kRows); return hadamard_pass<4>(y, d, 8 * kRows);
+  }
+}
+
+// y = M x for a dense matrix [d][d]; sums run over the coordinates in order.
+inline void multiply_lanes(const float* matrix, const float* x, float* y, int d) {
   for (int i = 0; i < d; i += 4) {
+    const float* row = matrix + std::int64_t{i} * d;
     f32x16 sum[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
     for (int j = 0; j < d; ++j) {
       const f32x16 xj = load(x + j * 16);
-      for (int k = 0; k < 4; ++k) sum[k] = sum[k] + splat(matrix[(i + k) * across + j * along]) * xj;
+      for (int k = 0; k < 4; ++k) sum[k] = sum[k] + splat(row[k * d + j]) * xj;
     }
     for (int k = 0; k < 4; ++k) store(y + (i + k) * 16, sum[k]);
   }
 }
 
-// y = P x.
-inline void rotate_lanes(const Frame& frame, const float* x, float* y) {
-  const int d = frame.dim;
-  if (frame.dense != nullptr) return multiply_lanes(frame.dense, false, x, y, d);
-  for (int c = 0; c < d; ++c) store(y + c * 16, load(x + c * 16) * splat(frame.sign_in[c]));
-  hadamard_lanes(y, d);
-  flip_lanes(y, frame.sign_mid, 1.0f / static_cast<float>(d), d);
-  hadamard_lanes(y, d);
+// y_f = P_f x for `count` frames that share D2; y [count][d][16]. x is used up.
+inline void rotate_lanes(const Frame* frames, int count, float* x, float* y) {
+  const int d = frames[0].dim;
+  if (frames[0].dense == nullptr) hadamard_lanes(frames[0].sign_in, x, x, d);
+  for (int f = 0; f < count; ++f) {
+    float* out = y + f * d * 16;
+    frames[f].dense != nullptr ? multiply_lanes(frames[f].dense, x, out, d) : hadamard_lanes(frames[f].sign_mid, x, out, d);
+  }
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE

@@ -36,24 +36,30 @@ inline constexpr int kBlockTokens = layout::kHalfSlots;  // 64: tokens that atte
 inline constexpr int kTileCoordinates = 64;              // coordinates of a key tile: 64 x 64 floats, half of a 32 KB cache
 
 struct EncodeScratch {
-  float* x;              // [d][16]: 16 tokens of one frame, a token a lane
-  float* rotated;        // [2][d][16]: P_1 x, P_2 x
-  float* cross;          // [d][16]
-  std::uint32_t* codes;  // [2 d][16]
-  float* scales;         // [128], slot order
-  float* page;           // [8][d][16]: the page's keys, by frame
-  float* knots;          // [d][16]: what the mean predicts of the first token after each knot
-  float* step;           // [d][16]: and from token to token
-  float* mean;           // [d]
+  float* x;                   // [d][16]: 16 tokens of one frame, a token a lane
+  float* rotated;             // [2 groups][2][d][16]: P_1 x, P_2 x
+  std::int64_t num_words;     // of a group: a byte a coordinate
+  std::uint32_t* words;       // [2 groups][num_words][16]: codes
+  std::uint32_t* targets;     // [2][d][16]: s2, two tokens a word
+  std::uint32_t* field;       // [max(d, num_words)][16]
+  std::uint32_t* soft_signs;  // [d][16]: s2, dense frames
+  float* scales;              // [128], slot order
+  float* page;                // [8][d][16]: the page's keys, by frame
+  float* knots;               // [d][16]: what the mean predicts of the first token after each knot
+  float* step;                // [d][16]: and from token to token
+  float* mean;                // [d]
   std::size_t bytes;
 
   EncodeScratch(const CodecTables& tables, std::uint8_t* base) {
     Carver carver(base);
     const std::int64_t d = tables.shape.head_dim;
+    num_words = layout::round_up(2 * d, 4 * kLanes) / 4;
     x = carver.take<float>(d * kLanes);
-    rotated = carver.take<float>(2 * d * kLanes);
-    cross = carver.take<float>(d * kLanes);
-    codes = carver.take<std::uint32_t>(2 * d * kLanes);
+    rotated = carver.take<float>(4 * d * kLanes);
+    words = carver.take<std::uint32_t>(2 * num_words * kLanes);
+    targets = carver.take<std::uint32_t>(2 * d * kLanes);
+    field = carver.take<std::uint32_t>(std::max(d, num_words) * kLanes);
+    soft_signs = carver.take<std::uint32_t>(d * kLanes);
     scales = carver.take<float>(layout::kPageTokens);
     page = carver.take<float>(layout::kPageTokens * d);
     knots = carver.take<float>(d * kLanes);

@@ -1,11 +1,12 @@
 // The level tables of the codes. Levels are integers, so that decoding to bytes is exact; the closing scale is taken with them.
 //
 //   code index: l4, l8, l16: ascending, 0 = the most negative level; s1, s2: 0 = +1, 1 = -1 (the bit is the sign bit)
-//   quantiser:  the nearest level of |y| sqrt(d) / (unit |P x|) / multiplier, thresholds midway between levels
+//   quantiser:  the nearest level of g |y| sqrt(d) / (unit |P x|), thresholds midway between levels, for a candidate g
 //
-// `unit` is the real Lloyd-Max level of a standard normal number that the integer 1 stands for. The search keeps the multiplier
-// with the largest cosine; equal cosines keep the smaller multiplier. Source: Lloyd 1982; Max 1960.
+// `unit` is the real Lloyd-Max level of a standard normal number that the integer 1 stands for. Source: Lloyd 1982; Max 1960.
 #pragma once
+
+#include <cstdint>
 
 #include "hd.hpp"
 #include "qjl/types.hpp"
@@ -55,9 +56,42 @@ QJL_HD constexpr LevelTable level_table(Code code) {
 }
 inline constexpr LevelTable kLevels4 = level_table(Code::l4), kLevels8 = level_table(Code::l8), kLevels16 = level_table(Code::l16);
 
-inline constexpr int kScaleCandidates = 9;
-QJL_HD constexpr float scale_candidate(int i) { return 0.8f + 0.05625f * static_cast<float>(i); }
+// ---- how l4, l8, l16 are searched (cpu/encode_levels.hpp)
+// ------------------------------------------------------------------------- Magnitudes are whole numbers: 255 / 64 is above every
+// threshold, and above all but 1 in 10^4 of normal numbers.
+inline constexpr int kMagnitudeSteps = 64;
+inline constexpr int kMaxScaleCandidates = 16;
 
-inline constexpr int kAlternatingRounds = 6;
+// threshold[g][i] = floor(64 threshold_i unit / g): a magnitude above it takes a level above i.
+struct ScaleSearch {
+  int count;
+  std::uint8_t threshold[kMaxScaleCandidates][7];
+};
+QJL_HD constexpr ScaleSearch scale_search_table(const Codebook& book, int count, double first, double last) {
+  ScaleSearch search{count, {}};
+  for (int g = 0; g < count; ++g) {
+    const double candidate = first + (last - first) * g / (count - 1);
+    for (int i = 0; i + 1 < book.count; ++i) {
+      search.threshold[g][i] =
+          static_cast<std::uint8_t>(kMagnitudeSteps * double{threshold(book, i)} * double{book.unit} / candidate);
+    }
+  }
+  return search;
+}
+inline constexpr ScaleSearch kSearch4 = scale_search_table(kL4, 7, 0.8, 1.25), kSearch8 = scale_search_table(kL8, 9, 0.8, 1.25),
+                             kSearch16 = scale_search_table(kL16, 16, 0.75, 1.4);
+QJL_HD constexpr const ScaleSearch& scale_search(Code code) {
+  return code == Code::l4 ? kSearch4 : code == Code::l8 ? kSearch8 : kSearch16;
+}
+
+// ---- how s2 is searched (cpu/encode_signs.hpp)
+// ------------------------------------------------------------------------------------ Targets are 4 u s y in whole numbers, made
+// of steps of u / 8; round r softens by 2^(log2 u - kAnnealing[r]), the last one not.
+inline constexpr float kSignScale = 1.6f;
+inline constexpr int kSoftMax = 4;
+inline constexpr int kTargetSteps = 8;
+inline constexpr int kTargetMax = 1 << 14;
+inline constexpr int kCrossUnit = 512;  // u of dense frames
+inline constexpr int kAnnealing[] = {0, 0, 1, 1, 1, 1, 2, 2, 9};
 
 }  // namespace qjl

@@ -25,8 +25,6 @@ KeyRope rope_of(const Case& c) {
 }
 
 constexpr double kHalfStep = 1.0 / 64.0 + 0x1p-9;  // octaves: half a step, and the page maximum may be rounded to 16 bits
-const std::vector<double> kCandidates = {0.8, 0.85625, 0.9125, 0.96875, 1.025, 1.08125, 1.1375, 1.19375, 1.25};
-constexpr int kRounds = 6;
 
 class OnePage : public ::testing::TestWithParam<Case> {
  protected:
@@ -47,6 +45,18 @@ class OnePage : public ::testing::TestWithParam<Case> {
     page_ = std::make_unique<oracle::Page>(oracle_->format, page_bytes_.head, page_bytes_.body);
     num_sinks_ = num_sinks;
     ties_ = 0;
+    key_crosses_ = crosses(oracle_->format.key, oracle_->key_frames);
+    value_crosses_ = crosses(oracle_->format.value, oracle_->value_frames);
+  }
+
+  // Of each pair of frames; one without meaning for a code of one frame.
+  static std::vector<oracle::Cross> crosses(oracle::Code code, const std::vector<oracle::Matrix>& frames) {
+    std::vector<oracle::Cross> out;
+    for (std::size_t f = 0; code == oracle::Code::s2 && f < frames.size(); f += 2) {
+      out.push_back(oracle::make_cross(frames[f], frames[f + 1]));
+    }
+    if (out.empty()) out.emplace_back();
+    return out;
   }
 
   // Keys of a page at some position, turned as a model turns them.
@@ -91,41 +101,17 @@ class OnePage : public ::testing::TestWithParam<Case> {
     }
   }
 
-  // A Lloyd-Max code: the best candidate's numbers, or a tie.
-  void check_lloyd(oracle::Code code, const oracle::Vector& y, const std::vector<int>& numbers, double bound) {
-    const oracle::Book book = oracle::book(code);
-    const auto trials = oracle::try_all(book, y, kCandidates);
-    const oracle::Trial& best = oracle::best_trial(trials);
-    if (best.numbers == numbers) return;
-    ++ties_;
-    const double per_level = std::sqrt(static_cast<double>(y.size())) / book.step;  // |scaled y| at candidate 1
-    bool explained = false;
-    for (const oracle::Trial& trial : trials) {
-      double farthest = 0.0;
-      for (std::size_t c = 0; c < y.size(); ++c) {
-        if (trial.numbers[c] != numbers[c]) farthest = std::max(farthest, oracle::threshold_distance(book, trial.scaled[c]));
-      }
-      // A cosine rests on a dot of d positive terms; two of them are compared.
-      const double cosine_bound = 2.0 * (bound + kUnit * (static_cast<double>(y.size()) + 2.0));
-      explained |= farthest <= 1.25 * per_level * (bound + 8 * kUnit) && trial.cosine >= best.cosine * (1.0 - cosine_bound);
-    }
-    EXPECT_TRUE(explained) << "numbers are not those of a best candidate, nor a tie of one; best cosine " << best.cosine;
-  }
-
-  void check_numbers(oracle::Code code, const std::vector<const oracle::Matrix*>& frames, const oracle::Vector& x,
-                     const std::vector<int>& numbers, double extra_bound) {
+  // Numbers are the oracle's, unless a rounding to whole numbers was as close as fp32 may err (a tie).
+  void check_numbers(oracle::Code code, const std::vector<const oracle::Matrix*>& frames, const oracle::Cross* cross,
+                     const oracle::Vector& x, const std::vector<int>& numbers, double extra_bound) {
     const int d = oracle_->format.d;
-    const double bound = kUnit * projection_terms(d) + extra_bound;
-    if (code != oracle::Code::s1 && code != oracle::Code::s2) {
-      check_lloyd(code, oracle::multiply(*frames[0], x), numbers, bound);
-      return;
-    }
-    const oracle::Signs signs = code == oracle::Code::s1 ? oracle::plain_signs(*frames[0], x)
-                                                         : oracle::alternating_signs(*frames[0], *frames[1], x, kRounds);
-    if (signs.numbers == numbers) return;
+    const oracle::Choice choice = code == oracle::Code::s1   ? oracle::plain_signs(*frames[0], x)
+                                  : code == oracle::Code::s2 ? oracle::annealed_signs(*frames[0], *frames[1], *cross, x)
+                                                             : oracle::searched_levels(code, *frames[0], x);
+    if (choice.numbers == numbers) return;
     ++ties_;
-    // Two frames: s from two dots of d terms, and a product of P1 P2^T with d signs, on top of the projection.
-    EXPECT_LE(signs.margin, bound + (code == oracle::Code::s2 ? 3.0 * d * kUnit : 0.0)) << "signs differ, and none was near zero";
+    // y has norm sqrt(d); its norm and factor add eight roundings of their own to those of the projection.
+    EXPECT_LE(choice.margin, std::sqrt(d) * (kUnit * (projection_terms(d) + 8.0) + extra_bound)) << "numbers differ, none was near";
   }
 
   void check_scales(const oracle::Vector& exact, const oracle::Vector& stored, double stored_max) const {
@@ -154,7 +140,7 @@ class OnePage : public ::testing::TestWithParam<Case> {
       for (int c = 0; c < f.d * oracle::frames_of(f.key); ++c) numbers.push_back(page_->key_number(t, c));
       // Of the prediction: int8, cosine, product, sum, between two knots (3); and of the difference.
       const double rounding = kUnit * (1.0 + 7.0 * oracle::norm(mean) / oracle::norm(x));
-      check_numbers(f.key, oracle_->frames_of_keys(), x, numbers, rounding);
+      check_numbers(f.key, oracle_->frames_of_keys(), key_crosses_.data(), x, numbers, rounding);
       exact[t] = oracle::closing_scale(x, oracle::code_vector(oracle_->frames_of_keys(), oracle_->key_levels(*page_, t)));
     }
     check_scales(exact, stored, page_->key_scale_max());
@@ -170,7 +156,7 @@ class OnePage : public ::testing::TestWithParam<Case> {
       if (t < num_sinks_ || oracle::norm(x) == 0.0) continue;
       std::vector<int> numbers;
       for (int c = 0; c < f.d * oracle::frames_of(f.value); ++c) numbers.push_back(page_->value_number(t, c));
-      check_numbers(f.value, oracle_->frames_of_value(t), x, numbers, 0.0);
+      check_numbers(f.value, oracle_->frames_of_value(t), value_crosses_.data() + t % value_crosses_.size(), x, numbers, 0.0);
       exact[t] = oracle::closing_scale(x, oracle::code_vector(oracle_->frames_of_value(t), oracle_->value_levels(*page_, t)));
     }
     check_scales(exact, stored, page_->value_scale_max());
@@ -182,6 +168,7 @@ class OnePage : public ::testing::TestWithParam<Case> {
   EncodedPage page_bytes_;
   std::unique_ptr<oracle::Codec> oracle_;
   std::unique_ptr<oracle::Page> page_;
+  std::vector<oracle::Cross> key_crosses_, value_crosses_;
   int num_sinks_ = 0;
   int ties_ = 0;
 };
@@ -200,7 +187,7 @@ TEST_P(OnePage, EncodesWhatTheOracleDoes) {
     ties += ties_;
   }
   std::cout << "ties: " << ties << " of " << 4 * kTokensPerPage << " vectors\n";
-  EXPECT_LE(ties, 4 * kTokensPerPage / 50);
+  EXPECT_LE(ties, 4 * kTokensPerPage / 100);
 }
 
 TEST_P(OnePage, DecodesAndScoresThePage) {

@@ -75,8 +75,22 @@ TEST(Shared, LevelsAndThresholds) {
       EXPECT_EQ(level_table(code).entry[i], level_table(code).entry[(i + count) % 16]);
     }
   }
-  EXPECT_EQ(scale_candidate(0), 0.8f);
-  EXPECT_NEAR(scale_candidate(kScaleCandidates - 1), 1.25f, 1e-6f);
+}
+
+// A byte holds every magnitude that a threshold parts; the tables follow the levels at each candidate.
+TEST(Shared, SearchTables) {
+  for (Code code : {Code::l4, Code::l8, Code::l16}) {
+    const Codebook& book = codebook(code);
+    const ScaleSearch& search = scale_search(code);
+    ASSERT_LE(search.count, kMaxScaleCandidates);
+    for (int g = 0; g < search.count; ++g) {
+      for (int i = 0; i + 1 < book.count; ++i) {
+        EXPECT_LT(search.threshold[g][i], 255) << code_name(code);
+        EXPECT_TRUE(i == 0 || search.threshold[g][i] > search.threshold[g][i - 1]) << code_name(code);
+        EXPECT_TRUE(g == 0 || search.threshold[g][i] <= search.threshold[g - 1][i]) << code_name(code);
+      }
+    }
+  }
 }
 
 // E|u_1| against the Gamma function, and the bounds of the paper.
@@ -178,15 +192,15 @@ TEST(CodecConstants, RefusesWhatItCannotCode) {
   EXPECT_THROW(CodecConstants(64, good, DType::f32), Error);
 }
 
-// Moving the owner leaves the tables where they are; bytes() counts every float.
+// Moving the owner leaves the tables where they are; bytes() counts every number.
 TEST(CodecConstants, TablesSurviveAMove) {
   CodecConstants first(80, codec_config("ks2vs2"), DType::f16);
   const float* frames = first.tables().key_frames;
   const CodecConstants second = std::move(first);
   EXPECT_EQ(second.tables().key_frames, frames);
-  const std::int64_t floats = 2 * 80 * 80 + 80 * 80 + 16 * 80 * 80 + 8 * 80 * 80;
-  EXPECT_GE(second.bytes(), floats * 4);
-  EXPECT_LE(second.bytes(), floats * 4 * 2);
+  const std::int64_t bytes = (2 + 16) * 80 * 80 * 4 + (1 + 8) * 80 * 80 * 2;  // frames, and products of their pairs
+  EXPECT_GE(second.bytes(), bytes);
+  EXPECT_LE(second.bytes(), bytes * 2);
 }
 
 }  // namespace

@@ -1,0 +1,50 @@
+// Codes of two groups of 16 vectors in any rotated code: words and scales.
+//
+// Header of a pass: see foreach_target.hpp. Needs encode.hpp, encode_levels.hpp, encode_signs.hpp.
+namespace qjl::cpu::QJL_NAMESPACE {
+
+// The groups are two value frames of a page, one after the other.
+struct VectorJob {
+  Code code;
+  SignJob frames;
+  WordOrder order;
+};
+
+// The code words of one group from its y: <y, level>.
+inline f32x16 encode_group(const VectorJob& job, const float* y, const f32x16& to_unit, std::uint32_t* signs,
+                           std::uint32_t* words) {
+  switch (job.code) {
+    case Code::l4: return encode_levels<Code::l4>(job.order, y, to_unit, signs, words);
+    case Code::l8: return encode_levels<Code::l8>(job.order, y, to_unit, signs, words);
+    case Code::l16: return encode_levels<Code::l16>(job.order, y, to_unit, signs, words);
+    default: sign_words(job.order, y, words); return sum_of(job.order.coordinates, [y](int c) { return abs(load(y + c * 16)); });
+  }
+}
+
+// load(group) puts 16 vectors into scratch.x. Code words come to scratch.words [group][num_words][16], scales to scales [2][16].
+// Lanes that are not live, and zero vectors: scale 0, codes 0.
+template <typename Load>
+inline void encode_vectors(const VectorJob& job, const Load& load_group, const i32x16 (&live)[2], const EncodeScratch& scratch,
+                           float* scales) {
+  const int d = job.frames.dim(), parts = layout::frames_per_token(job.code);
+  Rotated rotated[2];
+  f32x16 to_unit[2], dot[2];
+  for (int group = 0; group < 2; ++group) {
+    float* y = scratch.rotated + std::int64_t{group} * 2 * d * 16;
+    load_group(group);
+    rotated[group] = rotate_group(job.frames.frame[group], parts, scratch.x, y);
+    to_unit[group] = rotated[group].to_unit;
+    std::uint32_t* words = scratch.words + std::int64_t{group} * scratch.num_words * 16;
+    if (parts == 1) dot[group] = encode_group(job, y, to_unit[group], scratch.field, words);
+  }
+  if (parts == 2) anneal_signs(job.frames, job.order, scratch, to_unit, dot);
+  for (int group = 0; group < 2; ++group) {
+    const f32x16 scale = select(live[group], closing_scale(rotated[group].squared, dot[group]), splat(0.0f));
+    store(scales + 16 * group, scale * rotated[group].magnitude);
+    const u32x16 coded = as_u32(scale > splat(0.0f));
+    std::uint32_t* words = scratch.words + std::int64_t{group} * scratch.num_words * 16;
+    for (int w = 0; w < job.order.words(); ++w) store_u32(words + w * 16, load_u32(words + w * 16) & coded);
+  }
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE
