@@ -159,7 +159,7 @@ inline PageRange visible_pages(const Piece& p) {
 inline void attend_pages_fast(const Piece& p, PageRange range, const Rows& ordered) {
   const CodecTables& tables = *p.args.tables;
   const FastPiece fast{tables, p.at, p.scratch, p.state, ordered, p.rows};
-  const std::int64_t at_once = p.rows == 1 ? 1 : kPassPages;
+  const std::int64_t at_once = p.rows > 1 ? kPassPages : 2 * p.at.bytes <= kNearBytes ? 2 : 1;
   build_fast_query(tables.shape, {p.scratch.projected, layout::key_coordinates(tables.shape), p.rows}, fast.query());
   Fetcher fetcher;
   for (std::int64_t i = range.first; i < range.end;) {
@@ -167,7 +167,7 @@ inline void attend_pages_fast(const Piece& p, PageRange range, const Rows& order
     const std::int64_t coming = std::min<std::int64_t>(at_once, range.end - i - pages);
     const std::uint8_t* next[kPassPages];
     for (std::int64_t k = 0; k < coming; ++k) next[k] = body_at(p, i + pages + k);
-    fetcher.start(next, static_cast<int>(coming), p.at.bytes, at_once == 1);
+    fetcher.start(next, static_cast<int>(coming), p.at.bytes, p.rows == 1);
     PagePass pass{};
     pass.first_page = i;
     while (pass.count < pages) {
