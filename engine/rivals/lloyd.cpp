@@ -26,21 +26,23 @@ std::vector<float> lloyd_max(std::span<const double> weights, double low, double
     const auto at = std::lower_bound(mass.begin(), mass.end(), wanted) - mass.begin();
     level[j] = low + (static_cast<double>(at) - 0.5) * width;
   }
-  const auto cell_of = [&](double x) {
-    return static_cast<std::size_t>(std::clamp((x - low) / width + 0.5, 0.0, static_cast<double>(cells)));
+  // Running sums at a place between cells, linear inside a cell.
+  const auto place_of = [&](double x) { return std::clamp((x - low) / width, 0.0, static_cast<double>(cells)); };
+  const auto sum_to = [&](const std::vector<double>& sums, double place) {
+    const std::size_t cell = std::min(cells - 1, static_cast<std::size_t>(place));
+    return sums[cell] + (place - static_cast<double>(cell)) * (sums[cell + 1] - sums[cell]);
   };
   for (int iteration = 0; iteration < kMaxIterations; ++iteration) {
-    double moved = 0;
-    std::size_t begin = 0;
+    double moved = 0, begin = 0;
     for (std::size_t j = 0; j < level.size(); ++j) {
-      const std::size_t end = j + 1 < level.size() ? cell_of(0.5 * (level[j] + level[j + 1])) : cells;
-      const double inside = mass[end] - mass[begin];
-      const double mean = inside > 0 ? (moment[end] - moment[begin]) / inside : level[j];
+      const double end = j + 1 < level.size() ? place_of(0.5 * (level[j] + level[j + 1])) : static_cast<double>(cells);
+      const double inside = sum_to(mass, end) - sum_to(mass, begin);
+      const double mean = inside > 0 ? (sum_to(moment, end) - sum_to(moment, begin)) / inside : level[j];
       moved = std::max(moved, std::abs(mean - level[j]));
       level[j] = mean;
       begin = end;
     }
-    if (moved < 1e-3 * width) break;
+    if (moved < 1e-6 * width) break;
   }
   return {level.begin(), level.end()};
 }
