@@ -32,11 +32,11 @@ bool read_message(std::string& line) {
 }
 
 Exit run_chat(const ChatOptions& options) {
-  const CodecConfig codec = cache_codec(options.cache);
+  const engine::CacheType cache = cache_type(options.cache);
   check_output(options.output.file);
   LoadedModel loaded(options.model);
   const auto format = chat_template(loaded, options.generate.chat_template);
-  auto generator = make_generator(loaded, codec, options.generate);
+  auto generator = make_generator(loaded, cache, options.generate);
   const bool streams = !options.output.json && options.output.file.empty();
   auto turns = nlohmann::ordered_json::array();
   std::string transcript;

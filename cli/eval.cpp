@@ -110,6 +110,9 @@ Exit run_eval(EvalOptions options) {
     throw Usage("[eval] found --decode with a simulated cache, wanted caches of the library: a simulation has no speed");
   check_output(options.output.file);
   LoadedModel loaded(options.model);
+  for (const auto& type : options.caches) {
+    if (engine::is_plan(type)) warn_of_other_model(loaded, cache_type(type));
+  }
   engine::EvalReport report;
   const auto rows = evaluate_rows(loaded, options, report);
   write_result(options.output.file, options.output.json

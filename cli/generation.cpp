@@ -17,6 +17,10 @@ double per_second(std::int64_t count, double seconds) { return seconds > 0 ? sta
 
 double decode_speed(const Turn& turn) { return per_second(std::max<std::int64_t>(turn.tokens - 1, 0), turn.decode_seconds); }
 
+std::string cache_name(const KvCache& cache) {
+  return cache.config().layer_codes.empty() ? cache_type_name(cache.config().codec) : "plan";
+}
+
 void check_sampling(const engine::SamplingConfig& config) {
   try {
     engine::Sampler sampler(config);
@@ -27,11 +31,13 @@ void check_sampling(const engine::SamplingConfig& config) {
 
 }  // namespace
 
-engine::Generator make_generator(LoadedModel& loaded, const CodecConfig& codec, const GenerateOptions& options) {
+engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, const GenerateOptions& options) {
   check_sampling(options.sampling);
+  warn_of_other_model(loaded, cache);
   return engine::Generator(loaded.model, loaded.tokenizer, loaded.threads,
                            {.sampling = options.sampling,
-                            .codec = codec,
+                            .codec = cache.codec,
+                            .layer_codes = cache.layer_codes,
                             .context = loaded.context,
                             .max_tokens = options.max_tokens,
                             .chunk = options.chunk});
@@ -81,7 +87,7 @@ nlohmann::ordered_json turn_json(const Turn& turn) {
 }
 
 nlohmann::ordered_json cache_json(const KvCache& cache) {
-  return {{"cache", cache_type_name(cache.config().codec)},
+  return {{"cache", cache_name(cache)},
           {"bits", cache.bits()},
           {"bits_sealed", cache.bits_sealed()},
           {"cache_mb", cache_megabytes(cache)}};
@@ -91,7 +97,7 @@ void log_turn(const Turn& turn, const KvCache& cache) {
   spdlog::info("prompt: {} tokens in {:.2f} s ({:.1f} tokens/s), {} more in the cache", turn.prompt_tokens, turn.prompt_seconds,
                per_second(turn.prompt_tokens, turn.prompt_seconds), turn.cached_tokens);
   spdlog::info("answer: {} tokens at {:.1f} tokens/s; cache {}: {:.2f} MB, {:.2f} bits; scratch at most {:.2f} MB", turn.tokens,
-               decode_speed(turn), cache_type_name(cache.config().codec), cache_megabytes(cache), cache.bits(),
+               decode_speed(turn), cache_name(cache), cache_megabytes(cache), cache.bits(),
                static_cast<double>(turn.peak_scratch_bytes) / 1e6);
 }
 

@@ -15,7 +15,7 @@
 namespace qjl::cli {
 
 // A generator with room for loaded.context tokens. Usage on a sampling number out of range.
-engine::Generator make_generator(LoadedModel& loaded, const CodecConfig& codec, const GenerateOptions& options);
+engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, const GenerateOptions& options);
 
 // One turn. `print` gets whole UTF-8 characters as they come.
 // Errors: invalid_argument when the prompt leaves no room in the context (found and wanted); Interrupted.

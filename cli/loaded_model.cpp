@@ -28,6 +28,11 @@ std::vector<engine::Token> text_tokens(const engine::Tokenizer& tokenizer, std::
   return tokens;
 }
 
+void warn_of_other_model(const LoadedModel& loaded, const engine::CacheType& cache) {
+  if (!cache.fingerprint.empty() && cache.fingerprint != engine::model_fingerprint(loaded.model))
+    spdlog::warn("the plan {} was made for another model: its codes are not chosen for this one", cache.name);
+}
+
 double cache_megabytes(const KvCache& cache) { return static_cast<double>(cache.memory_report().total()) / 1e6; }
 
 }  // namespace qjl::cli

@@ -5,6 +5,7 @@
 
 #include "model.hpp"
 #include "options.hpp"
+#include "plan.hpp"
 #include "qjl/threads.hpp"
 #include "tokenizer.hpp"
 
@@ -22,6 +23,9 @@ struct LoadedModel {
 
 // Ids of a raw text, bos first where the model wants one. Special tokens written in the text stay text.
 std::vector<engine::Token> text_tokens(const engine::Tokenizer& tokenizer, std::string_view text);
+
+// A plan made for another model works when the shapes agree, but knows nothing of this model: a line in the log.
+void warn_of_other_model(const LoadedModel& loaded, const engine::CacheType& cache);
 
 // What a cache costs now: megabytes (1e6 bytes) of everything.
 double cache_megabytes(const KvCache& cache);

@@ -71,7 +71,7 @@ Exit run_program(int argc, char** argv) {
   program.set_help_flag("-h,--help", "print this help");
   program.set_version_flag("--version", version_text);
   program.require_subcommand(1);
-  const Verb verbs[] = {add_run(program),  add_chat(program),  add_eval(program),
+  const Verb verbs[] = {add_run(program),  add_chat(program),  add_eval(program),   add_plan(program),
                         add_info(program), add_study(program), add_inspect(program)};
   try {
     auto words = spell_out_short_words(argc, argv);

@@ -20,7 +20,10 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 }
 
 void add_cache_options(CLI::App& command, CacheOptions& options) {
-  command.add_option("--cache", options.type, "cache type: f16, k2v2, k3v2 (default), k3v3, k4v3, k4v4, paper ...")->group("Cache");
+  command
+      .add_option("--cache", options.type,
+                  "cache type: f16, k2v2, k3v2 (default), k3v3, k4v3, k4v4, paper ..., or a plan's file (.json)")
+      ->group("Cache");
   command.add_option("--cache-type-k", options.key_type, "-ctk: keys alone: f16, k1 .. k4 (default k3)")->group("Cache");
   command.add_option("--cache-type-v", options.value_type, "-ctv: values alone: f16, v1 .. v4 (default v2)")->group("Cache");
 }
@@ -70,20 +73,23 @@ void apply_log_level(const OutputOptions& options) {
   if (!options.log_level.empty()) spdlog::set_level(spdlog::level::from_str(options.log_level));
 }
 
-CodecConfig cache_codec(const std::string& type) {
+engine::CacheType cache_type(const std::string& type) {
   try {
-    return codec_config(type);
+    return engine::read_cache_type(type);
   } catch (const Error& error) {
-    throw Usage(error.what());
+    if (error.kind() == ErrorKind::invalid_argument) throw Usage(error.what());
+    throw;
   }
 }
 
-CodecConfig cache_codec(const CacheOptions& options) {
+engine::CacheType cache_type(const CacheOptions& options) {
   const bool split = !options.key_type.empty() || !options.value_type.empty();
   if (split && !options.type.empty()) throw Usage("[options] found --cache together with -ctk or -ctv, wanted one of the two ways");
-  if (!split) return cache_codec(options.type.empty() ? "k3v2" : options.type);
+  if (!split) return cache_type(options.type.empty() ? "k3v2" : options.type);
   try {
-    return codec_config(options.key_type.empty() ? "k3" : options.key_type, options.value_type.empty() ? "v2" : options.value_type);
+    const CodecConfig codec =
+        codec_config(options.key_type.empty() ? "k3" : options.key_type, options.value_type.empty() ? "v2" : options.value_type);
+    return {cache_type_name(codec), codec};
   } catch (const Error& error) {
     throw Usage(error.what());
   }
@@ -94,7 +100,7 @@ namespace {
 // A cache type of the library or a rival's.
 void check_type(const std::string& type) {
   if (!engine::is_rival(type)) {
-    cache_codec(type);
+    cache_type(type);
     return;
   }
   try {

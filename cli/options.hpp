@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "plan.hpp"
 #include "qjl/config.hpp"
 #include "sampler.hpp"
 
@@ -33,6 +34,7 @@ Verb add_run(CLI::App& program);
 Verb add_chat(CLI::App& program);
 Verb add_eval(CLI::App& program);
 Verb add_info(CLI::App& program);
+Verb add_plan(CLI::App& program);
 Verb add_study(CLI::App& program);
 Verb add_inspect(CLI::App& program);
 
@@ -67,9 +69,9 @@ void add_generate_options(CLI::App& command, GenerateOptions& options);
 void apply_log_level(const OutputOptions& options);
 
 // The codec that --cache or -ctk/-ctv name; Usage when both do or a name is unknown.
-CodecConfig cache_codec(const CacheOptions& options);
+engine::CacheType cache_type(const CacheOptions& options);
 // The same for one name.
-CodecConfig cache_codec(const std::string& type);
+engine::CacheType cache_type(const std::string& type);
 // A list of names that was cut at every comma: "k2v2,paper:rows=128,outliers=0" has two; a part like "outliers=0" belongs to the
 // type before it. Usage on an unknown name.
 std::vector<std::string> cache_list(const std::vector<std::string>& parts);

@@ -39,10 +39,10 @@ Exit run_run(const RunOptions& options) {
   if (!options.generate.system.empty() && options.generate.chat_template.empty()) {
     throw Usage("[run] found --system without --chat-template, wanted both");
   }
-  const CodecConfig codec = cache_codec(options.cache);
+  const engine::CacheType cache = cache_type(options.cache);
   check_output(options.output.file);
   LoadedModel loaded(options.model);
-  auto generator = make_generator(loaded, codec, options.generate);
+  auto generator = make_generator(loaded, cache, options.generate);
   const bool streams = !options.output.json && options.output.file.empty();
   const engine::Turn turn = continue_text(generator, prompt_tokens(loaded, options), [streams](std::string_view text) {
     if (streams) std::cout << text << std::flush;

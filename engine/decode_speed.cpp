@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 
+#include "plan.hpp"
 #include "qjl/error.hpp"
 
 namespace qjl::engine {
@@ -31,7 +32,9 @@ std::vector<Lane> make_lanes(const Model& model, const DecodeSpeedConfig& config
   std::vector<Lane> lanes;
   for (const auto& name : config.caches) {
     Lane& lane = lanes.emplace_back();
-    lane.cache = std::make_unique<KvCache>(model.cache_config(codec_config(name), config.context));
+    CacheConfig shape = model.cache_config({}, config.context);
+    read_cache_type(name).apply(shape);
+    lane.cache = std::make_unique<KvCache>(std::move(shape));
     lane.sequence = lane.cache->create();
     lane.cache->reserve(lane.sequence, config.context);
   }

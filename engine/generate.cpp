@@ -26,6 +26,12 @@ GenerateConfig checked(GenerateConfig config, std::int64_t model_context) {
   return config;
 }
 
+CacheConfig cache_shape(const Model& model, const GenerateConfig& config) {
+  CacheConfig shape = model.cache_config(config.codec, config.context);
+  shape.layer_codes = config.layer_codes;
+  return shape;
+}
+
 }  // namespace
 
 std::string_view finish_name(Finish finish) {
@@ -42,7 +48,7 @@ Generator::Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threa
       tokenizer_(tokenizer),
       threads_(threads),
       config_(checked(config, model.config().context_length)),
-      cache_(model.cache_config(config_.codec, config_.context)),
+      cache_(cache_shape(model, config_)),
       sequence_(cache_.create()),
       sampler_(config_.sampling) {}
 

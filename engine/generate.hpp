@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "model.hpp"
@@ -21,9 +22,10 @@ namespace qjl::engine {
 struct GenerateConfig {
   SamplingConfig sampling = {};
   CodecConfig codec = {};
-  std::int64_t context = 0;      // tokens of prompt and answer together; 0: what the model was trained for
-  std::int64_t max_tokens = -1;  // tokens made at most; -1: until the model ends or the context is full
-  std::int64_t chunk = 0;        // tokens of prompt per pass, later passes read the compressed cache; 0: the prompt in one pass
+  std::vector<std::pair<Code, Code>> layer_codes = {};  // of a plan (plan.hpp); empty: codec's
+  std::int64_t context = 0;                             // tokens of prompt and answer together; 0: what the model was trained for
+  std::int64_t max_tokens = -1;                         // tokens made at most; -1: until the model ends or the context is full
+  std::int64_t chunk = 0;  // tokens of prompt per pass, later passes read the compressed cache; 0: the prompt in one pass
 };
 
 // Why a turn ended: the model ended it; max_tokens are made; the context has no room.

@@ -3,6 +3,7 @@
 #include <tuple>
 #include <utility>
 
+#include "plan.hpp"
 #include "qjl/codec.hpp"
 #include "rivals/rival.hpp"
 
@@ -20,9 +21,7 @@ TrialCache::TrialCache(const std::string& cache_type, const ModelConfig& model, 
     rival_ = std::make_unique<Rival>(cache_type, model);
     shape.on_seal = [rival = rival_.get()](const SealingPage& page) { rival->code(page); };
   }
-  CodecConfig codec = codec_config(rival_ ? "f16" : cache_type);
-  codec.rope = std::move(shape.codec.rope);
-  shape.codec = std::move(codec);
+  read_cache_type(rival_ ? "f16" : cache_type).apply(shape);
   cache_ = std::make_unique<KvCache>(std::move(shape));
   sequence_ = cache_->create();
 }

@@ -1,12 +1,14 @@
 // PageCodec: the verbs of the CPU back end on one page, with the checks of a door. Rows are rounded to fp16 first, as a cache does.
 #include "qjl/codec.hpp"
 
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <new>
 
 #include "codec_tables.hpp"
 #include "cpu_backend.hpp"
+#include "estimator.hpp"
 #include "fail.hpp"
 #include "half.hpp"
 #include "rows.hpp"
@@ -162,6 +164,12 @@ std::vector<float> PageCodec::decode_values(const EncodedPage& page) const {
   std::vector<float> values(static_cast<std::size_t>(kTokensPerPage) * state_->shape().head_dim);
   cpu::backend().decode({&state_->tables(), &stored.head, stored.body.data(), nullptr, values.data(), workspace.data()});
   return values;
+}
+
+SketchBound sketch_bound(double eps, double delta) {
+  require(eps > 0 && eps < 1 && delta > 0 && delta < 1, "sketch_bound", "eps is ", eps, " and delta ", delta, ", wanted 0 to 1");
+  return {static_cast<std::int64_t>(std::ceil(sufficient_rows(eps, delta))),
+          static_cast<std::int64_t>(std::ceil(published_rows(eps, delta)))};
 }
 
 }  // namespace qjl

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Program
 
-VERBS = ("run", "chat", "eval", "info")
+VERBS = ("run", "chat", "eval", "plan", "info")
 
 
 def one_line(result: subprocess.CompletedProcess[str]) -> str:
