@@ -159,7 +159,7 @@ inline PageRange visible_pages(const Piece& p) {
 inline void attend_pages_fast(const Piece& p, PageRange range, const Rows& ordered) {
   const CodecTables& tables = *p.args.tables;
   const FastPiece fast{tables, p.at, p.scratch, p.state, ordered, p.rows};
-  const std::int64_t at_once = p.rows > 1 ? kPassPages : 2 * p.at.bytes <= kNearBytes ? 2 : 1;
+  const std::int64_t at_once = p.rows > 1 ? kPassPages : 1;
   build_fast_query(tables.shape, {p.scratch.projected, layout::key_coordinates(tables.shape), p.rows}, fast.query());
   Fetcher fetcher;
   for (std::int64_t i = range.first; i < range.end;) {

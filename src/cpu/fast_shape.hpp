@@ -17,7 +17,6 @@ inline constexpr int kGroupRows = 4;  // rows that the inner loops keep in regis
 inline constexpr int kPassPages = 4;  // pages whose weights share a scale, and whose values are summed before fp32
 inline constexpr int kPassTokens = kPassPages * layout::kPageTokens;
 inline constexpr int kWeightLevels = 255;
-inline constexpr std::int64_t kNearBytes = 24576;  // of the first cache, for the pages that one row reads next
 
 constexpr bool has_fast_loops(const layout::PageShape& s) {
   const bool keys = s.key_code == Code::s2 || s.key_code == Code::l8 || s.key_code == Code::l16;
