@@ -27,11 +27,16 @@
 #include "exp.hpp"
 #include "softmax_block.hpp"
 #include "weigh_values.hpp"
+#if QJL_FAST_LOOPS
+#include "fast_query.hpp"
 #if QJL_VBMI
 #include "fast_scores_avx512vbmi.hpp"
 #include "fast_values_avx512vbmi.hpp"
+#else
+#include "byte_vectors.hpp"
+#include "fast_scores_table16.hpp"
+#include "fast_values_table16.hpp"
 #endif
-#if QJL_FAST_LOOPS
 #include "fast_weights.hpp"
 #include "fast_pass.hpp"
 #endif

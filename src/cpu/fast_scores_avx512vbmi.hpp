@@ -9,14 +9,6 @@
 // Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, mean_line.hpp, half_scores.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
-// The queries of an attend: [rows][stride] bytes of tables or int8 numbers, and what turns integer sums into dots.
-struct FastQuery {
-  std::uint8_t* bytes;
-  std::int64_t stride;
-  float* step;
-  float* offset;
-};
-
 inline constexpr int kByteShift = 1 << 7;  // makes a signed byte unsigned
 
 // ---- building -----------------------------------------------------------------------------------------------------------------
@@ -155,14 +147,6 @@ inline void build_fast_query(const layout::PageShape& shape, const Rows& project
 }
 
 // ---- reading ------------------------------------------------------------------------------------------------------------------
-// One page and where its scores go: out[row * kPassTokens + slot]. Rows start at `row` of everything that is per row.
-struct ScoredPage {
-  const std::uint8_t* keys;
-  const float* scales;   // [128]
-  const MeanLine* mean;  // [rows]
-  float* out;
-};
-
 // Gathers the top two bits of the bytes of up to three rows: the fourth 6-bit group.
 struct TopBits {
   __m512i first, second, third;

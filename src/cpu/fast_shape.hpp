@@ -25,9 +25,10 @@ constexpr bool has_fast_loops(const layout::PageShape& s) {
 }
 constexpr bool can_attend_fast(const layout::PageShape& s, int rows) { return rows <= kFastRows && has_fast_loops(s); }
 
-// Bytes of one row's query as the score loops read it: 64-byte tables of 6-bit groups, four per three rows of codes, or int8.
+// Bytes of one row's query as the score loops read it: 64-byte tables of 6-bit groups, four per three rows of codes (16-entry
+// tables need less), or whole numbers of up to two bytes.
 constexpr std::int64_t fast_query_bytes(const layout::PageShape& s) {
-  if (s.key_code == Code::l16) return layout::round_up(s.head_dim, layout::kLineBytes);
+  if (s.key_code == Code::l16) return layout::round_up(std::int64_t{2} * s.head_dim, layout::kLineBytes);
   return std::int64_t{(layout::key_row_bytes(s.key_code, s.head_dim) + 2) / 3} * 4 * layout::kLineBytes;
 }
 

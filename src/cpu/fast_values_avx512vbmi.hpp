@@ -4,7 +4,7 @@
 // byte i = token 4 q + i of the frame; a vpermb turns the codes of one quad q into four bytes of levels. Weights are ordered
 // [row][frame][quad][page][4 tokens]. Sums of 64 tokens stay below 64 * 255 * 127 < 2^21, then go to fp32.
 // Cost a token and row: d / 64 dots; decoding, shared by the rows, about 1.2 times as much.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, fast_scores_avx512vbmi.hpp (TopBits), fetch.hpp.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, fast_scores_avx512vbmi.hpp (TopBits), fast_query.hpp, fetch.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Weights [4 pages][16 tokens], 0 <= w < 256, of one frame, rounded down.
@@ -13,15 +13,6 @@ QJL_INLINE void store_weights(const f32x16 (&weight)[kPassPages], std::uint8_t* 
                                    _mm512_cvttps_epi32(weight[3]));
   _mm512_store_si512(out, bytes);
 }
-
-// What one pass over a few pages adds up.
-struct WeighedPages {
-  int count;
-  const std::uint8_t* values[kPassPages];
-  const std::uint8_t* weights;  // [rows][8 frames][4 quads][kPassPages][4]
-  const float* weight_scales;   // [rows][8 frames]
-  float* frames;                // [rows][8 frames][d]
-};
 
 // Tables that turn six bits of codes into the level of the field at bit t * bits.
 template <Code kCode>

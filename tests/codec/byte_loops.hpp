@@ -1,7 +1,7 @@
 // What the byte loops of a target may add to an attend with few rows: the rounding of query tables and of softmax weights.
 //
 // Each is a sum of many roundings, taken as independent: six standard errors.
-//   s2, l8   L look-ups, each rounded to a step: 6 step sqrt(L / 12), step = (largest range of a set of neighbours) / 253.49 or
+//   s2, l8   L look-ups, each rounded to a step: 6 step sqrt(L / 12), step = (largest range of a set of neighbours) / 252.49 or
 //            254.49; sets of 24 signs or of 4 numbers
 //   l16      levels times an int8 query: 6 step / sqrt(12) |levels|, step = max |P q| / 127
 //   weights  w_t s_t (weight times value scale) is rounded up or down to a step M / 255, M = the largest: 6 * 1/2 sqrt(sum_t
@@ -19,7 +19,8 @@ inline bool has_byte_loops(SimdTarget target, const oracle::Format& f) {
   using oracle::Code;
   const bool keys = f.key == Code::s2 || f.key == Code::l8 || f.key == Code::l16;
   const bool values = f.value == Code::l4 || f.value == Code::l8 || f.value == Code::l16;
-  return target == SimdTarget::avx512vbmi && keys && values && f.d % 64 == 0;
+  const bool loops = target == SimdTarget::avx512vbmi || target == SimdTarget::avx2 || target >= SimdTarget::neon;
+  return loops && keys && values && f.d % 64 == 0;
 }
 
 // [P_f q] of the key frames.
@@ -47,9 +48,10 @@ inline double table_error(const oracle::Format& f, const oracle::Vector& project
     for (std::size_t c = first; c < std::min(first + set, projected.size()); ++c) reach += std::abs(projected[c]);
     largest = std::max(largest, reach);
   }
-  const double step = signs ? 2.0 * largest / 253.49 : 2.0 * 127.0 * largest / 254.49;
-  const double look_ups =
-      std::ceil(static_cast<double>(projected.size()) / (signs ? 6.0 : 2.0)) + 2.0;  // an unfinished set: two more
+  const double step = signs ? 2.0 * largest / 252.49 : 2.0 * 127.0 * largest / 254.49;
+  // Tables of 64 entries: one for six signs or two numbers, and an unfinished set has two more. Of 16: one for four signs, or for
+  // one number at half the step.
+  const double look_ups = static_cast<double>(projected.size()) / (signs ? 4.0 : 2.0) + 2.0;
   return 6.0 * step * std::sqrt(look_ups / 12.0);
 }
 

@@ -1,0 +1,32 @@
+// What the two halves of the byte loops hand on: a query as a target's score loops read it, a page to score, pages to weigh.
+//
+// fast_scores_<target>.hpp and fast_values_<target>.hpp give one seam for these types: build_fast_query, fast_scores,
+// store_weights, fast_values. Header of a pass: see foreach_target.hpp. Needs simd.hpp, mean_line.hpp.
+namespace qjl::cpu::QJL_NAMESPACE {
+
+// The queries of an attend: [rows][stride] bytes of tables or whole numbers, and what turns integer sums into dots.
+struct FastQuery {
+  std::uint8_t* bytes;
+  std::int64_t stride;
+  float* step;
+  float* offset;
+};
+
+// One page and where its scores go: out[row * kPassTokens + slot]. Rows start at `row` of everything that is per row.
+struct ScoredPage {
+  const std::uint8_t* keys;
+  const float* scales;   // [128]
+  const MeanLine* mean;  // [rows]
+  float* out;
+};
+
+// What one pass over a few pages adds up.
+struct WeighedPages {
+  int count;
+  const std::uint8_t* values[kPassPages];
+  const std::uint8_t* weights;  // [rows][8 frames][4 quads][kPassPages][4]
+  const float* weight_scales;   // [rows][8 frames]
+  float* frames;                // [rows][8 frames][d]
+};
+
+}  // namespace qjl::cpu::QJL_NAMESPACE

@@ -1,0 +1,249 @@
+// Sums over the codes of one page by bytes where a look-up takes 16 entries: AVX2 and NEON. The seam is that of
+// fast_scores_avx512vbmi.hpp.
+//
+//   s2    sum = step * sum_n table[n][nibble n of the key] + offset          four signs a look-up
+//   l8    sum = step * sum_c table[c][level of c] + offset                   one number a look-up, its eight levels twice
+//   l16   sum = step * sum_c q[c] * level[c]                                 levels by look-up, products with whole numbers q
+//
+// Tables are built once per query. An entry is its part of the dot, less its minimum, in steps, rounded. Sets of six look-ups (s2:
+// three rows) or two (l8) are added in u8: step = max over sets of range / (255.49 - n/2), n = 6 or 2, so that n rounded entries
+// never exceed 255. Added variance: l8 has twice the entries of the 64-entry tables at half their step.
+// Header of a pass: see foreach_target.hpp. Needs byte_vectors.hpp, fast_query.hpp, fetch.hpp, mean_line.hpp.
+namespace qjl::cpu::QJL_NAMESPACE {
+
+inline constexpr int kEntries = 16;
+
+// ---- building -----------------------------------------------------------------------------------------------------------------
+// sum |q| over all, and the largest sum over a set of `set` neighbours.
+struct Reach {
+  float all, largest_set;
+};
+inline Reach reach_of(const float* q, int count, int set) {
+  Reach reach{0.0f, 0.0f};
+  for (int c = 0; c < count; c += set) {
+    float sum = 0.0f;
+    for (int i = c; i < std::min(c + set, count); ++i) sum += std::fabs(q[i]);
+    reach.all += sum;
+    reach.largest_set = std::max(reach.largest_set, sum);
+  }
+  return reach;
+}
+
+// Numbers 0 .. 255 to the nearest byte.
+QJL_INLINE void store_table(f32x16 entry, std::uint8_t* table) {
+  alignas(64) std::uint32_t whole[kEntries];
+  store_u32(whole, as_u32(to_i32(entry + splat(0.5f))));
+  for (int i = 0; i < kEntries; ++i) table[i] = static_cast<std::uint8_t>(whole[i]);
+}
+
+// Entry e = sum of sign_k(e) q[k], k = 0 .. 3; bit 0 is plus.
+QJL_INLINE void sign_table(const float* q, float per_step, std::uint8_t* table) {
+  const u32x16 lane = as_u32(lane_numbers());
+  f32x16 entry = splat((std::fabs(q[0]) + std::fabs(q[1]) + std::fabs(q[2]) + std::fabs(q[3])) * per_step);
+  for (int k = 0; k < 4; ++k) entry = fused_multiply_add(sign_of_bit(lane, k), splat(q[k] * per_step), entry);
+  store_table(entry, table);
+}
+QJL_INLINE void level_table(const Levels& levels, float q, float per_step, std::uint8_t* table) {
+  const float part = q * per_step, reach = kL8.level[kL8.count - 1] * std::fabs(part);
+  store_table(fused_multiply_add(lookup<8>(levels, as_u32(lane_numbers())), splat(part), splat(reach)), table);
+}
+
+inline void build_tables(Code code, const float* q, int coordinates, int row, const FastQuery& out) {
+  const bool signs = code == Code::s2;
+  const int set = signs ? 24 : 2, part = signs ? 4 : 1;  // coordinates added in u8; of one look-up
+  const float level = signs ? 1.0f : kL8.level[kL8.count - 1];
+  const Reach reach = reach_of(q, coordinates, set);
+  const float step = 2.0f * level * reach.largest_set / (255.49f - 0.5f * static_cast<float>(set / part));
+  const float per_step = step > 0.0f ? 1.0f / step : 0.0f;
+  const Levels levels(kLevels8);
+  std::uint8_t* tables = out.bytes + row * out.stride;
+  for (int c = 0; c < coordinates; c += part, tables += kEntries) {
+    signs ? sign_table(q + c, per_step, tables) : level_table(levels, q[c], per_step, tables);
+  }
+  out.step[row] = step;
+  out.offset[row] = -level * reach.all;
+}
+
+// round(reach q / max |q|), four at a time in the target's order.
+inline void build_numbers(const float* q, int d, int row, const FastQuery& out) {
+  f32x16 largest = splat(0.0f);
+  for (int c = 0; c < d; c += 16) largest = max(largest, abs(load(q + c)));
+  const float reach = reduce_max(largest), per_step = reach > 0.0f ? kQueryReach / reach : 0.0f;
+  auto* numbers = reinterpret_cast<QueryNumber*>(out.bytes + row * out.stride);
+  for (int c = 0; c < d; ++c) numbers[c] = static_cast<QueryNumber>(std::nearbyint(q[c / 4 * 4 + kQueryOrder[c % 4]] * per_step));
+  out.step[row] = reach / kQueryReach;
+  out.offset[row] = 0.0f;
+}
+
+// Projected queries [rows][coordinates].
+inline void build_fast_query(const layout::PageShape& shape, const Rows& projected, const FastQuery& out) {
+  for (int row = 0; row < projected.count; ++row) {
+    const float* q = projected.data + row * projected.stride;
+    if (shape.key_code == Code::l16) {
+      build_numbers(q, shape.head_dim, row, out);
+    } else {
+      build_tables(shape.key_code, q, layout::key_coordinates(shape), row, out);
+    }
+  }
+}
+
+// ---- reading ------------------------------------------------------------------------------------------------------------------
+// Dots [row][frame of the half][16 slots] of one half of a page.
+template <int kRows>
+struct HalfDots {
+  alignas(64) float of[kRows][4][layout::kFrameSlots];
+
+  QJL_INLINE void put(int row, int frame, int vector, NativeI sum, const FastQuery& q) {
+    NativeF step, offset;
+    fill(q.step[row], step);
+    fill(q.offset[row], offset);
+    write(of[row][frame] + vector * QJL_LANES, fused_multiply_add(to_f32(sum), step, offset));
+  }
+  QJL_INLINE void store_scores(const ScoredPage& page, int half) const {
+    for (int row = 0; row < kRows; ++row) {
+      for (int i = 0; i < 4; ++i) {
+        const int frame = 4 * half + i;
+        store(page.out + row * kPassTokens + layout::kFrameSlots * frame,
+              slot_scores(load(of[row][i]), load(page.scales + layout::kFrameSlots * frame), page.mean[row], frame));
+      }
+    }
+  }
+};
+
+// `kCodeRows` <= 3 rows of signs: two look-ups each.
+template <int kCodeRows, int kRows>
+QJL_INLINE void add_signs(const std::uint8_t* keys, const std::uint8_t* tables, std::int64_t stride, WideSum (&sum)[kRows]) {
+  NativeB nibble[2 * kCodeRows];
+  QJL_UNROLL
+  for (int i = 0; i < kCodeRows; ++i) {
+    const NativeB row = load_bytes(keys + i * layout::kLineBytes);
+    nibble[2 * i] = low_bits(row, 15);
+    nibble[2 * i + 1] = low_bits(shift_right(row, 4), 15);
+  }
+  QJL_UNROLL
+  for (int row = 0; row < kRows; ++row) {
+    const std::uint8_t* table = tables + row * stride;
+    NativeB bytes = look_up(load_table(table), nibble[0]);
+    QJL_UNROLL
+    for (int i = 1; i < 2 * kCodeRows; ++i) bytes += look_up(load_table(table + i * kEntries), nibble[i]);
+    widen(sum[row], bytes);
+  }
+}
+
+// Three rows of 3-bit numbers: eight look-ups. A table repeats its eight entries, so the bit above a number does not matter.
+template <int kRows>
+QJL_INLINE void add_levels(const std::uint8_t* keys, const std::uint8_t* tables, std::int64_t stride, WideSum (&sum)[kRows]) {
+  NativeB group[4];
+  QJL_UNROLL
+  for (int i = 0; i < 3; ++i) group[i] = load_bytes(keys + i * layout::kLineBytes);
+  group[3] = top_bits(group[0], group[1], group[2]);
+  QJL_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const NativeB first = low_bits(group[i], 15), second = low_bits(shift_right(group[i], 3), 15);
+    QJL_UNROLL
+    for (int row = 0; row < kRows; ++row) {
+      const std::uint8_t* table = tables + row * stride + 2 * i * kEntries;
+      widen(sum[row], look_up(load_table(table), first) + look_up(load_table(table + kEntries), second));
+    }
+  }
+}
+
+template <Code kCode, int kRows>
+inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage& page, Fetcher& fetcher) {
+  constexpr int kTriple = (kCode == Code::s2 ? 6 : 8) * kEntries;
+  for (int half = 0; half < layout::kHalves; ++half) {
+    HalfDots<kRows> dots;
+    for (int vector = 0; vector < kLineVectors; ++vector) {
+      WideSum sum[kRows] = {};
+      const std::uint8_t *keys = page.keys + half * 3 * layout::kLineBytes + vector * kVectorBytes, *tables = q.bytes;
+      for (int triple = 0; triple < num_code_rows / 3; ++triple) {
+        if constexpr (kCode == Code::s2) {
+          add_signs<3>(keys, tables, q.stride, sum);
+        } else {
+          add_levels(keys, tables, q.stride, sum);
+        }
+        if (vector == 0) fetcher.next<3>();
+        keys += layout::kHalves * 3 * layout::kLineBytes;
+        tables += kTriple;
+      }
+      const int rest = num_code_rows % 3;
+      keys += half * (rest - 3) * layout::kLineBytes;
+      if (rest == 1) add_signs<1>(keys, tables, q.stride, sum);
+      if (rest == 2) add_signs<2>(keys, tables, q.stride, sum);
+      const NativeU low = NativeU{} + 0xffffu;
+      QJL_UNROLL
+      for (int row = 0; row < kRows; ++row) {
+        const NativeU odd = (NativeU)sum[row].odd, even = (NativeU)(sum[row].even - (sum[row].odd << 8));
+        dots.put(row, 0, vector, as_i32(even & low), q);
+        dots.put(row, 1, vector, as_i32(odd & low), q);
+        dots.put(row, 2, vector, as_i32(even >> 16), q);
+        dots.put(row, 3, vector, as_i32(odd >> 16), q);
+      }
+    }
+    dots.store_scores(page, half);
+  }
+}
+
+struct ByteLevels {
+  alignas(kEntries) std::uint8_t of[kEntries];
+};
+constexpr ByteLevels byte_levels16() {
+  ByteLevels levels{};
+  for (int i = 0; i < kEntries; ++i) levels.of[i] = static_cast<std::uint8_t>(static_cast<int>(level_of(Code::l16, i)));
+  return levels;
+}
+inline constexpr ByteLevels kByteLevels16 = byte_levels16();
+
+template <int kRows>
+inline void word_scores(const FastQuery& q, int d, const ScoredPage& page, Fetcher& fetcher) {
+  constexpr int kFrames = kRows > 2 ? 1 : 4 / kRows;  // at a time, so that all sums stay in registers
+  const NativeB levels = load_table(kByteLevels16.of);
+  for (int half = 0; half < layout::kHalves; ++half) {
+    HalfDots<kRows> dots;
+    for (int part = 0; part < kLineVectors * 4 / kFrames; ++part) {
+      const int vector = part * kFrames / 4, frame = part * kFrames % 4;
+      NativeI sum[kRows][kFrames] = {};
+      const std::uint8_t* keys = page.keys + layout::key_word_offset(d, half, 0, frame) + vector * kVectorBytes;
+      const std::uint8_t* numbers = q.bytes;
+      for (int word = 0; word < d / 8; ++word, keys += 4 * layout::kLineBytes, numbers += 8 * sizeof(QueryNumber)) {
+        if (vector == 0) fetcher.next<kFrames>();
+        QJL_UNROLL
+        for (int i = 0; i < kFrames; ++i) {
+          const NativeB code = load_bytes(keys + i * layout::kLineBytes);
+          const FourBytes low(look_up(levels, low_bits(code, 15))), high(look_up(levels, low_bits(shift_right(code, 4), 15)));
+          QJL_UNROLL
+          for (int row = 0; row < kRows; ++row) {
+            const auto* four = reinterpret_cast<const QueryNumber*>(numbers + row * q.stride);
+            sum[row][i] = add_dot(add_dot(sum[row][i], low, four), high, four + 4);
+          }
+        }
+      }
+      QJL_UNROLL
+      for (int i = 0; i < kRows * kFrames; ++i)
+        dots.put(i / kFrames, frame + i % kFrames, vector, sum[i / kFrames][i % kFrames], q);
+    }
+    dots.store_scores(page, half);
+  }
+}
+
+template <int kRows>
+inline void group_scores(const layout::PageShape& shape, const FastQuery& q, const ScoredPage& page, Fetcher& fetcher) {
+  const int code_rows = layout::key_row_bytes(shape.key_code, shape.head_dim);
+  switch (shape.key_code) {
+    case Code::s2: return table_scores<Code::s2, kRows>(q, code_rows, page, fetcher);
+    case Code::l8: return table_scores<Code::l8, kRows>(q, code_rows, page, fetcher);
+    default: return word_scores<kRows>(q, shape.head_dim, page, fetcher);
+  }
+}
+
+// Scores of a page for `rows` <= kGroupRows rows.
+inline void fast_scores(const layout::PageShape& shape, int rows, const FastQuery& q, const ScoredPage& page, Fetcher& fetcher) {
+  switch (rows) {
+    case 1: return group_scores<1>(shape, q, page, fetcher);
+    case 2: return group_scores<2>(shape, q, page, fetcher);
+    case 3: return group_scores<3>(shape, q, page, fetcher);
+    default: return group_scores<4>(shape, q, page, fetcher);
+  }
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE

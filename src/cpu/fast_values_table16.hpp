@@ -1,0 +1,136 @@
+// Weighted sums of the values of up to four pages by bytes where a look-up takes 16 entries: AVX2 and NEON. The seam is that of
+// fast_values_avx512vbmi.hpp: frames[row][f][channel] += scale[row][f] * sum_t w[t] * level[t].
+//
+// l4 levels 36, 120 are 3 and 10 times 12: a page's products of one channel are added in 16 bits. l8 and l16 levels go to 32 bits
+// at once. Cost a token and row: d / 32 (AVX2) or d / 16 (NEON) products of l4, twice that of the others; decoding is shared.
+// Header of a pass: see foreach_target.hpp. Needs byte_vectors.hpp, fast_query.hpp, fetch.hpp.
+namespace qjl::cpu::QJL_NAMESPACE {
+
+// Levels by the low nibble of a byte of codes: of its first number (shift 0) or its second.
+template <Code kCode, int kShift>
+struct NibbleLevels {
+  static constexpr int kUnit = kCode == Code::l4 ? 12 : 1;
+  struct Table {
+    alignas(16) std::uint8_t of[16];
+  };
+  static constexpr Table table() {
+    Table t{};
+    for (int i = 0; i < 16; ++i) {
+      const int code = (i >> kShift) & ((1 << layout::code_bits(kCode)) - 1);
+      t.of[i] = static_cast<std::uint8_t>(static_cast<int>(level_of(kCode, code)) / kUnit);
+    }
+    return t;
+  }
+  static constexpr Table kTable = table();
+};
+
+// One vector of the lines of a block of 16 channels, as levels: byte i of level[q] is token 4 q + i.
+template <Code kCode>
+QJL_INLINE void quad_levels(const std::uint8_t* lines, int block, NativeB (&level)[4]) {
+  const NativeB first = load_table(NibbleLevels<kCode, 0>::kTable.of);
+  if constexpr (kCode == Code::l4) {
+    const NativeB second = load_table(NibbleLevels<kCode, 2>::kTable.of);
+    const NativeB codes = load_bytes(lines + block * layout::kLineBytes);
+    const NativeB low = low_bits(codes, 15), high = low_bits(shift_right(codes, 4), 15);
+    level[0] = look_up(first, low);
+    level[1] = look_up(second, low);
+    level[2] = look_up(first, high);
+    level[3] = look_up(second, high);
+  } else {
+    NativeB group[2];
+    if constexpr (kCode == Code::l8) {  // a pair of blocks has three lines
+      const std::uint8_t* pair = lines + block / 2 * 3 * layout::kLineBytes;
+      const NativeB a = load_bytes(pair), b = load_bytes(pair + layout::kLineBytes);
+      const NativeB c = load_bytes(pair + 2 * layout::kLineBytes);
+      group[0] = block % 2 == 0 ? a : c;
+      group[1] = block % 2 == 0 ? b : top_bits(a, b, c);
+    } else {
+      group[0] = load_bytes(lines + 2 * block * layout::kLineBytes);
+      group[1] = load_bytes(lines + (2 * block + 1) * layout::kLineBytes);
+    }
+    QJL_UNROLL
+    for (int i = 0; i < 2; ++i) {
+      level[2 * i] = look_up(first, low_bits(group[i], 15));
+      level[2 * i + 1] = look_up(first, low_bits(shift_right(group[i], layout::code_bits(kCode)), 15));
+    }
+  }
+}
+
+// Weights of one frame for all rows as the products want them: rows, quads and pages so many bytes apart.
+template <Code kCode>
+inline constexpr int kWeightBytes = kCode == Code::l4 ? 1 : kSpread;
+
+// One vector of a block of one page into the sums of the rows.
+template <Code kCode, int kRows>
+QJL_INLINE void weigh_vector(const NativeB (&level)[4], const std::uint8_t* weights, NativeI (&sum)[kRows]) {
+  constexpr int kRowBytes = kWeightBytes<kCode> * layout::kLineBytes, kQuadBytes = kWeightBytes<kCode> * 4 * kPassPages;
+  if constexpr (kCode == Code::l4) {
+    QJL_UNROLL
+    for (int row = 0; row < kRows; ++row) {
+      sum[row] = add_weighed_small(sum[row], level, weights + row * kRowBytes, kQuadBytes);
+    }
+  } else {
+    QJL_UNROLL
+    for (int q = 0; q < 4; ++q) {
+      const FourBytes four(level[q]);
+      QJL_UNROLL
+      for (int row = 0; row < kRows; ++row) {
+        sum[row] = add_weighed(sum[row], four, weights + row * kRowBytes + q * kQuadBytes);
+      }
+    }
+  }
+}
+
+template <Code kCode, int kRows>
+inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages, Fetcher& fetcher) {
+  const int d = shape.head_dim, lines = layout::value_lines_per_frame(kCode, d);
+  alignas(layout::kLineBytes) std::uint8_t weights[kRows * kWeightBytes<kCode> * layout::kLineBytes];
+  for (int frame = 0; frame < layout::kFrames; ++frame) {
+    const std::int64_t at = std::int64_t{frame} * lines * layout::kLineBytes;
+    for (int row = 0; row < kRows; ++row) {
+      const std::uint8_t* from = pages.weights + row * kPassTokens + frame * layout::kLineBytes;
+      std::uint8_t* to = weights + row * kWeightBytes<kCode> * layout::kLineBytes;
+      kWeightBytes<kCode> == 1 ? void(std::memcpy(to, from, layout::kLineBytes)) : spread_weights(from, to);
+    }
+    // A vector at a time: the sums of all rows and one vector of levels fit the registers.
+    for (int part = 0; part < d / QJL_LANES; ++part) {
+      const int block = part / kLineVectors, vector = part % kLineVectors;
+      NativeI sum[kRows] = {};
+      for (int page = 0; page < pages.count; ++page) {
+        NativeB level[4];
+        fetcher.next<1>();
+        quad_levels<kCode>(pages.values[page] + at + vector * kVectorBytes, block, level);
+        weigh_vector<kCode>(level, weights + 4 * kWeightBytes<kCode> * page, sum);
+      }
+      QJL_UNROLL
+      for (int row = 0; row < kRows; ++row) {
+        NativeF scale, old;
+        fill(pages.weight_scales[row * layout::kFrames + frame] * static_cast<float>(NibbleLevels<kCode, 0>::kUnit), scale);
+        float* out = pages.frames + (std::int64_t{row} * layout::kFrames + frame) * d + part * QJL_LANES;
+        read(out, old);
+        write(out, fused_multiply_add(to_f32(sum[row]), scale, old));
+      }
+    }
+  }
+}
+
+template <int kRows>
+inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages, Fetcher& fetcher) {
+  switch (shape.value_code) {
+    case Code::l4: return weigh_group<Code::l4, kRows>(shape, pages, fetcher);
+    case Code::l8: return weigh_group<Code::l8, kRows>(shape, pages, fetcher);
+    default: return weigh_group<Code::l16, kRows>(shape, pages, fetcher);
+  }
+}
+
+// `rows` <= kGroupRows.
+inline void fast_values(const layout::PageShape& shape, int rows, const WeighedPages& pages, Fetcher& fetcher) {
+  switch (rows) {
+    case 1: return weigh_group<1>(shape, pages, fetcher);
+    case 2: return weigh_group<2>(shape, pages, fetcher);
+    case 3: return weigh_group<3>(shape, pages, fetcher);
+    default: return weigh_group<4>(shape, pages, fetcher);
+  }
+}
+
+}  // namespace qjl::cpu::QJL_NAMESPACE
