@@ -42,7 +42,7 @@ SimdTarget simd_target();
 #define QJL_TARGET_NEON_DOTPROD "dotprod"
 #else
 #define QJL_TARGET_NEON "+simd"
-#define QJL_TARGET_NEON_DOTPROD "+dotprod"
+#define QJL_TARGET_NEON_DOTPROD "arch=armv8.2-a+dotprod"
 #endif
 #endif
 #if defined(__clang__)

@@ -7,7 +7,7 @@
 // into accumulators. Values of sealed pages are summed in their frames as integer levels; each frame is rotated back once, at the
 // end. Cost: one decode of every page in range; 2 rows * head_dim multiply-adds a token.
 #define QJL_THIS_FILE "attend.cpp"
-#define QJL_WITH_VBMI
+#define QJL_WITH_BYTE_DOTS
 #ifndef QJL_PASS
 #include "foreach_target.hpp"
 #else

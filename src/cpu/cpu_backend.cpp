@@ -35,7 +35,9 @@ void attend(const AttendArgs&, const AttendPiece&);
 }  // namespace avx512vbmi
 #elif defined(__aarch64__)
 QJL_DECLARE_VERBS(neon)
-QJL_DECLARE_VERBS(neon_dotprod)
+namespace neon_dotprod {  // likewise
+void attend(const AttendArgs&, const AttendPiece&);
+}  // namespace neon_dotprod
 #endif
 
 const Backend& backend(SimdTarget target) {
@@ -54,7 +56,12 @@ const Backend& backend(SimdTarget target) {
   if (target == SimdTarget::avx2) return avx2_verbs;
 #elif defined(__aarch64__)
   static const Backend neon_verbs = QJL_VERBS(neon);
-  static const Backend neon_dotprod_verbs = QJL_VERBS(neon_dotprod);
+  static const Backend neon_dotprod_verbs = [] {
+    Backend verbs = QJL_VERBS(neon);
+    verbs.name = "cpu neon_dotprod";
+    verbs.attend = neon_dotprod::attend;
+    return verbs;
+  }();
   if (target == SimdTarget::neon_dotprod) return neon_dotprod_verbs;
   if (target == SimdTarget::neon) return neon_verbs;
 #endif

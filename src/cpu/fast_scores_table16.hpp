@@ -7,7 +7,7 @@
 //
 // Tables are built once per query. An entry is its part of the dot, less its minimum, in steps, rounded. Sets of six look-ups (s2:
 // three rows) or two (l8) are added in u8: step = max over sets of range / (255.49 - n/2), n = 6 or 2, so that n rounded entries
-// never exceed 255. Added variance: l8 has twice the entries of the 64-entry tables at half their step.
+// never exceed 255. l8 rounds twice as many entries as 64-entry tables, in steps about half as large.
 // Header of a pass: see foreach_target.hpp. Needs byte_vectors.hpp, fast_query.hpp, fetch.hpp, mean_line.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 

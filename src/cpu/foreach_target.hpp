@@ -7,7 +7,8 @@
 //   QJL_VBMI        1 where bytes can be looked up across a register and multiplied by fours (AVX-512 VBMI, VNNI, GFNI), else 0
 //   QJL_FAST_LOOPS  1 where the target has byte loops for sealed pages (fast_shape.hpp), else 0
 //
-// A pass for avx512vbmi is made only for files that define QJL_WITH_VBMI: the rest of its verbs are those of avx512.
+// Passes for avx512vbmi and neon_dotprod are made only for files that define QJL_WITH_BYTE_DOTS: the rest of their verbs are those
+// of avx512 and neon.
 // All other headers are included here, before any region opens. The headers of a pass (simd.hpp and those that say so) have no
 // include guard and include nothing; a verb lists those that it needs, in order.
 #include <algorithm>
@@ -45,8 +46,8 @@
 #define QJL_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-#define QJL_NEON 0
 #define QJL_VBMI 0
+#define QJL_NEON 0
 #define QJL_FAST_LOOPS 0
 
 #define QJL_NAMESPACE scalar
@@ -56,14 +57,6 @@
 #undef QJL_LANES
 
 #if defined(__x86_64__)
-#define QJL_NAMESPACE avx2
-#define QJL_LANES 8
-QJL_TARGET_BEGIN(QJL_TARGET_AVX2)
-#include QJL_THIS_FILE
-QJL_TARGET_END
-#undef QJL_NAMESPACE
-#undef QJL_LANES
-
 #define QJL_NAMESPACE avx512
 #define QJL_LANES 16
 QJL_TARGET_BEGIN(QJL_TARGET_AVX512)
@@ -72,11 +65,19 @@ QJL_TARGET_END
 #undef QJL_NAMESPACE
 #undef QJL_LANES
 
-#if defined(QJL_WITH_VBMI)
-#undef QJL_VBMI
 #undef QJL_FAST_LOOPS
-#define QJL_VBMI 1
 #define QJL_FAST_LOOPS 1
+#define QJL_NAMESPACE avx2
+#define QJL_LANES 8
+QJL_TARGET_BEGIN(QJL_TARGET_AVX2)
+#include QJL_THIS_FILE
+QJL_TARGET_END
+#undef QJL_NAMESPACE
+#undef QJL_LANES
+
+#if defined(QJL_WITH_BYTE_DOTS)
+#undef QJL_VBMI
+#define QJL_VBMI 1
 #define QJL_NAMESPACE avx512vbmi
 #define QJL_LANES 16
 QJL_TARGET_BEGIN(QJL_TARGET_AVX512VBMI)
@@ -85,29 +86,32 @@ QJL_TARGET_END
 #undef QJL_NAMESPACE
 #undef QJL_LANES
 #endif
-#endif
-#undef QJL_NEON
 
-#if defined(__aarch64__)
+#elif defined(__aarch64__)
+#undef QJL_FAST_LOOPS
+#define QJL_FAST_LOOPS 1
 #define QJL_LANES 4
+#undef QJL_NEON
 #define QJL_NEON 1
 #define QJL_NAMESPACE neon
 QJL_TARGET_BEGIN(QJL_TARGET_NEON)
 #include QJL_THIS_FILE
 QJL_TARGET_END
 #undef QJL_NAMESPACE
-#undef QJL_NEON
 
+#if defined(QJL_WITH_BYTE_DOTS)
+#undef QJL_NEON
 #define QJL_NEON 2
 #define QJL_NAMESPACE neon_dotprod
 QJL_TARGET_BEGIN(QJL_TARGET_NEON_DOTPROD)
 #include QJL_THIS_FILE
 QJL_TARGET_END
 #undef QJL_NAMESPACE
-#undef QJL_NEON
+#endif
 #undef QJL_LANES
 #endif
 
 #undef QJL_VBMI
+#undef QJL_NEON
 #undef QJL_FAST_LOOPS
 #undef QJL_PASS

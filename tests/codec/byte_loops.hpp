@@ -2,7 +2,7 @@
 //
 // Each is a sum of many roundings, taken as independent: six standard errors.
 //   s2, l8   L look-ups, each rounded to a step: 6 step sqrt(L / 12), step = (largest range of a set of neighbours) / 252.49 or
-//            254.49; sets of 24 signs or of 4 numbers
+//            254.49; sets of 24 signs, of 4 numbers (64 entries a table) or of 2 (16 entries)
 //   l16      levels times an int8 query: 6 step / sqrt(12) |levels|, step = max |P q| / 127
 //   weights  w_t s_t (weight times value scale) is rounded up or down to a step M / 255, M = the largest: 6 * 1/2 sqrt(sum_t
 //   r_t^2),
@@ -40,19 +40,21 @@ inline double table_error(const oracle::Format& f, const oracle::Vector& project
     for (double x : projected) largest = std::max(largest, std::abs(x));
     return 6.0 * largest / 127.0 * level_norm / std::sqrt(12.0);
   }
-  const bool signs = f.key == oracle::Code::s2;
-  const std::size_t set = signs ? 24 : 4;
-  double largest = 0.0;
-  for (std::size_t first = 0; first < projected.size(); first += set) {
-    double reach = 0.0;
-    for (std::size_t c = first; c < std::min(first + set, projected.size()); ++c) reach += std::abs(projected[c]);
-    largest = std::max(largest, reach);
-  }
-  const double step = signs ? 2.0 * largest / 252.49 : 2.0 * 127.0 * largest / 254.49;
-  // Tables of 64 entries: one for six signs or two numbers, and an unfinished set has two more. Of 16: one for four signs, or for
-  // one number at half the step.
-  const double look_ups = static_cast<double>(projected.size()) / (signs ? 4.0 : 2.0) + 2.0;
-  return 6.0 * step * std::sqrt(look_ups / 12.0);
+  const auto largest_set = [&projected](std::size_t set) {
+    double largest = 0.0;
+    for (std::size_t first = 0; first < projected.size(); first += set) {
+      double reach = 0.0;
+      for (std::size_t c = first; c < std::min(first + set, projected.size()); ++c) reach += std::abs(projected[c]);
+      largest = std::max(largest, reach);
+    }
+    return largest;
+  };
+  // Tables of 64 entries: one for six signs or two numbers, an unfinished set has two more. Of 16: one for four signs or one
+  // number.
+  const double count = static_cast<double>(projected.size());
+  if (f.key == oracle::Code::s2) return 6.0 * 2.0 * largest_set(24) / 252.49 * std::sqrt((count / 4.0 + 2.0) / 12.0);
+  const double fours = largest_set(4) * std::sqrt(count / 2.0), pairs = largest_set(2) * std::sqrt(count);
+  return 6.0 * 2.0 * 127.0 * std::max(fours, pairs) / 254.49 / std::sqrt(12.0);
 }
 
 // Standard error of each rounded weight * value scale (0: not coded). A channel of the output is off by at most six times the root

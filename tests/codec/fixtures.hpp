@@ -33,7 +33,8 @@ class ForcedTarget : public ::testing::Environment {
       std::cout << "SIMD target " << simd_target_name(simd_target()) << "\n";
     } catch (const Error& error) {
       const char* forced = std::getenv("QJL_CPU_TARGET");
-      for (SimdTarget target : {SimdTarget::scalar, SimdTarget::avx2, SimdTarget::avx512, SimdTarget::avx512vbmi}) {
+      for (SimdTarget target : {SimdTarget::scalar, SimdTarget::avx2, SimdTarget::avx512, SimdTarget::avx512vbmi, SimdTarget::neon,
+                                SimdTarget::neon_dotprod}) {
         if (forced != nullptr && simd_target_name(target) == forced) GTEST_SKIP() << error.what();
       }
       FAIL() << error.what();
