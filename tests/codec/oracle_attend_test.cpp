@@ -286,7 +286,7 @@ TEST(OracleAttend, LongSequences) {
       {.group = 2, .tokens = 600, .queries = 2, .kv_heads = 1, .d = 256, .cache_type = "k2v2", .options = {.logit_soft_cap = 3}},
       {.group = 40, .tokens = 260, .queries = 2, .kv_heads = 1, .d = 64, .cache_type = "paper"},
   };
-  for (std::size_t i = 0; i < std::size(cases); i += QJL_TEST_STRIDE) expect_agreement(cases[i], 99);
+  for (std::size_t i = QJL_TEST_STRIDE - 1; i < std::size(cases); i += QJL_TEST_STRIDE) expect_agreement(cases[i], 99);
   std::cout << "largest error " << Attended::worst << " of its bound\n";
 }
 
