@@ -30,6 +30,7 @@ struct EvalOptions {
   std::string file;
   std::vector<std::string> caches = {"k2v2", "k3v2", "k3v3", "k4v4"};
   std::int64_t prompt = -1;
+  engine::Arithmetic arithmetic = engine::Arithmetic::exact;
   std::int64_t decode_steps = 0;
 };
 
@@ -83,7 +84,8 @@ double exact_megabytes(const engine::ModelConfig& config, std::int64_t tokens) {
 
 std::vector<Row> evaluate_rows(LoadedModel& loaded, const EvalOptions& options, engine::EvalReport& report) {
   const auto tokens = text_tokens(loaded.tokenizer, read_text(options.file));
-  const engine::EvalConfig config{.context = loaded.context, .prompt = options.prompt, .caches = options.caches};
+  const engine::EvalConfig config{.context = loaded.context, .prompt = options.prompt, .caches = options.caches,
+                                  .arithmetic = options.arithmetic};
   {
     Progress bar("eval");
     report = engine::evaluate(loaded.model, tokens, config, loaded.threads, [&](std::int64_t done, std::int64_t total) {
@@ -141,6 +143,7 @@ Verb add_eval(CLI::App& program) {
   command->add_option("--decode", options->decode_steps, "also time this many one-token steps per cache, after -c tokens")
       ->check(CLI::PositiveNumber)
       ->group("Cache");
+  add_arithmetic_option(*command, options->arithmetic);
   add_output_options(*command, options->output);
   return {command, [options] {
             apply_log_level(options->output);

@@ -34,12 +34,14 @@ void check_sampling(const engine::SamplingConfig& config) {
 engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, const GenerateOptions& options) {
   check_sampling(options.sampling);
   warn_of_other_model(loaded, cache);
+  loaded.model.prepare(options.arithmetic, loaded.threads);
   return engine::Generator(loaded.model, loaded.tokenizer, loaded.threads,
                            {.sampling = options.sampling,
                             .codec = cache.codec,
                             .layer_codes = cache.layer_codes,
                             .context = loaded.context,
                             .max_tokens = options.max_tokens,
+                            .arithmetic = options.arithmetic,
                             .chunk = options.chunk});
 }
 

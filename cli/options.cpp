@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <map>
 #include <string_view>
 
 #include "qjl/error.hpp"
@@ -28,6 +29,14 @@ void add_cache_options(CLI::App& command, CacheOptions& options) {
   command.add_option("--cache-type-v", options.value_type, "-ctv: values alone: f16, v1 .. v4 (default v2)")->group("Cache");
 }
 
+void add_arithmetic_option(CLI::App& command, engine::Arithmetic& arithmetic) {
+  const std::map<std::string, engine::Arithmetic> names = {{"exact", engine::Arithmetic::exact}, {"fast", engine::Arithmetic::fast}};
+  const std::string usual = arithmetic == engine::Arithmetic::exact ? "exact" : "fast";
+  command.add_option("--arithmetic", arithmetic, "matrix products: exact (fp32) or fast (integers), default " + usual)
+      ->transform(CLI::CheckedTransformer(names))
+      ->group("Model");
+}
+
 void add_output_options(CLI::App& command, OutputOptions& options) {
   command.add_flag("--json", options.json, "print one JSON object instead of text")->group("Output");
   command.add_option("-o,--output", options.file, "write the result to this file, whole or not at all")->group("Output");
@@ -39,6 +48,7 @@ void add_output_options(CLI::App& command, OutputOptions& options) {
 
 void add_generate_options(CLI::App& command, GenerateOptions& options) {
   auto& sampling = options.sampling;
+  add_arithmetic_option(command, options.arithmetic);
   command.add_option("-n,--n-predict", options.max_tokens, "tokens to make at most (default: until the model ends)")
       ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 40))
       ->group("Prompt");

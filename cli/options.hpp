@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "model.hpp"
 #include "plan.hpp"
 #include "qjl/config.hpp"
 #include "sampler.hpp"
@@ -57,13 +58,15 @@ struct OutputOptions {
 struct GenerateOptions {
   engine::SamplingConfig sampling = {};
   std::int64_t max_tokens = -1;  // -1: until the model ends or the context is full
-  std::int64_t chunk = 0;        // 0: the prompt in one piece
+  engine::Arithmetic arithmetic = engine::Arithmetic::fast;
+  std::int64_t chunk = 0;  // 0: the prompt in one piece
   std::string chat_template = {};
   std::string system = {};
 };
 
 void add_model_options(CLI::App& command, ModelOptions& options);
 void add_cache_options(CLI::App& command, CacheOptions& options);
+void add_arithmetic_option(CLI::App& command, engine::Arithmetic& arithmetic);
 void add_output_options(CLI::App& command, OutputOptions& options);
 void add_generate_options(CLI::App& command, GenerateOptions& options);
 void apply_log_level(const OutputOptions& options);

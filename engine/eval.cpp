@@ -38,6 +38,7 @@ class Evaluation {
         progress_(progress),
         prompt_(config.prompt < 0 ? config.context * 3 / 4 : config.prompt),
         context_(config.context),
+        arithmetic_(config.arithmetic),
         exact_{make_exact(tokens), empty_scores()} {
     tokens_ = tokens.first(static_cast<std::size_t>(context_));
     for (const std::string& name : config.caches)
@@ -54,7 +55,8 @@ class Evaluation {
   void add_run(TrialCache trial);
   void process_prompt();
   void process_page(std::int64_t begin, std::int64_t end);
-  std::span<const float> decode(KvCache& cache, SequenceId sequence, std::int64_t begin, std::int64_t end);
+  std::span<const float> decode(KvCache& cache, SequenceId sequence, std::int64_t begin, std::int64_t end,
+                                Arithmetic arithmetic = Arithmetic::exact);
   void remember_exact(std::int64_t begin, std::span<const float> logits);
   void compare(std::int64_t begin, std::span<const float> logits, Scores& scores);
   void score_next(std::int64_t position, std::span<const float> logits, double normaliser, Scores& scores) const;
@@ -68,6 +70,7 @@ class Evaluation {
   ThreadPool& threads_;
   const Progress& progress_;
   std::int64_t prompt_, context_;
+  Arithmetic arithmetic_;
   std::span<const Token> tokens_;
   Run exact_;
   std::vector<Run> runs_;
@@ -108,15 +111,26 @@ void Evaluation::add_run(TrialCache trial) {
   runs_.push_back({std::move(trial), empty_scores()});
 }
 
+// Keys and values of an exact cache do not depend on who reads them, so one pass fills every cache; fast arithmetic has its own.
 void Evaluation::process_prompt() {
   if (prompt_ > 0) {
-    const ForwardItem item{exact_.trial.sequence(), tokens_.first(static_cast<std::size_t>(prompt_))};
     ForwardOptions options;
     options.logits = ForwardOptions::Logits::none;
-    options.observe_kv = [this](int layer, std::size_t, const TensorView& keys, const TensorView& values) {
+    const auto fill = [this](int layer, std::size_t, const TensorView& keys, const TensorView& values) {
       for (Run& run : runs_) run.trial.append_prompt(layer, keys, values, threads_);
     };
-    model_.forward(exact_.trial.cache(), {&item, 1}, options, threads_);
+    const auto pass = [&](TrialCache& trial) {
+      const ForwardItem item{trial.sequence(), tokens_.first(static_cast<std::size_t>(prompt_))};
+      model_.forward(trial.cache(), {&item, 1}, options, threads_);
+    };
+    if (arithmetic_ == Arithmetic::exact) options.observe_kv = fill;
+    pass(exact_.trial);
+    if (arithmetic_ == Arithmetic::fast && !runs_.empty()) {
+      options.observe_kv = fill;
+      options.arithmetic = arithmetic_;
+      TrialCache passing("f16", model_.cache_config(codec_config("f16"), context_));
+      pass(passing);
+    }
   }
   floor_sequence_ = exact_.trial.cache().fork(exact_.trial.sequence());
   floor_ = exact_.scores;
@@ -124,10 +138,12 @@ void Evaluation::process_prompt() {
 }
 
 // Logits [end - begin, vocab] of the tokens at [begin, end).
-std::span<const float> Evaluation::decode(KvCache& cache, SequenceId sequence, std::int64_t begin, std::int64_t end) {
+std::span<const float> Evaluation::decode(KvCache& cache, SequenceId sequence, std::int64_t begin, std::int64_t end,
+                                          Arithmetic arithmetic) {
   const ForwardItem item{sequence, tokens_.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin))};
   ForwardOptions options;
   options.logits = ForwardOptions::Logits::all;
+  options.arithmetic = arithmetic;
   return model_.forward(cache, {&item, 1}, options, threads_);
 }
 
@@ -171,7 +187,7 @@ void Evaluation::process_page(std::int64_t begin, std::int64_t end) {
   advance(end - begin);
   for (Run& run : runs_) {
     const auto start = std::chrono::steady_clock::now();
-    compare(begin, decode(run.trial.cache(), run.trial.sequence(), begin, end), run.scores);
+    compare(begin, decode(run.trial.cache(), run.trial.sequence(), begin, end, arithmetic_), run.scores);
     run.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     advance(end - begin);
   }

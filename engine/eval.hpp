@@ -22,10 +22,11 @@ struct EvalCache {
 };
 
 struct EvalConfig {
-  std::int64_t context = 4096;              // tokens of the text used
-  std::int64_t prompt = -1;                 // exact tokens; -1: 3/4 of context; 0 allowed
-  std::vector<std::string> caches;          // cache types of the library, or names of rivals (rivals/rival.hpp)
-  std::vector<EvalCache> made_caches = {};  // scored after `caches`
+  std::int64_t context = 4096;                // tokens of the text used
+  std::int64_t prompt = -1;                   // exact tokens; -1: 3/4 of context; 0 allowed
+  std::vector<std::string> caches;            // cache types of the library, or names of rivals (rivals/rival.hpp)
+  std::vector<EvalCache> made_caches = {};    // scored after `caches`
+  Arithmetic arithmetic = Arithmetic::exact;  // of the caches; what they are compared with is always exact
 };
 
 struct EvalResult {

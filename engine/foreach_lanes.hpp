@@ -1,5 +1,7 @@
 // Compiles the header that QJL_LANES_BODY names once per instruction set, in namespaces qjl::engine::{scalar, avx2, avx512, neon},
-// each after the 16-lane type of its target (lanes_<target>.hpp). A file includes all else that its body needs before this one.
+// each after the 16-lane type of its target (lanes_<target>.hpp). With QJL_LANES_WITH_DOT also after its dot products of bytes
+// (dot_<target>.hpp), and once more in avx512vbmi, where they are one instruction. A file includes all else that its body needs
+// before this one.
 #include "qjl/simd.hpp"
 
 #if defined(__x86_64__)
@@ -12,6 +14,9 @@
 
 namespace qjl::engine::scalar {
 #include "lanes_scalar.hpp"
+#ifdef QJL_LANES_WITH_DOT
+#include "dot_scalar.hpp"
+#endif
 #include QJL_LANES_BODY
 }  // namespace qjl::engine::scalar
 
@@ -19,6 +24,9 @@ namespace qjl::engine::scalar {
 QJL_TARGET_BEGIN(QJL_TARGET_AVX2)
 namespace qjl::engine::avx2 {
 #include "lanes_avx2.hpp"
+#ifdef QJL_LANES_WITH_DOT
+#include "dot_avx2.hpp"
+#endif
 #include QJL_LANES_BODY
 }  // namespace qjl::engine::avx2
 QJL_TARGET_END
@@ -26,13 +34,30 @@ QJL_TARGET_END
 QJL_TARGET_BEGIN(QJL_TARGET_AVX512)
 namespace qjl::engine::avx512 {
 #include "lanes_avx512.hpp"
+#ifdef QJL_LANES_WITH_DOT
+#include "dot_avx512.hpp"
+#endif
 #include QJL_LANES_BODY
 }  // namespace qjl::engine::avx512
 QJL_TARGET_END
+
+#ifdef QJL_LANES_WITH_DOT
+QJL_TARGET_BEGIN(QJL_TARGET_AVX512VBMI)
+namespace qjl::engine::avx512vbmi {
+#include "lanes_avx512.hpp"
+// the dot products follow their lanes
+#include "dot_vnni.hpp"
+#include QJL_LANES_BODY
+}  // namespace qjl::engine::avx512vbmi
+QJL_TARGET_END
+#endif
 #elif defined(__aarch64__)
 QJL_TARGET_BEGIN(QJL_TARGET_NEON)
 namespace qjl::engine::neon {
 #include "lanes_neon.hpp"
+#ifdef QJL_LANES_WITH_DOT
+#include "dot_neon.hpp"
+#endif
 #include QJL_LANES_BODY
 }  // namespace qjl::engine::neon
 QJL_TARGET_END

@@ -90,7 +90,7 @@ std::span<const float> Generator::process(std::span<const Token> tokens, const P
       on_prompt(static_cast<std::int64_t>(begin * layers + static_cast<std::size_t>(layer) * part.size()),
                 static_cast<std::int64_t>(tokens.size() * layers));
     };
-    logits = forward(part, {.observe_kv = watch});
+    logits = forward(part, {.arithmetic = config_.arithmetic, .observe_kv = watch});
   }
   return logits;
 }
@@ -114,7 +114,7 @@ void Generator::decode(std::span<const float> logits, Turn& turn, const TextCall
       break;
     }
     emit(stream.feed(tokenizer_.piece(token)));
-    if (turn.tokens < limit) logits = forward({&token, 1}, {});
+    if (turn.tokens < limit) logits = forward({&token, 1}, {.arithmetic = config_.arithmetic, .observe_kv = {}});
   }
   turn.decode_seconds = seconds_since(start);
   const std::string cut_character = stream.finish();

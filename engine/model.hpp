@@ -14,6 +14,7 @@
 #include "qjl/attention.hpp"
 #include "qjl/cache.hpp"
 #include "tokenizer.hpp"
+#include "weights.hpp"
 
 namespace qjl::engine {
 
@@ -47,6 +48,7 @@ struct ForwardItem {
 struct ForwardOptions {
   enum class Logits : std::uint8_t { none, last, all };
   Logits logits = Logits::last;
+  Arithmetic arithmetic = Arithmetic::exact;
   // Called once per layer and item with that layer's keys (after RoPE) and values, [kv_heads, tokens, head_dim], before they are
   // appended to the cache; valid during the call. `eval` fills its other caches with it.
   std::function<void(int layer, std::size_t item, const TensorView& keys, const TensorView& values)> observe_kv;
@@ -72,10 +74,13 @@ class Model {
   // Runs the items through all layers: their tokens attend to their cached sequence and exactly to each other, then are appended.
   // Layer by layer, so that only one layer's 16-bit keys and values exist at a time. Returns logits, row-major
   // [rows, vocab_size]: one row per item (last), one per token in item order (all), none; valid until the next call.
-  // All arithmetic in fp32. Errors: invalid_argument on a token outside the vocabulary or a sequence beyond context_length;
+  // The first call with fast arithmetic repacks the weights (prepare()). Errors: invalid_argument on a token outside the vocabulary or a sequence beyond context_length;
   // out_of_pages (nothing appended).
   std::span<const float> forward(KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,
                                  ThreadPool& threads);
+
+  // Makes now what the first call with this arithmetic would make.
+  void prepare(Arithmetic arithmetic, ThreadPool& threads);
 
   // Largest bytes of activations and scratch memory that forward() has held.
   std::int64_t peak_scratch_bytes() const;

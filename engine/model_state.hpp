@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "gguf.hpp"
 #include "model.hpp"
+#include "packed_weight.hpp"
 #include "weights.hpp"
 
 namespace qjl::engine {
@@ -27,6 +29,10 @@ struct ModelWeights {
 // Takes every tensor's view and checks its shape. Errors: bad_file (missing, wrong shape or size), unsupported (a tensor that the
 // architecture does not have: leaving it out would change the result).
 ModelWeights load_weights(const GgufFile& file, const ModelConfig& config);
+
+// Repacks every matrix that fast arithmetic takes, and lets the weights know.
+struct LoadedModel;
+void pack_weights(LoadedModel& model, ThreadPool& threads);
 
 // Memory of forward(), grown on first use. Rows are the tokens of all items, in item order; a block is at most kBlockTokens of
 // them.
@@ -51,6 +57,7 @@ struct LoadedModel {
   ModelWeights weights;
   std::vector<double> rope_frequencies;
   std::int64_t weight_bytes = 0;
+  std::vector<std::unique_ptr<PackedWeight>> packed = {};  // of the matrices that fast arithmetic takes; empty before its first call
   ForwardScratch scratch;
 };
 

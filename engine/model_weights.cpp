@@ -115,4 +115,15 @@ ModelWeights load_weights(const GgufFile& file, const ModelConfig& config) {
   return weights;
 }
 
+void pack_weights(LoadedModel& model, ThreadPool& threads) {
+  const auto pack = [&](Weight& weight) {
+    if (!PackedWeight::can_pack(weight)) return;
+    weight.packed = model.packed.emplace_back(std::make_unique<PackedWeight>(weight, threads)).get();
+  };
+  for (LayerWeights& l : model.weights.layers) {
+    for (Weight* weight : {&l.query, &l.key, &l.value, &l.output, &l.gate, &l.up, &l.down}) pack(*weight);
+  }
+  pack(model.weights.output);
+}
+
 }  // namespace qjl::engine

@@ -125,4 +125,49 @@ void dequantize(WeightType type, const std::byte* blocks, std::int64_t count, fl
   }
 }
 
+namespace {
+
+void code_fives(const std::byte* nibbles, const std::byte* fifth, std::uint8_t* codes) {
+  for (int i = 0; i < 16; ++i) {
+    codes[i] = static_cast<std::uint8_t>(low_nibble(nibbles[i]) | fifth_bit(fifth, i));
+    codes[16 + i] = static_cast<std::uint8_t>(high_nibble(nibbles[i]) | fifth_bit(fifth, 16 + i));
+  }
+}
+
+// q4_k and q5_k: group g of a block of 256.
+CodedBlock code_k(const std::byte* block, const std::byte* fifth, const std::byte* nibbles, int g) {
+  const GroupScale group = group_scale(block + 4, g);
+  CodedBlock out;
+  out.scale = f32_to_f16(f16_at(block) * static_cast<float>(group.scale));
+  out.offset = f32_to_f16(-f16_at(block + 2) * static_cast<float>(group.minimum));
+  const auto quad = [&](int i) {
+    const std::byte both = nibbles[g / 2 * 32 + i];
+    return g % 2 == 0 ? low_nibble(both) : high_nibble(both);
+  };
+  for (int i = 0; i < 32 && fifth; ++i) out.codes[i] = static_cast<std::uint8_t>(quad(i) | (u8(fifth[i]) >> g & 1) << 4);
+  for (int i = 0; i < 16 && !fifth; ++i) out.codes[i] = static_cast<std::uint8_t>(quad(i) | quad(16 + i) << 4);
+  return out;
+}
+
+}  // namespace
+
+CodedBlock coded_block(WeightType type, const std::byte* row, std::int64_t b) {
+  const std::byte* block = row + b * 32 / block_numbers(type) * block_bytes(type);
+  const int group = static_cast<int>(b % 8);
+  if (type == WeightType::q4_k) return code_k(block, nullptr, block + 16, group);
+  if (type == WeightType::q5_k) return code_k(block, block + 16, block + 48, group);
+  CodedBlock out;
+  out.scale = load_u16(block);
+  out.offset = load_u16(block + 2);
+  switch (type) {
+    case WeightType::q4_0: std::memcpy(out.codes, block + 2, 16); break;
+    case WeightType::q4_1: std::memcpy(out.codes, block + 4, 16); break;
+    case WeightType::q5_0: code_fives(block + 6, block + 2, out.codes); break;
+    case WeightType::q5_1: code_fives(block + 8, block + 4, out.codes); break;
+    default:  // q8_0
+      for (int i = 0; i < 32; ++i) out.codes[i] = static_cast<std::uint8_t>(u8(block[2 + i]) ^ 128);
+  }
+  return out;
+}
+
 }  // namespace qjl::engine

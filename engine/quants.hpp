@@ -32,10 +32,32 @@ inline float f16_to_f32(std::uint16_t half) {
   return std::bit_cast<float>(sign | magnitude);
 }
 
+// Rounded to nearest, ties to even; above 65504 infinity.
+inline std::uint16_t f32_to_f16(float x) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(x), sign = bits >> 16 & 0x8000u;
+  const std::uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return static_cast<std::uint16_t>(sign | 0x7e00u);
+  if (magnitude >= 0x477ff000u) return static_cast<std::uint16_t>(sign | 0x7c00u);
+  if (magnitude < 0x38800000u) {  // subnormal: adding 0.5 leaves the nearest multiple of 2^-24 in the last bits
+    const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
+    return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3f000000u));
+  }
+  return static_cast<std::uint16_t>(sign | ((magnitude - 0x38000000u + 0xfffu + (magnitude >> 13 & 1)) >> 13));
+}
+
 inline float bf16_to_f32(std::uint16_t half) { return std::bit_cast<float>(std::uint32_t{half} << 16); }
 
 // Writes `count` numbers; `blocks` begins at a block and holds ceil(count / block_numbers) of them. count is a multiple of
 // block_numbers(type).
 void dequantize(WeightType type, const std::byte* blocks, std::int64_t count, float* out);
+
+// 32 numbers of a row as unsigned codes: w = scale * code + offset, or scale * (code - centre) in a format with a centre (q4_0: 8,
+// q5_0: 16, q8_0: 128). Scales and offsets of q4_k and q5_k are products, rounded here to fp16.
+struct CodedBlock {
+  std::uint8_t codes[32];  // 4-bit formats use 16 bytes: byte i has the codes of numbers i and 16 + i
+  std::uint16_t scale, offset;  // fp16
+};
+// Block `b` of 32 columns; q8_0, q4_0, q4_1, q5_0, q5_1, q4_k and q5_k only.
+CodedBlock coded_block(WeightType type, const std::byte* row, std::int64_t b);
 
 }  // namespace qjl::engine

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <string>
 
+#include "packed_weight.hpp"
+#include "panel_bf16.hpp"
 #include "qjl/error.hpp"
 #include "quants.hpp"
 
@@ -57,30 +59,113 @@ void multiply_panel(const Product& product, std::int64_t row_begin, std::int64_t
 
 void Weight::decode_row(std::int64_t r, float* out) const { dequantize(type, row(r), columns, out); }
 
+ProductScratch::ProductScratch() = default;
+ProductScratch::~ProductScratch() = default;
+ProductScratch::ProductScratch(ProductScratch&&) noexcept = default;
+
 std::int64_t ProductScratch::bytes() const {
-  std::int64_t total = 0;
-  for (const std::vector<float>& panel : panels) total += static_cast<std::int64_t>(panel.capacity() * sizeof(float));
-  return total;
+  auto total = quantized.capacity() * sizeof(QuantizedBlock) + rounded.capacity() * sizeof(std::uint16_t);
+  for (const std::vector<float>& panel : panels) total += panel.capacity() * sizeof(float);
+  return static_cast<std::int64_t>(total);
 }
 
-void multiply(std::span<const Product> products, const Activations& x, ProductScratch& scratch, ThreadPool& threads) {
-  const bool is_matvec = x.tokens <= kMatvecTokens;
-  const std::int64_t step = is_matvec ? kMatvecRows : kPanelRows;
-  std::int64_t items = 0;
-  for (const Product& product : products) items += (product.weight->rows + step - 1) / step;
-  if (std::ssize(scratch.panels) < threads.num_threads()) scratch.panels.resize(static_cast<std::size_t>(threads.num_threads()));
+namespace {
 
-  auto work = [&](std::int64_t item, int worker) {
-    const Product* product = products.data();
-    for (; item >= (product->weight->rows + step - 1) / step; ++product) item -= (product->weight->rows + step - 1) / step;
-    const std::int64_t begin = item * step, end = std::min(begin + step, product->weight->rows);
-    if (is_matvec) {
-      matvec({product->weight, begin, end, x, product->out, product->out_stride});
-    } else {
-      multiply_panel(*product, begin, end, x, scratch.panels[static_cast<std::size_t>(worker)]);
+enum class Way : std::uint8_t { integer, bf16_panel, matvec, fp32_panel };
+
+Way choose(const Weight& weight, std::int64_t tokens, Arithmetic arithmetic) {
+  if (arithmetic == Arithmetic::fast && weight.packed) {
+    if (tokens <= kIntegerTokens) return Way::integer;
+    if (has_bf16_products()) return Way::bf16_panel;
+  }
+  return tokens <= kMatvecTokens ? Way::matvec : Way::fp32_panel;
+}
+
+// Rows of one item of work: whole groups where weights are packed.
+std::int64_t item_rows(Way way) {
+  switch (way) {
+    case Way::integer: return 4 * kGroupRows;
+    case Way::bf16_panel: return kPanelGroups * kGroupRows;
+    case Way::matvec: return kMatvecRows;
+    case Way::fp32_panel: return kPanelRows;
+  }
+  return kPanelRows;
+}
+
+class Multiplication {
+ public:
+  Multiplication(const Products& products, ProductScratch& scratch) : p_(products), s_(scratch) {}
+  void prepare(ThreadPool& threads);
+  void run(ThreadPool& threads);
+
+ private:
+  Way way(const Product& product) const { return choose(*product.weight, p_.x.tokens, p_.arithmetic); }
+  std::int64_t items(const Product& product) const {
+    const std::int64_t step = item_rows(way(product));
+    return (product.weight->rows + step - 1) / step;
+  }
+  void multiply_rows(const Product& product, std::int64_t item, std::vector<float>& panel) const;
+
+  const Products& p_;
+  ProductScratch& s_;
+};
+
+// Activations in the form that the products want, once for all of them.
+void Multiplication::prepare(ThreadPool& threads) {
+  if (std::ssize(s_.panels) < threads.num_threads()) s_.panels.resize(static_cast<std::size_t>(threads.num_threads()));
+  const Activations& x = p_.x;
+  const std::int64_t columns = p_.list.front().weight->columns;
+  const auto any = [&](Way wanted) { return std::ranges::any_of(p_.list, [&](const Product& p) { return way(p) == wanted; }); };
+  if (any(Way::integer)) {
+    const auto blocks = static_cast<std::size_t>(columns / kBlockColumns);
+    if (s_.quantized.size() < blocks) s_.quantized.resize(blocks);
+    quantize(x, columns, s_.quantized.data());
+  }
+  if (any(Way::bf16_panel)) {
+    if (std::ssize(s_.rounded) < x.tokens * columns) s_.rounded.resize(static_cast<std::size_t>(x.tokens * columns));
+    threads.run(x.tokens, [&](std::int64_t t, int) {
+      round_to_bf16(x.data + t * x.stride, columns, s_.rounded.data() + t * columns);
+    });
+  }
+}
+
+void Multiplication::multiply_rows(const Product& product, std::int64_t item, std::vector<float>& panel) const {
+  const Weight& w = *product.weight;
+  const Way kind = way(product);
+  const std::int64_t begin = item * item_rows(kind), end = std::min(begin + item_rows(kind), w.rows);
+  const std::int64_t group_begin = begin / kGroupRows, group_end = (end + kGroupRows - 1) / kGroupRows;
+  switch (kind) {
+    case Way::matvec: return matvec({&w, begin, end, p_.x, product.out, product.out_stride});
+    case Way::fp32_panel: return multiply_panel(product, begin, end, p_.x, panel);
+    case Way::integer:
+      return packed_matvec(
+          {w.packed, group_begin, group_end, s_.quantized.data(), p_.x.tokens, product.out, product.out_stride});
+    case Way::bf16_panel: {
+      const std::int64_t pairs = kPanelGroups * kGroupRows * w.columns / 2;
+      if (std::ssize(panel) < pairs) panel.resize(static_cast<std::size_t>(pairs));
+      return multiply_panel_bf16({w.packed, group_begin, group_end, s_.rounded.data(), p_.x.tokens, product.out,
+                                  product.out_stride, reinterpret_cast<std::uint32_t*>(panel.data())});
     }
+  }
+}
+
+void Multiplication::run(ThreadPool& threads) {
+  std::int64_t total = 0;
+  for (const Product& product : p_.list) total += items(product);
+  const auto work = [&](std::int64_t item, int worker) {
+    const Product* product = p_.list.data();
+    for (; item >= items(*product); ++product) item -= items(*product);
+    multiply_rows(*product, item, s_.panels[static_cast<std::size_t>(worker)]);
   };
-  threads.run(items, work);
+  threads.run(total, work);
+}
+
+}  // namespace
+
+void multiply(const Products& products, ProductScratch& scratch, ThreadPool& threads) {
+  Multiplication multiplication(products, scratch);
+  multiplication.prepare(threads);
+  multiplication.run(threads);
 }
 
 }  // namespace qjl::engine

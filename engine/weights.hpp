@@ -2,9 +2,11 @@
 //
 //   y[t][r] = sum_c W[r][c] x[t][c]        W [rows, columns] in any WeightType, x [tokens, columns], y [tokens, rows]
 //
-// Up to kMatvecTokens tokens: weights are decoded in registers, each byte is read once. More: panels of W become fp32 and go
-// through oneDNN's sgemm, one panel per worker. fp32 throughout. A result does not depend on the number of threads; it depends on
-// the number of tokens by fp32 rounding only.
+// Exact: fp32 throughout. Up to kMatvecTokens tokens: weights are decoded in registers, each byte is read once. More: panels of W
+// become fp32 and go through oneDNN's sgemm, one panel per worker.
+// Fast, for packed weights (packed_weight.hpp): up to kIntegerTokens tokens in integers, activations in 16 bits; more as bf16
+// (panel_bf16.hpp), or as exact where the processor has no bf16 products.
+// A result does not depend on the number of threads; it depends on the number of tokens by the rounding named above.
 #pragma once
 
 #include <cstddef>
@@ -18,12 +20,19 @@
 
 namespace qjl::engine {
 
+class PackedWeight;
+struct QuantizedBlock;
+
+// How matrix products are computed.
+enum class Arithmetic : std::uint8_t { exact, fast };
+
 inline constexpr int kMatvecTokens = 4;
 
 struct Weight {
   WeightType type = WeightType::f32;
   std::int64_t rows = 0, columns = 0;
   const std::byte* data = nullptr;
+  const PackedWeight* packed = nullptr;  // the same numbers for fast arithmetic, or none
 
   std::int64_t row_bytes() const { return columns / block_numbers(type) * block_bytes(type); }
   const std::byte* row(std::int64_t r) const { return data + r * row_bytes(); }
@@ -44,15 +53,25 @@ struct Product {
   std::int64_t out_stride;
 };
 
-// Scratch memory of multiply(): one decoded panel per worker. Grows on first use.
+// Scratch memory of multiply(): activations in 16 bits, and one decoded panel per worker. Grows on first use.
 struct ProductScratch {
   std::vector<std::vector<float>> panels;
+  std::vector<QuantizedBlock> quantized;
+  std::vector<std::uint16_t> rounded;
+  ProductScratch();
+  ~ProductScratch();
+  ProductScratch(ProductScratch&&) noexcept;
   std::int64_t bytes() const;
 };
 
 // Several products with the same activations; their rows are shared out together, so that small matrices cost one round of
 // threads. All weights have x's columns.
-void multiply(std::span<const Product> products, const Activations& x, ProductScratch& scratch, ThreadPool& threads);
+struct Products {
+  std::span<const Product> list;
+  Activations x;
+  Arithmetic arithmetic = Arithmetic::exact;
+};
+void multiply(const Products& products, ProductScratch& scratch, ThreadPool& threads);
 
 // Rows [row_begin, row_end) of one product with at most kMatvecTokens tokens.
 struct MatvecArgs {

@@ -31,7 +31,7 @@ struct Fixture {
     out_a.assign(static_cast<std::size_t>(tokens * 200), NAN);
     out_b.assign(static_cast<std::size_t>(tokens * 40), 5.0f);
     const Product products[] = {{&a.weight, out_a.data(), 200}, {&b.weight, out_b.data(), 40}};
-    multiply(products, {x.data(), tokens, kColumns}, scratch, threads);
+    multiply({products, {x.data(), tokens, kColumns}}, scratch, threads);
   }
 };
 

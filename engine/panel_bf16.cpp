@@ -1,0 +1,133 @@
+#include "panel_bf16.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "qjl/simd.hpp"
+
+namespace qjl::engine {
+
+#if defined(__x86_64__)
+
+bool has_bf16_products() {
+  static const bool has = simd_target() >= SimdTarget::avx512vbmi && __builtin_cpu_supports("avx512bf16");
+  return has;
+}
+
+QJL_TARGET_BEGIN(QJL_TARGET_AVX512VBMI ",avx512bf16")
+namespace avx512bf16 {
+
+// Two registers of 16 rows' numbers, columns c and c + 1, as 16 pairs.
+inline __m512i pairs(__m512 first, __m512 second) {
+  const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh(second, first);
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i order = _mm512_or_si512(lane, _mm512_slli_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(16)), 16));
+  return _mm512_permutexvar_epi16(order, halves);
+}
+
+struct Line {  // w = scale * code + offset of 16 rows
+  __m512 scale, offset;
+  template <int shift>
+  __m512 number(__m512i codes) const {
+    const __m512i code = _mm512_and_si512(_mm512_srli_epi32(codes, shift), _mm512_set1_epi32(255));
+    return _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(code), offset);
+  }
+};
+
+// Four columns of 16 rows: two rows of the panel.
+inline void unpack_four(const Line& line, __m512i codes, std::uint32_t* out, std::int64_t stride) {
+  _mm512_storeu_si512(out, pairs(line.number<0>(codes), line.number<8>(codes)));
+  _mm512_storeu_si512(out + stride, pairs(line.number<16>(codes), line.number<24>(codes)));
+}
+
+inline void unpack_group(const PackedWeight& w, std::int64_t group, std::uint32_t* out, std::int64_t stride) {
+  const auto load_f16 = [](const std::byte* p) __attribute__((always_inline)) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  };
+  const __m512 centre = _mm512_set1_ps(-w.centre());
+  const __m512i low = _mm512_set1_epi8(15);
+  for (std::int64_t b = 0; b < w.blocks(); ++b, out += kBlockColumns / 2 * stride) {
+    Line line;
+    line.scale = load_f16(w.scales(group) + b * PackedWeight::kScaleBytes);
+    line.offset = w.has_offsets() ? load_f16(w.offsets(group) + b * PackedWeight::kScaleBytes) : _mm512_mul_ps(line.scale, centre);
+    const std::byte* codes = w.codes(group) + b * w.code_bytes();
+    if (w.width() == CodeWidth::nibbles) {
+      for (int j = 0; j < 4; ++j) {
+        const __m512i both = _mm512_loadu_si512(codes + 64 * j);
+        unpack_four(line, _mm512_and_si512(both, low), out + 2 * j * stride, stride);
+        unpack_four(line, _mm512_and_si512(_mm512_srli_epi16(both, 4), low), out + (8 + 2 * j) * stride, stride);
+      }
+    } else {
+      for (int j = 0; j < 8; ++j) unpack_four(line, _mm512_loadu_si512(codes + 64 * j), out + 2 * j * stride, stride);
+    }
+  }
+}
+
+// V registers of 16 rows, N tokens.
+template <int V, int N>
+inline void multiply_tile(const PanelProduct& p, std::int64_t token) {
+  const std::int64_t columns = p.weight->columns();
+  const std::uint16_t* x = p.x + token * columns;
+  __m512 sum[N][V];
+  for (int n = 0; n < N; ++n) {
+    for (int v = 0; v < V; ++v) sum[n][v] = _mm512_setzero_ps();
+  }
+  const std::uint32_t* panel = p.panel;
+  for (std::int64_t c = 0; c < columns; c += 2, panel += V * kGroupRows) {
+    __m512i w[V];
+    for (int v = 0; v < V; ++v) w[v] = _mm512_loadu_si512(panel + v * kGroupRows);
+    for (int n = 0; n < N; ++n) {
+      std::int32_t pair;
+      std::memcpy(&pair, x + n * columns + c, sizeof pair);
+      const auto both = (__m512bh)_mm512_set1_epi32(pair);
+      for (int v = 0; v < V; ++v) sum[n][v] = _mm512_dpbf16_ps(sum[n][v], (__m512bh)w[v], both);
+    }
+  }
+  for (int v = 0; v < V; ++v) {
+    const std::int64_t row = (p.group_begin + v) * kGroupRows, rows = std::min(kGroupRows, p.weight->rows() - row);
+    const auto mask = static_cast<__mmask16>((1u << rows) - 1u);
+    for (int n = 0; n < N; ++n) _mm512_mask_storeu_ps(p.out + (token + n) * p.out_stride + row, mask, sum[n][v]);
+  }
+}
+
+// 12 tokens and two registers of rows: 24 sums of 32 registers.
+template <int V>
+inline void multiply_tokens(const PanelProduct& p) {
+  std::int64_t token = 0;
+  for (; token + 12 <= p.tokens; token += 12) multiply_tile<V, 12>(p, token);
+  for (; token + 4 <= p.tokens; token += 4) multiply_tile<V, 4>(p, token);
+  for (; token < p.tokens; ++token) multiply_tile<V, 1>(p, token);
+}
+
+inline void multiply(const PanelProduct& p) {
+  const std::int64_t groups = p.group_end - p.group_begin, stride = groups * kGroupRows;
+  for (std::int64_t g = 0; g < groups; ++g) unpack_group(*p.weight, p.group_begin + g, p.panel + g * kGroupRows, stride);
+  groups == 1 ? multiply_tokens<1>(p) : multiply_tokens<2>(p);
+}
+
+inline void round_rows(const float* x, std::int64_t n, std::uint16_t* out) {
+  for (std::int64_t i = 0; i < n; i += 16) {
+    const auto rounded = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x + i));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), rounded);
+  }
+}
+
+}  // namespace avx512bf16
+QJL_TARGET_END
+
+void round_to_bf16(const float* x, std::int64_t n, std::uint16_t* out) { avx512bf16::round_rows(x, n, out); }
+void multiply_panel_bf16(const PanelProduct& product) { avx512bf16::multiply(product); }
+
+#else
+
+bool has_bf16_products() { return false; }
+void round_to_bf16(const float*, std::int64_t, std::uint16_t*) {}
+void multiply_panel_bf16(const PanelProduct&) {}
+
+#endif
+
+}  // namespace qjl::engine
