@@ -84,8 +84,8 @@ double exact_megabytes(const engine::ModelConfig& config, std::int64_t tokens) {
 
 std::vector<Row> evaluate_rows(LoadedModel& loaded, const EvalOptions& options, engine::EvalReport& report) {
   const auto tokens = text_tokens(loaded.tokenizer, read_text(options.file));
-  const engine::EvalConfig config{.context = loaded.context, .prompt = options.prompt, .caches = options.caches,
-                                  .arithmetic = options.arithmetic};
+  const engine::EvalConfig config{
+      .context = loaded.context, .prompt = options.prompt, .caches = options.caches, .arithmetic = options.arithmetic};
   {
     Progress bar("eval");
     report = engine::evaluate(loaded.model, tokens, config, loaded.threads, [&](std::int64_t done, std::int64_t total) {

@@ -30,7 +30,8 @@ void add_cache_options(CLI::App& command, CacheOptions& options) {
 }
 
 void add_arithmetic_option(CLI::App& command, engine::Arithmetic& arithmetic) {
-  const std::map<std::string, engine::Arithmetic> names = {{"exact", engine::Arithmetic::exact}, {"fast", engine::Arithmetic::fast}};
+  const std::map<std::string, engine::Arithmetic> names = {{"exact", engine::Arithmetic::exact},
+                                                           {"fast", engine::Arithmetic::fast}};
   const std::string usual = arithmetic == engine::Arithmetic::exact ? "exact" : "fast";
   command.add_option("--arithmetic", arithmetic, "matrix products: exact (fp32) or fast (integers), default " + usual)
       ->transform(CLI::CheckedTransformer(names))

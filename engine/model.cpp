@@ -23,7 +23,7 @@ Model Model::load(GgufFile file) {
   std::vector<double> frequencies = rope_frequencies(config.rope);
   Model model;
   model.state_ = std::make_unique<State>(
-      State{{std::move(file), std::move(config), std::move(weights), std::move(frequencies), weight_bytes, {}, {}}});
+      State{{std::move(file), std::move(config), std::move(weights), std::move(frequencies), weight_bytes, {}, {}, {}}});
   return model;
 }
 

@@ -74,8 +74,8 @@ class Model {
   // Runs the items through all layers: their tokens attend to their cached sequence and exactly to each other, then are appended.
   // Layer by layer, so that only one layer's 16-bit keys and values exist at a time. Returns logits, row-major
   // [rows, vocab_size]: one row per item (last), one per token in item order (all), none; valid until the next call.
-  // The first call with fast arithmetic repacks the weights (prepare()). Errors: invalid_argument on a token outside the vocabulary or a sequence beyond context_length;
-  // out_of_pages (nothing appended).
+  // The first call with fast arithmetic repacks the weights (prepare()). Errors: invalid_argument on a token outside the vocabulary
+  // or a sequence beyond context_length; out_of_pages (nothing appended).
   std::span<const float> forward(KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,
                                  ThreadPool& threads);
 

@@ -57,7 +57,8 @@ struct LoadedModel {
   ModelWeights weights;
   std::vector<double> rope_frequencies;
   std::int64_t weight_bytes = 0;
-  std::vector<std::unique_ptr<PackedWeight>> packed = {};  // of the matrices that fast arithmetic takes; empty before its first call
+  PackedMemory packed_memory = {};
+  std::vector<std::unique_ptr<PackedWeight>> packed = {};  // the matrices that fast arithmetic takes; empty before its first call
   ForwardScratch scratch;
 };
 

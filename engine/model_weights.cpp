@@ -115,15 +115,24 @@ ModelWeights load_weights(const GgufFile& file, const ModelConfig& config) {
   return weights;
 }
 
+// All in one stretch of memory, in the order in which a step reads them.
 void pack_weights(LoadedModel& model, ThreadPool& threads) {
-  const auto pack = [&](Weight& weight) {
-    if (!PackedWeight::can_pack(weight)) return;
-    weight.packed = model.packed.emplace_back(std::make_unique<PackedWeight>(weight, threads)).get();
-  };
+  std::vector<Weight*> weights;
   for (LayerWeights& l : model.weights.layers) {
-    for (Weight* weight : {&l.query, &l.key, &l.value, &l.output, &l.gate, &l.up, &l.down}) pack(*weight);
+    for (Weight* weight : {&l.query, &l.key, &l.value, &l.output, &l.gate, &l.up, &l.down}) weights.push_back(weight);
   }
-  pack(model.weights.output);
+  weights.push_back(&model.weights.output);
+  std::erase_if(weights, [](const Weight* weight) { return !PackedWeight::can_pack(*weight); });
+  std::int64_t bytes = 0;
+  for (const Weight* weight : weights) bytes += PackedWeight::packed_bytes(*weight);
+  if (bytes == 0) return;
+  model.packed_memory = PackedMemory(bytes);
+  std::byte* next = model.packed_memory.data();
+  for (Weight* weight : weights) {
+    model.packed.push_back(std::make_unique<PackedWeight>(*weight, next, threads));
+    weight->packed = model.packed.back().get();
+    next += PackedWeight::packed_bytes(*weight);
+  }
 }
 
 }  // namespace qjl::engine

@@ -43,7 +43,11 @@ inline void packed_group(const PackedMatvecArgs& a, std::int64_t group) {
   const F32x16 centre = broadcast(width == CodeWidth::bytes ? kSigned - w.centre() : -w.centre());
   F32x16 sum[N];
   for (int n = 0; n < N; ++n) sum[n] = broadcast(0.0f);
-  for (std::int64_t b = 0; b < num_blocks; ++b) {
+  // The next group follows this one in memory; asked for now, it is there when its turn comes, page borders or not.
+  const std::byte* ahead = w.codes(group + 1);
+  const std::int64_t ahead_step = w.group_bytes() / num_blocks;
+  for (std::int64_t b = 0; b < num_blocks; ++b, ahead += ahead_step) {
+    for (std::int64_t i = 0; i < ahead_step; i += 64) __builtin_prefetch(ahead + i, 0, 2);
     Bytes64 block[8];
     load_codes<width>(codes + b * step, block);
     const F32x16 scale = load_f16(scales + b * PackedWeight::kScaleBytes);

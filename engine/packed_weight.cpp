@@ -1,8 +1,12 @@
 #include "packed_weight.hpp"
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
-#include <bit>
 #include <cstring>
+#include <new>
 
 #include "quants.hpp"
 
@@ -50,21 +54,35 @@ bool PackedWeight::can_pack(const Weight& weight) {
   }
 }
 
-PackedWeight::PackedWeight(const Weight& weight, ThreadPool& threads)
+PackedMemory::PackedMemory(std::int64_t bytes) {
+  constexpr std::size_t kLargePage = std::size_t{1} << 21;
+  const std::size_t size = (static_cast<std::size_t>(bytes) + kLargePage - 1) / kLargePage * kLargePage;
+  data_.reset(static_cast<std::byte*>(std::aligned_alloc(kLargePage, size)));
+  if (!data_) throw std::bad_alloc();
+#if defined(__linux__)
+  madvise(data_.get(), size, MADV_HUGEPAGE);  // only a wish: where it fails, small pages serve
+#endif
+  std::memset(data_.get(), 0, size);
+}
+
+PackedWeight::PackedWeight(const Weight& weight)
     : rows_(weight.rows),
       blocks_(weight.columns / kBlockColumns),
       width_(code_width(weight.type)),
       has_offsets_(code_centre(weight.type) == 0.0f),
-      centre_(code_centre(weight.type)),
-      memory_(static_cast<std::size_t>(groups() * group_bytes() + kAlignment)) {
-  const auto address = std::bit_cast<std::uintptr_t>(memory_.data());
-  data_ = memory_.data() + (kAlignment - address % kAlignment) % kAlignment;
+      centre_(code_centre(weight.type)) {}
+
+std::int64_t PackedWeight::packed_bytes(const Weight& weight) {
+  const PackedWeight shape(weight);
+  return shape.groups() * shape.group_bytes();
+}
+
+PackedWeight::PackedWeight(const Weight& weight, std::byte* memory, ThreadPool& threads) : PackedWeight(weight) {
+  data_ = memory;
   threads.run(groups(), [&](std::int64_t group, int) { pack_group(weight, group); });
 }
 
-std::int64_t PackedWeight::group_bytes() const {
-  return round_up(blocks_ * (code_bytes() + (has_offsets_ ? 2 : 1) * kScaleBytes));
-}
+std::int64_t PackedWeight::group_bytes() const { return round_up(blocks_ * (code_bytes() + (has_offsets_ ? 2 : 1) * kScaleBytes)); }
 
 void PackedWeight::pack_group(const Weight& weight, std::int64_t group) {
   auto* codes = const_cast<std::byte*>(this->codes(group));

@@ -11,7 +11,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
+#include <cstdlib>
+#include <memory>
 
 #include "qjl/simd.hpp"
 #include "qjl/threads.hpp"
@@ -25,12 +26,29 @@ inline constexpr std::int64_t kGroupRows = 16, kBlockColumns = 32;
 // bytes: 0 to 255 with centre 128. small_bytes: at most 63, so that two products of one fit 16 bits.
 enum class CodeWidth : std::uint8_t { nibbles, small_bytes, bytes };
 
+// Zeroed memory at a multiple of 64, in large pages where the system has them: a decode step walks through all of it.
+class PackedMemory {
+ public:
+  PackedMemory() = default;
+  explicit PackedMemory(std::int64_t bytes);
+  std::byte* data() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<std::byte, Free> data_;
+};
+
 class PackedWeight {
  public:
   // Whether a format has integer codes with one scale for at least 32 columns.
   static bool can_pack(const Weight& weight);
+  // What packing takes, a multiple of 64.
+  static std::int64_t packed_bytes(const Weight& weight);
 
-  PackedWeight(const Weight& weight, ThreadPool& threads);
+  // Writes to `memory` [packed_bytes(weight)], which is zero and outlives this view.
+  PackedWeight(const Weight& weight, std::byte* memory, ThreadPool& threads);
 
   std::int64_t rows() const { return rows_; }
   std::int64_t columns() const { return blocks_ * kBlockColumns; }
@@ -41,29 +59,29 @@ class PackedWeight {
   float centre() const { return centre_; }
   std::int64_t code_bytes() const { return width_ == CodeWidth::nibbles ? 256 : 512; }  // of a block
 
+  // Groups follow each other.
+  std::int64_t group_bytes() const;
   const std::byte* codes(std::int64_t group) const { return data_ + group * group_bytes(); }
   const std::byte* scales(std::int64_t group) const { return codes(group) + blocks_ * code_bytes(); }
   const std::byte* offsets(std::int64_t group) const { return scales(group) + blocks_ * kScaleBytes; }
-  std::int64_t bytes() const { return static_cast<std::int64_t>(memory_.size()); }
 
   static constexpr std::int64_t kScaleBytes = 2 * kGroupRows;  // fp16 of a block
 
  private:
-  std::int64_t group_bytes() const;
+  explicit PackedWeight(const Weight& weight);
   void pack_group(const Weight& weight, std::int64_t group);
 
   std::int64_t rows_, blocks_;
   CodeWidth width_;
   bool has_offsets_;
   float centre_;
-  std::vector<std::byte> memory_;
-  std::byte* data_;  // in memory_, at a multiple of 64
+  std::byte* data_ = nullptr;
 };
 
 // At most kIntegerTokens rows of activations in 16 bits, 32 columns at a time:
 //   x[t][c] = scale[t] * (128 high[t][c] + low[t][c]),   scale = largest |x| / 16256
-// Two signed bytes, because the dot product of the hardware takes bytes; the error is at most 2^-15 (1 + 2^-6) of the block's largest
-// number. A block with an infinity or NaN has the scale NaN.
+// Two signed bytes, because the dot product of the hardware takes bytes; the error is at most 2^-15 (1 + 2^-6) of the block's
+// largest number. A block with an infinity or NaN has the scale NaN.
 struct alignas(64) QuantizedBlock {
   std::int8_t high_low[kIntegerTokens][2][kBlockColumns];
   float scale[kIntegerTokens];

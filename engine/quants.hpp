@@ -54,7 +54,7 @@ void dequantize(WeightType type, const std::byte* blocks, std::int64_t count, fl
 // 32 numbers of a row as unsigned codes: w = scale * code + offset, or scale * (code - centre) in a format with a centre (q4_0: 8,
 // q5_0: 16, q8_0: 128). Scales and offsets of q4_k and q5_k are products, rounded here to fp16.
 struct CodedBlock {
-  std::uint8_t codes[32];  // 4-bit formats use 16 bytes: byte i has the codes of numbers i and 16 + i
+  std::uint8_t codes[32];       // 4-bit formats use 16 bytes: byte i has the codes of numbers i and 16 + i
   std::uint16_t scale, offset;  // fp16
 };
 // Block `b` of 32 columns; q8_0, q4_0, q4_1, q5_0, q5_1, q4_k and q5_k only.

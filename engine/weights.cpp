@@ -123,9 +123,8 @@ void Multiplication::prepare(ThreadPool& threads) {
   }
   if (any(Way::bf16_panel)) {
     if (std::ssize(s_.rounded) < x.tokens * columns) s_.rounded.resize(static_cast<std::size_t>(x.tokens * columns));
-    threads.run(x.tokens, [&](std::int64_t t, int) {
-      round_to_bf16(x.data + t * x.stride, columns, s_.rounded.data() + t * columns);
-    });
+    threads.run(x.tokens,
+                [&](std::int64_t t, int) { round_to_bf16(x.data + t * x.stride, columns, s_.rounded.data() + t * columns); });
   }
 }
 
@@ -138,13 +137,12 @@ void Multiplication::multiply_rows(const Product& product, std::int64_t item, st
     case Way::matvec: return matvec({&w, begin, end, p_.x, product.out, product.out_stride});
     case Way::fp32_panel: return multiply_panel(product, begin, end, p_.x, panel);
     case Way::integer:
-      return packed_matvec(
-          {w.packed, group_begin, group_end, s_.quantized.data(), p_.x.tokens, product.out, product.out_stride});
+      return packed_matvec({w.packed, group_begin, group_end, s_.quantized.data(), p_.x.tokens, product.out, product.out_stride});
     case Way::bf16_panel: {
       const std::int64_t pairs = kPanelGroups * kGroupRows * w.columns / 2;
       if (std::ssize(panel) < pairs) panel.resize(static_cast<std::size_t>(pairs));
-      return multiply_panel_bf16({w.packed, group_begin, group_end, s_.rounded.data(), p_.x.tokens, product.out,
-                                  product.out_stride, reinterpret_cast<std::uint32_t*>(panel.data())});
+      return multiply_panel_bf16({w.packed, group_begin, group_end, s_.rounded.data(), p_.x.tokens, product.out, product.out_stride,
+                                  reinterpret_cast<std::uint32_t*>(panel.data())});
     }
   }
 }
