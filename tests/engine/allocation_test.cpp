@@ -31,8 +31,8 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std
 namespace qjl::engine::test {
 namespace {
 
-TEST(Allocation, NoBufferInADecodeStep) {
-  const std::vector<std::byte> bytes = TinyModel().bytes();
+void check_steps(Arithmetic arithmetic) {
+  const std::vector<std::byte> bytes = TinyModel().bytes(TinyModel::Matrices::q8_0);
   Model model = Model::load(GgufFile::parse(bytes, "tiny"));
   ThreadPool threads(2);
   KvCache cache(model.cache_config(codec_config("k3v2"), 512));
@@ -40,7 +40,8 @@ TEST(Allocation, NoBufferInADecodeStep) {
   const std::vector<Token> prompt(150, 7);
   const auto run = [&](std::span<const Token> ids) {
     const ForwardItem item{sequence, ids};
-    return model.forward(cache, {&item, 1}, {}, threads);
+    const ForwardOptions options{.arithmetic = arithmetic, .observe_kv = {}};
+    return model.forward(cache, {&item, 1}, options, threads);
   };
   run(prompt);
   const Token token = 5;
@@ -51,6 +52,9 @@ TEST(Allocation, NoBufferInADecodeStep) {
   run(prompt);
   EXPECT_GT(num_allocations - before, 0) << "the counter counts";
 }
+
+TEST(Allocation, NoBufferInAnExactDecodeStep) { check_steps(Arithmetic::exact); }
+TEST(Allocation, NoBufferInAFastDecodeStep) { check_steps(Arithmetic::fast); }
 
 }  // namespace
 }  // namespace qjl::engine::test

@@ -2,6 +2,7 @@
 // changed before it is written.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <map>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "gguf.hpp"
+#include "quants.hpp"
 
 namespace qjl::engine::test {
 
@@ -59,8 +61,10 @@ struct TinyModel {
   }
   void norm(const std::string& name) { tensors[name] = {{128}, std::vector<float>(128, 1.0f)}; }
 
-  // GGUF version 3, F32 tensors, alignment 32.
-  std::vector<std::byte> bytes() const {
+  // GGUF version 3, alignment 32; matrices as F32, or as Q8_0 (rounded up to half a step).
+  enum class Matrices : std::uint8_t { f32, q8_0 };
+  std::vector<std::byte> bytes(Matrices matrices = Matrices::f32) const {
+    const auto is_coded = [&](const TinyTensor& tensor) { return matrices == Matrices::q8_0 && tensor.shape.size() == 2; };
     std::string out = "GGUF";
     put(out, std::uint32_t{3});
     put(out, std::uint64_t{tensors.size()});
@@ -77,13 +81,18 @@ struct TinyModel {
       put(out, static_cast<std::uint32_t>(tensor.shape.size()));
       for (auto extent = tensor.shape.rbegin(); extent != tensor.shape.rend(); ++extent)
         put(out, static_cast<std::uint64_t>(*extent));
-      put(out, std::uint32_t{0});
+      put(out, std::uint32_t{is_coded(tensor) ? 8u : 0u});
       put(out, offset);
-      offset += (tensor.numbers.size() * 4 + 31) / 32 * 32;
+      offset += (is_coded(tensor) ? tensor.numbers.size() / 32 * 34 : tensor.numbers.size() * 4) + 31;
+      offset -= offset % 32;
     }
     for (const auto& [name, tensor] : tensors) {
       out.resize((out.size() + 31) / 32 * 32);
-      out.append(reinterpret_cast<const char*>(tensor.numbers.data()), tensor.numbers.size() * 4);
+      if (is_coded(tensor)) {
+        put_q8_0(out, tensor.numbers);
+      } else {
+        out.append(reinterpret_cast<const char*>(tensor.numbers.data()), tensor.numbers.size() * 4);
+      }
     }
     const auto* first = reinterpret_cast<const std::byte*>(out.data());
     return {first, first + out.size()};
@@ -93,6 +102,19 @@ struct TinyModel {
   template <typename T>
   static void put(std::string& out, T value) {
     out.append(reinterpret_cast<const char*>(&value), sizeof value);
+  }
+  static void put_q8_0(std::string& out, const std::vector<float>& numbers) {
+    for (std::size_t i = 0; i < numbers.size(); i += 32) {
+      float largest = 0;
+      for (std::size_t j = i; j < i + 32; ++j) largest = std::max(largest, std::abs(numbers[j]));
+      const std::uint16_t half = f32_to_f16(largest / 127.0f);
+      put(out, half);
+      const float step = f16_to_f32(half);
+      for (std::size_t j = i; j < i + 32; ++j) {
+        const float code = step > 0 ? std::round(numbers[j] / step) : 0.0f;
+        put(out, static_cast<std::int8_t>(std::clamp(code, -127.0f, 127.0f)));
+      }
+    }
   }
   static void put_text(std::string& out, const std::string& text) {
     put(out, std::uint64_t{text.size()});
