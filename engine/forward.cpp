@@ -89,6 +89,7 @@ class ForwardPass {
   ThreadPool& threads_;
   std::int64_t query_width_, key_width_;
   std::int64_t rows_ = 0;
+  bool prompts_only_ = false;  // no item has cached tokens, and bf16 attention may serve them
 };
 
 void ForwardPass::check_item(std::size_t i) const {
@@ -130,6 +131,9 @@ void ForwardPass::prepare() {
     check_item(i);
     rows_ += tokens(i);
   }
+  prompts_only_ = options_.arithmetic == Arithmetic::fast &&
+                  can_attend_prompt(config_.num_heads, config_.num_kv_heads, config_.head_dim) &&
+                  std::ranges::all_of(s_.first_position, [](std::int64_t position) { return position == 0; });
   for (std::size_t i = 0; i < items_.size(); ++i) cache_.reserve(items_[i].sequence, s_.first_position[i] + tokens(i));
 }
 
@@ -188,7 +192,13 @@ void ForwardPass::attend_layer(int layer_idx) {
     request.out = OutputView::token_major(s_.attended.data() + row * query_width_, heads, n, head_dim, query_width_);
     s_.requests.push_back(request);
   }
-  attend(cache_, layer_idx, s_.requests, {}, s_.attend, threads_);
+  if (!prompts_only_) return attend(cache_, layer_idx, s_.requests, {}, s_.attend, threads_);
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    const std::int64_t row = s_.first_row[i];
+    attend_prompt({s_.query.data() + row * query_width_, s_.key.data() + row * key_width_, s_.value.data() + row * key_width_,
+                   s_.attended.data() + row * query_width_, tokens(i), heads, kv_heads, head_dim},
+                  s_.prompt, threads_);
+  }
 }
 
 void ForwardPass::append_layer(int layer_idx) {
@@ -266,7 +276,7 @@ std::span<const float> ForwardPass::logits() {
 }  // namespace
 
 std::int64_t ForwardScratch::bytes() const {
-  std::int64_t total = products.bytes() + attend.bytes();
+  std::int64_t total = products.bytes() + attend.bytes() + prompt.bytes();
   for (const std::vector<float>* buffer :
        {&hidden, &query, &key, &value, &attended, &angles, &normed, &projected, &gate, &up, &logits_input, &logits}) {
     total += static_cast<std::int64_t>(buffer->capacity() * sizeof(float));
@@ -278,6 +288,7 @@ void ForwardScratch::release() {
   for (std::vector<float>* buffer : {&hidden, &query, &key, &value, &attended, &angles, &normed, &projected, &gate, &up}) {
     std::vector<float>().swap(*buffer);
   }
+  prompt = {};
 }
 
 std::span<const float> Model::forward(KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,

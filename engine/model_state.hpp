@@ -8,6 +8,7 @@
 #include "gguf.hpp"
 #include "model.hpp"
 #include "packed_weight.hpp"
+#include "prompt_attention.hpp"
 #include "weights.hpp"
 
 namespace qjl::engine {
@@ -44,6 +45,7 @@ struct ForwardScratch {
   std::vector<float> logits_input, logits;
   ProductScratch products;
   AttendWorkspace attend;
+  PromptScratch prompt;
   std::int64_t peak_bytes = 0;
 
   std::int64_t bytes() const;

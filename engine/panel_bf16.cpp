@@ -21,13 +21,7 @@ bool has_bf16_products() {
 QJL_TARGET_BEGIN(QJL_TARGET_AVX512VBMI ",avx512bf16")
 namespace avx512bf16 {
 
-// Two registers of 16 rows' numbers, columns c and c + 1, as 16 pairs.
-inline __m512i pairs(__m512 first, __m512 second) {
-  const __m512i halves = (__m512i)_mm512_cvtne2ps_pbh(second, first);
-  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i order = _mm512_or_si512(lane, _mm512_slli_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(16)), 16));
-  return _mm512_permutexvar_epi16(order, halves);
-}
+#include "bf16_tile.hpp"
 
 struct Line {  // w = scale * code + offset of 16 rows
   __m512 scale, offset;
@@ -40,8 +34,8 @@ struct Line {  // w = scale * code + offset of 16 rows
 
 // Four columns of 16 rows: two rows of the panel.
 inline void unpack_four(const Line& line, __m512i codes, std::uint32_t* out, std::int64_t stride) {
-  _mm512_storeu_si512(out, pairs(line.number<0>(codes), line.number<8>(codes)));
-  _mm512_storeu_si512(out + stride, pairs(line.number<16>(codes), line.number<24>(codes)));
+  _mm512_storeu_si512(out, bf16_pairs(line.number<0>(codes), line.number<8>(codes)));
+  _mm512_storeu_si512(out + stride, bf16_pairs(line.number<16>(codes), line.number<24>(codes)));
 }
 
 inline void unpack_group(const PackedWeight& w, std::int64_t group, std::uint32_t* out, std::int64_t stride) {
@@ -71,22 +65,11 @@ inline void unpack_group(const PackedWeight& w, std::int64_t group, std::uint32_
 template <int V, int N>
 inline void multiply_tile(const PanelProduct& p, std::int64_t token) {
   const std::int64_t columns = p.weight->columns();
-  const std::uint16_t* x = p.x + token * columns;
   __m512 sum[N][V];
   for (int n = 0; n < N; ++n) {
     for (int v = 0; v < V; ++v) sum[n][v] = _mm512_setzero_ps();
   }
-  const std::uint32_t* panel = p.panel;
-  for (std::int64_t c = 0; c < columns; c += 2, panel += V * kGroupRows) {
-    __m512i w[V];
-    for (int v = 0; v < V; ++v) w[v] = _mm512_loadu_si512(panel + v * kGroupRows);
-    for (int n = 0; n < N; ++n) {
-      std::int32_t pair;
-      std::memcpy(&pair, x + n * columns + c, sizeof pair);
-      const auto both = (__m512bh)_mm512_set1_epi32(pair);
-      for (int v = 0; v < V; ++v) sum[n][v] = _mm512_dpbf16_ps(sum[n][v], (__m512bh)w[v], both);
-    }
-  }
+  add_tile<V, N>({p.panel, V * kGroupRows, p.x + token * columns, columns, columns / 2}, sum);
   for (int v = 0; v < V; ++v) {
     const std::int64_t row = (p.group_begin + v) * kGroupRows, rows = std::min(kGroupRows, p.weight->rows() - row);
     const auto mask = static_cast<__mmask16>((1u << rows) - 1u);
@@ -94,7 +77,6 @@ inline void multiply_tile(const PanelProduct& p, std::int64_t token) {
   }
 }
 
-// 12 tokens and two registers of rows: 24 sums of 32 registers.
 template <int V>
 inline void multiply_tokens(const PanelProduct& p) {
   std::int64_t token = 0;
@@ -110,10 +92,7 @@ inline void multiply(const PanelProduct& p) {
 }
 
 inline void round_rows(const float* x, std::int64_t n, std::uint16_t* out) {
-  for (std::int64_t i = 0; i < n; i += 16) {
-    const auto rounded = (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x + i));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i), rounded);
-  }
+  for (std::int64_t i = 0; i < n; i += 16) store_bf16(out + i, _mm512_loadu_ps(x + i));
 }
 
 }  // namespace avx512bf16
