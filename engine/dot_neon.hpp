@@ -20,9 +20,7 @@ QJL_LANES_INLINE Bytes64 high_nibbles(Bytes64 x) {
   for (uint8x16_t& part : x.part) part = vshrq_n_u8(part, 4);
   return x;
 }
-QJL_LANES_INLINE I32x16 no_sum() {
-  return {{vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)}};
-}
+QJL_LANES_INLINE I32x16 no_sum() { return {{vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)}}; }
 QJL_LANES_INLINE I32x16 dot_signed(I32x16 sum, Bytes64 w, const std::int8_t* x) {
   std::int32_t bytes;
   std::memcpy(&bytes, x, sizeof bytes);

@@ -1,6 +1,8 @@
 // The block formats, one function a format: bytes of a block -> its numbers. quants.hpp has the formulas.
 #include "quants.hpp"
 
+#include "weights.hpp"
+
 namespace qjl::engine {
 namespace {
 
@@ -124,6 +126,8 @@ void dequantize(WeightType type, const std::byte* blocks, std::int64_t count, fl
     case WeightType::q6_k: return decode_all<decode_q6_k>(blocks, n, bytes, numbers, out);
   }
 }
+
+void Weight::decode_row(std::int64_t r, float* out) const { dequantize(type, row(r), columns, out); }
 
 namespace {
 

@@ -57,8 +57,6 @@ void multiply_panel(const Product& product, std::int64_t row_begin, std::int64_t
 
 }  // namespace
 
-void Weight::decode_row(std::int64_t r, float* out) const { dequantize(type, row(r), columns, out); }
-
 ProductScratch::ProductScratch() = default;
 ProductScratch::~ProductScratch() = default;
 ProductScratch::ProductScratch(ProductScratch&&) noexcept = default;
