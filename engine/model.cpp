@@ -23,7 +23,7 @@ Model Model::load(GgufFile file) {
   std::vector<double> frequencies = rope_frequencies(config.rope);
   Model model;
   model.state_ = std::make_unique<State>(
-      State{{std::move(file), std::move(config), std::move(weights), std::move(frequencies), weight_bytes, {}, {}, {}}});
+      State{{std::move(file), std::move(config), std::move(weights), std::move(frequencies), weight_bytes, false, {}, {}, {}}});
   return model;
 }
 
@@ -33,7 +33,7 @@ std::int64_t Model::weight_bytes() const { return state_->weight_bytes; }
 std::int64_t Model::peak_scratch_bytes() const { return state_->scratch.peak_bytes; }
 
 void Model::prepare(Arithmetic arithmetic, ThreadPool& threads) {
-  if (arithmetic == Arithmetic::fast && state_->packed.empty()) pack_weights(*state_, threads);
+  if (arithmetic == Arithmetic::fast && !state_->is_packed) pack_weights(*state_, threads);
 }
 
 CacheConfig Model::cache_config(const CodecConfig& codec, std::int64_t context_tokens, int num_sequences) const {

@@ -59,8 +59,9 @@ struct LoadedModel {
   ModelWeights weights;
   std::vector<double> rope_frequencies;
   std::int64_t weight_bytes = 0;
+  bool is_packed = false;  // pack_weights() has run
   PackedMemory packed_memory = {};
-  std::vector<std::unique_ptr<PackedWeight>> packed = {};  // the matrices that fast arithmetic takes; empty before its first call
+  std::vector<std::unique_ptr<PackedWeight>> packed = {};  // the matrices that fast arithmetic takes
   ForwardScratch scratch;
 };
 

@@ -117,6 +117,7 @@ ModelWeights load_weights(const GgufFile& file, const ModelConfig& config) {
 
 // All in one stretch of memory, in the order in which a step reads them.
 void pack_weights(LoadedModel& model, ThreadPool& threads) {
+  model.is_packed = true;
   std::vector<Weight*> weights;
   for (LayerWeights& l : model.weights.layers) {
     for (Weight* weight : {&l.query, &l.key, &l.value, &l.output, &l.gate, &l.up, &l.down}) weights.push_back(weight);
