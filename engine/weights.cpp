@@ -79,10 +79,11 @@ Way choose(const Weight& weight, std::int64_t tokens, Arithmetic arithmetic) {
   return tokens <= kMatvecTokens ? Way::matvec : Way::fp32_panel;
 }
 
-// Rows of one item of work: whole groups where weights are packed.
-std::int64_t item_rows(Way way) {
+// Rows of one item of work: whole groups where weights are packed. A worker of an integer product gets one stretch of a matrix: it
+// fetches ahead, and what it fetches should be its own.
+std::int64_t item_rows(Way way, std::int64_t rows, int num_threads) {
   switch (way) {
-    case Way::integer: return 4 * kGroupRows;
+    case Way::integer: return (rows + kGroupRows * num_threads - 1) / (kGroupRows * num_threads) * kGroupRows;
     case Way::bf16_panel: return kPanelGroups * kGroupRows;
     case Way::matvec: return kMatvecRows;
     case Way::fp32_panel: return kPanelRows;
@@ -92,25 +93,30 @@ std::int64_t item_rows(Way way) {
 
 class Multiplication {
  public:
-  Multiplication(const Products& products, ProductScratch& scratch) : p_(products), s_(scratch) {}
-  void prepare(ThreadPool& threads);
-  void run(ThreadPool& threads);
+  Multiplication(const Products& products, ProductScratch& scratch, ThreadPool& threads)
+      : p_(products), s_(scratch), threads_(threads) {}
+  void prepare();
+  void run();
 
  private:
   Way way(const Product& product) const { return choose(*product.weight, p_.x.tokens, p_.arithmetic); }
+  std::int64_t rows_at_a_time(const Product& product) const {
+    return item_rows(way(product), product.weight->rows, threads_.num_threads());
+  }
   std::int64_t items(const Product& product) const {
-    const std::int64_t step = item_rows(way(product));
+    const std::int64_t step = rows_at_a_time(product);
     return (product.weight->rows + step - 1) / step;
   }
   void multiply_rows(const Product& product, std::int64_t item, std::vector<float>& panel) const;
 
   const Products& p_;
   ProductScratch& s_;
+  ThreadPool& threads_;
 };
 
 // Activations in the form that the products want, once for all of them.
-void Multiplication::prepare(ThreadPool& threads) {
-  if (std::ssize(s_.panels) < threads.num_threads()) s_.panels.resize(static_cast<std::size_t>(threads.num_threads()));
+void Multiplication::prepare() {
+  if (std::ssize(s_.panels) < threads_.num_threads()) s_.panels.resize(static_cast<std::size_t>(threads_.num_threads()));
   const Activations& x = p_.x;
   const std::int64_t columns = p_.list.front().weight->columns;
   const auto any = [&](Way wanted) { return std::ranges::any_of(p_.list, [&](const Product& p) { return way(p) == wanted; }); };
@@ -121,15 +127,15 @@ void Multiplication::prepare(ThreadPool& threads) {
   }
   if (any(Way::bf16_panel)) {
     if (std::ssize(s_.rounded) < x.tokens * columns) s_.rounded.resize(static_cast<std::size_t>(x.tokens * columns));
-    threads.run(x.tokens,
-                [&](std::int64_t t, int) { round_to_bf16(x.data + t * x.stride, columns, s_.rounded.data() + t * columns); });
+    threads_.run(x.tokens,
+                 [&](std::int64_t t, int) { round_to_bf16(x.data + t * x.stride, columns, s_.rounded.data() + t * columns); });
   }
 }
 
 void Multiplication::multiply_rows(const Product& product, std::int64_t item, std::vector<float>& panel) const {
   const Weight& w = *product.weight;
   const Way kind = way(product);
-  const std::int64_t begin = item * item_rows(kind), end = std::min(begin + item_rows(kind), w.rows);
+  const std::int64_t step = rows_at_a_time(product), begin = item * step, end = std::min(begin + step, w.rows);
   const std::int64_t group_begin = begin / kGroupRows, group_end = (end + kGroupRows - 1) / kGroupRows;
   switch (kind) {
     case Way::matvec: return matvec({&w, begin, end, p_.x, product.out, product.out_stride});
@@ -145,7 +151,7 @@ void Multiplication::multiply_rows(const Product& product, std::int64_t item, st
   }
 }
 
-void Multiplication::run(ThreadPool& threads) {
+void Multiplication::run() {
   std::int64_t total = 0;
   for (const Product& product : p_.list) total += items(product);
   const auto work = [&](std::int64_t item, int worker) {
@@ -153,15 +159,15 @@ void Multiplication::run(ThreadPool& threads) {
     for (; item >= items(*product); ++product) item -= items(*product);
     multiply_rows(*product, item, s_.panels[static_cast<std::size_t>(worker)]);
   };
-  threads.run(total, work);
+  threads_.run(total, work);
 }
 
 }  // namespace
 
 void multiply(const Products& products, ProductScratch& scratch, ThreadPool& threads) {
-  Multiplication multiplication(products, scratch);
-  multiplication.prepare(threads);
-  multiplication.run(threads);
+  Multiplication multiplication(products, scratch, threads);
+  multiplication.prepare();
+  multiplication.run();
 }
 
 }  // namespace qjl::engine
