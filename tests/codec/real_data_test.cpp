@@ -2,6 +2,7 @@
 // page mean. Expected figures: a study of the same codes in torch on the same data; one seed differs from another by about 6 %.
 //
 // The data lie beside the repository; where they do not, the test is skipped.
+#include <cmath>
 #include <fstream>
 
 #include "fixtures.hpp"
@@ -63,10 +64,13 @@ TEST(RealData, RelativeErrorsOnSantaCoder) {
   const std::vector<oracle::Vector> keys = read_npy(folder + "k_24x5x128_f32.npy"),
                                     values = read_npy(folder + "v_24x5x128_f32.npy");
   if (keys.empty() || values.empty()) GTEST_SKIP() << "no data at " << folder << "*.npy";
+  // The reference alternates two-frame signs (variance factor .111); annealed ones have .0985.
+  const double annealed = std::sqrt(.0985 / .111);
   const struct {
     const char* cache_type;
     double keys, values;
-  } table[] = {{"ks2vs2", .334, .337}, {"kl4vl4", .354, .358}, {"kl8vl8", .177, .177}, {"kl16vl16", .088, .088}};
+  } table[] = {
+      {"ks2vs2", .334 * annealed, .337 * annealed}, {"kl4vl4", .354, .358}, {"kl8vl8", .177, .177}, {"kl16vl16", .088, .088}};
   for (const auto& row : table) {
     const Errors on_keys = relative_errors(row.cache_type, keys), on_values = relative_errors(row.cache_type, values);
     std::cout << row.cache_type << ": keys " << on_keys.keys << " (" << row.keys << "), values " << on_values.values << " ("
