@@ -1,7 +1,7 @@
 // Lloyd-Max codes (l4, l8, l16) and plain signs (s1) of 16 vectors, from y = P x.
 //
 //   m_c      = min(255, round(64 |y_c|)) at norm sqrt(d)
-//   l_g(m)   = the level that candidate g of the scale gives: as many thresholds T_g[i] = floor(64 thr_i unit / g) as m is above
+//   l_g(m)   = the level that candidate g of the scale gives: as many thresholds T_g[i] = floor(64 edge_i unit / g) as m is above
 //   chosen   the g with the largest (sum m' l)^2 / sum l^2, m' = m div 2 against T_g div 2; equal ones keep the smaller g
 //   code     by m_c against the chosen thresholds and the sign of y_c
 //

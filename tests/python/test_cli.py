@@ -22,7 +22,9 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
 def test_version_tells_compiler_and_target(qjl: Program) -> None:
     result = qjl("--version")
     assert result.returncode == 0
-    assert re.fullmatch(r"qjl \d+\.\d+\.\d+ \((gcc|clang) [^,]+, (scalar|avx2|avx512|avx512vbmi|neon|neon_dotprod)\)\n", result.stdout)
+    assert re.fullmatch(
+        r"qjl \d+\.\d+\.\d+ \((gcc|clang) [^,]+, (scalar|avx2|avx512|avx512vbmi|neon|neon_dotprod)\)\n", result.stdout
+    )
 
 
 def test_version_follows_the_forced_target(qjl: Program) -> None:
