@@ -18,7 +18,13 @@ T_975 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 def read_rows(path: Path) -> list[Row]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [row | {"cache": shown_name(row["cache"])} for row in rows]
+
+
+def shown_name(cache: str) -> str:
+    """A plan's path by its budget: examples/plans/smollm2-135m-2.7.json is `plan 2.7`."""
+    return "plan " + cache.removesuffix(".json").rsplit("-", 1)[-1] if cache.endswith(".json") else cache
 
 
 def mean(numbers: Iterable[float]) -> float:
@@ -68,8 +74,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> 
 
 
 def is_ours(cache: str) -> bool:
-    """k3v2, kl8vl4, k3v2:seed=7, and whatever a codec of ours is called later; `paper` is the published method."""
-    return cache[0] == "k" and not cache.startswith(("kivi", "kvquant"))
+    """k3v2, kl8vl4, k3v2:seed=7, a plan, and whatever a codec of ours is called later; `paper` is the published method."""
+    return cache.startswith("plan ") or (cache[0] == "k" and not cache.startswith(("kivi", "kvquant")))
 
 
 def bold(text: str, wanted: bool) -> str:
