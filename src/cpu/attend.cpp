@@ -23,6 +23,7 @@
 #include "scales.hpp"
 #include "fetch.hpp"
 #include "mean_line.hpp"
+#include "exact_rows.hpp"
 #include "half_scores.hpp"
 #include "exp.hpp"
 #include "softmax_block.hpp"
@@ -131,10 +132,7 @@ inline void attend_half(const Piece& p, const SealedPage& page, int half, std::i
   } else if (shape.value_code == Code::minmax) {
     weigh_minmax(page, half, s.scores, p.rows, p.state.exact);
   } else {
-    const auto* values = reinterpret_cast<const std::uint16_t*>(page.body + p.at.values);
-    const ExactBlock block{values + std::int64_t{layout::kHalfSlots * half} * shape.head_dim, shape.head_dim, shape.row_dtype,
-                           kBlockTokens};
-    weigh_rows(block, shape.head_dim, s.scores, p.rows, p.state.exact);
+    weigh_rows(half_rows(page, p.at.values, half), shape.head_dim, s.scores, p.rows, p.state.exact);
   }
 }
 
@@ -214,7 +212,12 @@ inline void attend_pages(const Piece& p) {
     if (layout::is_rotated(tables.shape.value_code)) {
       decode_scales(body + p.at.value_scales, head.value_scale_max, p.scratch.scales + layout::kPageTokens);
     }
-    const SealedPage page{&tables, &p.at, body, p.scratch.scales, reinterpret_cast<const MeanLine*>(p.scratch.mean_lines)};
+    const SealedPage page{&tables,
+                          &p.at,
+                          body,
+                          p.scratch.scales,
+                          reinterpret_cast<const MeanLine*>(p.scratch.mean_lines),
+                          i + 1 < range.end ? body_at(p, i + 1) : nullptr};
     for (int half = 0; half < layout::kHalves; ++half) attend_half(p, page, half, i * layout::kPageTokens, head.num_sinks);
   }
 }
@@ -228,7 +231,8 @@ inline void attend_rows(const Piece& p, const ExactRows& rows) {
   for (std::int64_t t = begin; t < end; t += kBlockTokens) {
     const int count = static_cast<int>(std::min<std::int64_t>(kBlockTokens, end - t));
     const std::int64_t offset = p.piece.kv_head * rows.head_stride + t * rows.token_stride;
-    row_scores(queries, {rows.keys + offset, rows.token_stride, p.args.row_dtype, count}, d, p.scratch.tile, p.scratch.scores);
+    const std::int64_t ahead = t + kBlockTokens < end ? kBlockTokens * rows.token_stride : 0;
+    row_scores(queries, {rows.keys + offset, rows.token_stride, p.args.row_dtype, count, ahead}, d, p.scratch.scores);
     bool any = false;
     for (int row = 0; row < p.rows; ++row) {
       Window window = row_window(p, row, rows.first_position + t, 0, count);
@@ -236,7 +240,8 @@ inline void attend_rows(const Piece& p, const ExactRows& rows) {
       any |= softmax_row(p.state, row, window, {0, 1, 16}, p.args.logit_soft_cap, p.scratch.scores + row * kBlockTokens);
     }
     if (!any) continue;
-    weigh_rows({rows.values + offset, rows.token_stride, p.args.row_dtype, count}, d, p.scratch.scores, p.rows, p.state.exact);
+    const ExactBlock values{rows.values + offset, rows.token_stride, p.args.row_dtype, count, ahead};
+    weigh_rows(values, d, p.scratch.scores, p.rows, p.state.exact);
   }
 }
 

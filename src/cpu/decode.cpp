@@ -17,6 +17,7 @@
 #include "scales.hpp"
 #include "fetch.hpp"
 #include "mean_line.hpp"
+#include "exact_rows.hpp"
 #include "half_scores.hpp"
 // clang-format on
 

@@ -3,9 +3,10 @@
 //   out[row][column] = sum_c q[row][c] * tile[c][column]            4 rows x 64 columns in registers on AVX-512
 //   sealed:  score = <q, prediction of the mean> + key_scale[slot] * sum_c projected[row][c] * level[c][slot]
 //   jl:      score = s |k_in| <S q_in, bits> + s_o |k_out| <S_o q_out, bits_o>
+//   f16:     rows as they are, without a tile                               exact_rows.hpp
 //
 // Cost: one decode of every code per block of queries, then rows * coordinates multiply-adds a key.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, key_tile.hpp, mean_line.hpp.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, key_tile.hpp, mean_line.hpp, exact_rows.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 template <int NumRows, int NumVectors>
@@ -44,15 +45,6 @@ inline void dot_tile(const Rows& q, const float* tile, int coordinates, float* o
   }
 }
 
-// Scores of 16-bit rows [count <= 64] against q [rows][d].
-inline void row_scores(const Rows& q, const ExactBlock& keys, int d, float* tile, float* out) {
-  for (int first = 0; first < d; first += kTileCoordinates) {
-    const Stretch stretch{first, std::min(kTileCoordinates, d - first)};
-    row_tile(keys, stretch, tile);
-    dot_tile({q.data + first, q.stride, q.count}, tile, stretch.count, out, first > 0);
-  }
-}
-
 // One sealed page as the kernels read it: scales [128] of the keys and mean_lines [rows] are made once a page.
 struct SealedPage {
   const CodecTables* tables;
@@ -60,7 +52,19 @@ struct SealedPage {
   const std::uint8_t* body;
   const float* scales;
   const MeanLine* mean_lines;
+  const std::uint8_t* next_body;  // of the page to come, null if none
 };
+
+// Half a page of 16-bit rows that start at byte `offset` of the body; the half to come is the page's other or the next page's
+// first.
+inline ExactBlock half_rows(const SealedPage& page, std::int64_t offset, int half) {
+  const layout::PageShape& shape = page.tables->shape;
+  const std::int64_t numbers = std::int64_t{layout::kHalfSlots} * shape.head_dim;
+  const auto* rows = reinterpret_cast<const std::uint16_t*>(page.body + offset);
+  std::int64_t ahead = numbers;
+  if (half == layout::kHalves - 1) ahead = page.next_body == nullptr ? 0 : (page.next_body - page.body) / 2 - numbers;
+  return {rows + half * numbers, shape.head_dim, shape.row_dtype, kBlockTokens, ahead};
+}
 
 // Rows of queries in the mean's order of channels: out [rows][d + 16].
 inline Rows order_rows(const CodecTables& tables, const Rows& q, float* out) {
@@ -116,13 +120,13 @@ inline void half_scores(const SealedPage& page, const Rows& projected, int half,
                                 tables.outlier_sketch_scale};
     return sketch_scores({projected.data + shape.sketch_rows, projected.stride, projected.count}, outliers, half, tile, spare, out);
   }
+  if (shape.key_code == Code::f16) return row_scores(projected, half_rows(page, page.at->keys, half), shape.head_dim, out);
   const int coordinates = layout::key_coordinates(shape);
   for (int first = 0; first < coordinates; first += kTileCoordinates) {
     const Stretch stretch{first, std::min(kTileCoordinates, coordinates - first)};
     key_tile(shape, page.body + page.at->keys, half, stretch, tile);
     dot_tile({projected.data + first, projected.stride, projected.count}, tile, stretch.count, out, first > 0);
   }
-  if (shape.key_code == Code::f16) return;
   for (int v = 0; v < 4; ++v) {
     const f32x16 scale = load(page.scales + layout::kHalfSlots * half + 16 * v);
     for (int row = 0; row < projected.count; ++row) {

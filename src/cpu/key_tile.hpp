@@ -1,7 +1,6 @@
 // Decodes keys into tiles [coordinate][64 tokens] of fp32, from which scores are a matrix product.
 //
 //   sealed, half h of a page:  column 16 i + j = slot of frame 4h + i, token 8 j + 4h + i; levels, or +-1
-//   16-bit rows:               column = row; transposed 16 x 16 numbers at a time
 //
 // A row of codes read as 16 words has lane = j and byte i = frame 4h + i (page.hpp), so a level is one shift and one look-up.
 // Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp.
@@ -84,30 +83,7 @@ inline void sketch_tile(const std::uint8_t* bits, int row_bytes, int half, Stret
   }
 }
 
-// 16-bit rows [count <= 64][d], row r at data + r * stride.
-struct ExactBlock {
-  const std::uint16_t* data;
-  std::int64_t stride;
-  DType dtype;
-  int count;
-};
-
-// Columns from `count` on are 0. Multiples of 16 coordinates.
-inline void row_tile(const ExactBlock& rows, Stretch stretch, float* tile) {
-  for (int group = 0; group < kBlockTokens; group += 16) {
-    for (int c = 0; c < stretch.count; c += 16) {
-      f32x16 block[16];
-      for (int j = 0; j < 16; ++j) {
-        block[j] =
-            group + j < rows.count ? load_row(rows.data + (group + j) * rows.stride + stretch.first + c, rows.dtype) : splat(0.0f);
-      }
-      transpose16(block);
-      for (int k = 0; k < 16; ++k) store(tile + (c + k) * kBlockTokens + group, block[k]);
-    }
-  }
-}
-
-// The keys of half a page; not for jl, which has two sketches.
+// The keys of half a page; not for jl, which has two sketches, nor for f16, whose rows need no tile.
 inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
   const int num_rows = layout::key_row_bytes(shape.key_code, shape.head_dim);
   switch (shape.key_code) {
@@ -115,11 +91,7 @@ inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, i
     case Code::s2: return sign_tile(keys, num_rows, half, stretch, tile);
     case Code::l4: return l4_tile(keys, num_rows, half, stretch, tile);
     case Code::l8: return l8_tile(keys, num_rows, half, stretch, tile);
-    case Code::l16: return l16_tile(keys, shape.head_dim, half, stretch, tile);
-    default: {
-      const auto* rows = reinterpret_cast<const std::uint16_t*>(keys) + std::int64_t{layout::kHalfSlots * half} * shape.head_dim;
-      return row_tile({rows, shape.head_dim, shape.row_dtype, kBlockTokens}, stretch, tile);
-    }
+    default: return l16_tile(keys, shape.head_dim, half, stretch, tile);
   }
 }
 

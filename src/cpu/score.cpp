@@ -15,6 +15,7 @@
 #include "scales.hpp"
 #include "fetch.hpp"
 #include "mean_line.hpp"
+#include "exact_rows.hpp"
 #include "half_scores.hpp"
 // clang-format on
 
@@ -35,7 +36,8 @@ void score(const ScoreArgs& args) {
       mean_lines(*args.tables, *args.head, args.body + at.mean, order_rows(*args.tables, queries, scratch.ordered), scratch,
                  nothing);
     }
-    const SealedPage page{args.tables, &at, args.body, scratch.scales, reinterpret_cast<const MeanLine*>(scratch.mean_lines)};
+    const auto* lines = reinterpret_cast<const MeanLine*>(scratch.mean_lines);
+    const SealedPage page{args.tables, &at, args.body, scratch.scales, lines, nullptr};
     for (int half = 0; half < layout::kHalves; ++half) {
       half_scores(page, {args.projected + first * width, width, rows}, half, scratch.tile, scratch.weights, scratch.scores);
       for (int row = 0; row < rows; ++row) {

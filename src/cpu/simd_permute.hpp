@@ -1,5 +1,5 @@
-// The operations that move lanes: the look-up of a level by the low bits of an index, the 16 x 16 transpose, pairs of numbers.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp.
+// The operations that move lanes: the look-up of a level by the low bits of an index, the 16 x 16 transpose, the sums of 16
+// vectors, pairs of numbers. Header of a pass: see foreach_target.hpp. Needs simd.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // lookup<Levels>(table, index): entry index mod 16 of a table that repeats its first `Levels` entries, so an index may carry other
@@ -33,6 +33,20 @@ QJL_INLINE void transpose16(f32x16 (&row)[16]) {
     row[i + 8] = _mm512_shuffle_f32x4(low0, low1, 0xdd);
     row[i + 12] = _mm512_shuffle_f32x4(high0, high1, 0xdd);
   }
+}
+
+// Lane i = sum of the lanes of x[i]. Each round halves the vectors; a vector then carries twice as many sums.
+QJL_INLINE f32x16 sum_of_lanes(const f32x16 (&x)[16]) {
+  __m512 a[8];
+  QJL_UNROLL
+  for (int i = 0; i < 8; ++i) a[i] = _mm512_shuffle_f32x4(x[i], x[i + 8], 0x88) + _mm512_shuffle_f32x4(x[i], x[i + 8], 0xdd);
+  QJL_UNROLL
+  for (int i = 0; i < 4; ++i) a[i] = _mm512_shuffle_f32x4(a[i], a[i + 4], 0x88) + _mm512_shuffle_f32x4(a[i], a[i + 4], 0xdd);
+  QJL_UNROLL
+  for (int i = 0; i < 2; ++i) a[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x88) + _mm512_shuffle_ps(a[i], a[i + 2], 0xdd);
+  const __m512 sums = _mm512_shuffle_ps(a[0], a[1], 0x88) + _mm512_shuffle_ps(a[0], a[1], 0xdd);
+  // Quarters hold the sums from 0, 8, 4, 12 on, each in the order 0 2 1 3.
+  return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), sums);
 }
 
 #elif QJL_LANES == 8
@@ -83,6 +97,16 @@ QJL_INLINE void transpose16(f32x16 (&row)[16]) {
   for (int i = 0; i < 16; ++i) row[i] = {quarter[0][i / 8][i % 8], quarter[1][i / 8][i % 8]};
 }
 
+// Lane i = sum of the lanes of x[i].
+QJL_INLINE NativeF sum_of_lanes8(const f32x16* x) {
+  NativeF a[8];
+  QJL_UNROLL
+  for (int i = 0; i < 8; ++i) a[i] = x[i].lo + x[i].hi;
+  transpose8(a);
+  return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
+}
+QJL_INLINE f32x16 sum_of_lanes(const f32x16 (&x)[16]) { return {sum_of_lanes8(x), sum_of_lanes8(x + 8)}; }
+
 #elif QJL_NEON
 
 // Levels are whole numbers that fit a byte.
@@ -126,6 +150,18 @@ QJL_INLINE void transpose16(f32x16 (&row)[16]) {
   for (int i = 0; i < 16; ++i) row[i] = {{part[i][0], part[i][1]}, {part[i][2], part[i][3]}};
 }
 
+// Lane i = sum of the lanes of x[i].
+QJL_INLINE NativeF sum_of_lanes4(const f32x16* x) {
+  NativeF a[4];
+  QJL_UNROLL
+  for (int i = 0; i < 4; ++i) a[i] = (x[i].lo.lo + x[i].lo.hi) + (x[i].hi.lo + x[i].hi.hi);
+  transpose4(a[0], a[1], a[2], a[3]);
+  return (a[0] + a[1]) + (a[2] + a[3]);
+}
+QJL_INLINE f32x16 sum_of_lanes(const f32x16 (&x)[16]) {
+  return {{sum_of_lanes4(x), sum_of_lanes4(x + 4)}, {sum_of_lanes4(x + 8), sum_of_lanes4(x + 12)}};
+}
+
 #else
 
 struct Levels {
@@ -149,6 +185,13 @@ QJL_INLINE void transpose16(f32x16 (&row)[16]) {
     for (int j = 0; j < 16; ++j) out[j] = in[j][i];
     row[i] = load(out);
   }
+}
+
+// Lane i = sum of the lanes of x[i].
+QJL_INLINE f32x16 sum_of_lanes(const f32x16 (&x)[16]) {
+  float sums[16];
+  for (int i = 0; i < 16; ++i) sums[i] = reduce_add(x[i]);
+  return load(sums);
 }
 
 #endif

@@ -1,7 +1,7 @@
 // Decodes values into tiles of 16 tokens x 16 channels, a channel a lane, in registers where there are enough.
 //
 //   sealed:  one frame of a page (tokens 8 j + f), block b of 16 coordinates: tile[j] = levels of token j
-//   rows:    16 rows of 16-bit numbers, or the paper's min-max codes
+//   rows:    the paper's min-max codes
 //
 // A line of codes has lane = channel and byte i of a word = tokens 4 q + i (page.hpp): one shift and one look-up a vector.
 // Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, key_tile.hpp (fourth_group).
@@ -64,11 +64,6 @@ QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int blocks, Val
     nibble_values<16>(Levels(kLevels16), lines + 2 * block * layout::kLineBytes, tile);
   else
     sign_values(lines, block, tile);
-}
-
-// 16-bit rows: `count` of them, the rest are 0.
-QJL_INLINE void row_values(const std::uint16_t* rows, std::int64_t stride, DType dtype, int count, ValueTile& tile) {
-  for (int j = 0; j < 16; ++j) tile[j] = j < count ? load_row(rows + j * stride, dtype) : splat(0.0f);
 }
 
 // The paper's values: min + step * code for 16 channels from `channel` of 16 slots from `slot`.

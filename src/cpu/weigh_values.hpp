@@ -1,10 +1,9 @@
 // Weighted sums of values: out[row][channel] += sum_j weight[row][j] * tile[j][channel], 16 tokens and 16 channels at a time.
 //
 //   sealed:  one accumulator per value frame, in the frame's coordinates; the weights carry the values' scales
-//   rows:    one accumulator in plain coordinates
+//   minmax:  one accumulator in plain coordinates
 //
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, value_tile.hpp, key_tile.hpp (ExactBlock), half_scores.hpp
-// (SealedPage).
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, value_tile.hpp, half_scores.hpp (SealedPage).
 namespace qjl::cpu::QJL_NAMESPACE {
 
 template <int NumRows>
@@ -57,17 +56,6 @@ inline void weigh_rotated(const layout::PageShape& shape, const std::uint8_t* va
     case Code::l8: return weigh_half<Code::l8>(shape, values, half, weights, rows, frames);
     case Code::l16: return weigh_half<Code::l16>(shape, values, half, weights, rows, frames);
     default: return weigh_half<Code::s1>(shape, values, half, weights, rows, frames);
-  }
-}
-
-// out [rows][d].
-inline void weigh_rows(const ExactBlock& values, int d, const float* weights, int rows, float* out) {
-  for (int group = 0; group < values.count; group += 16) {
-    for (int c = 0; c < d; c += 16) {
-      ValueTile tile;
-      row_values(values.data + group * values.stride + c, values.stride, values.dtype, values.count - group, tile);
-      weigh_tile(weights + group, rows, tile, out + c, d);
-    }
   }
 }
 
