@@ -95,11 +95,10 @@ QJL_INLINE void spread_weights(const std::uint8_t* weights, std::uint8_t* out) {
   }
 }
 
-// Weights [4 pages][16 tokens], 0 <= w < 256, of one frame, rounded down: [4 quads][4 pages][4 tokens].
-QJL_INLINE void store_weights(const f32x16 (&weight)[kPassPages], std::uint8_t* out) {
-  const auto pack = [](NativeF a, NativeF b, NativeF c, NativeF d) {
-    return _mm256_packus_epi16(_mm256_packs_epi32(_mm256_cvttps_epi32(a), _mm256_cvttps_epi32(b)),
-                               _mm256_packs_epi32(_mm256_cvttps_epi32(c), _mm256_cvttps_epi32(d)));
+// Weights [4 pages][16 tokens], 0 <= w < 256, of one frame: [4 quads][4 pages][4 tokens].
+QJL_INLINE void store_weights(const i32x16 (&weight)[kPassPages], std::uint8_t* out) {
+  const auto pack = [](NativeI a, NativeI b, NativeI c, NativeI d) {
+    return _mm256_packus_epi16(_mm256_packs_epi32((__m256i)a, (__m256i)b), _mm256_packs_epi32((__m256i)c, (__m256i)d));
   };
   _mm256_store_si256(reinterpret_cast<__m256i*>(out), pack(weight[0].lo, weight[1].lo, weight[2].lo, weight[3].lo));
   _mm256_store_si256(reinterpret_cast<__m256i*>(out + 32), pack(weight[0].hi, weight[1].hi, weight[2].hi, weight[3].hi));
@@ -170,11 +169,9 @@ QJL_INLINE NativeI add_weighed_small(NativeI sum, const NativeB (&level)[4], con
 }
 #endif
 
-QJL_INLINE void store_weights(const f32x16 (&weight)[kPassPages], std::uint8_t* out) {
-  const auto pack = [](NativeF a, NativeF b) {
-    return vcombine_u16(vmovn_u32(vcvtq_u32_f32((float32x4_t)a)), vmovn_u32(vcvtq_u32_f32((float32x4_t)b)));
-  };
-  const auto put = [&](int quad, NativeF a, NativeF b, NativeF c, NativeF d) {
+QJL_INLINE void store_weights(const i32x16 (&weight)[kPassPages], std::uint8_t* out) {
+  const auto pack = [](NativeI a, NativeI b) { return vcombine_u16(vmovn_u32((uint32x4_t)a), vmovn_u32((uint32x4_t)b)); };
+  const auto put = [&](int quad, NativeI a, NativeI b, NativeI c, NativeI d) {
     vst1q_u8(out + 16 * quad, vcombine_u8(vmovn_u16(pack(a, b)), vmovn_u16(pack(c, d))));
   };
   put(0, weight[0].lo.lo, weight[1].lo.lo, weight[2].lo.lo, weight[3].lo.lo);

@@ -7,11 +7,9 @@
 // Header of a pass: see foreach_target.hpp. Needs simd.hpp, fast_scores_avx512vbmi.hpp (TopBits), fast_query.hpp, fetch.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
-// Weights [4 pages][16 tokens], 0 <= w < 256, of one frame, rounded down.
-QJL_INLINE void store_weights(const f32x16 (&weight)[kPassPages], std::uint8_t* out) {
-  const __m512i bytes = pack_bytes(_mm512_cvttps_epi32(weight[0]), _mm512_cvttps_epi32(weight[1]), _mm512_cvttps_epi32(weight[2]),
-                                   _mm512_cvttps_epi32(weight[3]));
-  _mm512_store_si512(out, bytes);
+// Weights [4 pages][16 tokens], 0 <= w < 256, of one frame.
+QJL_INLINE void store_weights(const i32x16 (&weight)[kPassPages], std::uint8_t* out) {
+  _mm512_store_si512(out, pack_bytes((__m512i)weight[0], (__m512i)weight[1], (__m512i)weight[2], (__m512i)weight[3]));
 }
 
 // Tables that turn six bits of codes into the level of the field at bit t * bits.

@@ -1,11 +1,14 @@
 // The running softmax of one row over a pass of up to four pages, and its weights as bytes.
 //
-//   e = exp(s - m), sum += e;  w = e * value scale;  byte = floor(255 w / max w of the frame + dither), scale = max w / 255
+//   e = exp(s - m), sum += e;  w = e * value scale;  byte = floor(255 w / max w of the frame + offset), scale = sum w / sum byte
+//   offset = dither for the smallest weights, 1/2 for the others
 //
 // One plane of 8 bits is enough: a weight's rounding is at most 1/255 of its frame's largest, whose own token carries an error of
 // 9 % (l16) to 36 % (l4). What would be lost is the mass of many small weights beside a large one: the dither, fixed numbers that
-// fill [0, 1) evenly, keeps the expectation of a byte at its weight. Header of a pass: see foreach_target.hpp.
-// Needs simd.hpp, fetch.hpp, exp.hpp, softmax_block.hpp, and store_weights() of the target.
+// fill [0, 1) evenly, keeps the expectation of a byte at its weight (and doubles its variance: larger weights do without), and the
+// scale makes the bytes of a frame sum to its weights.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, fetch.hpp, exp.hpp, softmax_block.hpp, and
+// store_weights() of the target.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // 2^x, x <= 0: 2^floor(x) times a polynomial of degree 5 in the fraction; relative error below 2e-7, exactly 1 at 0.
@@ -42,6 +45,7 @@ constexpr Dither dither() {
   return d;
 }
 inline constexpr Dither kDither = dither();
+inline constexpr float kDithered = 4.0f;  // steps of a weight below which it is dithered
 
 // One row's scores [count * 128], slot order, and where its weights go.
 struct PassRow {
@@ -62,9 +66,9 @@ inline bool weigh_row(const Accumulators& state, int row, const PassRow& pass, F
   if (block_max == kNothing) return false;
   if (block_max > state.reference[row]) move_reference(state, row, block_max);
   const f32x16 below = splat(-state.reference[row] * kLog2E), log2e = splat(kLog2E);
-  f32x16 sum = load(state.sums + row * 16);
+  f32x16 sum = load(state.sums + row * 16), mass[2 * layout::kFrames];  // of the weights of each frame, then of their bytes
   for (int frame = 0; frame < layout::kFrames; ++frame) {
-    f32x16 weight[kPassPages], top = splat(0.0f);
+    f32x16 weight[kPassPages], top = splat(0.0f), weights = splat(0.0f);
     fetcher.next<5>();
     QJL_UNROLL
     for (int page = 0; page < kPassPages; ++page) {
@@ -75,18 +79,30 @@ inline bool weigh_row(const Accumulators& state, int row, const PassRow& pass, F
       sum = sum + e;
       weight[page] = e * load(pass.value_scales + slot);
       top = max(top, weight[page]);
+      weights = weights + weight[page];
     }
     const float frame_max = std::max(reduce_max(top), 1e-36f);
-    pass.weight_scales[frame] = frame_max / static_cast<float>(kWeightLevels);
     const f32x16 per_step = splat(static_cast<float>(kWeightLevels) / frame_max);
+    i32x16 byte[kPassPages], bytes = splat_i32(0);
     QJL_UNROLL
     for (int page = 0; page < kPassPages; ++page) {
-      const float* offset = kDither.of + (pass.first_page + page) % kPassPages * layout::kFrameSlots;
-      weight[page] = page < pass.count ? fused_multiply_add(weight[page], per_step, load(offset)) : splat(0.0f);
+      byte[page] = splat_i32(0);
+      if (page >= pass.count) continue;
+      const f32x16 steps = weight[page] * per_step;
+      const f32x16 offset = load(kDither.of + (pass.first_page + page) % kPassPages * layout::kFrameSlots);
+      byte[page] = to_i32(steps + select(steps < splat(kDithered), offset, splat(0.5f)));
+      bytes = bytes + byte[page];
     }
-    store_weights(weight, pass.weights + frame * layout::kLineBytes);
+    store_weights(byte, pass.weights + frame * layout::kLineBytes);
+    mass[frame] = weights;
+    mass[layout::kFrames + frame] = to_f32(bytes);
   }
   store(state.sums + row * 16, sum);
+  float masses[2 * layout::kFrames];
+  store(masses, sum_of_lanes(mass));
+  for (int frame = 0; frame < layout::kFrames; ++frame) {
+    pass.weight_scales[frame] = masses[frame] / std::max(masses[layout::kFrames + frame], 1.0f);
+  }
   return true;
 }
 

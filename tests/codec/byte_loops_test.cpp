@@ -4,8 +4,8 @@
 //   score of token t    lse of an attend that sees t alone (window 1)
 //   tables              sum (score - <q, k^>)^2 <= .015 sum (<q, k^> - <q, k>)^2
 //   weights             sum |out - sum_t w_t v^_t|^2 <= .015 sum |sum_t w_t (v^_t - v_t)|^2, w = softmax of these scores
-//   mass                values all equal, share = <out, v> / <sum_t w_t v^_t, v>: 1 to 1e-3 on the average over rows and cases; a
-//                       single row to 1e-2: 64 weights a frame, each off by up to half a step of 1/255: sqrt(64) / 2 / 255 = 1.6e-2
+//   mass                values all equal, share = <out, v> / <sum_t w_t v^_t, v>: 1 to 1e-3 in every row; where bytes sum to their
+//                       frame's weights it is off by fp32 alone
 //
 // k^, v^ are the decoded numbers. A target without byte loops passes with room.
 #include "kernels_fixtures.hpp"
@@ -131,7 +131,7 @@ oracle::Vector weights_of(const oracle::Vector& scores) {
   return weights;
 }
 
-void expect_little_added(const Case& c, std::vector<double>& lost) {
+void expect_little_added(const Case& c, double& largest_loss) {
   Scene scene(c, false), equal(c, true);
   const std::vector<oracle::Vector> scores = scene.scores(), equal_scores = equal.scores();
   const Scene::Result found = scene.attend(kTokens - 1, 0), mass = equal.attend(kTokens - 1, 0);
@@ -157,8 +157,8 @@ void expect_little_added(const Case& c, std::vector<double>& lost) {
       value_error += own[i] * own[i];
       found_mass += mass.out[static_cast<std::size_t>(row) * c.d + i] / mass.sum[row] * v[i];
     }
-    EXPECT_NEAR(found_mass / expected_mass, 1.0, 1e-2) << "row " << row;
-    lost.push_back(1.0 - found_mass / expected_mass);
+    EXPECT_NEAR(found_mass / expected_mass, 1.0, 1e-3) << "row " << row;
+    largest_loss = std::max(largest_loss, std::abs(1.0 - found_mass / expected_mass));
     if (c.softmax == Softmax::peaked && c.group == 1) {
       EXPECT_NEAR(w[kPeak], 0.99, 0.03);
       EXPECT_GT(w[kNeedle], 0.0);
@@ -172,7 +172,7 @@ void expect_little_added(const Case& c, std::vector<double>& lost) {
 }
 
 TEST(ByteLoops, AddLittleToTheCodesOwnError) {
-  std::vector<double> lost;
+  double largest_loss = 0.0;
   for (const char* cache_type : {"k2v2", "k3v2", "k3v3", "k4v4"}) {
     for (int d : {64, 128}) {
       for (int group : {1, 3, 4, 8}) {
@@ -180,15 +180,12 @@ TEST(ByteLoops, AddLittleToTheCodesOwnError) {
           const Case c{cache_type, d, group, softmax};
           SCOPED_TRACE(::testing::Message() << cache_type << " d=" << d << " group=" << group
                                             << " softmax=" << static_cast<int>(softmax));
-          expect_little_added(c, lost);
+          expect_little_added(c, largest_loss);
         }
       }
     }
   }
-  double sum = 0.0;
-  for (double x : lost) sum += x;
-  std::cout << "softmax mass lost: " << sum / static_cast<double>(lost.size()) << "\n";
-  EXPECT_LE(std::abs(sum / static_cast<double>(lost.size())), 1e-3);
+  std::cout << "softmax mass lost or won in a row, at most: " << largest_loss << "\n";
 }
 
 }  // namespace
