@@ -50,60 +50,89 @@ inline constexpr float kDithered = 4.0f;  // steps of a weight below which it is
 // One row's scores [count * 128], slot order, and where its weights go.
 struct PassRow {
   int count;
-  int first_page;  // modulo kPassPages
-  const float* scores;
+  int first_page;             // modulo kPassPages
+  float* scores;              // become weights
   const float* value_scales;  // [count * 128]
   std::uint8_t* weights;      // [8 frames][4 quads][kPassPages][4]
   float* weight_scales;       // [8 frames]
 };
 
-// Returns whether any token counts.
-inline bool weigh_row(const Accumulators& state, int row, const PassRow& pass, Fetcher& fetcher) {
-  constexpr float kNothing = -std::numeric_limits<float>::infinity();
-  f32x16 largest = splat(kNothing);
-  for (int slot = 0; slot < pass.count * layout::kPageTokens; slot += 16) largest = max(largest, load(pass.scores + slot));
-  const float block_max = reduce_max(largest);
-  if (block_max == kNothing) return false;
-  if (block_max > state.reference[row]) move_reference(state, row, block_max);
+// Scores of kPages pages become weights e * value scale: their sum and their largest by frame and lane.
+template <int kPages>
+inline void make_weights(const Accumulators& state, int row, const PassRow& pass, f32x16* mass, f32x16* top, Fetcher& fetcher) {
   const f32x16 below = splat(-state.reference[row] * kLog2E), log2e = splat(kLog2E);
-  f32x16 sum = load(state.sums + row * 16), mass[2 * layout::kFrames];  // of the weights of each frame, then of their bytes
+  f32x16 sum = load(state.sums + row * 16);
   for (int frame = 0; frame < layout::kFrames; ++frame) {
-    f32x16 weight[kPassPages], top = splat(0.0f), weights = splat(0.0f);
+    f32x16 largest = splat(1e-36f), weights = splat(0.0f);
     fetcher.next<5>();
     QJL_UNROLL
-    for (int page = 0; page < kPassPages; ++page) {
-      weight[page] = splat(0.0f);
-      if (page >= pass.count) continue;
+    for (int page = 0; page < kPages; ++page) {
       const int slot = page * layout::kPageTokens + frame * layout::kFrameSlots;
       const f32x16 e = exp2_below(fused_multiply_add(load(pass.scores + slot), log2e, below));
+      const f32x16 weight = e * load(pass.value_scales + slot);
+      store(pass.scores + slot, weight);
       sum = sum + e;
-      weight[page] = e * load(pass.value_scales + slot);
-      top = max(top, weight[page]);
-      weights = weights + weight[page];
+      weights = weights + weight;
+      largest = max(largest, weight);
     }
-    const float frame_max = std::max(reduce_max(top), 1e-36f);
-    const f32x16 per_step = splat(static_cast<float>(kWeightLevels) / frame_max);
+    mass[frame] = weights;
+    top[frame] = top[layout::kFrames + frame] = largest;
+  }
+  store(state.sums + row * 16, sum);
+}
+
+// Weights become bytes: their sum by frame and lane.
+template <int kPages>
+inline void make_bytes(const PassRow& pass, const float* per_step, f32x16* mass) {
+  for (int frame = 0; frame < layout::kFrames; ++frame) {
     i32x16 byte[kPassPages], bytes = splat_i32(0);
     QJL_UNROLL
     for (int page = 0; page < kPassPages; ++page) {
       byte[page] = splat_i32(0);
-      if (page >= pass.count) continue;
-      const f32x16 steps = weight[page] * per_step;
+      if (page >= kPages) continue;
+      const f32x16 weight = load(pass.scores + page * layout::kPageTokens + frame * layout::kFrameSlots);
+      const f32x16 steps = weight * splat(per_step[frame]);
       const f32x16 offset = load(kDither.of + (pass.first_page + page) % kPassPages * layout::kFrameSlots);
       byte[page] = to_i32(steps + select(steps < splat(kDithered), offset, splat(0.5f)));
       bytes = bytes + byte[page];
     }
     store_weights(byte, pass.weights + frame * layout::kLineBytes);
-    mass[frame] = weights;
-    mass[layout::kFrames + frame] = to_f32(bytes);
+    mass[frame] = to_f32(bytes);
   }
-  store(state.sums + row * 16, sum);
-  float masses[2 * layout::kFrames];
-  store(masses, sum_of_lanes(mass));
+}
+
+// Frames go side by side, so that no frame waits for its own largest weight.
+template <int kPages>
+inline bool weigh_pages(const Accumulators& state, int row, const PassRow& pass, Fetcher& fetcher) {
+  constexpr float kNothing = -std::numeric_limits<float>::infinity();
+  f32x16 largest[2] = {splat(kNothing), splat(kNothing)};
+  for (int slot = 0; slot < kPages * layout::kPageTokens; slot += 32) {
+    largest[0] = max(largest[0], load(pass.scores + slot));
+    largest[1] = max(largest[1], load(pass.scores + slot + 16));
+  }
+  const float block_max = reduce_max(max(largest[0], largest[1]));
+  if (block_max == kNothing) return false;
+  if (block_max > state.reference[row]) move_reference(state, row, block_max);
+  f32x16 mass[2 * layout::kFrames], top[2 * layout::kFrames];  // mass of the weights of each frame, then of their bytes
+  make_weights<kPages>(state, row, pass, mass, top, fetcher);
+  alignas(64) float of_frame[2 * layout::kFrames];
+  store(of_frame, splat(static_cast<float>(kWeightLevels)) / max_of_lanes(top));
+  make_bytes<kPages>(pass, of_frame, mass + layout::kFrames);
+  store(of_frame, sum_of_lanes(mass));
   for (int frame = 0; frame < layout::kFrames; ++frame) {
-    pass.weight_scales[frame] = masses[frame] / std::max(masses[layout::kFrames + frame], 1.0f);
+    pass.weight_scales[frame] = of_frame[frame] / std::max(of_frame[layout::kFrames + frame], 1.0f);
   }
   return true;
+}
+
+// Returns whether any token counts.
+inline bool weigh_row(const Accumulators& state, int row, const PassRow& pass, Fetcher& fetcher) {
+  switch (pass.count) {
+    case 1: return weigh_pages<1>(state, row, pass, fetcher);
+    case 2: return weigh_pages<2>(state, row, pass, fetcher);
+    case 3: return weigh_pages<3>(state, row, pass, fetcher);
+    default: return weigh_pages<4>(state, row, pass, fetcher);
+  }
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE

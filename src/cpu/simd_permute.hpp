@@ -35,18 +35,21 @@ QJL_INLINE void transpose16(f32x16 (&row)[16]) {
   }
 }
 
-// Lane i = sum of the lanes of x[i]. Each round halves the vectors; a vector then carries twice as many sums.
-QJL_INLINE f32x16 sum_of_lanes(const f32x16 (&x)[16]) {
+// Lane i = all lanes of x[i], folded. Each round halves the vectors; a vector then carries twice as many results.
+template <typename Fold>
+QJL_INLINE f32x16 fold_lanes(const f32x16 (&x)[16], const Fold& fold) {
+  const auto by_quarters = [&](__m512 u, __m512 v) {
+    return fold(_mm512_shuffle_f32x4(u, v, 0x88), _mm512_shuffle_f32x4(u, v, 0xdd));
+  };
+  const auto in_quarters = [&](__m512 u, __m512 v) { return fold(_mm512_shuffle_ps(u, v, 0x88), _mm512_shuffle_ps(u, v, 0xdd)); };
   __m512 a[8];
   QJL_UNROLL
-  for (int i = 0; i < 8; ++i) a[i] = _mm512_shuffle_f32x4(x[i], x[i + 8], 0x88) + _mm512_shuffle_f32x4(x[i], x[i + 8], 0xdd);
+  for (int i = 0; i < 8; ++i) a[i] = by_quarters(x[i], x[i + 8]);
   QJL_UNROLL
-  for (int i = 0; i < 4; ++i) a[i] = _mm512_shuffle_f32x4(a[i], a[i + 4], 0x88) + _mm512_shuffle_f32x4(a[i], a[i + 4], 0xdd);
-  QJL_UNROLL
-  for (int i = 0; i < 2; ++i) a[i] = _mm512_shuffle_ps(a[i], a[i + 2], 0x88) + _mm512_shuffle_ps(a[i], a[i + 2], 0xdd);
-  const __m512 sums = _mm512_shuffle_ps(a[0], a[1], 0x88) + _mm512_shuffle_ps(a[0], a[1], 0xdd);
-  // Quarters hold the sums from 0, 8, 4, 12 on, each in the order 0 2 1 3.
-  return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), sums);
+  for (int i = 0; i < 4; ++i) a[i] = by_quarters(a[i], a[i + 4]);
+  const __m512 folded = in_quarters(in_quarters(a[0], a[2]), in_quarters(a[1], a[3]));
+  // Quarters hold the results from 0, 8, 4, 12 on, each in the order 0 2 1 3.
+  return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), folded);
 }
 
 #elif QJL_LANES == 8
@@ -97,15 +100,19 @@ QJL_INLINE void transpose16(f32x16 (&row)[16]) {
   for (int i = 0; i < 16; ++i) row[i] = {quarter[0][i / 8][i % 8], quarter[1][i / 8][i % 8]};
 }
 
-// Lane i = sum of the lanes of x[i].
-QJL_INLINE NativeF sum_of_lanes8(const f32x16* x) {
+// Lane i = all lanes of x[i], folded.
+template <typename Fold>
+QJL_INLINE NativeF fold_lanes8(const f32x16* x, const Fold& fold) {
   NativeF a[8];
   QJL_UNROLL
-  for (int i = 0; i < 8; ++i) a[i] = x[i].lo + x[i].hi;
+  for (int i = 0; i < 8; ++i) a[i] = fold(x[i].lo, x[i].hi);
   transpose8(a);
-  return ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]));
+  return fold(fold(fold(a[0], a[4]), fold(a[2], a[6])), fold(fold(a[1], a[5]), fold(a[3], a[7])));
 }
-QJL_INLINE f32x16 sum_of_lanes(const f32x16 (&x)[16]) { return {sum_of_lanes8(x), sum_of_lanes8(x + 8)}; }
+template <typename Fold>
+QJL_INLINE f32x16 fold_lanes(const f32x16 (&x)[16], const Fold& fold) {
+  return {fold_lanes8(x, fold), fold_lanes8(x + 8, fold)};
+}
 
 #elif QJL_NEON
 
@@ -150,16 +157,18 @@ QJL_INLINE void transpose16(f32x16 (&row)[16]) {
   for (int i = 0; i < 16; ++i) row[i] = {{part[i][0], part[i][1]}, {part[i][2], part[i][3]}};
 }
 
-// Lane i = sum of the lanes of x[i].
-QJL_INLINE NativeF sum_of_lanes4(const f32x16* x) {
+// Lane i = all lanes of x[i], folded.
+template <typename Fold>
+QJL_INLINE NativeF fold_lanes4(const f32x16* x, const Fold& fold) {
   NativeF a[4];
   QJL_UNROLL
-  for (int i = 0; i < 4; ++i) a[i] = (x[i].lo.lo + x[i].lo.hi) + (x[i].hi.lo + x[i].hi.hi);
+  for (int i = 0; i < 4; ++i) a[i] = fold(fold(x[i].lo.lo, x[i].lo.hi), fold(x[i].hi.lo, x[i].hi.hi));
   transpose4(a[0], a[1], a[2], a[3]);
-  return (a[0] + a[1]) + (a[2] + a[3]);
+  return fold(fold(a[0], a[1]), fold(a[2], a[3]));
 }
-QJL_INLINE f32x16 sum_of_lanes(const f32x16 (&x)[16]) {
-  return {{sum_of_lanes4(x), sum_of_lanes4(x + 4)}, {sum_of_lanes4(x + 8), sum_of_lanes4(x + 12)}};
+template <typename Fold>
+QJL_INLINE f32x16 fold_lanes(const f32x16 (&x)[16], const Fold& fold) {
+  return {{fold_lanes4(x, fold), fold_lanes4(x + 4, fold)}, {fold_lanes4(x + 8, fold), fold_lanes4(x + 12, fold)}};
 }
 
 #else
@@ -187,14 +196,29 @@ QJL_INLINE void transpose16(f32x16 (&row)[16]) {
   }
 }
 
-// Lane i = sum of the lanes of x[i].
-QJL_INLINE f32x16 sum_of_lanes(const f32x16 (&x)[16]) {
-  float sums[16];
-  for (int i = 0; i < 16; ++i) sums[i] = reduce_add(x[i]);
-  return load(sums);
+// Lane i = all lanes of x[i], folded.
+template <typename Fold>
+QJL_INLINE f32x16 fold_lanes(const f32x16 (&x)[16], const Fold& fold) {
+  float folded[16];
+  for (int i = 0; i < 16; ++i) {
+    const NativeF four = fold(fold(x[i].lo.lo, x[i].lo.hi), fold(x[i].hi.lo, x[i].hi.hi));
+    const auto lane = [&](int at) { return NativeF{} + four[at]; };
+    folded[i] = fold(fold(lane(0), lane(1)), fold(lane(2), lane(3)))[0];
+  }
+  return load(folded);
 }
 
 #endif
+
+struct Add {
+  QJL_INLINE NativeF operator()(NativeF a, NativeF b) const { return a + b; }
+};
+struct Larger {
+  QJL_INLINE NativeF operator()(NativeF a, NativeF b) const { return max(a, b); }
+};
+// Lane i = sum of the lanes of x[i]; the largest of them.
+QJL_INLINE f32x16 sum_of_lanes(const f32x16 (&x)[16]) { return fold_lanes(x, Add{}); }
+QJL_INLINE f32x16 max_of_lanes(const f32x16 (&x)[16]) { return fold_lanes(x, Larger{}); }
 
 // out[2 i] = a[i], out[2 i + 1] = b[i].
 QJL_INLINE void store_pairs(f32x16 a, f32x16 b, float* out) {
