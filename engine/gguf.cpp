@@ -142,6 +142,10 @@ const std::vector<std::int64_t>* GgufFile::find_integers(std::string_view key) c
   return find_as<std::vector<std::int64_t>>(*this, key, "an array of integers");
 }
 
+void GgufFile::forget(std::span<const std::byte> part) const {
+  if (state_->map) state_->map->forget(part);
+}
+
 std::span<const GgufTensor> GgufFile::tensors() const { return state_->parts.tensors; }
 
 const GgufTensor* GgufFile::find_tensor(std::string_view name) const {

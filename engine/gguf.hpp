@@ -74,6 +74,8 @@ class GgufFile {
   std::span<const GgufTensor> tensors() const;
   const GgufTensor* find_tensor(std::string_view name) const;
   const GgufTensor& tensor(std::string_view name) const;  // throws bad_file when absent
+  // Gives back the memory of bytes in a mapped file that will hardly be read again; nothing when the caller keeps the bytes.
+  void forget(std::span<const std::byte> part) const;
 
  private:
   GgufFile();

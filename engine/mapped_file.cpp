@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 
 #include "qjl/error.hpp"
@@ -41,6 +42,15 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
   void* map = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (map == MAP_FAILED) fail(path, "mmap");
   bytes_ = {static_cast<const std::byte*>(map), size};
+}
+
+void MappedFile::forget(std::span<const std::byte> part) const {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto address = reinterpret_cast<std::uintptr_t>(part.data());
+  const std::uintptr_t skipped = (page - address % page) % page;
+  if (part.size() < skipped + page) return;
+  const std::size_t whole = (part.size() - skipped) / page * page;
+  ::madvise(const_cast<std::byte*>(part.data() + skipped), whole, MADV_DONTNEED);  // only a wish: where it fails, the pages stay
 }
 
 MappedFile::~MappedFile() {

@@ -115,7 +115,8 @@ ModelWeights load_weights(const GgufFile& file, const ModelConfig& config) {
   return weights;
 }
 
-// All in one stretch of memory, in the order in which a step reads them.
+// All in one stretch of memory, in the order in which a step reads them. The file's pages are given back one matrix at a time, so
+// that memory never holds two copies of the model.
 void pack_weights(LoadedModel& model, ThreadPool& threads) {
   model.is_packed = true;
   std::vector<Weight*> weights;
@@ -133,6 +134,7 @@ void pack_weights(LoadedModel& model, ThreadPool& threads) {
     model.packed.push_back(std::make_unique<PackedWeight>(*weight, next, threads));
     weight->packed = model.packed.back().get();
     next += PackedWeight::packed_bytes(*weight);
+    model.file.forget({weight->data, static_cast<std::size_t>(weight->rows * weight->row_bytes())});
   }
 }
 

@@ -8,6 +8,7 @@
 #include "sampler.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -30,19 +31,45 @@ void check(bool holds, const char* name, double found, const char* wanted) {
               std::string("[sample] found ") + name + " " + std::to_string(found) + ", wanted " + wanted);
 }
 
+// A float as an integer of the same order, NaN above or below everything; 0 and -0 are equal. Loops over integers become vectors.
+std::int32_t order_of(float number) {
+  const auto bits = std::bit_cast<std::int32_t>(number);
+  const std::int32_t magnitude = bits & std::numeric_limits<std::int32_t>::max();
+  return bits < 0 ? -magnitude : magnitude;
+}
+
+// The first of the greatest logits, when all are finite or -inf and one is finite.
+Token greatest(std::span<const float> logits) {
+  constexpr std::size_t kBlock = 256;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const std::int32_t infinity = order_of(kInfinity);
+  std::int32_t greatest = -infinity;
+  std::span<const float> where;  // the block that holds it
+  for (std::size_t begin = 0; begin < logits.size(); begin += kBlock) {
+    const auto block = logits.subspan(begin, std::min(kBlock, logits.size() - begin));
+    std::int32_t most = -infinity, least = infinity;
+    for (const float logit : block) {
+      most = std::max(most, order_of(logit));
+      least = std::min(least, order_of(logit));
+    }
+    if (most >= infinity || least < -infinity) {
+      const auto bad = std::ranges::find_if(block, [](float x) { return std::isnan(x) || x == kInfinity; });
+      throw Error(ErrorKind::invalid_argument, "[sample] found logit " + std::to_string(*bad) + " of token " +
+                                                   std::to_string(&*bad - logits.data()) + ", wanted a finite number or -inf");
+    }
+    if (most <= greatest) continue;
+    greatest = most;
+    where = block;
+  }
+  if (where.empty()) throw Error(ErrorKind::invalid_argument, "[sample] found no finite logit, wanted at least one");
+  const auto first = std::ranges::find_if(where, [greatest](float x) { return order_of(x) == greatest; });
+  return static_cast<Token>(&*first - logits.data());
+}
+
 std::vector<Candidate> read_logits(std::span<const float> logits) {
   std::vector<Candidate> candidates;
   candidates.reserve(logits.size());
-  bool any_finite = false;
-  for (std::size_t i = 0; i < logits.size(); ++i) {
-    if (std::isnan(logits[i]) || logits[i] == HUGE_VALF) {
-      throw Error(ErrorKind::invalid_argument, "[sample] found logit " + std::to_string(logits[i]) + " of token " +
-                                                   std::to_string(i) + ", wanted a finite number or -inf");
-    }
-    any_finite = any_finite || std::isfinite(logits[i]);
-    candidates.push_back({logits[i], static_cast<Token>(i)});
-  }
-  if (!any_finite) throw Error(ErrorKind::invalid_argument, "[sample] found no finite logit, wanted at least one");
+  for (std::size_t i = 0; i < logits.size(); ++i) candidates.push_back({logits[i], static_cast<Token>(i)});
   return candidates;
 }
 
@@ -115,9 +142,13 @@ void Sampler::accept(Token token) {
 }
 
 Token Sampler::sample(std::span<const float> logits) {
+  Token chosen = greatest(logits);
+  if (config_.temperature == 0.0f && config_.repeat_penalty == 1.0f) {
+    accept(chosen);
+    return chosen;
+  }
   std::vector<Candidate> candidates = read_logits(logits);
   if (config_.repeat_penalty != 1.0f) penalise(candidates, recent_, config_.repeat_penalty);
-  Token chosen = 0;
   if (config_.temperature == 0.0f) {
     chosen = std::min_element(candidates.begin(), candidates.end(), better)->token;
   } else {

@@ -109,7 +109,7 @@ class Multiplication {
   }
   void multiply_rows(const Product& product, std::int64_t item, std::vector<float>& panel) const;
 
-  const Products& p_;
+  const Products p_;  // a copy, next to the rest: what the workers read first lies together
   ProductScratch& s_;
   ThreadPool& threads_;
 };

@@ -33,6 +33,30 @@ void add_blocks(std::vector<AttendBlock>& blocks, std::int32_t request_idx, cons
   }
 }
 
+std::int64_t count_pieces(std::span<const AttendBlock> blocks, std::int64_t longest) {
+  std::int64_t count = 0;
+  for (const AttendBlock& block : blocks) count += ceil_div(pages_of(block), longest);
+  return count;
+}
+
+// Pages of the longest piece. Few blocks are cut until every thread gets as many pieces as the others: three long heads on two
+// threads would else be 5 pieces to 4.
+std::int64_t longest_piece(std::span<const AttendBlock> blocks, int num_threads) {
+  std::int64_t pages = 0;
+  for (const AttendBlock& block : blocks) pages += pages_of(block);
+  const std::int64_t pieces = std::int64_t{kPiecesPerThread} * num_threads;
+  const std::int64_t wanted = num_threads > 1 ? ceil_div(pages, pieces) : pages;
+  const std::int64_t longest = std::max(kLeastPages, ceil_div(wanted, kPagesPerPass) * kPagesPerPass);
+  if (std::ssize(blocks) >= pieces) return longest;
+  for (std::int64_t at = longest; at >= std::max(kLeastPages, longest / 2); --at) {
+    if (count_pieces(blocks, at) % num_threads == 0) return at;
+  }
+  for (std::int64_t at = longest + 1; at <= 2 * longest; ++at) {
+    if (const std::int64_t count = count_pieces(blocks, at); count >= num_threads && count % num_threads == 0) return at;
+  }
+  return longest;
+}
+
 }  // namespace
 
 void AttendPlan::make(std::span<const PlanRequest> requests, std::int64_t sliding_window, int num_threads) {
@@ -42,14 +66,11 @@ void AttendPlan::make(std::span<const PlanRequest> requests, std::int64_t slidin
   slot_of_piece.clear();
   num_slots = 0;
   for (std::size_t i = 0; i < requests.size(); ++i) add_blocks(blocks, static_cast<std::int32_t>(i), requests[i], sliding_window);
-  std::int64_t pages = 0;
-  for (const AttendBlock& block : blocks) pages += pages_of(block);
-  const std::int64_t wanted = num_threads > 1 ? ceil_div(pages, std::int64_t{kPiecesPerThread} * num_threads) : pages;
-  const std::int64_t pages_per_piece = std::max(kLeastPages, ceil_div(wanted, kPagesPerPass) * kPagesPerPass);
+  const std::int64_t longest = longest_piece(blocks, num_threads);
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     AttendBlock& block = blocks[b];
     block.first_piece = static_cast<std::int64_t>(block_of_piece.size());
-    block.num_pieces = static_cast<std::int32_t>(ceil_div(pages_of(block), pages_per_piece));
+    block.num_pieces = static_cast<std::int32_t>(ceil_div(pages_of(block), longest));
     if (block.num_pieces > 1) cut_blocks.push_back(static_cast<std::int32_t>(b));
     for (std::int32_t i = 0; i < block.num_pieces; ++i) {
       block_of_piece.push_back(static_cast<std::int32_t>(b));

@@ -77,5 +77,18 @@ TEST(Plan, OneThreadReadsEachPageOnceAndManyShareALongOne) {
   EXPECT_EQ(plan.cut_blocks.size(), 1u);
 }
 
+TEST(Plan, ThreadsGetEquallyManyPieces) {
+  AttendPlan plan;
+  for (const int threads : {2, 4}) {
+    for (const std::int64_t position : {61 * 128 + 39, 250 * 128}) {  // 5 pieces to 4 without care
+      plan.make(std::vector<PlanRequest>{{1, position, 3, 3}}, 0, threads);
+      EXPECT_GT(plan.block_of_piece.size(), 3u);
+      EXPECT_EQ(plan.block_of_piece.size() % static_cast<std::size_t>(threads), 0u) << threads << " threads, " << position;
+    }
+  }
+  plan.make(std::vector<PlanRequest>{{1, 20 * 128, 3, 3}}, 0, 2);
+  EXPECT_EQ(plan.block_of_piece.size(), 6u) << "three pieces a head would be too small to even out";
+}
+
 }  // namespace
 }  // namespace qjl::test

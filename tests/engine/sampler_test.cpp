@@ -43,6 +43,15 @@ TEST(Sampler, GreedyTakesTheGreatestAndTheLowestOfEquals) {
   EXPECT_EQ(Sampler(config).sample(std::vector<float>{2, 5, 5, 5}), 1);
   EXPECT_EQ(Sampler(config).sample(std::vector<float>{-kInf, -1e30f, -kInf}), 1);
   EXPECT_EQ(Sampler(config).sample(std::vector<float>{0.0f, -0.0f}), 0);
+  std::vector<float> many(1000, -1.0f);
+  many[700] = many[300] = many[301] = -0.5f;
+  EXPECT_EQ(Sampler(config).sample(many), 300);
+  many[999] = 0.25f;
+  EXPECT_EQ(Sampler(config).sample(many), 999);
+  many[10] = kNan;
+  EXPECT_THROW(Sampler(config).sample(many), qjl::Error);
+  many[10] = -kNan;
+  EXPECT_THROW(Sampler(config).sample(many), qjl::Error);
 }
 
 TEST(Sampler, DrawsFollowTheSoftmax) {
