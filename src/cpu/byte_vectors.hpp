@@ -1,23 +1,27 @@
-// One register of bytes, 4 to a 32-bit lane, for targets whose look-ups take 16 entries: AVX2 (pshufb) and NEON (tbl).
+// One register of bytes, 4 to a 32-bit lane, for targets whose look-ups take 16 entries: AVX-512 without VBMI, AVX2 (pshufb), NEON
+// (tbl).
 //
-//   look_up      16 entries by byte; an index is below 16
-//   WideSum      sums of unsigned bytes in 16 bits
-//   FourBytes    four signed bytes a lane, ready for products with four numbers of a query
-//   add_weighed  four weights 0 .. 255 times four levels a lane
+//   look_up            16 entries by byte; an index is below 16
+//   WideSum            sums of unsigned bytes in 16 bits
+//   add_dot            four levels of keys a lane times four numbers of a query, -127 .. 127
+//   add_weighed_small  four quads of small levels times their weights 0 .. 255;  add_weighed: one quad of any levels
 //
 // Header of a pass: see foreach_target.hpp. Needs simd.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 typedef std::uint8_t NativeB __attribute__((vector_size(4 * QJL_LANES)));
 typedef std::uint16_t NativeH __attribute__((vector_size(4 * QJL_LANES)));
+typedef std::int16_t NativeS __attribute__((vector_size(4 * QJL_LANES)));
 inline constexpr int kVectorBytes = 4 * QJL_LANES;
 inline constexpr int kLineVectors = layout::kLineBytes / kVectorBytes;
 
 typedef NativeB LooseB __attribute__((aligned(1), may_alias));  // not a memcpy, see simd.hpp
 QJL_INLINE NativeB load_bytes(const std::uint8_t* p) { return *reinterpret_cast<const LooseB*>(p); }
+QJL_INLINE void store_bytes(std::uint8_t* p, NativeB v) { *reinterpret_cast<LooseB*>(p) = v; }
 // Bits of a byte; those that the shift brings in from the next byte must be masked.
 QJL_INLINE NativeB shift_right(NativeB v, int bits) { return (NativeB)((NativeH)v >> bits); }
 QJL_INLINE NativeB low_bits(NativeB v, int mask) { return v & (NativeB{} + static_cast<std::uint8_t>(mask)); }
+constexpr int nearest(float x) { return static_cast<int>(x < 0.0f ? x - 0.5f : x + 0.5f); }
 
 // even = even bytes + 256 * odd bytes (mod 2^16), odd = odd bytes.
 struct WideSum {
@@ -33,55 +37,80 @@ QJL_INLINE NativeB top_bits(NativeB row0, NativeB row1, NativeB row2) {
   return low_bits(shift_right(row0, 6), 0x03) | low_bits(shift_right(row1, 4), 0x0c) | low_bits(shift_right(row2, 2), 0x30);
 }
 
-#if QJL_LANES == 8
+#if QJL_LANES >= 8
 
+// What the two widths have in common: each 128 bits of a register go their own way.
+//   multiply_bytes   unsigned times signed bytes, neighbours added in 16 bits, saturated;  add_pairs: neighbours of these in 32
+//   bits
+#if QJL_LANES == 16
+QJL_INLINE NativeB load_table(const std::uint8_t* p) {
+  return (NativeB)_mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
+}
+QJL_INLINE NativeB look_up(NativeB table, NativeB index) { return (NativeB)_mm512_shuffle_epi8((__m512i)table, (__m512i)index); }
+QJL_INLINE NativeS multiply_bytes(NativeB u, NativeB s) { return (NativeS)_mm512_maddubs_epi16((__m512i)u, (__m512i)s); }
+QJL_INLINE NativeI multiply_words(NativeS a, NativeS b) { return (NativeI)_mm512_madd_epi16((__m512i)a, (__m512i)b); }
+QJL_INLINE NativeS pack(NativeF a, NativeF b) {
+  return (NativeS)_mm512_packs_epi32(_mm512_cvttps_epi32(a), _mm512_cvttps_epi32(b));
+}
+QJL_INLINE NativeB pack(NativeS a, NativeS b) { return (NativeB)_mm512_packus_epi16((__m512i)a, (__m512i)b); }
+#else
 QJL_INLINE NativeB load_table(const std::uint8_t* p) {
   return (NativeB)_mm256_broadcastsi128_si256(_mm_load_si128(reinterpret_cast<const __m128i*>(p)));
 }
 QJL_INLINE NativeB look_up(NativeB table, NativeB index) { return (NativeB)_mm256_shuffle_epi8((__m256i)table, (__m256i)index); }
+QJL_INLINE NativeS multiply_bytes(NativeB u, NativeB s) { return (NativeS)_mm256_maddubs_epi16((__m256i)u, (__m256i)s); }
+QJL_INLINE NativeI multiply_words(NativeS a, NativeS b) { return (NativeI)_mm256_madd_epi16((__m256i)a, (__m256i)b); }
+QJL_INLINE NativeS pack(NativeF a, NativeF b) {
+  return (NativeS)_mm256_packs_epi32(_mm256_cvttps_epi32(a), _mm256_cvttps_epi32(b));
+}
+QJL_INLINE NativeB pack(NativeS a, NativeS b) { return (NativeB)_mm256_packus_epi16((__m256i)a, (__m256i)b); }
+#endif
 
-// Query numbers as 16-bit integers in the order 0 2 1 3: vpmaddwd has no rounding to save, and 14 bits leave room for 256 products.
-using QueryNumber = std::int16_t;
-inline constexpr float kQueryReach = 8191.0f;
-inline constexpr int kQueryOrder[4] = {0, 2, 1, 3};
-struct FourBytes {
-  __m256i even, odd;
-  QJL_INLINE explicit FourBytes(NativeB bytes)
-      : even(_mm256_srai_epi16(_mm256_slli_epi16((__m256i)bytes, 8), 8)), odd(_mm256_srai_epi16((__m256i)bytes, 8)) {}
-};
+QJL_INLINE NativeB four_times(const void* four) {
+  std::int32_t bits;
+  std::memcpy(&bits, four, sizeof(bits));
+  return (NativeB)(NativeI{} + bits);
+}
 // sum + more. The compiler may not regroup these sums: gcc makes trees of long ones, which need more registers than there are.
-QJL_INLINE NativeI add_here(NativeI sum, __m256i more) {
-  sum += (NativeI)more;
-  __asm__("" : "+x"(sum));
+QJL_INLINE NativeI add_here(NativeI sum, NativeI more) {
+  sum += more;
+  __asm__("" : "+v"(sum));
+  return sum;
+}
+QJL_INLINE NativeI add_pairs(NativeI sum, NativeS pairs) {
+  return add_here(sum, multiply_words(pairs, NativeS{} + std::int16_t{1}));
+}
+
+// l16 levels of keys in 7 bits, so that two products with a query's bytes stay below 2^15: 127 * (125 + 110). In this unit the
+// levels are off by .7 % of the code's own error.
+inline constexpr float kKeyUnit = 2.079f;
+inline constexpr int kKeyOffset = 64;
+QJL_INLINE NativeI add_dot(NativeI sum, NativeB levels, const std::int8_t* q) {
+  return add_pairs(sum, multiply_bytes(levels, four_times(q)));
+}
+
+// Four quads of levels, of which `kQuads` are added in 16 bits: 2 kQuads products of a weight up to 255.
+template <int kQuads>
+QJL_INLINE NativeI add_weighed_small(NativeI sum, const NativeB (&level)[4], const std::uint8_t* weights, int quad_bytes) {
+  QJL_UNROLL
+  for (int first = 0; first < 4; first += kQuads) {
+    NativeS pairs = multiply_bytes(four_times(weights + first * quad_bytes), level[first]);
+    QJL_UNROLL
+    for (int q = first + 1; q < first + kQuads; ++q) pairs += multiply_bytes(four_times(weights + q * quad_bytes), level[q]);
+    sum = add_pairs(sum, pairs);
+  }
   return sum;
 }
 
-QJL_INLINE NativeI add_dot(NativeI sum, const FourBytes& bytes, const QueryNumber* q) {
-  std::int32_t pair[2];
-  std::memcpy(pair, q, sizeof(pair));
-  sum = add_here(sum, _mm256_madd_epi16(bytes.even, _mm256_set1_epi32(pair[0])));
-  return add_here(sum, _mm256_madd_epi16(bytes.odd, _mm256_set1_epi32(pair[1])));
-}
-
-QJL_INLINE __m256i weights_of(const std::uint8_t* four) {
-  std::int32_t bits;
-  std::memcpy(&bits, four, sizeof(bits));
-  return _mm256_set1_epi32(bits);
-}
-// Levels up to 10: the eight products of a channel with a page's weights stay below 2^15, 8 * 255 * 10.
-QJL_INLINE NativeI add_weighed_small(NativeI sum, const NativeB (&level)[4], const std::uint8_t* weights, int quad_bytes) {
-  __m256i pairs = _mm256_maddubs_epi16(weights_of(weights), (__m256i)level[0]);
-  QJL_UNROLL
-  for (int q = 1; q < 4; ++q) {
-    pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(weights_of(weights + q * quad_bytes), (__m256i)level[q]));
-  }
-  return add_here(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
 // Any levels, with weights from spread_weights.
 inline constexpr int kSpread = 2;  // bytes a weight
+struct FourBytes {
+  NativeS even, odd;
+  QJL_INLINE explicit FourBytes(NativeB bytes) : even((NativeS)((NativeH)bytes << 8) >> 8), odd((NativeS)bytes >> 8) {}
+};
 QJL_INLINE NativeI add_weighed(NativeI sum, const FourBytes& level, const std::uint8_t* weights) {
-  sum = add_here(sum, _mm256_madd_epi16(level.even, weights_of(weights)));
-  return add_here(sum, _mm256_madd_epi16(level.odd, weights_of(weights + 4)));
+  sum = add_here(sum, multiply_words(level.even, (NativeS)four_times(weights)));
+  return add_here(sum, multiply_words(level.odd, (NativeS)four_times(weights + 4)));
 }
 // Weights of one frame, 64 bytes, as 16-bit numbers, four in the order 0 2 1 3.
 QJL_INLINE void spread_weights(const std::uint8_t* weights, std::uint8_t* out) {
@@ -97,11 +126,13 @@ QJL_INLINE void spread_weights(const std::uint8_t* weights, std::uint8_t* out) {
 
 // Weights [4 pages][16 tokens], 0 <= w < 256, of one frame: [4 quads][4 pages][4 tokens].
 QJL_INLINE void store_weights(const i32x16 (&weight)[kPassPages], std::uint8_t* out) {
-  const auto pack = [](NativeI a, NativeI b, NativeI c, NativeI d) {
-    return _mm256_packus_epi16(_mm256_packs_epi32((__m256i)a, (__m256i)b), _mm256_packs_epi32((__m256i)c, (__m256i)d));
-  };
-  _mm256_store_si256(reinterpret_cast<__m256i*>(out), pack(weight[0].lo, weight[1].lo, weight[2].lo, weight[3].lo));
-  _mm256_store_si256(reinterpret_cast<__m256i*>(out + 32), pack(weight[0].hi, weight[1].hi, weight[2].hi, weight[3].hi));
+  const auto put = [&](int at, NativeI a, NativeI b, NativeI c, NativeI d) { store_bytes(out + at, pack(pack(a, b), pack(c, d))); };
+#if QJL_LANES == 16
+  put(0, weight[0], weight[1], weight[2], weight[3]);
+#else
+  put(0, weight[0].lo, weight[1].lo, weight[2].lo, weight[3].lo);
+  put(kVectorBytes, weight[0].hi, weight[1].hi, weight[2].hi, weight[3].hi);
+#endif
 }
 
 #else
@@ -109,20 +140,20 @@ QJL_INLINE void store_weights(const i32x16 (&weight)[kPassPages], std::uint8_t* 
 QJL_INLINE NativeB load_table(const std::uint8_t* p) { return load_bytes(p); }
 QJL_INLINE NativeB look_up(NativeB table, NativeB index) { return (NativeB)vqtbl1q_u8((uint8x16_t)table, (uint8x16_t)index); }
 
-using QueryNumber = std::int8_t;
-inline constexpr float kQueryReach = 127.0f;
-inline constexpr int kQueryOrder[4] = {0, 1, 2, 3};
 struct FourBytes {
   int8x16_t bytes;
   QJL_INLINE explicit FourBytes(NativeB b) : bytes((int8x16_t)b) {}
 };
+inline constexpr float kKeyUnit = 1.0f;  // l16 levels as they are
+inline constexpr int kKeyOffset = 0;
 inline constexpr std::uint32_t kSignBits = 0x80808080u;
 QJL_INLINE int8x16_t four_times(const void* four) {
   std::int32_t bits;
   std::memcpy(&bits, four, sizeof(bits));
   return vreinterpretq_s8_s32(vdupq_n_s32(bits));
 }
-QJL_INLINE NativeI add_dot(NativeI sum, const FourBytes& bytes, const QueryNumber* q) {
+QJL_INLINE NativeI add_dot(NativeI sum, NativeB levels, const std::int8_t* q) {
+  const FourBytes bytes(levels);
   const int8x16_t query = four_times(q);
 #if QJL_NEON == 2
   return (NativeI)vdotq_s32((int32x4_t)sum, bytes.bytes, query);
@@ -141,6 +172,7 @@ QJL_INLINE NativeI add_weighed(NativeI sum, const FourBytes& level, const std::u
   const int32x4_t rest = vdotq_s32(vdotq_s32(vdupq_n_s32(0), level.bytes, half), level.bytes, half);
   return (NativeI)vdotq_s32((int32x4_t)sum, level.bytes, w) + (NativeI)rest;
 }
+template <int kQuads>
 QJL_INLINE NativeI add_weighed_small(NativeI sum, const NativeB (&level)[4], const std::uint8_t* weights, int quad_bytes) {
   QJL_UNROLL
   for (int q = 0; q < 4; ++q) sum = add_weighed(sum, FourBytes(level[q]), weights + q * quad_bytes);
@@ -154,7 +186,8 @@ QJL_INLINE NativeI add_weighed(NativeI sum, const FourBytes& level, const std::u
   const int16x8_t low = vmulq_s16(vmovl_s8(vget_low_s8(level.bytes)), wide), high = vmulq_s16(vmovl_high_s8(level.bytes), wide);
   return sum + (NativeI)vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
 }
-// Levels up to 10: the products of four quads stay below 2^15, 4 * 255 * 10.
+// Levels up to 32: the products of four quads stay below 2^15, 4 * 255 * 32.
+template <int kQuads>
 QJL_INLINE NativeI add_weighed_small(NativeI sum, const NativeB (&level)[4], const std::uint8_t* weights, int quad_bytes) {
   int16x8_t low = vdupq_n_s16(0), high = low;
   QJL_UNROLL

@@ -1,5 +1,5 @@
-// Sums over the codes of one page by bytes where a look-up takes 16 entries: AVX2 and NEON. The seam is that of
-// fast_scores_avx512vbmi.hpp.
+// Sums over the codes of one page by bytes where a look-up takes 16 entries: AVX-512 without VBMI, AVX2 and NEON.
+// The seam is that of fast_scores_avx512vbmi.hpp.
 //
 //   s2    sum = step * sum_n table[n][nibble n of the key] + offset          four signs a look-up
 //   l8    sum = step * sum_c table[c][level of c] + offset                   one number a look-up, its eight levels twice
@@ -64,15 +64,21 @@ inline void build_tables(Code code, const float* q, int coordinates, int row, co
   out.offset[row] = -level * reach.all;
 }
 
-// round(reach q / max |q|), four at a time in the target's order.
+// round(127 q / max |q|).
 inline void build_numbers(const float* q, int d, int row, const FastQuery& out) {
+  constexpr float kReach = 127.0f;
   f32x16 largest = splat(0.0f);
   for (int c = 0; c < d; c += 16) largest = max(largest, abs(load(q + c)));
-  const float reach = reduce_max(largest), per_step = reach > 0.0f ? kQueryReach / reach : 0.0f;
-  auto* numbers = reinterpret_cast<QueryNumber*>(out.bytes + row * out.stride);
-  for (int c = 0; c < d; ++c) numbers[c] = static_cast<QueryNumber>(std::nearbyint(q[c / 4 * 4 + kQueryOrder[c % 4]] * per_step));
-  out.step[row] = reach / kQueryReach;
-  out.offset[row] = 0.0f;
+  const float reach = reduce_max(largest), per_step = reach > 0.0f ? kReach / reach : 0.0f;
+  std::uint8_t* numbers = out.bytes + row * out.stride;
+  int sum = 0;
+  for (int c = 0; c < d; ++c) {
+    const int number = static_cast<int>(std::nearbyint(q[c] * per_step));
+    numbers[c] = static_cast<std::uint8_t>(number);
+    sum += number;
+  }
+  out.step[row] = reach / kReach * kKeyUnit;
+  out.offset[row] = out.step[row] * static_cast<float>(-kKeyOffset * sum);
 }
 
 // Projected queries [rows][coordinates].
@@ -189,7 +195,8 @@ struct ByteLevels {
 };
 constexpr ByteLevels byte_levels16() {
   ByteLevels levels{};
-  for (int i = 0; i < kEntries; ++i) levels.of[i] = static_cast<std::uint8_t>(static_cast<int>(level_of(Code::l16, i)));
+  for (int i = 0; i < kEntries; ++i)
+    levels.of[i] = static_cast<std::uint8_t>(nearest(level_of(Code::l16, i) / kKeyUnit) + kKeyOffset);
   return levels;
 }
 inline constexpr ByteLevels kByteLevels16 = byte_levels16();
@@ -205,15 +212,15 @@ inline void word_scores(const FastQuery& q, int d, const ScoredPage& page, Fetch
       NativeI sum[kRows][kFrames] = {};
       const std::uint8_t* keys = page.keys + layout::key_word_offset(d, half, 0, frame) + vector * kVectorBytes;
       const std::uint8_t* numbers = q.bytes;
-      for (int word = 0; word < d / 8; ++word, keys += 4 * layout::kLineBytes, numbers += 8 * sizeof(QueryNumber)) {
+      for (int word = 0; word < d / 8; ++word, keys += 4 * layout::kLineBytes, numbers += 8) {
         if (vector == 0) fetcher.next<kFrames>();
         QJL_UNROLL
         for (int i = 0; i < kFrames; ++i) {
           const NativeB code = load_bytes(keys + i * layout::kLineBytes);
-          const FourBytes low(look_up(levels, low_bits(code, 15))), high(look_up(levels, low_bits(shift_right(code, 4), 15)));
+          const NativeB low = look_up(levels, low_bits(code, 15)), high = look_up(levels, low_bits(shift_right(code, 4), 15));
           QJL_UNROLL
           for (int row = 0; row < kRows; ++row) {
-            const auto* four = reinterpret_cast<const QueryNumber*>(numbers + row * q.stride);
+            const auto* four = reinterpret_cast<const std::int8_t*>(numbers + row * q.stride);
             sum[row][i] = add_dot(add_dot(sum[row][i], low, four), high, four + 4);
           }
         }

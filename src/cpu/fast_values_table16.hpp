@@ -1,15 +1,16 @@
-// Weighted sums of the values of up to four pages by bytes where a look-up takes 16 entries: AVX2 and NEON. The seam is that of
-// fast_values_avx512vbmi.hpp: frames[row][f][channel] += scale[row][f] * sum_t w[t] * level[t].
+// Weighted sums of the values of up to four pages by bytes where a look-up takes 16 entries: AVX-512 without VBMI, AVX2 and NEON.
+// The seam is that of fast_values_avx512vbmi.hpp: frames[row][f][channel] += scale[row][f] * sum_t w[t] * level[t].
 //
-// l4 levels 36, 120 are 3 and 10 times 12: a page's products of one channel are added in 16 bits. l8 and l16 levels go to 32 bits
-// at once. Cost a token and row: d / 32 (AVX2) or d / 16 (NEON) products of l4, twice that of the others; decoding is shared.
+// Levels of l4 and l8 are small whole numbers times a unit, so that products are added in 16 bits: l4 (3 10) 12, exactly; l8
+// (3 9 16 26) 4.926, which is off by .4 % of the code's own error. Those of l16 are what they are and go to 32 bits at once.
+// Cost a token and row: 16 d / (register bytes * 4) products, twice that for l16; decoding is shared.
 // Header of a pass: see foreach_target.hpp. Needs byte_vectors.hpp, fast_query.hpp, fetch.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Levels by the low nibble of a byte of codes: of its first number (shift 0) or its second.
 template <Code kCode, int kShift>
 struct NibbleLevels {
-  static constexpr int kUnit = kCode == Code::l4 ? 12 : 1;
+  static constexpr float kUnit = kCode == Code::l4 ? 12.0f : kCode == Code::l8 ? 4.926f : 1.0f;
   struct Table {
     alignas(16) std::uint8_t of[16];
   };
@@ -17,7 +18,7 @@ struct NibbleLevels {
     Table t{};
     for (int i = 0; i < 16; ++i) {
       const int code = (i >> kShift) & ((1 << layout::code_bits(kCode)) - 1);
-      t.of[i] = static_cast<std::uint8_t>(static_cast<int>(level_of(kCode, code)) / kUnit);
+      t.of[i] = static_cast<std::uint8_t>(nearest(level_of(kCode, code) / kUnit));
     }
     return t;
   }
@@ -58,16 +59,16 @@ QJL_INLINE void quad_levels(const std::uint8_t* lines, int block, NativeB (&leve
 
 // Weights of one frame for all rows as the products want them: rows, quads and pages so many bytes apart.
 template <Code kCode>
-inline constexpr int kWeightBytes = kCode == Code::l4 ? 1 : kSpread;
+inline constexpr int kWeightBytes = kCode == Code::l16 ? kSpread : 1;
 
 // One vector of a block of one page into the sums of the rows.
 template <Code kCode, int kRows>
 QJL_INLINE void weigh_vector(const NativeB (&level)[4], const std::uint8_t* weights, NativeI (&sum)[kRows]) {
   constexpr int kRowBytes = kWeightBytes<kCode> * layout::kLineBytes, kQuadBytes = kWeightBytes<kCode> * 4 * kPassPages;
-  if constexpr (kCode == Code::l4) {
+  if constexpr (kCode != Code::l16) {
     QJL_UNROLL
     for (int row = 0; row < kRows; ++row) {
-      sum[row] = add_weighed_small(sum[row], level, weights + row * kRowBytes, kQuadBytes);
+      sum[row] = add_weighed_small < kCode == Code::l4 ? 4 : 2 > (sum[row], level, weights + row * kRowBytes, kQuadBytes);
     }
   } else {
     QJL_UNROLL
@@ -98,14 +99,14 @@ inline void weigh_group(const layout::PageShape& shape, const WeighedPages& page
       NativeI sum[kRows] = {};
       for (int page = 0; page < pages.count; ++page) {
         NativeB level[4];
-        fetcher.next<1>();
+        fetcher.next<QJL_LANES == 16 && kCode != Code::l4 ? 2 : 1>();
         quad_levels<kCode>(pages.values[page] + at + vector * kVectorBytes, block, level);
         weigh_vector<kCode>(level, weights + 4 * kWeightBytes<kCode> * page, sum);
       }
       QJL_UNROLL
       for (int row = 0; row < kRows; ++row) {
         NativeF scale, old;
-        fill(pages.weight_scales[row * layout::kFrames + frame] * static_cast<float>(NibbleLevels<kCode, 0>::kUnit), scale);
+        fill(pages.weight_scales[row * layout::kFrames + frame] * NibbleLevels<kCode, 0>::kUnit, scale);
         float* out = pages.frames + (std::int64_t{row} * layout::kFrames + frame) * d + part * QJL_LANES;
         read(out, old);
         write(out, fused_multiply_add(to_f32(sum[row]), scale, old));

@@ -3,7 +3,8 @@
 // Each is a sum of many roundings, taken as independent: six standard errors.
 //   s2, l8   L look-ups, each rounded to a step: 6 step sqrt(L / 12), step = (largest range of a set of neighbours) / 252.49 or
 //            254.49; sets of 24 signs, of 4 numbers (64 entries a table) or of 2 (16 entries)
-//   l16      levels times an int8 query: 6 step / sqrt(12) |levels|, step = max |P q| / 127
+//   l16      levels times an int8 query: 6 step / sqrt(12) |levels|, step = max |P q| / 127; where levels have 7 bits they are off
+//            by .39 on the average: 6 * .39 |P q|
 //   weights  w_t s_t (weight times value scale) is rounded up or down to a step M / 255, M = the largest: 6 * 1/2 sqrt(sum_t
 //   r_t^2),
 //            r_t = the number that the levels of token t stand for. Below 1/512 step nothing is rounded up.
@@ -19,8 +20,7 @@ inline bool has_byte_loops(SimdTarget target, const oracle::Format& f) {
   using oracle::Code;
   const bool keys = f.key == Code::s2 || f.key == Code::l8 || f.key == Code::l16;
   const bool values = f.value == Code::l4 || f.value == Code::l8 || f.value == Code::l16;
-  const bool loops = target == SimdTarget::avx512vbmi || target == SimdTarget::avx2 || target >= SimdTarget::neon;
-  return loops && keys && values && f.d % 64 == 0;
+  return target != SimdTarget::scalar && keys && values && f.d % 64 == 0;
 }
 
 // [P_f q] of the key frames.
@@ -38,7 +38,7 @@ inline double table_error(const oracle::Format& f, const oracle::Vector& project
   if (f.key == oracle::Code::l16) {
     double largest = 0.0;
     for (double x : projected) largest = std::max(largest, std::abs(x));
-    return 6.0 * largest / 127.0 * level_norm / std::sqrt(12.0);
+    return 6.0 * std::hypot(largest / 127.0 * level_norm / std::sqrt(12.0), 0.39 * oracle::norm(projected));
   }
   const auto largest_set = [&projected](std::size_t set) {
     double largest = 0.0;

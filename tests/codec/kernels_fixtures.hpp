@@ -29,6 +29,19 @@ struct Lines {
   std::size_t bytes;
 };
 
+// Rows with the cases that break encoders: a zero row, a constant one, tiny and huge ones.
+inline Rows awkward_rows(Integers& random, DType dtype, int tokens, int d) {
+  std::vector<double> numbers = lifelike_numbers(random, 1, tokens, d);
+  const double factors[] = {0.0, 0.0, 1e-6, 60.0};
+  for (int i = 0; i < 4; ++i) {
+    for (int c = 0; c < d; ++c) {
+      double& x = numbers[static_cast<std::size_t>(40 + i) * d + c];
+      x = i == 1 ? 3.0 : x * factors[i];
+    }
+  }
+  return make_rows(dtype, 1, tokens, d, numbers);
+}
+
 // Sealed pages of one kv head, from rows [pages * 128, d] of 16-bit numbers; the paper's outlier channels are the first page's.
 struct Sealed {
   Lines bodies;

@@ -13,19 +13,6 @@ std::string name(const char* cache_type, int d, SimdTarget target) {
   return std::string(cache_type) + " d=" + std::to_string(d) + " " + std::string(simd_target_name(target));
 }
 
-// Rows with the cases that break encoders: a zero row, a constant one, tiny and huge ones.
-Rows awkward_rows(Integers& random, DType dtype, int tokens, int d) {
-  std::vector<double> numbers = lifelike_numbers(random, 1, tokens, d);
-  const double factors[] = {0.0, 0.0, 1e-6, 60.0};
-  for (int i = 0; i < 4; ++i) {
-    for (int c = 0; c < d; ++c) {
-      double& x = numbers[static_cast<std::size_t>(40 + i) * d + c];
-      x = i == 1 ? 3.0 : x * factors[i];
-    }
-  }
-  return make_rows(dtype, 1, tokens, d, numbers);
-}
-
 TEST(Kernels, EncodersGiveTheSameBytesOnEveryTarget) {
   for (const char* cache_type : kCacheTypes) {
     for (int d : kHeadDims) {
@@ -190,6 +177,30 @@ Expected plain_attention(const std::vector<oracle::Vector>& keys, const std::vec
   return e;
 }
 
+// What attention should see: decoded rows where pages are sealed, else the rows themselves; and the largest that kernels add up.
+struct PlainRows {
+  std::vector<oracle::Vector> keys, values;
+  double key_reach = 0.0, value_reach = 0.0;
+
+  PlainRows(const CodecTables& tables, const Scene& scene, const Sealed& sealed) {
+    const Decoded numbers = decode(cpu::backend(SimdTarget::scalar), tables, sealed);
+    const int d = tables.shape.head_dim;
+    for (int t = 0; t < scene.keys.tokens; ++t) {
+      keys.push_back(scene.keys.row(0, t));
+      values.push_back(scene.values.row(0, t));
+      if (t >= scene.num_sinks && t < scene.sealed_tokens) {
+        const std::ptrdiff_t at = std::ptrdiff_t{t} * d, page = t / kTokensPerPage;
+        keys[t].assign(numbers.keys.begin() + at, numbers.keys.begin() + at + d);
+        values[t].assign(numbers.values.begin() + at, numbers.values.begin() + at + d);
+        const std::uint8_t* body = sealed.bodies.data + page * layout::body_layout(tables.shape).bytes;
+        key_reach = std::max(key_reach, test::key_reach(tables.shape, sealed.heads[page], body, &numbers.keys[at]));
+      }
+      key_reach = std::max(key_reach, oracle::norm(keys[t]));
+      value_reach = std::max(value_reach, 2.0 * std::sqrt(2.0) * oracle::norm(values[t]));  // s2: two parts of norm |v|, nearly
+    }
+  }
+};
+
 TEST(Kernels, AttendIsSoftmaxOverDecodedNumbers) {
   const Case cases[] = {{3, 1, 0, 0.0f}, {1, 5, 0, 0.0f}, {8, 4, 100, 0.0f}, {1, 31, 200, 30.0f}, {32, 1, 0, 30.0f}};
   for (const char* cache_type : kCacheTypes) {
@@ -206,43 +217,30 @@ TEST(Kernels, AttendIsSoftmaxOverDecodedNumbers) {
                           4,
                           2 * kTokensPerPage,
                           77};
+        // the bytes are those of every target
+        const Sealed sealed = seal(cpu::backend(SimdTarget::scalar), tables, scene.keys, scene.values, scene.num_sinks);
+        const PlainRows rows(tables, scene, sealed);
+        std::vector<Partial> found;
         for (SimdTarget target : simd_targets()) {
-          const Backend& verbs = cpu::backend(target);
-          const Sealed sealed = seal(verbs, tables, scene.keys, scene.values, scene.num_sinks);
-          const Decoded numbers = decode(verbs, tables, sealed);
-          std::vector<oracle::Vector> keys, values;
-          double reach = 0.0, value_reach = 0.0;
-          for (int t = 0; t < total; ++t) {
-            keys.push_back(scene.keys.row(0, t));
-            values.push_back(scene.values.row(0, t));
-            if (t >= scene.num_sinks && t < scene.sealed_tokens) {
-              const std::ptrdiff_t at = std::ptrdiff_t{t} * d;
-              keys[t].assign(numbers.keys.begin() + at, numbers.keys.begin() + at + d);
-              values[t].assign(numbers.values.begin() + at, numbers.values.begin() + at + d);
-              reach = std::max(reach, key_reach(tables.shape, sealed.heads[t / kTokensPerPage],
-                                                sealed.bodies.data + t / kTokensPerPage * layout::body_layout(tables.shape).bytes,
-                                                &numbers.keys[at]));
-            }
-            reach = std::max(reach, oracle::norm(keys[t]));
-            value_reach =
-                std::max(value_reach, 2.0 * std::sqrt(2.0) * oracle::norm(values[t]));  // s2: two parts of norm |v|, nearly
-          }
-          const Partial got = run(verbs, tables, scene, sealed, c, {0, total});
-          for (int row = 0; row < c.group * c.queries; ++row) {
-            const oracle::Vector q = scene.queries.row(row % c.group, row / c.group);
-            const Expected e = plain_attention(keys, values, q, total - c.queries + row / c.group, c);
+          found.push_back(run(cpu::backend(target), tables, scene, sealed, c, {0, total}));
+        }
+        for (int row = 0; row < c.group * c.queries; ++row) {
+          const oracle::Vector q = scene.queries.row(row % c.group, row / c.group);
+          const Expected e = plain_attention(rows.keys, rows.values, q, total - c.queries + row / c.group, c);
+          for (std::size_t i = 0; i < found.size(); ++i) {
+            const SimdTarget target = simd_targets()[i];
             // Logits: as scores, then tanh (4e-7 of the cap). Weights: exp of 4e-7, twice for out and sum. Sums: `total` terms.
             const AddedByBytes added = added_by_bytes(target, tables, oracle_format(d, config), sealed, q, total);
             const double logit = kUnit * (score_terms(oracle_format(d, config)) + 2.0 * projection_norm_terms(d)) *
-                                     oracle::norm(q) * reach / std::sqrt(d) +
+                                     oracle::norm(q) * rows.key_reach / std::sqrt(d) +
                                  4e-7 * c.cap + 2.0 * kUnit * e.largest_logit + added.score / std::sqrt(d);
             const double weight = 2.0 * (std::expm1(logit) + 4e-7 + kUnit * total);
-            const double bound = (weight + kUnit * (projection_norm_terms(d) + 16.0)) * value_reach + added.out;
-            const float lse = log_sum_exp({got.max[row], got.sum[row]});
+            const double bound = (weight + kUnit * (projection_norm_terms(d) + 16.0)) * rows.value_reach + added.out;
+            const float lse = log_sum_exp({found[i].max[row], found[i].sum[row]});
             ASSERT_NEAR(lse, e.lse, weight + kUnit * 4.0 * std::abs(e.lse)) << name(cache_type, d, target) << " row " << row;
-            for (int i = 0; i < d; ++i) {
-              ASSERT_NEAR(got.out[static_cast<std::size_t>(row) * d + i] / got.sum[row], e.out[i], bound)
-                  << name(cache_type, d, target) << " group " << c.group << " row " << row << " channel " << i;
+            for (int channel = 0; channel < d; ++channel) {
+              ASSERT_NEAR(found[i].out[static_cast<std::size_t>(row) * d + channel] / found[i].sum[row], e.out[channel], bound)
+                  << name(cache_type, d, target) << " group " << c.group << " row " << row << " channel " << channel;
             }
           }
         }
