@@ -49,9 +49,7 @@ QJL_INLINE NativeB load_table(const std::uint8_t* p) {
 QJL_INLINE NativeB look_up(NativeB table, NativeB index) { return (NativeB)_mm512_shuffle_epi8((__m512i)table, (__m512i)index); }
 QJL_INLINE NativeS multiply_bytes(NativeB u, NativeB s) { return (NativeS)_mm512_maddubs_epi16((__m512i)u, (__m512i)s); }
 QJL_INLINE NativeI multiply_words(NativeS a, NativeS b) { return (NativeI)_mm512_madd_epi16((__m512i)a, (__m512i)b); }
-QJL_INLINE NativeS pack(NativeF a, NativeF b) {
-  return (NativeS)_mm512_packs_epi32(_mm512_cvttps_epi32(a), _mm512_cvttps_epi32(b));
-}
+QJL_INLINE NativeS pack(NativeI a, NativeI b) { return (NativeS)_mm512_packs_epi32((__m512i)a, (__m512i)b); }
 QJL_INLINE NativeB pack(NativeS a, NativeS b) { return (NativeB)_mm512_packus_epi16((__m512i)a, (__m512i)b); }
 #else
 QJL_INLINE NativeB load_table(const std::uint8_t* p) {
@@ -60,9 +58,7 @@ QJL_INLINE NativeB load_table(const std::uint8_t* p) {
 QJL_INLINE NativeB look_up(NativeB table, NativeB index) { return (NativeB)_mm256_shuffle_epi8((__m256i)table, (__m256i)index); }
 QJL_INLINE NativeS multiply_bytes(NativeB u, NativeB s) { return (NativeS)_mm256_maddubs_epi16((__m256i)u, (__m256i)s); }
 QJL_INLINE NativeI multiply_words(NativeS a, NativeS b) { return (NativeI)_mm256_madd_epi16((__m256i)a, (__m256i)b); }
-QJL_INLINE NativeS pack(NativeF a, NativeF b) {
-  return (NativeS)_mm256_packs_epi32(_mm256_cvttps_epi32(a), _mm256_cvttps_epi32(b));
-}
+QJL_INLINE NativeS pack(NativeI a, NativeI b) { return (NativeS)_mm256_packs_epi32((__m256i)a, (__m256i)b); }
 QJL_INLINE NativeB pack(NativeS a, NativeS b) { return (NativeB)_mm256_packus_epi16((__m256i)a, (__m256i)b); }
 #endif
 
@@ -186,19 +182,23 @@ QJL_INLINE NativeI add_weighed(NativeI sum, const FourBytes& level, const std::u
   const int16x8_t low = vmulq_s16(vmovl_s8(vget_low_s8(level.bytes)), wide), high = vmulq_s16(vmovl_high_s8(level.bytes), wide);
   return sum + (NativeI)vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
 }
-// Levels up to 32: the products of four quads stay below 2^15, 4 * 255 * 32.
+// As on x86, with one product of each quad to a sum.
 template <int kQuads>
 QJL_INLINE NativeI add_weighed_small(NativeI sum, const NativeB (&level)[4], const std::uint8_t* weights, int quad_bytes) {
-  int16x8_t low = vdupq_n_s16(0), high = low;
   QJL_UNROLL
-  for (int q = 0; q < 4; ++q) {
-    const int8x16_t bytes = (int8x16_t)level[q];
-    const uint8x8_t w = vget_low_u8(vreinterpretq_u8_s8(four_times(weights + q * quad_bytes)));
-    const int16x8_t wide = vreinterpretq_s16_u16(vmovl_u8(w));
-    low = vmlaq_s16(low, vmovl_s8(vget_low_s8(bytes)), wide);
-    high = vmlaq_s16(high, vmovl_high_s8(bytes), wide);
+  for (int first = 0; first < 4; first += kQuads) {
+    int16x8_t low = vdupq_n_s16(0), high = low;
+    QJL_UNROLL
+    for (int q = first; q < first + kQuads; ++q) {
+      const int8x16_t bytes = (int8x16_t)level[q];
+      const uint8x8_t w = vget_low_u8(vreinterpretq_u8_s8(four_times(weights + q * quad_bytes)));
+      const int16x8_t wide = vreinterpretq_s16_u16(vmovl_u8(w));
+      low = vmlaq_s16(low, vmovl_s8(vget_low_s8(bytes)), wide);
+      high = vmlaq_s16(high, vmovl_high_s8(bytes), wide);
+    }
+    sum += (NativeI)vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
   }
-  return sum + (NativeI)vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
+  return sum;
 }
 #endif
 
