@@ -19,7 +19,7 @@ T_975 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 def read_rows(path: Path) -> list[Row]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [row | {"cache": shown_name(row["cache"])} for row in rows]
+    return [row | {"cache": shown_name(row["cache"])} if "cache" in row else row for row in rows]
 
 
 def shown_name(cache: str) -> str:
