@@ -96,9 +96,7 @@ def test_pages_are_what_the_script_makes(name: str) -> None:
 
 def test_a_slice_comes_out_again(qjl: Program, model: Path, tmp_path: Path) -> None:
     """The square root of a KL divergence behaves like a distance between logits. Each of the two runs is off by its arithmetic,
-    whose divergence is the floor: 2 sqrt(floor). And where other arithmetic moves a number over the border of two levels its code is
-    another, as wrong as any: fewer than one in 2500 (fp32 and fp16 roundings, 5e-4 of a number, against levels a number's size apart),
-    which moves sqrt K by sqrt(1 / 2500) = 2 % of itself."""
+    whose divergence is the floor: |sqrt K' - sqrt K| <= 2 sqrt(floor)."""
     published = {(row["text"], row["context"], row["cache"]): row for row in rows_of(RESULTS / "rate.jsonl")}
     results = tmp_path / "rate.jsonl"
     run_study(qjl, "rate", "-m", model, *SOUTH, "--contexts", 2048, "--cache", "k3v2,q4_0h", "-o", results)
@@ -108,5 +106,5 @@ def test_a_slice_comes_out_again(qjl: Program, model: Path, tmp_path: Path) -> N
         assert row["version"] == wanted["version"], (
             "the codec writes other bytes than those that were published: run the study again"
         )
-        bound = 2 * math.sqrt(max(row["floor_kld"], wanted["floor_kld"])) + 0.02 * math.sqrt(wanted["kld_mean"])
+        bound = 2 * math.sqrt(max(row["floor_kld"], wanted["floor_kld"]))
         assert abs(math.sqrt(row["kld_mean"]) - math.sqrt(wanted["kld_mean"])) <= bound, row["cache"]
