@@ -38,6 +38,7 @@
 #include "fast_scores_table16.hpp"
 #include "fast_values_table16.hpp"
 #endif
+#include "fast_groups.hpp"
 #include "fast_weights.hpp"
 #include "fast_pass.hpp"
 #endif

@@ -1,7 +1,7 @@
 // What the two halves of the byte loops hand on: a query as a target's score loops read it, a page to score, pages to weigh.
 //
-// fast_scores_<target>.hpp and fast_values_<target>.hpp give one seam for these types: build_fast_query, fast_scores,
-// store_weights, fast_values. Header of a pass: see foreach_target.hpp. Needs simd.hpp, mean_line.hpp.
+// fast_scores_<target>.hpp and fast_values_<target>.hpp have the loops, fast_groups.hpp the seam: build_fast_query, fast_scores,
+// fast_values. Header of a pass: see foreach_target.hpp. Needs simd.hpp, mean_line.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // The queries of an attend: [rows][stride] bytes of tables or whole numbers, and what turns integer sums into dots.

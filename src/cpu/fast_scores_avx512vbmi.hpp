@@ -119,7 +119,7 @@ inline void build_tables(Code code, const float* q, int coordinates, int row, co
 }
 
 // q8 = round(127 q / max|q|).
-inline void build_bytes(const float* q, int d, int row, const FastQuery& out) {
+inline void build_numbers(const float* q, int d, int row, const FastQuery& out) {
   f32x16 largest = splat(0.0f);
   for (int c = 0; c < d; c += 16) largest = max(largest, abs(load(q + c)));
   const float reach = reduce_max(largest), step = reach / 127.0f;
@@ -132,18 +132,6 @@ inline void build_bytes(const float* q, int d, int row, const FastQuery& out) {
   }
   out.step[row] = step;
   out.offset[row] = -static_cast<float>(kByteShift) * step * static_cast<float>(_mm512_reduce_add_epi32(sum));
-}
-
-// Projected queries [rows][coordinates].
-inline void build_fast_query(const layout::PageShape& shape, const Rows& projected, const FastQuery& out) {
-  for (int row = 0; row < projected.count; ++row) {
-    const float* q = projected.data + row * projected.stride;
-    if (shape.key_code == Code::l16) {
-      build_bytes(q, shape.head_dim, row, out);
-    } else {
-      build_tables(shape.key_code, q, layout::key_coordinates(shape), row, out);
-    }
-  }
 }
 
 // ---- reading ------------------------------------------------------------------------------------------------------------------
@@ -306,26 +294,6 @@ inline void word_scores(const FastQuery& q, int d, const ScoredPage& page, Fetch
       }
       store_scores(sum[row * kParts], q, page, row, half);
     }
-  }
-}
-
-template <int kRows>
-inline void group_scores(const layout::PageShape& shape, const FastQuery& q, const ScoredPage& page, Fetcher& fetcher) {
-  const int code_rows = layout::key_row_bytes(shape.key_code, shape.head_dim);
-  switch (shape.key_code) {
-    case Code::s2: return table_scores<Code::s2, kRows>(q, code_rows, page, fetcher);
-    case Code::l8: return table_scores<Code::l8, kRows>(q, code_rows, page, fetcher);
-    default: return word_scores<kRows>(q, shape.head_dim, page, fetcher);
-  }
-}
-
-// Scores of a page for `rows` <= kGroupRows rows.
-inline void fast_scores(const layout::PageShape& shape, int rows, const FastQuery& q, const ScoredPage& page, Fetcher& fetcher) {
-  switch (rows) {
-    case 1: return group_scores<1>(shape, q, page, fetcher);
-    case 2: return group_scores<2>(shape, q, page, fetcher);
-    case 3: return group_scores<3>(shape, q, page, fetcher);
-    default: return group_scores<4>(shape, q, page, fetcher);
   }
 }
 

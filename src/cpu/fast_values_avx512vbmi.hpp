@@ -127,23 +127,4 @@ inline void weigh_group(const layout::PageShape& shape, const WeighedPages& page
   }
 }
 
-template <int kRows>
-inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages, Fetcher& fetcher) {
-  switch (shape.value_code) {
-    case Code::l4: return weigh_group<Code::l4, kRows>(shape, pages, fetcher);
-    case Code::l8: return weigh_group<Code::l8, kRows>(shape, pages, fetcher);
-    default: return weigh_group<Code::l16, kRows>(shape, pages, fetcher);
-  }
-}
-
-// `rows` <= kGroupRows.
-inline void fast_values(const layout::PageShape& shape, int rows, const WeighedPages& pages, Fetcher& fetcher) {
-  switch (rows) {
-    case 1: return weigh_group<1>(shape, pages, fetcher);
-    case 2: return weigh_group<2>(shape, pages, fetcher);
-    case 3: return weigh_group<3>(shape, pages, fetcher);
-    default: return weigh_group<4>(shape, pages, fetcher);
-  }
-}
-
 }  // namespace qjl::cpu::QJL_NAMESPACE
