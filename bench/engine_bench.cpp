@@ -1,15 +1,14 @@
-// qjl_engine_bench MODEL: prompts, decode steps and logits of a model on request, so that a driver can let another program take
-// turns.
+// qjl_engine_bench MODEL: prompts, decode steps and logits of a model on request, so that a driver can let another program
+// take turns.
 //
 //   {"op": "open", "cache": "k3v2", "context": 8192, "sequences": 1}         an empty cache; forgets the one before
 //   {"op": "threads", "count": 2}
-//   {"op": "prompt", "tokens": [...], "copies": 7}   -> {"seconds"}          appends to sequence 0; its keys and values also to
-//   copies
+//   {"op": "prompt", "tokens": [...], "copies": 7}   -> {"seconds"}     appends to sequence 0 and to its copies
 //   {"op": "decode", "token": 1, "steps": 8, "sequences": 1} -> {"seconds": [...]}  greedy steps, then cut back to where it was
 //   {"op": "truncate", "tokens": 0}
 //   {"op": "memory"}                                 -> {"cache_bytes", "resident_bytes"}
-//   {"op": "logits", "tokens": [...], "first": 512, "arithmetic": "exact", "file": F}   fp32 rows of positions first .. end, f16
-//   cache
+//   {"op": "logits", "tokens": [...], "first": 512, "arithmetic": "exact", "file": F}   f16 cache;
+//                                                       the file gets fp32 rows of positions first .. end
 //
 // Every answer is a line of JSON. Copies are real: each sequence has its own pages.
 #include <algorithm>

@@ -1,10 +1,9 @@
 // `qjl plan`: how many bits, and where.
 //
-//   --eps E --delta D     signs that a Gaussian sketch needs for |error| <= E |q| |k| with probability 1 - D, and a count of
-//   failures -m MODEL --budget B   codes of every layer for B bits a number (or B as 1.5GB for a whole cache of -c tokens), by
-//   damages measured
-//                         on the texts -f (engine/plan_costs.hpp), the forecast KL divergence, and the measured one on texts
-//                         --check
+//   --eps E --delta D     signs that a Gaussian sketch needs for |error| <= E |q| |k| with probability 1 - D; failures counted
+//   -m MODEL --budget B   codes of every layer for B bits a number (or B as 1.5GB for a whole cache of -c tokens), by
+//                         damages measured on the texts -f (engine/plan_costs.hpp), with the forecast KL divergence
+//   --check TEXT          the measured one on texts that the plan has not seen
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 

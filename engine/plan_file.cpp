@@ -1,8 +1,8 @@
 // Plans as files: one JSON object.
 //
-//   {"format": "qjl plan", "version": 1, "model": {"name", "fingerprint", "num_layers", "num_kv_heads", "head_dim"}, "seed",
-//   "sinks",
-//    "budget_bits", "bits_sealed", "forecast_kld", "texts": [...], "layers": [{"keys": "l8", "values": "l4"}, ...]}
+//   {"format": "qjl plan", "version": 1, "model": {"name", "fingerprint", "num_layers", "num_kv_heads", "head_dim"},
+//    "seed", "sinks", "budget_bits", "bits_sealed", "forecast_kld", "texts": [...],
+//    "layers": [{"keys": "l8", "values": "l4"}, ...]}
 //
 // A reader ignores keys that it does not know.
 #include <fstream>

@@ -2,14 +2,13 @@
 //
 //   keys     per channel, from the prompt: low, high = quantiles .005 and .995; y = x scaled so that [low, high] is [-1, 1]
 //   values   per token over all kv heads: the .5 % largest and smallest are outliers, low and high the range of the rest
-//   both     x^ = x where x lies outside [low, high], else the nearest of 2^b levels; one set of levels per layer, the k-means of
-//   all
-//            scaled numbers of the prompt. The first token stays exact.
+//   both     x^ = x where x lies outside [low, high], else the nearest of 2^b levels; one set of levels per layer, the k-means
+//            of all scaled numbers of the prompt. The first token stays exact.
 //   bits     b + 32 per outlier (fp16 number, 16-bit index) + 32-bit row pointer per token + values: fp16 scale and zero per token
 //
 // The paper calibrates on other text and weighs its k-means by the gradients of a loss; here the prompt itself calibrates,
-// unweighted, which is kinder to ranges and harder on levels. The outliers of keys are counted as they come. Source: KVQuant (arXiv
-// 2401.18079), sections 3.1 to 3.5 and its tables of average bits.
+// unweighted, which is kinder to ranges and harder on levels. The outliers of keys are counted as they come.
+// Source: KVQuant (arXiv 2401.18079), sections 3.1 to 3.5 and its tables of average bits.
 #include <algorithm>
 #include <atomic>
 #include <cmath>

@@ -1,8 +1,8 @@
 // QJL keys as their authors publish and release them: signs of a sketch, norms in fp16, outlier channels sketched apart.
 //
 //   k = k_in + k_out by channel;  b = sign(S k_in), m bits;  b_o = sign(S_o k_out), m_o bits
-//   k^_in = sqrt(pi/2)/m |k_in| S^T b on the inlier channels, k^_out likewise on the outlier channels: the query is split as the
-//   key is
+//   k^_in = sqrt(pi/2)/m |k_in| S^T b on the inlier channels, k^_out likewise on the outlier channels: the query is split
+//   as the key is
 //
 //   paper      S Gaussian, or orthogonal rows of norm sqrt(d); outlier channels found once, in the prompt, per kv head; S_o its own
 //   released   orthogonal rows; the largest channels of every 32 tokens; S_o = the first m_o rows of S; |k_in| from two fp16 norms,
