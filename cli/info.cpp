@@ -7,6 +7,7 @@
 #include "loaded_model.hpp"
 #include "options.hpp"
 #include "qjl/codec.hpp"
+#include "qjl/cuda.hpp"
 #include "qjl/simd.hpp"
 
 namespace qjl::cli {
@@ -35,7 +36,20 @@ double megabytes(const KvCache& cache, std::int64_t tokens) {
 Json program_json() {
   Json targets = Json::array();
   for (const auto target : simd_targets()) targets.push_back(simd_target_name(target));
-  return {{"version", QJL_VERSION}, {"simd_target", simd_target_name(simd_target())}, {"simd_targets", targets}};
+  const CudaDevices cuda = cuda_devices();
+  Json devices = Json::array();
+  for (const CudaDevice& device : cuda.devices) {
+    devices.push_back({{"index", device.index},
+                       {"name", device.name},
+                       {"compute_capability", fmt::format("{}.{}", device.major, device.minor)},
+                       {"multiprocessors", device.multiprocessors},
+                       {"memory_mb", static_cast<double>(device.memory_bytes) / 1e6}});
+  }
+  return {{"version", QJL_VERSION},
+          {"simd_target", simd_target_name(simd_target())},
+          {"simd_targets", targets},
+          {"cuda_devices", devices},
+          {"cuda_absence", cuda.absence}};
 }
 
 Json model_json(const LoadedModel& loaded) {
@@ -71,6 +85,12 @@ std::string joined(const Json& names) {
 std::string info_text(const Json& json) {
   std::string text = fmt::format("qjl {}, kernels {} (of {})\n", json["version"].get<std::string>(),
                                  json["simd_target"].get<std::string>(), joined(json["simd_targets"]));
+  if (json["cuda_devices"].empty()) text += fmt::format("cuda: none ({})\n", json["cuda_absence"].get<std::string>());
+  for (const auto& device : json["cuda_devices"]) {
+    text += fmt::format("cuda:{} {}, compute capability {}, {} multiprocessors, {:.0f} MB\n", device["index"].get<int>(),
+                        device["name"].get<std::string>(), device["compute_capability"].get<std::string>(),
+                        device["multiprocessors"].get<int>(), device["memory_mb"].get<double>());
+  }
   if (!json.contains("model")) return text;
   for (const auto& [key, value] : json["model"].items()) {
     text += fmt::format("  {:<16}{}\n", key, value.is_string() ? value.get<std::string>() : value.dump());

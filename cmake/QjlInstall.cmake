@@ -1,4 +1,5 @@
-# find_package(qjl) gives qjl::qjl: one archive and the headers of include/qjl, which need the standard library alone.
+# find_package(qjl) gives qjl::qjl: one archive and the headers of include/qjl, which need the standard library alone
+# (and CUDA's static run time, where the build had it).
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -10,5 +11,6 @@ endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/qjl DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT qjl_targets NAMESPACE qjl:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/qjl)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/qjlConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-install(FILES ${CMAKE_CURRENT_LIST_DIR}/qjlConfig.cmake ${PROJECT_BINARY_DIR}/qjlConfigVersion.cmake
+configure_file(${CMAKE_CURRENT_LIST_DIR}/qjlConfig.cmake.in ${PROJECT_BINARY_DIR}/qjlConfig.cmake @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/qjlConfig.cmake ${PROJECT_BINARY_DIR}/qjlConfigVersion.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/qjl)

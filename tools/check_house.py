@@ -19,14 +19,16 @@ from pathlib import Path
 MAX_LINES, MAX_TEST_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 400, 300, 60, 6
 
 # folder -> the folders whose headers it may include, besides its own. "std": the language's own headers in <>; "system": any <>.
-# The order shared <- backend <- cpu <- core <- doors is the house's; everything else sees the doors (include/qjl).
+# The order shared <- backend <- cpu, cuda <- core <- doors is the house's; everything else sees the doors (include/qjl).
 DOORS = "include"
 DIRECTIONS = {
     "include/qjl": ("std",),
     "src/shared": ("std", DOORS),
     "src/backend": ("std", DOORS, "src/shared"),
     "src/cpu": ("std", "system", DOORS, "src/shared", "src/backend"),
-    "src/core": ("std", "system", DOORS, "src/shared", "src/backend", "src/cpu"),
+    "src/cuda": ("std", "system", DOORS, "src/shared", "src/backend", "src/cuda/device"),
+    "src/cuda/device": ("std", "system", DOORS, "src/shared", "src/backend"),
+    "src/core": ("std", "system", DOORS, "src/shared", "src/backend", "src/cpu", "src/cuda"),
     "src/capi": ("std", DOORS),
     "engine": ("std", "system", DOORS),
     "engine/rivals": ("std", "system", DOORS, "engine"),
@@ -186,7 +188,7 @@ def check_words(path: str, text: str) -> Iterator[Fault]:
 
 def check_opening(path: str, text: str) -> Iterator[Fault]:
     """A header says what it is before anything else."""
-    if Path(path).suffix == ".hpp" and not text.startswith("//"):
+    if Path(path).suffix in {".hpp", ".cuh", ".cu"} and not text.startswith("//"):
         yield Fault(path, 1, "opening", "a header opens with a comment that says what it computes")
 
 

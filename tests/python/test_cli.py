@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -112,6 +113,14 @@ def test_info_without_a_model_tells_of_the_program(qjl: Program) -> None:
     assert result.returncode == 0
     assert result.stdout.startswith("qjl ")
     assert result.stderr == ""
+
+
+def test_info_lists_devices_or_says_why_there_are_none(qjl: Program) -> None:
+    info = json.loads(qjl("info", "--json").stdout)
+    assert bool(info["cuda_devices"]) != bool(info["cuda_absence"])
+    if info["cuda_absence"]:
+        assert info["cuda_absence"] in qjl("info").stdout
+        assert ", wanted " in info["cuda_absence"]
 
 
 @pytest.mark.parametrize("target", ["missing-folder/out.json", "."])
