@@ -11,7 +11,7 @@ namespace qjl {
 struct CudaDevice {
   int index = 0;  // of the CUDA run time
   std::string name;
-  int major = 0, minor = 0;       // compute capability: 9, 0 is sm_90
+  int major = 0, minor = 0;  // compute capability: 9, 0 is sm_90
   int multiprocessors = 0;
   std::int64_t memory_bytes = 0;
 };

@@ -18,8 +18,9 @@ CudaDevices devices() {
     return {{}, "found no CUDA driver, wanted one for CUDA " + version(CUDART_VERSION)};
   }
   if (const cudaError_t error = cudaGetDeviceCount(&count); error != cudaSuccess) {
-    return {{}, "found the driver of CUDA " + version(driver) + " (" + cudaGetErrorString(error) + "), wanted one for CUDA " +
-                    version(CUDART_VERSION)};
+    return {{},
+            "found the driver of CUDA " + version(driver) + " (" + cudaGetErrorString(error) + "), wanted one for CUDA " +
+                version(CUDART_VERSION)};
   }
   CudaDevices found{{}, "found no CUDA device"};
   for (int i = 0; i < count; ++i) {
