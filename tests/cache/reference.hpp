@@ -5,26 +5,42 @@
 // independent: six standard errors); mean and residual are each no longer than twice the longest key:
 //   delta = 3 * 6 sqrt(d) u * scale * |q| * 4 max|k|,   |lse - lse'| <= delta + e,   |out - out'| <= (e^(2 delta + 2 e) - 1) max|v|
 // with e = 16 sqrt(n) u for the sum over n tokens and the exponential, and u |lse| for storing the result.
-// Byte loops round more than that, and tests/codec judges them; here the door, its pieces and their merging are judged, on the
-// target that has none.
+// Where the target has byte loops (never scalar, which ctest runs too), token t of a sealed page adds b_t to the error of its score
+// and its rounded weight r_t to that of out, both of tests/codec/byte_loops.hpp, to first order
+//   |lse - lse'| += sum_t w_t (e^b_t - 1),   |out[c] - out'[c]| += sum_t w_t |v_t[c] - out[c]| (e^b_t - 1) + 6 |r_t v_t[c]|_2
 #pragma once
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <map>
+#include <tuple>
 
+#include "codec/byte_loops.hpp"
+#include "forced_target.hpp"
 #include "support.hpp"
 
 namespace qjl::test {
 
-inline const int kExactLoops = setenv("QJL_CPU_TARGET", "scalar", 0);
-
 // Keys and values [tokens, head_dim] of one kv head.
 struct HeadNumbers {
   std::vector<const float*> keys, values;
-  std::vector<std::vector<float>> decoded;  // keeps pages alive
+  std::vector<std::vector<float>> decoded;                     // keeps pages alive
+  const oracle::Codec* byte_loops = nullptr;                   // that may read its pages
+  std::vector<double> key_scale, key_level_norm, value_scale;  // [tokens] for byte loops, 0 for exact ones
 };
+
+// The oracle's frames where this target reads such pages by byte loops, else none.
+inline const oracle::Codec* byte_loop_codec(const CacheConfig& config) {
+  static std::map<std::tuple<int, Code, Code, std::uint64_t>, oracle::Codec> codecs;
+  const CodecConfig& codec = config.codec;
+  oracle::Format format;
+  format.d = config.head_dim;
+  format.key = oracle::Code{static_cast<int>(codec.key_code)};
+  format.value = oracle::Code{static_cast<int>(codec.value_code)};
+  if (!has_byte_loops(simd_target(), format)) return nullptr;
+  return &codecs.try_emplace({format.d, codec.key_code, codec.value_code, codec.seed}, format, codec.seed).first->second;
+}
 
 inline HeadNumbers numbers_of(const KvCache& cache, SequenceId id, int layer, int head, const Tokens& tokens, std::int64_t length) {
   const CacheConfig& config = cache.config();
@@ -35,6 +51,9 @@ inline HeadNumbers numbers_of(const KvCache& cache, SequenceId id, int layer, in
     numbers.values.push_back(tokens.values[l].at(head, t));
   }
   const PageCodec codec(config.head_dim, config.codec);
+  const oracle::Codec* byte_loops = numbers.byte_loops = byte_loop_codec(config);
+  for (auto* of_token : {&numbers.key_scale, &numbers.key_level_norm, &numbers.value_scale})
+    of_token->assign(static_cast<std::size_t>(length), 0.0);
   for (std::int64_t page = 0; page < cache.num_tokens(id, layer) / kTokensPerPage; ++page) {
     const KvCache::PageBytes bytes = cache.page(id, layer, head, page);
     const EncodedPage encoded{{bytes.head.begin(), bytes.head.end()}, {bytes.body.begin(), bytes.body.end()}};
@@ -44,6 +63,12 @@ inline HeadNumbers numbers_of(const KvCache& cache, SequenceId id, int layer, in
     for (std::int64_t t = page == 0 ? config.codec.sink_tokens : 0; t < kTokensPerPage; ++t) {
       numbers.keys[static_cast<std::size_t>(page * kTokensPerPage + t)] = keys.data() + t * config.head_dim;
       numbers.values[static_cast<std::size_t>(page * kTokensPerPage + t)] = values.data() + t * config.head_dim;
+      if (byte_loops == nullptr) continue;
+      const oracle::Page words(byte_loops->format, bytes.head, bytes.body);
+      const auto token = static_cast<std::size_t>(page * kTokensPerPage + t);
+      numbers.key_scale[token] = words.key_scale(static_cast<int>(t));
+      numbers.key_level_norm[token] = oracle::norm(byte_loops->key_levels(words, static_cast<int>(t)));
+      numbers.value_scale[token] = words.value_scale(static_cast<int>(t));
     }
   }
   return numbers;
@@ -56,9 +81,33 @@ inline double norm(const float* row, std::int64_t dim) {
 }
 
 struct Expected {
-  std::vector<double> out;
-  double lse, out_bound, lse_bound;
+  std::vector<double> out, out_bound;
+  double lse, lse_bound;
 };
+
+// What byte loops may add to the bounds of a query over the tokens from `first` on, of these weights.
+inline void add_byte_loops(const HeadNumbers& numbers, const oracle::Vector& query, double scale, std::size_t first,
+                           const std::vector<double>& weights, Expected& expected) {
+  const oracle::Format& format = numbers.byte_loops->format;
+  const oracle::Vector projected = project(*numbers.byte_loops, query);
+  std::vector<double> scaled_weights(weights);
+  for (std::size_t i = 0; i < weights.size(); ++i) scaled_weights[i] *= numbers.value_scale[first + i];
+  const std::vector<double> rounded = weight_errors(scaled_weights);
+  std::vector<double> squares(query.size(), 0.0);
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const std::size_t t = first + i;
+    if (numbers.key_scale[t] == 0.0) continue;
+    const double b =
+        std::abs(scale) * numbers.key_scale[t] * table_error(simd_target(), format, projected, numbers.key_level_norm[t]);
+    expected.lse_bound += weights[i] * std::expm1(b);
+    for (std::size_t c = 0; c < query.size(); ++c) {
+      const double value = numbers.values[t][c];
+      expected.out_bound[c] += weights[i] * std::abs(value - expected.out[c]) * std::expm1(b);
+      squares[c] += std::pow(rounded[i] * value / numbers.value_scale[t], 2);
+    }
+  }
+  for (std::size_t c = 0; c < query.size(); ++c) expected.out_bound[c] += 6 * std::sqrt(squares[c]);
+}
 
 // One query at `position` over numbers [0, n).
 inline Expected attend_reference(const float* query, std::int64_t dim, const HeadNumbers& numbers, std::int64_t position,
@@ -69,7 +118,8 @@ inline Expected attend_reference(const float* query, std::int64_t dim, const Hea
   std::size_t first = 0;
   if (options.sliding_window > 0)
     first = static_cast<std::size_t>(std::max<std::int64_t>(0, position - options.sliding_window + 1));
-  Expected expected{std::vector<double>(static_cast<std::size_t>(dim), 0.0), -INFINITY, 0, 0};
+  Expected expected{std::vector<double>(static_cast<std::size_t>(dim), 0.0), {}, -INFINITY, 0};
+  expected.out_bound = expected.out;
   if (first >= end) return expected;
   std::vector<double> logits;
   double longest_key = 0, largest_value = 0, sum = 0;
@@ -84,8 +134,9 @@ inline Expected attend_reference(const float* query, std::int64_t dim, const Hea
   }
   for (const float* key : numbers.keys) longest_key = std::max(longest_key, norm(key, dim));
   const double max = *std::max_element(logits.begin(), logits.end());
+  std::vector<double> weights;
   for (std::size_t t = first; t < end; ++t) {
-    const double weight = std::exp(logits[t - first] - max);
+    const double weight = weights.emplace_back(std::exp(logits[t - first] - max));
     sum += weight;
     for (std::int64_t c = 0; c < dim; ++c) expected.out[static_cast<std::size_t>(c)] += weight * numbers.values[t][c];
   }
@@ -95,7 +146,11 @@ inline Expected attend_reference(const float* query, std::int64_t dim, const Hea
   const double root_dim = std::sqrt(static_cast<double>(dim)), e = 16 * std::sqrt(static_cast<double>(end - first)) * kUnit;
   const double delta = 3 * 6 * root_dim * kUnit * std::abs(scale) * norm(query, dim) * 4 * longest_key;
   expected.lse_bound = delta + e + kUnit * (std::abs(expected.lse) + std::abs(max));
-  expected.out_bound = std::expm1(2 * delta + 2 * e) * largest_value;
+  expected.out_bound.assign(expected.out.size(), std::expm1(2 * delta + 2 * e) * largest_value);
+  if (numbers.byte_loops != nullptr) {
+    for (double& weight : weights) weight /= sum;
+    add_byte_loops(numbers, {query, query + dim}, scale, first, weights, expected);
+  }
   return expected;
 }
 
@@ -130,7 +185,7 @@ inline void expect_attended(const Asked& asked, const Attended& found, const std
         ASSERT_NEAR(found.lse[row], expected.lse, expected.lse_bound) << where;
       }
       for (std::size_t c = 0; c < static_cast<std::size_t>(queries.dim); ++c) {
-        ASSERT_NEAR(found.out[row * static_cast<std::size_t>(queries.dim) + c], expected.out[c], expected.out_bound)
+        ASSERT_NEAR(found.out[row * static_cast<std::size_t>(queries.dim) + c], expected.out[c], expected.out_bound[c])
             << where << ", channel " << c;
       }
     }

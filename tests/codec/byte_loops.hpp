@@ -3,16 +3,19 @@
 // Each is a sum of many roundings, taken as independent: six standard errors.
 //   s2, l8   L look-ups, each rounded to a step: 6 step sqrt(L / 12), step = (largest range of a set of neighbours) / 252.49 or
 //            254.49; sets of 24 signs, of 4 numbers (64 entries a table) or of 2 (16 entries)
-//   l16      levels times an int8 query: 6 step / sqrt(12) |levels|, step = max |P q| / 127; where levels have 7 bits they are off
-//            by .39 on the average: 6 * .39 |P q|
+//   l16      levels times an int8 query: 6 step / sqrt(12) |levels|, step = max |P q| / 127; AVX2 and AVX-512 without VBMI have
+//            levels of 7 bits, off by .39 on the average: 6 * .39 |P q| more
 //   weights  w_t s_t (weight times value scale) is rounded up or down to a step M / 255, M = the largest: 6 * 1/2 sqrt(sum_t
 //   r_t^2),
 //            r_t = the number that the levels of token t stand for. Below 1/512 step nothing is rounded up.
 #pragma once
 
 #include <algorithm>
+#include <cmath>
+#include <vector>
 
-#include "fixtures.hpp"
+#include "oracle.hpp"
+#include "qjl/simd.hpp"
 
 namespace qjl::test {
 
@@ -34,11 +37,13 @@ inline oracle::Vector project(const oracle::Codec& codec, const oracle::Vector& 
 }
 
 // Of <projected query, levels of a key>, |levels| given.
-inline double table_error(const oracle::Format& f, const oracle::Vector& projected, double level_norm) {
+inline double table_error(SimdTarget target, const oracle::Format& f, const oracle::Vector& projected, double level_norm) {
   if (f.key == oracle::Code::l16) {
+    const bool seven_bits = target == SimdTarget::avx2 || target == SimdTarget::avx512;
     double largest = 0.0;
     for (double x : projected) largest = std::max(largest, std::abs(x));
-    return 6.0 * std::hypot(largest / 127.0 * level_norm / std::sqrt(12.0), 0.39 * oracle::norm(projected));
+    const double of_query = largest / 127.0 * level_norm / std::sqrt(12.0);
+    return 6.0 * std::hypot(of_query, seven_bits ? 0.39 * oracle::norm(projected) : 0.0);
   }
   const auto largest_set = [&projected](std::size_t set) {
     double largest = 0.0;
@@ -49,8 +54,7 @@ inline double table_error(const oracle::Format& f, const oracle::Vector& project
     }
     return largest;
   };
-  // Tables of 64 entries: one for six signs or two numbers, an unfinished set has two more. Of 16: one for four signs or one
-  // number.
+  // Tables of 64 entries: one for six signs or two numbers, an unfinished set has two more. Of 16: for four signs or one number.
   const double count = static_cast<double>(projected.size());
   if (f.key == oracle::Code::s2) return 6.0 * 2.0 * largest_set(24) / 252.49 * std::sqrt((count / 4.0 + 2.0) / 12.0);
   const double fours = largest_set(4) * std::sqrt(count / 2.0), pairs = largest_set(2) * std::sqrt(count);

@@ -5,43 +5,20 @@
 //   Rows      the same numbers as the library sees them (fp32, fp16 or bf16 words) and as the oracle does (doubles)
 #pragma once
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <string>
 #include <vector>
 
+#include "forced_target.hpp"
 #include "oracle.hpp"
 #include "qjl/codec.hpp"
-#include "qjl/error.hpp"
-#include "qjl/simd.hpp"
 
 namespace qjl::test {
 
 inline constexpr double kUnit = 0x1p-24;  // u: relative rounding error of fp32
-
-// Tests of kernels run once per SIMD target, as ctest entries that set QJL_CPU_TARGET. A processor that lacks one skips the
-// program; a name that no build knows fails.
-class ForcedTarget : public ::testing::Environment {
- public:
-  void SetUp() override {
-    try {
-      std::cout << "SIMD target " << simd_target_name(simd_target()) << "\n";
-    } catch (const Error& error) {
-      const char* forced = std::getenv("QJL_CPU_TARGET");
-      for (SimdTarget target : {SimdTarget::scalar, SimdTarget::avx2, SimdTarget::avx512, SimdTarget::avx512vbmi, SimdTarget::neon,
-                                SimdTarget::neon_dotprod}) {
-        if (forced != nullptr && simd_target_name(target) == forced) GTEST_SKIP() << error.what();
-      }
-      FAIL() << error.what();
-    }
-  }
-};
-inline ::testing::Environment* const kForcedTarget = ::testing::AddGlobalTestEnvironment(new ForcedTarget);
 
 class Integers {
  public:

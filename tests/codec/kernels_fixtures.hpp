@@ -128,7 +128,7 @@ inline AddedByBytes added_by_bytes(SimdTarget target, const CodecTables& tables,
     key_scale = std::max(key_scale, double{head.key_scale_max});
     value_scale = std::max(value_scale, double{head.value_scale_max});
   }
-  added.score = key_scale * table_error(format, {projected.begin(), projected.end()}, 127.0 * std::sqrt(format.d));
+  added.score = key_scale * table_error(target, format, {projected.begin(), projected.end()}, 127.0 * std::sqrt(format.d));
   added.out = 3.0 * value_scale / 255.0 * std::sqrt(tokens) * 2.0 / codebook(tables.shape.value_code).unit;
   return added;
 }

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "byte_loops.hpp"
+#include "fixtures.hpp"
 #include "qjl/attention.hpp"
 
 namespace qjl::test {
@@ -201,7 +202,7 @@ class Attended {
       if (weight == 0.0) continue;
       double e = 1.05 * kUnit * (scale * oracle::norm(q) * truth.key_rounding[t] + 12.0 * (1.0 + expected.largest_logit));
       if (bytes && truth.key_scale[t] > 0.0) {
-        e += std::expm1(scale * truth.key_scale[t] * table_error(codec_.format, projected, truth.key_level_norm[t]));
+        e += std::expm1(scale * truth.key_scale[t] * table_error(simd_target(), codec_.format, projected, truth.key_level_norm[t]));
       }
       lse_error += weight * e;
       reach += weight * truth.value_reach[t];
