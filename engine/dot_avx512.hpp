@@ -1,18 +1,9 @@
-// Dot products of four bytes a lane by AVX-512 without VNNI. Included inside a target's namespace, never by itself; dot_scalar.hpp
-// has the meaning, dot_avx2.hpp the reason why 16 bits suffice.
-inline constexpr float kSigned = 128.0f;
-using Bytes64 = __m512i;
-using I32x16 = __m512i;
+// Dot products of four bytes a lane by AVX-512 without VNNI. Included inside a target's namespace, never by itself;
+// dot_scalar.hpp has the meaning, dot_avx2.hpp the reason why 16 bits suffice.
+#include "bytes_avx512.hpp"
 
-QJL_LANES_INLINE Bytes64 load_bytes(const std::byte* p) { return _mm512_loadu_si512(p); }
-QJL_LANES_INLINE Bytes64 low_nibbles(Bytes64 x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
-QJL_LANES_INLINE Bytes64 high_nibbles(Bytes64 x) { return low_nibbles(_mm512_srli_epi16(x, 4)); }
-QJL_LANES_INLINE I32x16 no_sum() { return _mm512_setzero_si512(); }
-QJL_LANES_INLINE __m512i four_bytes(const std::int8_t* x) {
-  std::int32_t bytes;
-  std::memcpy(&bytes, x, sizeof bytes);
-  return _mm512_set1_epi32(bytes);
-}
+inline constexpr float kSigned = 128.0f;
+
 QJL_LANES_INLINE I32x16 dot_pairs(I32x16 sum, __m512i w, __m512i x) {
   return _mm512_add_epi32(sum, _mm512_madd_epi16(_mm512_maddubs_epi16(w, x), _mm512_set1_epi16(1)));
 }
@@ -22,5 +13,3 @@ QJL_LANES_INLINE I32x16 dot_bytes(I32x16 sum, Bytes64 w, const std::int8_t* x) {
   const __m512i signed_x = _mm512_mask_sub_epi8(bytes, _mm512_movepi8_mask(with_sign), _mm512_setzero_si512(), bytes);
   return dot_pairs(sum, _mm512_abs_epi8(with_sign), signed_x);
 }
-QJL_LANES_INLINE I32x16 times_128(I32x16 x) { return _mm512_slli_epi32(x, 7); }
-QJL_LANES_INLINE F32x16 to_float(I32x16 x) { return _mm512_cvtepi32_ps(x); }

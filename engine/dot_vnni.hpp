@@ -1,18 +1,10 @@
 // Dot products of four bytes a lane by AVX-512 VNNI, one instruction. Included inside a target's namespace, never by itself;
 // dot_scalar.hpp has the meaning.
-inline constexpr float kSigned = 0.0f;
-using Bytes64 = __m512i;
-using I32x16 = __m512i;
+#include "bytes_avx512.hpp"
 
-QJL_LANES_INLINE Bytes64 load_bytes(const std::byte* p) { return _mm512_loadu_si512(p); }
-QJL_LANES_INLINE Bytes64 low_nibbles(Bytes64 x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
-QJL_LANES_INLINE Bytes64 high_nibbles(Bytes64 x) { return low_nibbles(_mm512_srli_epi16(x, 4)); }
-QJL_LANES_INLINE I32x16 no_sum() { return _mm512_setzero_si512(); }
+inline constexpr float kSigned = 0.0f;
+
 QJL_LANES_INLINE I32x16 dot_bytes(I32x16 sum, Bytes64 w, const std::int8_t* x) {
-  std::int32_t bytes;
-  std::memcpy(&bytes, x, sizeof bytes);
-  return _mm512_dpbusd_epi32(sum, w, _mm512_set1_epi32(bytes));
+  return _mm512_dpbusd_epi32(sum, w, four_bytes(x));
 }
 QJL_LANES_INLINE I32x16 dot_small(I32x16 sum, Bytes64 w, const std::int8_t* x) { return dot_bytes(sum, w, x); }
-QJL_LANES_INLINE I32x16 times_128(I32x16 x) { return _mm512_slli_epi32(x, 7); }
-QJL_LANES_INLINE F32x16 to_float(I32x16 x) { return _mm512_cvtepi32_ps(x); }

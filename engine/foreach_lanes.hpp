@@ -1,7 +1,11 @@
 // Compiles the header that QJL_LANES_BODY names once per instruction set, in namespaces qjl::engine::{scalar, avx2, avx512, neon},
-// each after the 16-lane type of its target (lanes_<target>.hpp). With QJL_LANES_WITH_DOT also after its dot products of bytes
-// (dot_<target>.hpp), and once more in avx512vbmi, where they are one instruction. A file includes all else that its body needs
-// before this one.
+// each after the 16-lane type of its target (lanes_<target>.hpp) and its dot products of bytes (dot_<target>.hpp). With
+// QJL_LANES_WITH_BYTE_DOTS once more in avx512vbmi, where a dot product is one instruction. A file includes all else that its body
+// needs before this one.
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
 #include "qjl/simd.hpp"
 
 #if defined(__x86_64__)
@@ -12,11 +16,10 @@
 
 #define QJL_LANES_INLINE [[gnu::always_inline]] inline
 
+// clang-format off: lanes come before what is made of them
 namespace qjl::engine::scalar {
 #include "lanes_scalar.hpp"
-#ifdef QJL_LANES_WITH_DOT
 #include "dot_scalar.hpp"
-#endif
 #include QJL_LANES_BODY
 }  // namespace qjl::engine::scalar
 
@@ -24,9 +27,7 @@ namespace qjl::engine::scalar {
 QJL_TARGET_BEGIN(QJL_TARGET_AVX2)
 namespace qjl::engine::avx2 {
 #include "lanes_avx2.hpp"
-#ifdef QJL_LANES_WITH_DOT
 #include "dot_avx2.hpp"
-#endif
 #include QJL_LANES_BODY
 }  // namespace qjl::engine::avx2
 QJL_TARGET_END
@@ -34,18 +35,15 @@ QJL_TARGET_END
 QJL_TARGET_BEGIN(QJL_TARGET_AVX512)
 namespace qjl::engine::avx512 {
 #include "lanes_avx512.hpp"
-#ifdef QJL_LANES_WITH_DOT
 #include "dot_avx512.hpp"
-#endif
 #include QJL_LANES_BODY
 }  // namespace qjl::engine::avx512
 QJL_TARGET_END
 
-#ifdef QJL_LANES_WITH_DOT
+#ifdef QJL_LANES_WITH_BYTE_DOTS
 QJL_TARGET_BEGIN(QJL_TARGET_AVX512VBMI)
 namespace qjl::engine::avx512vbmi {
 #include "lanes_avx512.hpp"
-// the dot products follow their lanes
 #include "dot_vnni.hpp"
 #include QJL_LANES_BODY
 }  // namespace qjl::engine::avx512vbmi
@@ -55,10 +53,9 @@ QJL_TARGET_END
 QJL_TARGET_BEGIN(QJL_TARGET_NEON)
 namespace qjl::engine::neon {
 #include "lanes_neon.hpp"
-#ifdef QJL_LANES_WITH_DOT
 #include "dot_neon.hpp"
-#endif
 #include QJL_LANES_BODY
 }  // namespace qjl::engine::neon
 QJL_TARGET_END
 #endif
+// clang-format on

@@ -8,7 +8,7 @@
 #include "quants.hpp"
 
 #define QJL_LANES_BODY "packed_body.hpp"
-#define QJL_LANES_WITH_DOT 1
+#define QJL_LANES_WITH_BYTE_DOTS 1
 #include "foreach_lanes.hpp"
 
 namespace qjl::engine {
