@@ -5,7 +5,9 @@
 //
 // Every page is encoded by itself, one item of work per (page, kv head), from rows that were rounded once to 16 bit: its bytes
 // depend on its 128 tokens, on its position (sinks) and, for a sketch, on the channels found in the sequence's first page.
+// Rows of whole pages are checked where they are rounded, so that a prompt is read once; the rest is checked before it is written.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <memory>
@@ -57,13 +59,15 @@ class Append {
     const auto i = static_cast<std::size_t>(page_idx), known = sequence_.pages.size();
     return i < known ? sequence_.pages[i] : taken_->pages()[i - known];
   }
+  void check_all(ThreadPool& threads) const;
+  bool open_rows_fit() const;
   std::shared_ptr<RowBlock> new_tail() const;
   void seal(ThreadPool& threads);
   void change_rows(ThreadPool& threads);
   PageRows changed_rows(std::int64_t page_idx, int side, int kv_head) const;
   void encode(std::int64_t page_idx, int kv_head, std::uint8_t* scratch);
   PageRows page_rows(const TensorView& input, const std::uint16_t* tail, std::int64_t page_idx, int kv_head,
-                     std::uint16_t* staging) const;
+                     std::uint16_t* staging);
   void write_tail(RowBlock& tail) const;
 
   KvCache::State& s_;
@@ -75,17 +79,39 @@ class Append {
   const int num_sinks_;
   std::optional<TakenPages> taken_;
   std::shared_ptr<RowBlock> sinks_;
+  std::atomic<bool> misfit_{false};     // some page has a number that the format cannot hold
   std::vector<std::uint16_t> changed_;  // what on_seal left: [new pages, keys and values, kv_heads, 128, head_dim]; else empty
 };
 
+// Errors: invalid_argument naming the first number that the format cannot hold, keys before values.
+void Append::check_all(ThreadPool& threads) const {
+  check_numbers(keys_, s_.config.tail_dtype, {"append", "keys"}, threads);
+  check_numbers(values_, s_.config.tail_dtype, {"append", "values"}, threads);
+}
+
+// Of the rows that no page takes.
+bool Append::open_rows_fit() const {
+  const std::int64_t count = std::min(open_after_, keys_.tokens), first = keys_.tokens - count;
+  for (int head = 0; head < s_.config.num_kv_heads; ++head) {
+    if (!rows_fit(keys_, head, first, count, s_.config.tail_dtype)) return false;
+    if (!rows_fit(values_, head, first, count, s_.config.tail_dtype)) return false;
+  }
+  return true;
+}
+
 void Append::run(ThreadPool& threads) {
   const bool seals = end_page_ > first_page_;
+  // A wrong number is told before a lack of pages, and before on_seal sees it.
+  const bool only_open = !s_.config.on_seal && s_.pool.free_pages() >= new_pages();
+  if (!only_open || !open_rows_fit()) check_all(threads);
   s_.check_free(new_pages(), "append");
   make_room(sequence_.pages, std::max<std::int64_t>(end_page_, static_cast<std::int64_t>(sequence_.pages.size())));
   taken_.emplace(s_.pool, new_pages());
   if (num_sinks_ > 0) sinks_ = std::make_shared<RowBlock>(s_.config.num_kv_heads, num_sinks_, s_.config.head_dim);
   std::shared_ptr<RowBlock> tail = new_tail();
   if (seals) seal(threads);
+  if (misfit_) check_all(threads);
+  for (std::int64_t i = first_page_; i < end_page_; ++i) s_.pool.touch(layer_idx_, page_at(i));
   // From here on nothing can fail.
   if (tail) write_tail(*tail);
   layer_.tail = std::move(tail);
@@ -157,7 +183,6 @@ void Append::seal(ThreadPool& threads) {
       encode(begin + item / heads, static_cast<int>(item % heads), scratch + worker * worker_bytes);
     });
   };
-  for (std::int64_t i = first_page_; i < end_page_; ++i) s_.pool.touch(layer_idx_, page_at(i));
   // A sketch takes its outlier channels from the first page, so that one comes before all others.
   const std::int64_t alone = tables.shape.outlier_channels > 0 && first_page_ == 0 ? 1 : first_page_;
   if (first_page_ < alone) encode_from(first_page_, alone);
@@ -174,6 +199,7 @@ void Append::encode(std::int64_t page_idx, int kv_head, std::uint8_t* scratch) {
   const PageRows keys = changed ? changed_rows(page_idx, 0, kv_head) : page_rows(keys_, tail_keys, page_idx, kv_head, staging);
   const PageRows values =
       changed ? changed_rows(page_idx, 1, kv_head) : page_rows(values_, tail_values, page_idx, kv_head, staging + kPage * dim);
+  if (misfit_.load(std::memory_order_relaxed)) return;
 
   const std::int32_t page = page_at(page_idx);
   std::uint8_t* body = s_.pool.body(layer_idx_, kv_head, page);
@@ -207,17 +233,19 @@ void Append::encode(std::int64_t page_idx, int kv_head, std::uint8_t* scratch) {
   }
 }
 
-// The rows of one page: in place when the caller's are of the right format, else rounded into `staging`.
+// The rows of one page, checked: in place when the caller's are of the right format, else rounded into `staging`.
 PageRows Append::page_rows(const TensorView& input, const std::uint16_t* tail, std::int64_t page_idx, int kv_head,
-                           std::uint16_t* staging) const {
+                           std::uint16_t* staging) {
   const std::int64_t first = page_idx * kPage - length_;  // in the input; negative when the page starts in the tail
   if (first >= 0 && input.dtype == s_.config.tail_dtype) {
+    if (!rows_fit(input, kv_head, first, kPage, input.dtype)) misfit_ = true;
     return {reinterpret_cast<const std::uint16_t*>(row_address(input, kv_head, first)), input.token_stride};
   }
   const std::int64_t from_tail = std::max<std::int64_t>(0, -first);
   if (from_tail > 0) std::copy_n(tail, from_tail * input.dim, staging);
-  round_rows(input, kv_head, std::max<std::int64_t>(0, first), kPage - from_tail, s_.config.tail_dtype,
-             staging + from_tail * input.dim);
+  const bool fits = round_rows(input, kv_head, std::max<std::int64_t>(0, first), kPage - from_tail, s_.config.tail_dtype,
+                               staging + from_tail * input.dim);
+  if (!fits) misfit_ = true;
   return {staging, input.dim};
 }
 
@@ -230,8 +258,6 @@ void KvCache::append(SequenceId sequence, int layer, const TensorView& keys, con
   check_shape(keys, s.config.num_kv_heads, s.config.head_dim, {"append", "keys"});
   check_shape(values, s.config.num_kv_heads, s.config.head_dim, {"append", "values"});
   require(keys.tokens == values.tokens, "append", "values have ", values.tokens, " tokens, wanted ", keys.tokens, " as the keys");
-  check_numbers(keys, s.config.tail_dtype, {"append", "keys"}, threads);
-  check_numbers(values, s.config.tail_dtype, {"append", "values"}, threads);
   if (keys.tokens > 0) Append(s, found, layer, keys, values).run(threads);
 }
 

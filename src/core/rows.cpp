@@ -1,14 +1,14 @@
-// Every loop runs over the contiguous channels of a row without a branch, so that the compiler makes vectors of it.
+// Loops over rows; rounding.hpp has what is done to the contiguous channels of one.
 #include "rows.hpp"
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <cstring>
 #include <limits>
 
 #include "fail.hpp"
 #include "half.hpp"
+#include "rounding.hpp"
 
 namespace qjl {
 namespace {
@@ -26,47 +26,22 @@ constexpr std::uint32_t bad_from(DType from, DType to) {
   return 0;
 }
 
-// Bits: a signed integer, because magnitudes are below its sign bit and every vector unit compares signed numbers.
-template <typename Bits>
-bool any_bad(const Bits* row, std::int64_t dim, Bits limit) {
-  Bits bad = 0;
-  for (std::int64_t c = 0; c < dim; ++c) bad |= static_cast<Bits>((row[c] & std::numeric_limits<Bits>::max()) >= limit);
-  return bad != 0;
-}
-
 bool row_is_bad(const TensorView& rows, std::int64_t head, std::int64_t token, std::uint32_t limit) {
   const std::uint8_t* row = row_address(rows, head, token);
-  return rows.dtype == DType::f32 ? any_bad(reinterpret_cast<const std::int32_t*>(row), rows.dim, static_cast<std::int32_t>(limit))
-                                  : any_bad(reinterpret_cast<const std::int16_t*>(row), rows.dim, static_cast<std::int16_t>(limit));
-}
-
-// float_to_half() for finite numbers below 65520, without a branch: a prompt rounds every number once, and the branches of the
-// general one cost more than the encoder. A test compares the two.
-std::uint16_t finite_to_half(float number) {
-  const std::uint32_t bits = std::bit_cast<std::uint32_t>(number), magnitude = bits & 0x7FFFFFFF;
-  // Normal: exponent rebiased by -112, half of the last place minus one added, and one more when the last place is odd.
-  const std::uint32_t normal = (magnitude + 0xC8000FFFu + (magnitude >> 13 & 1)) >> 13;
-  // Below 2^-14 the processor rounds: 0.5 + x has its last place at 2^-24, that of a subnormal number.
-  const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3F000000u;
-  return static_cast<std::uint16_t>((static_cast<std::int32_t>(magnitude) < 0x38800000 ? subnormal : normal) |
-                                    (bits >> 16 & 0x8000));
-}
-
-template <typename From, typename Convert>
-void convert_row(const std::uint8_t* in, std::int64_t dim, std::uint16_t* out, Convert convert) {
-  const auto* row = reinterpret_cast<const From*>(in);
-  for (std::int64_t c = 0; c < dim; ++c) out[c] = convert(row[c]);
+  return rows.dtype == DType::f32
+             ? rounding().any_above(reinterpret_cast<const std::int32_t*>(row), rows.dim, static_cast<std::int32_t>(limit))
+             : rounding().any_above_16(reinterpret_cast<const std::int16_t*>(row), rows.dim, static_cast<std::int16_t>(limit));
 }
 
 void round_row(const std::uint8_t* row, DType from, std::int64_t dim, DType to, std::uint16_t* out) {
   if (from == to) {
     std::memcpy(out, row, static_cast<std::size_t>(dim) * sizeof(std::uint16_t));
   } else if (from == DType::f32) {
-    // Lambdas, not function names: each makes its own loop, and the compiler vectorises it.
-    if (to == DType::f16) convert_row<float>(row, dim, out, [](float x) { return finite_to_half(x); });
-    if (to == DType::bf16) convert_row<float>(row, dim, out, [](float x) { return float_to_bfloat(x); });
+    const auto* numbers = reinterpret_cast<const float*>(row);
+    to == DType::f16 ? rounding().to_half(numbers, dim, out) : rounding().to_bfloat(numbers, dim, out);
   } else {
-    convert_row<std::uint16_t>(row, dim, out, [from, to](std::uint16_t x) { return from_float(to_float(x, from), to); });
+    const auto* numbers = reinterpret_cast<const std::uint16_t*>(row);
+    for (std::int64_t c = 0; c < dim; ++c) out[c] = from_float(to_float(numbers[c], from), to);
   }
 }
 
@@ -122,16 +97,33 @@ void check_numbers(const TensorView& rows, DType stored, const RowsName& name, T
   if (bad < rows.heads * rows.tokens) fail_at(rows, bad / rows.tokens, bad % rows.tokens, limit, name);
 }
 
-void round_rows(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored,
-                std::uint16_t* out) {
-  for (std::int64_t token = 0; token < count; ++token) {
-    round_row(row_address(rows, head, first + token), rows.dtype, rows.dim, stored, out + token * rows.dim);
+bool rows_fit(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored) {
+  const std::uint32_t limit = bad_from(rows.dtype, stored);
+  for (std::int64_t token = first; token < first + count; ++token) {
+    if (row_is_bad(rows, head, token, limit)) return false;
   }
+  return true;
+}
+
+// What the format cannot hold, and NaN, has all bits of the exponent set after the rounding.
+bool round_rows(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored,
+                std::uint16_t* out) {
+  const auto infinity = static_cast<std::int16_t>(bad_from(stored, stored));
+  bool fits = true;
+  for (std::int64_t token = 0; token < count; ++token) {
+    std::uint16_t* to = out + token * rows.dim;
+    round_row(row_address(rows, head, first + token), rows.dtype, rows.dim, stored, to);
+    fits &= !rounding().any_above_16(reinterpret_cast<const std::int16_t*>(to), rows.dim, infinity);
+  }
+  return fits;
 }
 
 void round_decoded(const float* numbers, std::int64_t count, DType stored, std::uint16_t* out) {
+  (stored == DType::f16 ? rounding().to_half : rounding().to_bfloat)(numbers, count, out);
+  if (stored != DType::f16) return;
+  constexpr std::uint16_t kInfinity = 0x7C00, kMagnitude = 0x7FFF;
   for (std::int64_t i = 0; i < count; ++i) {
-    out[i] = stored == DType::f16 ? finite_to_half(std::clamp(numbers[i], -kHalfMax, kHalfMax)) : float_to_bfloat(numbers[i]);
+    if ((out[i] & kMagnitude) == kInfinity) --out[i];  // the largest number is the one before infinity
   }
 }
 

@@ -25,8 +25,12 @@ void check_shape(const TensorView& rows, std::int64_t heads, std::int64_t dim, c
 // stored = rows.dtype or f32: only NaN and infinity are wrong. Cost: one read of the rows.
 void check_numbers(const TensorView& rows, DType stored, const RowsName& name, ThreadPool& threads);
 
-// Rounds tokens [first, first + count) of one head to `stored` (f16 or bf16): out [count, dim]. The rows have passed check_numbers.
-void round_rows(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored,
+// Whether check_numbers would accept tokens [first, first + count) of one head.
+bool rows_fit(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored);
+
+// Rounds tokens [first, first + count) of one head to `stored` (f16 or bf16): out [count, dim]. Returns whether check_numbers would
+// accept them: one pass does both.
+bool round_rows(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored,
                 std::uint16_t* out);
 
 // The same for decoded numbers [count], which may lie a little outside what f16 holds: those become its largest number.
