@@ -1,7 +1,6 @@
 // One body, compiled once per instruction set; half_step() is the conversion of the hardware where there is one.
 #include "rounding.hpp"
 
-#include <algorithm>
 #include <bit>
 #include <limits>
 
@@ -16,10 +15,23 @@
 namespace qjl {
 namespace {
 
+constexpr float kHalfBeyond = 65520.0f;  // rounds to 65536
+constexpr std::uint16_t kHalfInfinity = 0x7C00, kBfloatInfinity = 0x7F80;
+
 namespace scalar {
 constexpr std::int64_t kStep = 1;
-inline std::uint16_t to_half(float number);
-inline void half_step(const float* in, std::uint16_t* out) { *out = to_half(*in); }
+// float_to_half() without a branch where the format can hold the number. A test compares the two.
+inline unsigned half_step(const float* in, std::uint16_t* out) {
+  const std::uint32_t bits = std::bit_cast<std::uint32_t>(*in), magnitude = bits & 0x7FFFFFFF;
+  // Normal: exponent rebiased by -112, half of the last place minus one added, and one more when the last place is odd.
+  const std::uint32_t normal = (magnitude + 0xC8000FFFu + (magnitude >> 13 & 1)) >> 13;
+  // Below 2^-14 the processor rounds: 0.5 + x has its last place at 2^-24, that of a subnormal number.
+  const std::uint32_t subnormal = std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3F000000u;
+  // Signed, because every vector unit compares signed numbers.
+  const auto ordered = static_cast<std::int32_t>(magnitude);
+  *out = static_cast<std::uint16_t>((ordered < 0x38800000 ? subnormal : normal) | (bits >> 16 & 0x8000));
+  return ordered >= std::bit_cast<std::int32_t>(kHalfBeyond);
+}
 #include "rounding_body.hpp"
 }  // namespace scalar
 
@@ -27,8 +39,10 @@ inline void half_step(const float* in, std::uint16_t* out) { *out = to_half(*in)
 QJL_TARGET_BEGIN(QJL_TARGET_AVX2)
 namespace avx2 {
 constexpr std::int64_t kStep = 8;
-inline void half_step(const float* in, std::uint16_t* out) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_cvtps_ph(_mm256_loadu_ps(in), _MM_FROUND_TO_NEAREST_INT));
+inline unsigned half_step(const float* in, std::uint16_t* out) {
+  const __m256 x = _mm256_loadu_ps(in), magnitude = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+  return static_cast<unsigned>(_mm256_movemask_ps(_mm256_cmp_ps(magnitude, _mm256_set1_ps(kHalfBeyond), _CMP_NLT_UQ)));
 }
 #include "rounding_body.hpp"
 }  // namespace avx2
@@ -37,8 +51,10 @@ QJL_TARGET_END
 QJL_TARGET_BEGIN(QJL_TARGET_AVX512)
 namespace avx512 {
 constexpr std::int64_t kStep = 16;
-inline void half_step(const float* in, std::uint16_t* out) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtps_ph(_mm512_loadu_ps(in), _MM_FROUND_TO_NEAREST_INT));
+inline unsigned half_step(const float* in, std::uint16_t* out) {
+  const __m512 x = _mm512_loadu_ps(in);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
+  return _mm512_cmp_ps_mask(_mm512_abs_ps(x), _mm512_set1_ps(kHalfBeyond), _CMP_NLT_UQ);
 }
 #include "rounding_body.hpp"
 }  // namespace avx512
@@ -46,7 +62,11 @@ QJL_TARGET_END
 #elif defined(__aarch64__)
 namespace neon {
 constexpr std::int64_t kStep = 4;
-inline void half_step(const float* in, std::uint16_t* out) { vst1_u16(out, vreinterpret_u16_f16(vcvt_f16_f32(vld1q_f32(in)))); }
+inline unsigned half_step(const float* in, std::uint16_t* out) {
+  const float32x4_t x = vld1q_f32(in);
+  vst1_u16(out, vreinterpret_u16_f16(vcvt_f16_f32(x)));
+  return ~vminvq_u32(vcltq_f32(vabsq_f32(x), vdupq_n_f32(kHalfBeyond)));
+}
 #include "rounding_body.hpp"
 }  // namespace neon
 #endif

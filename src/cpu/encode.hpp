@@ -97,11 +97,30 @@ inline void load_frame(const std::uint16_t* rows, std::int64_t stride, DType dty
   }
 }
 
+// scale_code() of 16 slots: as many steps as thresholds are reached. Where a scale is 0 or `largest` is, the ratio is too small or
+// NaN.
+QJL_INLINE u32x16 scale_codes(const f32x16& scale, float largest) {
+  const f32x16 ratio = scale / splat(largest);
+  const i32x16 coded = ratio >= splat(0.5f * scale_factor(1));
+  const f32x16 mantissa = as_f32((as_u32(ratio) & splat_u32(0x7fffffu)) | splat_u32(0x3f800000u));
+  const i32x16 octave = as_i32(as_u32(ratio) >> 23) - splat_i32(127);
+  i32x16 code = octave * splat_i32(kScaleStepsPerOctave) + splat_i32(kScaleCodeMax);
+  for (const float threshold : kScaleTables.threshold) code = code - (mantissa >= splat(threshold));
+  code = select(code < splat_i32(1), splat_i32(1), code);
+  code = select(code > splat_i32(kScaleCodeMax), splat_i32(kScaleCodeMax), code);
+  return as_u32(select(coded, code, splat_i32(0)));
+}
+
 // 8-bit codes of the page's scales [128]; returns their maximum.
 inline float encode_scales(const float* scales, std::uint8_t* codes) {
-  float largest = 0.0f;
-  for (int slot = 0; slot < layout::kPageTokens; ++slot) largest = std::max(largest, scales[slot]);
-  for (int slot = 0; slot < layout::kPageTokens; ++slot) codes[slot] = scale_code(scales[slot], largest);
+  f32x16 most = splat(0.0f);
+  for (int slot = 0; slot < layout::kPageTokens; slot += 16) most = max(most, load(scales + slot));
+  const float largest = reduce_max(most);
+  for (int slot = 0; slot < layout::kPageTokens; slot += 16) {
+    alignas(64) std::uint32_t code[16];
+    store_u32(code, scale_codes(load(scales + slot), largest));
+    for (int i = 0; i < 16; ++i) codes[slot + i] = static_cast<std::uint8_t>(code[i]);
+  }
   return largest;
 }
 

@@ -126,6 +126,7 @@ QJL_INLINE NativeF to_f32(NativeI v) { return __builtin_convertvector(v, NativeF
 QJL_INLINE NativeI to_i32(NativeF v) { return __builtin_convertvector(v, NativeI); }
 QJL_INLINE NativeF select(NativeI mask, NativeF a, NativeF b) { return mask ? a : b; }
 QJL_INLINE NativeU select(NativeI mask, NativeU a, NativeU b) { return mask ? a : b; }
+QJL_INLINE NativeI select(NativeI mask, NativeI a, NativeI b) { return mask ? a : b; }
 
 // ---- pairs --------------------------------------------------------------------------------------------------------------------
 #define QJL_PAIR_OPERATOR(op)                                        \

@@ -149,6 +149,47 @@ TEST_F(Errors, NumbersNameThePosition) {
   EXPECT_TRUE(picture(cache, id, threads) == before);
 }
 
+std::vector<std::uint16_t> halves(const Rows& rows) {
+  std::vector<std::uint16_t> out;
+  for (const float number : rows.data) out.push_back(float_to_half(number));
+  return out;
+}
+
+// With room for all pages the rows of whole pages are checked as they are rounded, or where they lie: the first wrong number is
+// named even so, keys before values, and nothing is left behind.
+TEST(ErrorsOfWholePages, NumbersNameThePosition) {
+  const CacheConfig config = cache_config("k3v2", 64, 12);
+  const Tokens tokens = random_tokens(21, config, 1000);
+  KvCache cache(config), fresh(config);
+  ThreadPool threads(2);
+  const SequenceId id = cache.create();
+  append(cache, id, tokens, {0, 300}, threads);
+  const Picture before = picture(cache, id, threads);
+  for (const std::int64_t token : {3, 90, 340, 699}) {  // completes the tail, in whole pages, stays open
+    Tokens bad = tokens;
+    bad.keys[0].at(1, 300 + token)[9] = bad.values[0].at(0, 300)[0] = NAN;
+    const TensorView keys = bad.keys[0].view(300, 700), values = bad.values[0].view(300, 700);
+    const std::vector<std::uint16_t> key_halves = halves(bad.keys[0]), value_halves = halves(bad.values[0]);
+    const auto in_place = [](TensorView view, const std::vector<std::uint16_t>& rows) {
+      view.data = rows.data() + 300 * view.dim;
+      view.dtype = DType::f16;
+      return view;
+    };
+    const std::string text = "[append] keys hold nan at head 1, token " + std::to_string(token) +
+                             ", channel 9, wanted finite numbers that the 16-bit format can hold";
+    EXPECT_EQ(error_of([&] { cache.append(id, 0, keys, values, threads); }), text);
+    EXPECT_EQ(error_of([&] { cache.append(id, 0, in_place(keys, key_halves), in_place(values, value_halves), threads); }), text);
+    const Picture after = picture(cache, id, threads);  // but for the memory of page tables, which keep the room they made
+    EXPECT_TRUE(after.bytes == before.bytes && after.out == before.out) << text;
+    EXPECT_EQ(cache.num_tokens(id, 0), 300);
+    EXPECT_EQ(cache.free_pages(), 10);
+  }
+  append(cache, id, tokens, {300, 700}, threads);
+  const SequenceId whole = fresh.create();
+  append(fresh, whole, tokens, {0, 1000}, threads);
+  EXPECT_EQ(page_bytes(cache, id), page_bytes(fresh, whole));
+}
+
 TEST_F(Errors, AttendShapesAndOptions) {
   const Rows queries = random_rows(24, 4, 3, 64), odd = random_rows(25, 3, 3, 64), narrow = random_rows(26, 4, 3, 32);
   const Rows chunk = random_rows(27, 2, 3, 64), longer = random_rows(28, 2, 4, 64);

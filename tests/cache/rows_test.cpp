@@ -3,11 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <vector>
 
 #include "half.hpp"
 #include "qjl/error.hpp"
+#include "rounding.hpp"
 
 namespace qjl::test {
 namespace {
@@ -59,6 +62,54 @@ TEST(Rows, LimitsOfTheFormats) {
   EXPECT_EQ(door(std::nextafter(bf16_limit, 0.0f), DType::bf16), 0x7F7F);
   EXPECT_TRUE(accepted(3e38f, DType::f32));
   EXPECT_FALSE(accepted(NAN, DType::f32));
+}
+
+// Every instruction set, whole vectors and what is left of them, against the definition in half.hpp.
+TEST(Rows, StretchesOfEveryTarget) {
+  std::vector<float> numbers;
+  for (std::uint32_t bits = 0; bits < 0x47800000u; bits += 0x1fe7) {  // odd steps: all places of the fraction, below 65536
+    numbers.push_back(std::bit_cast<float>(bits));
+    numbers.push_back(-std::bit_cast<float>(bits));
+  }
+  while (numbers.size() % 16 != 13) numbers.push_back(1.0f);
+  const auto count = std::ssize(numbers);
+  std::vector<std::uint16_t> out(numbers.size());
+  for (const SimdTarget target : simd_targets()) {
+    const auto& stretch = rounding(target);
+    const auto name = simd_target_name(target);
+    const bool holds = std::ranges::none_of(numbers, [](float x) { return std::abs(x) >= 65520.0f; });
+    EXPECT_EQ(stretch.to_half(numbers.data(), count, out.data()), holds) << name;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      if (std::abs(numbers[i]) >= 65520.0f) continue;
+      ASSERT_EQ(out[i], float_to_half(numbers[i])) << name << ' ' << numbers[i];
+    }
+    EXPECT_TRUE(stretch.to_bfloat(numbers.data(), count, out.data())) << name;
+    for (std::size_t i = 0; i < numbers.size(); ++i) ASSERT_EQ(out[i], float_to_bfloat(numbers[i])) << name << ' ' << numbers[i];
+  }
+}
+
+// One number that a format cannot hold, anywhere in a row.
+TEST(Rows, StretchesRefuseWhatTheFormatCannotHold) {
+  constexpr std::size_t kCount = 45;
+  std::uint16_t out[kCount];
+  for (const SimdTarget target : simd_targets()) {
+    const auto& stretch = rounding(target);
+    for (std::size_t at = 0; at < kCount; ++at) {
+      std::vector<float> row(kCount, 65519.0f);
+      const auto refused = [&](float number) {
+        row[at] = number;
+        const bool half = stretch.to_half(row.data(), kCount, out), bfloat = stretch.to_bfloat(row.data(), kCount, out);
+        return 2 * !half + !bfloat;
+      };
+      for (const float sign : {1.0f, -1.0f}) {
+        EXPECT_EQ(refused(sign * 65519.99f), 0) << simd_target_name(target) << ' ' << at;
+        EXPECT_EQ(refused(sign * 65520.0f), 2) << simd_target_name(target) << ' ' << at;
+        EXPECT_EQ(refused(sign * 3.4e38f), 3) << simd_target_name(target) << ' ' << at;
+        EXPECT_EQ(refused(sign * INFINITY), 3) << simd_target_name(target) << ' ' << at;
+      }
+      EXPECT_EQ(refused(NAN), 3) << simd_target_name(target) << ' ' << at;
+    }
+  }
 }
 
 TEST(Rows, SixteenBitFormatsIntoEachOther) {
