@@ -24,6 +24,7 @@ constexpr std::int64_t kStreamBytes = std::int64_t{256} << 20;
 constexpr std::int64_t kEncodeTokens = 4096;
 // Types that take long to fill or to read are measured up to here.
 constexpr std::int64_t kSlowTypeTokens = 131072;
+constexpr int kSlowTypeEvery = 8;
 bool is_slow(const std::string& cache) { return cache == "paper" || cache == "f16"; }
 
 struct Point {
@@ -90,7 +91,7 @@ class Kernels {
         variants.push_back({cache, [our = cases.back().get()] { our->run(); }});
       }
       if (variants.empty()) continue;
-      run_rounds(variants, {.rounds = 15, .min_rounds = 3, .seconds = 2 * options_.seconds}, &evictor_);
+      run_rounds(variants, {.seconds = options_.seconds}, &evictor_);
       for (std::size_t i = 0; i < variants.size(); ++i) {
         Json row = point_json("encode", point, variants[i].name);
         row.update(timing_json(variants[i], {cases[i]->pairs(), 0}));
@@ -184,8 +185,9 @@ class Kernels {
       if (is_slow(cache) && p.tokens > kSlowTypeTokens) continue;
       QjlCase& our = *cases.at(cache);
       add(cache, [&our, &p, &pool] { our.attend(p.group, pool); }, our.bytes());
+      if (is_slow(cache)) variants.back().every = kSlowTypeEvery;
     }
-    run_rounds(variants, {.rounds = 25, .min_rounds = 3, .seconds = options_.seconds}, evictor);
+    run_rounds(variants, {.seconds = options_.seconds}, evictor);
     write_rows(p, variants, work, num_streams, evictor == nullptr);
   }
 

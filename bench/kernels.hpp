@@ -14,7 +14,7 @@ struct KernelsOptions {
   std::vector<std::int64_t> tokens = {1024, 4096, 16384, 131072, 1048576};
   std::vector<std::string> caches = {"k2v2", "k3v2", "k3v3", "k4v4", "paper", "f16"};
   int kv_heads = 8;
-  double seconds = 0.8;  // of rounds at each point
+  double seconds = 3;  // of rounds at each point
 };
 
 void run_kernels(const KernelsOptions& options);

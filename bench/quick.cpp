@@ -40,7 +40,7 @@ class Quick {
     add_streams();
     add_exact();
     add_ours();
-    run_rounds(variants_, {.rounds = 60, .min_rounds = 3, .seconds = options_.seconds}, &evictor_);
+    run_rounds(variants_, {.seconds = options_.seconds}, &evictor_);
     Json rows = Json::array();
     for (std::size_t i = 0; i < variants_.size(); ++i) rows.push_back(timing_json(variants_[i], work_[i]));
     return {{"ratios", ratios()}, {"rows", rows}, {"checks", checks()}, {"machine", machine_json()}};

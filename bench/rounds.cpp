@@ -64,8 +64,10 @@ void run_rounds(std::span<Variant> variants, const RoundLimits& limits, const Ev
   const double start = now_seconds();
   for (int round = 0; round < limits.rounds; ++round) {
     if (round >= limits.min_rounds && now_seconds() - start > limits.seconds) break;
-    for (auto& variant : variants)
+    for (auto& variant : variants) {
+      if (round % variant.every != 0) continue;
       variant.seconds.push_back(evictor != nullptr ? time_cold(variant, *evictor) : time_warm(variant));
+    }
   }
 }
 

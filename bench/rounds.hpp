@@ -25,7 +25,8 @@ struct Timing {
 struct Variant {
   std::string name;
   std::function<void()> run;
-  std::vector<double> seconds = {};  // of each round
+  int every = 1;                     // runs in one of so many rounds: a slow variant leaves the time to the others
+  std::vector<double> seconds = {};  // of each of its rounds
 
   Timing timing() const;
 };
@@ -42,9 +43,11 @@ class Evictor {
   HugeBuffer buffer_;
 };
 
+// The best of few rounds is worse than the best of many, and more so for a variant whose time scatters: comparisons that are to
+// agree take the same limits.
 struct RoundLimits {
-  int rounds = 15;      // at most
-  int min_rounds = 3;   // even when the time is up
+  int rounds = 40;      // at most
+  int min_rounds = 15;  // even when the time is up
   double seconds = 10;  // no new round starts later
 };
 

@@ -25,6 +25,19 @@ std::int64_t checked_product(std::int64_t a, std::int64_t b) {
   return product;
 }
 
+#ifdef MADV_HUGEPAGE
+#ifndef MADV_COLLAPSE
+constexpr int MADV_COLLAPSE = 25;  // Linux 6.1; older ones refuse, and pages stay small
+#endif
+constexpr std::uintptr_t kHugePage = std::uintptr_t{2} << 20;
+
+// Both are advice: failure changes no result. The first is for memory that is not there yet, the second for memory that is.
+void make_huge(std::uintptr_t at) {
+  madvise(reinterpret_cast<void*>(at), kHugePage, MADV_HUGEPAGE);
+  madvise(reinterpret_cast<void*>(at), kHugePage, MADV_COLLAPSE);
+}
+#endif
+
 // Adds up the memory pages of the system under a series of ranges in rising order, each counted once.
 class ResidentBytes {
  public:
@@ -101,7 +114,27 @@ SealedPages PagePool::sealed(int layer, std::span<const std::int32_t> page_table
           .count = static_cast<std::int64_t>(page_table.size())};
 }
 
-void PagePool::touch(int layer, std::int32_t page) noexcept { written_.data()[layer * max_pages_ + page] = 1; }
+void PagePool::touch(int layer, std::int32_t page) noexcept {
+  std::uint8_t& written = written_.data()[layer * max_pages_ + page];
+  if (written != 0) return;
+  written = 1;
+  join(layer, page);
+}
+
+void PagePool::join(int layer, std::int32_t page) noexcept {
+#ifdef MADV_HUGEPAGE
+  const auto bytes = static_cast<std::uintptr_t>(body_bytes(layer));
+  const std::uint8_t* written = written_.data() + layer * max_pages_;
+  for (int kv_head = 0; kv_head < num_kv_heads_; ++kv_head) {
+    const auto stream = reinterpret_cast<std::uintptr_t>(body(layer, kv_head, 0));
+    const auto page_begin = reinterpret_cast<std::uintptr_t>(body(layer, kv_head, page));
+    const std::uintptr_t end = (page_begin + bytes) / kHugePage * kHugePage, begin = end - kHugePage;
+    if (end <= page_begin || begin < stream) continue;
+    const auto all_written = [](std::uint8_t x) { return x != 0; };
+    if (std::all_of(written + (begin - stream) / bytes, written + page, all_written)) make_huge(begin);
+  }
+#endif
+}
 
 void PagePool::copy(int layer, std::int32_t from, std::int32_t to) noexcept {
   touch(layer, to);

@@ -47,6 +47,9 @@ class PagePool {
   Bytes bytes() const;
 
  private:
+  // A stretch of 2 MB that ends in this page becomes one huge page of the system when all of it is in use: a walk through a long
+  // cache then pays for bytes and not for address translation, and nothing is resident that holds no page.
+  void join(int layer, std::int32_t page) noexcept;
   std::uint32_t* references() const { return reinterpret_cast<std::uint32_t*>(references_.data()); }
 
   std::vector<std::int64_t> body_bytes_, layer_base_;
