@@ -1,0 +1,4 @@
+// The CUDA run time of this folder.
+#pragma once
+
+#include "simt.hpp"
