@@ -25,7 +25,7 @@ inline constexpr Codebook kL8{4, 0.016945f, {14, 45, 79, 127}};
 inline constexpr Codebook kL16{8, 0.021517f, {6, 18, 31, 44, 58, 75, 96, 127}};
 inline constexpr Codebook kSigns{1, 1.0f, {1}};
 
-QJL_HD constexpr const Codebook& codebook(Code code) {
+constexpr const Codebook& codebook(Code code) {
   switch (code) {
     case Code::l4: return kL4;
     case Code::l8: return kL8;
@@ -38,7 +38,7 @@ QJL_HD constexpr const Codebook& codebook(Code code) {
 QJL_HD constexpr float threshold(const Codebook& book, int i) { return 0.5f * (book.level[i] + book.level[i + 1]); }
 
 // The number that code index `i` of a frame stands for.
-QJL_HD constexpr float level_of(Code code, int i) {
+constexpr float level_of(Code code, int i) {
   const Codebook& book = codebook(code);
   if (book.count == 1) return i != 0 ? -1.0f : 1.0f;
   return i < book.count ? -book.level[book.count - 1 - i] : book.level[i - book.count];
@@ -48,7 +48,7 @@ QJL_HD constexpr float level_of(Code code, int i) {
 struct LevelTable {
   alignas(64) float entry[16];
 };
-QJL_HD constexpr LevelTable level_table(Code code) {
+constexpr LevelTable level_table(Code code) {
   LevelTable table{};
   const int levels = 2 * codebook(code).count;
   for (int i = 0; i < 16; ++i) table.entry[i] = level_of(code, i % levels);
@@ -80,7 +80,7 @@ QJL_HD constexpr ScaleSearch scale_search_table(const Codebook& book, int count,
 }
 inline constexpr ScaleSearch kSearch4 = scale_search_table(kL4, 7, 0.8, 1.25), kSearch8 = scale_search_table(kL8, 9, 0.8, 1.25),
                              kSearch16 = scale_search_table(kL16, 16, 0.75, 1.4);
-QJL_HD constexpr const ScaleSearch& scale_search(Code code) {
+constexpr const ScaleSearch& scale_search(Code code) {
   return code == Code::l4 ? kSearch4 : code == Code::l8 ? kSearch8 : kSearch16;
 }
 

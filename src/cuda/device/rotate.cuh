@@ -1,0 +1,113 @@
+// Frames applied by a whole block to vectors in shared memory.
+//
+//   forward   y = H D1 H D2 x / d,  or P x           (queries into the keys' frames)
+//   backward  sum_f P_f^T y_f = D2 H sum_f D1_f H y_f / d, or sum_f P_f^T y_f      (sums of levels out of the values' frames)
+//
+// A thread takes one pair of each level of a Hadamard. Cost: count * d log2 d additions over the block.
+#pragma once
+
+#include "args.hpp"
+#include "thread.cuh"
+
+namespace qjl::cuda {
+
+// H x for `count` vectors of d numbers that lie side by side, Sylvester order. Begins and ends with all threads together.
+__device__ inline void hadamard(float* x, int count, int d) {
+  for (int width = 1; width < d; width *= 2) {
+    __syncthreads();
+    for (int pair = thread_idx(); pair < count * d / 2; pair += block_threads()) {
+      const int at = pair / width * 2 * width + pair % width;
+      const float a = x[at], b = x[at + width];
+      x[at] = a + b;
+      x[at + width] = a - b;
+    }
+  }
+  __syncthreads();
+}
+
+__device__ inline float dot(const float* a, const float* b, int count) {
+  float sum = 0.0f;
+  for (int i = 0; i < count; ++i) sum = fmaf(a[i], b[i], sum);
+  return sum;
+}
+
+// out [rows][frames d] = P_f x of x [rows][d], both shared.
+__device__ inline void rotate_keys(const CodecTables& tables, const float* x, int rows, float* out) {
+  const int d = tables.shape.head_dim, frames = layout::frames_per_token(tables.shape.key_code), width = frames * d;
+  __syncthreads();
+  if (!tables.hadamard) {
+    for (int i = thread_idx(); i < rows * width; i += block_threads()) {
+      out[i] = dot(tables.key_frames + std::int64_t{i % width} * d, x + i / width * d, d);
+    }
+    return __syncthreads();
+  }
+  const float scale = 1.0f / static_cast<float>(d);
+  for (int i = thread_idx(); i < rows * width; i += block_threads()) {
+    out[i] = x[i / width * d + i % d] * tables.key_sign_in[i % d] * scale;
+  }
+  hadamard(out, rows * frames, d);
+  for (int i = thread_idx(); i < rows * width; i += block_threads()) out[i] *= tables.key_sign_mid[i % width];
+  hadamard(out, rows * frames, d);
+}
+
+// out[row][j] of the paper's sketches: S over the inlier channels, S_o over the outliers. x [rows][d]; is_outlier by a list.
+__device__ inline void sketch_rows(const CodecTables& tables, const float* x, int rows, const std::uint8_t* outlier_idx, float* out) {
+  const layout::PageShape& shape = tables.shape;
+  const int d = shape.head_dim, count = shape.outlier_channels, width = shape.sketch_rows + shape.outlier_rows;
+  __syncthreads();
+  for (int i = thread_idx(); i < rows * width; i += block_threads()) {
+    const int row = i / width, j = i % width;
+    const float* q = x + row * d;
+    if (j < shape.sketch_rows) {
+      const float* s = tables.sketch + std::int64_t{j} * d;
+      float sum = dot(s, q, d);
+      for (int n = 0; n < count; ++n) sum = fmaf(-s[outlier_idx[n]], q[outlier_idx[n]], sum);
+      out[i] = sum;
+    } else {
+      const float* s = tables.outlier_sketch + std::int64_t{j - shape.sketch_rows} * count;
+      float sum = 0.0f;
+      for (int n = 0; n < count; ++n) sum = fmaf(s[n], q[outlier_idx[n]], sum);
+      out[i] = sum;
+    }
+  }
+  __syncthreads();
+}
+
+// Queries [rows][d] in the coordinates of the key codes: out [rows][key_coordinates], both shared. Ends with all threads together.
+__device__ inline void project_rows(const CodecTables& tables, const float* x, int rows, const std::uint8_t* outlier_idx, float* out) {
+  if (layout::is_rotated(tables.shape.key_code)) return rotate_keys(tables, x, rows, out);
+  if (tables.shape.key_code == Code::jl) return sketch_rows(tables, x, rows, outlier_idx, out);
+  __syncthreads();
+  for (int i = thread_idx(); i < rows * tables.shape.head_dim; i += block_threads()) out[i] = x[i];
+  __syncthreads();
+}
+
+// sum_f P_f^T y_f for `rows` rows of y [rows][frames][d] in shared memory, used up; plain[row][c] += it, in shared memory.
+__device__ inline void unrotate_values(const CodecTables& tables, float* y, int rows, int frames, float* plain) {
+  const int d = tables.shape.head_dim;
+  if (!tables.hadamard) {
+    __syncthreads();
+    for (int i = thread_idx(); i < rows * d; i += block_threads()) {
+      const float* sums = y + i / d * frames * d;
+      float sum = 0.0f;
+      for (int k = 0; k < frames * d; ++k) sum = fmaf(sums[k], tables.value_frames[std::int64_t{k} * d + i % d], sum);
+      plain[i] += sum;
+    }
+    return __syncthreads();
+  }
+  hadamard(y, rows * frames, d);
+  for (int i = thread_idx(); i < rows * d; i += block_threads()) {  // the sum takes the place of the row's first frame
+    float* sums = y + i / d * frames * d + i % d;
+    float sum = 0.0f;
+    for (int f = 0; f < frames; ++f) sum = fmaf(sums[f * d], tables.value_sign_mid[f * d + i % d], sum);
+    sums[0] = sum;
+  }
+  for (int row = 0; row < rows; ++row) hadamard(y + row * frames * d, 1, d);
+  const float scale = 1.0f / static_cast<float>(d);
+  for (int i = thread_idx(); i < rows * d; i += block_threads()) {
+    plain[i] = fmaf(y[i / d * frames * d + i % d] * scale, tables.value_sign_in[i % d], plain[i]);
+  }
+  __syncthreads();
+}
+
+}  // namespace qjl::cuda

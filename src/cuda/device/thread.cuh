@@ -1,0 +1,76 @@
+// Who a thread is and how threads meet: the only file, beside mma.cuh, that knows whether a device or the tests' host runs it.
+//
+//   warp     32 lanes; lane 4 g + t of a matrix product has row (or column) g and the t-th share of its inner dimension
+//   block    warps that share memory
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace qjl::cuda {
+
+inline constexpr int kWarpLanes = 32;
+inline constexpr unsigned kAllLanes = 0xffffffffu;
+inline constexpr float kNothing = -__builtin_huge_valf();  // the logit of a token that does not count
+
+__device__ inline int thread_idx() { return static_cast<int>(threadIdx.x); }
+__device__ inline int block_threads() { return static_cast<int>(blockDim.x); }
+__device__ inline int lane_idx() { return thread_idx() % kWarpLanes; }
+__device__ inline int warp_idx() { return thread_idx() / kWarpLanes; }
+
+// The block's dynamic shared memory as a struct.
+template <typename Storage>
+__device__ inline Storage& shared_memory() {
+#if defined(__CUDACC__)
+  extern __shared__ __align__(16) unsigned char memory[];
+#else
+  unsigned char* memory = simt::shared_memory();
+#endif
+  return *reinterpret_cast<Storage*>(memory);
+}
+
+// Largest and sum over all lanes.
+__device__ inline float warp_max(float x) {
+#pragma unroll
+  for (int mask = 1; mask < kWarpLanes; mask *= 2) x = fmaxf(x, __shfl_xor_sync(kAllLanes, x, mask));
+  return x;
+}
+__device__ inline float warp_sum(float x) {
+#pragma unroll
+  for (int mask = 1; mask < kWarpLanes; mask *= 2) x += __shfl_xor_sync(kAllLanes, x, mask);
+  return x;
+}
+
+// 2^x within 2^-22, one instruction; 0 for -infinity and below 2^-126.
+__device__ inline float exp2_fast(float x) {
+#if defined(__CUDACC__)
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+#else
+  return x < -126.0f ? 0.0f : std::exp2(x);
+#endif
+}
+
+// 16 bytes through the read-only path.
+__device__ inline uint4 load16(const void* at) {
+#if defined(__CUDACC__)
+  return __ldg(static_cast<const uint4*>(at));
+#else
+  uint4 x;
+  std::memcpy(&x, at, sizeof(x));
+  return x;
+#endif
+}
+
+// Asks for a line of the device's memory to come into its second-level cache.
+__device__ inline void prefetch_l2(const void* at) {
+#if defined(__CUDACC__)
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
+#else
+  (void)at;
+#endif
+}
+
+}  // namespace qjl::cuda
