@@ -22,8 +22,8 @@ AttendLaunch launch_of(const CodecTables& tables) {
   AttendLaunch launched{};
   launched.tables = tables;
   launched.at = layout::body_layout(tables.shape);
-  launched.key_levels = level_table(tables.shape.key_code);
-  launched.value_levels = level_table(tables.shape.value_code);
+  launched.key_levels = levels_of(tables.shape.key_code);
+  launched.value_levels = levels_of(tables.shape.value_code);
   return launched;
 }
 

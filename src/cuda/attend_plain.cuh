@@ -29,7 +29,7 @@ __device__ inline void attend_pages_plain(const Job& job, PlainStorage& shared, 
   if (pages.first >= pages.end) return;
   project_rows(job.tables(), shared.exact.query, job.rows, body_at(job, pages.first) + job.launch.at.outlier_idx, projected);
   for (std::int64_t i = pages.first; i < pages.end; ++i) {
-    const PlainPage page{job.tables(),    job.launch.at,   job.launch.key_levels.entry, job.launch.value_levels.entry,
+    const PlainPage page{job.tables(),    job.launch.at,  job.launch.key_levels.entry, job.launch.value_levels.entry,
                          head_at(job, i), body_at(job, i)};
     const int sinks = page.head.num_sinks;
     score_page(page, {shared.exact.query, projected, shared.knots, job.rows}, [&](int row, int slot, float score) {

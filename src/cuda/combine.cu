@@ -44,8 +44,8 @@ __global__ void __launch_bounds__(kThreads) combine_kernel(const CombineBatch ba
 }  // namespace
 
 void combine(const CombineBatch& batch, cudaStream_t stream) {
-  launch("combine", combine_kernel,
-         {static_cast<unsigned>(batch.num_blocks), static_cast<unsigned>(batch.max_rows), kThreads, 0}, stream, batch);
+  launch("combine", combine_kernel, {static_cast<unsigned>(batch.num_blocks), static_cast<unsigned>(batch.max_rows), kThreads, 0},
+         stream, batch);
 }
 
 }  // namespace qjl::cuda

@@ -76,10 +76,15 @@ __device__ inline void score_rows(const Job& job, const float* q, const ExactRow
   }
 }
 
+// Weights [rows][128] of a step's tokens, and what all before it is multiplied with.
+struct StepWeights {
+  const float *weight, *factor;
+};
+
 // out [rows][d] = factor out + weights v, thread by channel.
 template <int kRows>
-__device__ inline void weigh_rows(const Job& job, const ExactRows& rows, std::int64_t first, int count, const float* weights,
-                                  const float* factor, float* out) {
+__device__ inline void weigh_rows(const Job& job, const ExactRows& rows, std::int64_t first, int count, const StepWeights& step,
+                                  float* out) {
   const int d = job.head_dim();
   const std::uint16_t* values = rows.values + job.piece.kv_head * rows.head_stride + first * rows.token_stride;
   for (int c = thread_idx(); c < d; c += block_threads()) {
@@ -89,11 +94,11 @@ __device__ inline void weigh_rows(const Job& job, const ExactRows& rows, std::in
       const std::uint16_t word = values[t * rows.token_stride + c];
       const float v = job.args.row_dtype == DType::bf16 ? bfloat_to_float(word) : half_to_float(word);
 #pragma unroll
-      for (int row = 0; row < kRows; ++row) sum[row] = fmaf(weights[row * layout::kPageTokens + t], v, sum[row]);
+      for (int row = 0; row < kRows; ++row) sum[row] = fmaf(step.weight[row * layout::kPageTokens + t], v, sum[row]);
     }
 #pragma unroll
     for (int row = 0; row < kRows; ++row) {
-      if (row < job.rows) out[row * d + c] = fmaf(factor[row], out[row * d + c], sum[row]);
+      if (row < job.rows) out[row * d + c] = fmaf(step.factor[row], out[row * d + c], sum[row]);
     }
   }
 }
@@ -101,8 +106,8 @@ __device__ inline void weigh_rows(const Job& job, const ExactRows& rows, std::in
 // Where attend keeps what it needs for exact rows, in shared memory. Rows beyond job.rows hold zeros, or finite numbers, unread.
 template <int kRows, int kDim>
 struct ExactStorage {
-  float query[kRows * kDim];   // [kRows][d]
-  float out[kRows * kDim];     // [kRows][d]
+  float query[kRows * kDim];  // [kRows][d]
+  float out[kRows * kDim];    // [kRows][d]
   float logits[kRows * layout::kPageTokens];
   float factor[kRows];
   RowState state[kRows];
@@ -125,7 +130,7 @@ __device__ inline void attend_exact(const Job& job, ExactStorage<kRows, kDim>& s
       const int count = static_cast<int>(smaller(layout::kPageTokens, end - t));
       score_rows<kRows>(job, storage.query, rows, t, count, storage.logits);
       softmax_step(job.rows, layout::kPageTokens, storage.logits, storage.state, storage.factor);
-      weigh_rows<kRows>(job, rows, t, count, storage.logits, storage.factor, storage.out);
+      weigh_rows<kRows>(job, rows, t, count, {storage.logits, storage.factor}, storage.out);
       __syncthreads();
     }
   }

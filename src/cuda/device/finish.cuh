@@ -10,7 +10,8 @@ namespace qjl::cuda {
 
 // sums [rows][frames][d] in shared memory, relative to `pages`, used up; rotated: they are sums in the values' frames.
 template <int kRows, int kDim>
-__device__ inline void finish_rows(const Job& job, ExactStorage<kRows, kDim>& exact, const RowState* pages, float* sums, int frames) {
+__device__ inline void finish_rows(const Job& job, ExactStorage<kRows, kDim>& exact, const RowState* pages, float* sums,
+                                   int frames) {
   const int d = job.head_dim(), width = frames * d;
   const auto reference = [&](int row) { return fmaxf(exact.state[row].reference, pages[row].reference); };
   __syncthreads();

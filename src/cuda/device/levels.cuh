@@ -31,7 +31,8 @@ QJL_HD constexpr int key_code_at(const layout::PageShape& shape, const std::uint
     case Code::l4: return row(c / 4) >> 2 * (c % 4) & 3;
     case Code::l8: {
       const int triple = c / 8, group = c % 8 / 2;
-      const int bits = group < 3 ? row(3 * triple + group) : fourth_group(row(3 * triple), row(3 * triple + 1), row(3 * triple + 2));
+      const int bits =
+          group < 3 ? row(3 * triple + group) : fourth_group(row(3 * triple), row(3 * triple + 1), row(3 * triple + 2));
       return bits >> 3 * (c % 2) & 7;
     }
     case Code::l16: {
@@ -59,6 +60,16 @@ QJL_HD constexpr int value_code_at(const layout::PageShape& shape, const std::ui
     case Code::l16: return line(2 * block + q / 2) >> 4 * (q % 2) & 15;
     default: return line(block / 2) >> (q + 4 * (block % 2)) & 1;
   }
+}
+
+// What the code indices stand for, repeated to 16: made on the host, handed to kernels by value.
+struct Levels {
+  float entry[16];
+};
+inline Levels levels_of(Code code) {
+  Levels levels;
+  for (int i = 0; i < 16; ++i) levels.entry[i] = level_table(code).entry[i];
+  return levels;
 }
 
 // max * 2^((code - 255) / 32), 0 for code 0.

@@ -12,7 +12,8 @@ namespace qjl::cuda {
 // Coefficients of <q, R(knot) m> in the mean's numbers: weight[0] m1 + weight[1] m2 for a turning pair.
 __device__ inline float2 turned_query(const CodecTables& tables, const float* q, int pair, int knot) {
   const float q1 = q[tables.mean_order[pair]], q2 = q[tables.mean_order[tables.turning_pairs + pair]];
-  const float cosine = tables.knot_cos[pair * layout::kKnotStride + knot], sine = tables.knot_sin[pair * layout::kKnotStride + knot];
+  const float cosine = tables.knot_cos[pair * layout::kKnotStride + knot],
+              sine = tables.knot_sin[pair * layout::kKnotStride + knot];
   return {fmaf(q2, sine, q1 * cosine), fmaf(-q1, sine, q2 * cosine)};
 }
 

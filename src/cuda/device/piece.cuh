@@ -5,7 +5,7 @@
 #pragma once
 
 #include "args.hpp"
-#include "codebook.hpp"
+#include "levels.cuh"
 #include "softmax_state.hpp"
 #include "thread.cuh"
 
@@ -15,7 +15,7 @@ namespace qjl::cuda {
 struct AttendLaunch {
   CodecTables tables;
   layout::BodyLayout at;
-  LevelTable key_levels, value_levels;
+  Levels key_levels, value_levels;
   AttendArgs args;  // used when `requests` is null
   AttendPiece piece;
   const AttendArgs* requests;
@@ -120,8 +120,8 @@ struct RowState {
 };
 __device__ inline float rescale(float from, float to) { return from == kNothing ? 0.0f : exp2_fast(from - to); }
 
-// Logits [rows][count] in shared memory become weights 2^(s - reference); a warp takes a row. factor[row] is what all that was summed
-// before must be multiplied with. Begins and ends with all threads together.
+// Logits [rows][count] in shared memory become weights 2^(s - reference); a warp takes a row. factor[row] is what all that was
+// summed before must be multiplied with. Begins and ends with all threads together.
 __device__ inline void softmax_step(int rows, int count, float* logits, RowState* state, float* factor) {
   __syncthreads();
   for (int row = warp_idx(); row < rows; row += block_threads() / kWarpLanes) {

@@ -51,7 +51,8 @@ __device__ inline void rotate_keys(const CodecTables& tables, const float* x, in
 }
 
 // out[row][j] of the paper's sketches: S over the inlier channels, S_o over the outliers. x [rows][d]; is_outlier by a list.
-__device__ inline void sketch_rows(const CodecTables& tables, const float* x, int rows, const std::uint8_t* outlier_idx, float* out) {
+__device__ inline void sketch_rows(const CodecTables& tables, const float* x, int rows, const std::uint8_t* outlier_idx,
+                                   float* out) {
   const layout::PageShape& shape = tables.shape;
   const int d = shape.head_dim, count = shape.outlier_channels, width = shape.sketch_rows + shape.outlier_rows;
   __syncthreads();
@@ -74,7 +75,8 @@ __device__ inline void sketch_rows(const CodecTables& tables, const float* x, in
 }
 
 // Queries [rows][d] in the coordinates of the key codes: out [rows][key_coordinates], both shared. Ends with all threads together.
-__device__ inline void project_rows(const CodecTables& tables, const float* x, int rows, const std::uint8_t* outlier_idx, float* out) {
+__device__ inline void project_rows(const CodecTables& tables, const float* x, int rows, const std::uint8_t* outlier_idx,
+                                    float* out) {
   if (layout::is_rotated(tables.shape.key_code)) return rotate_keys(tables, x, rows, out);
   if (tables.shape.key_code == Code::jl) return sketch_rows(tables, x, rows, outlier_idx, out);
   __syncthreads();

@@ -168,4 +168,5 @@ T atomicOr(T* at, U bits) {
 }
 
 #include "arithmetic.hpp"
+#include "matrix.hpp"
 #include "runtime.hpp"

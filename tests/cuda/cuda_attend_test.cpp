@@ -1,0 +1,103 @@
+// Attention of the CUDA back end, on the host: every kernel against softmax over decoded numbers in doubles.
+#include "attend_scene.hpp"
+
+namespace qjl::test {
+namespace {
+
+// One kv head of one sequence as attention should see it: decoded rows where pages are sealed, else the rows themselves.
+struct Truth {
+  std::vector<oracle::Vector> keys, values;
+  double key_reach = 0.0, value_reach = 0.0;
+};
+Truth truth_of(const CodecTables& tables, const Story& story, int head) {
+  Truth truth;
+  const Sealed& sealed = story.sealed[head];
+  const Decoded numbers = decode(cpu::backend(SimdTarget::scalar), tables, sealed);
+  const int d = tables.shape.head_dim;
+  for (int t = 0; t < story.tokens; ++t) {
+    truth.keys.push_back(story.keys[head].row(0, t));
+    truth.values.push_back(story.values[head].row(0, t));
+    if (t >= kSceneSinks && t < story.pages * kTokensPerPage) {
+      const std::ptrdiff_t at = std::ptrdiff_t{t} * d, page = t / kTokensPerPage;
+      truth.keys[t].assign(numbers.keys.begin() + at, numbers.keys.begin() + at + d);
+      truth.values[t].assign(numbers.values.begin() + at, numbers.values.begin() + at + d);
+      const std::uint8_t* body = sealed.bodies.data + page * layout::body_layout(tables.shape).bytes;
+      truth.key_reach = std::max(truth.key_reach, key_reach(tables.shape, sealed.heads[page], body, &numbers.keys[at]));
+    }
+    truth.key_reach = std::max(truth.key_reach, oracle::norm(truth.keys[t]));
+    truth.value_reach = std::max(truth.value_reach, 2.0 * std::sqrt(2.0) * oracle::norm(truth.values[t]));
+  }
+  return truth;
+}
+
+oracle::Rule rule_of(const AttendCase& c) {
+  return {1.0f / std::sqrt(static_cast<float>(c.d)), c.cap, static_cast<long long>(c.window)};
+}
+
+// Logits: as scores, then tanh (4e-7 of the cap) and the units of log 2. Weights: 2^x within 2^-22, twice for out and sum. Sums:
+// `tokens` terms.
+void check_row(const AttendCase& c, const CodecTables& tables, const Story& story, const Truth& truth, int row) {
+  const CodecConfig config = turned_config(c.cache_type, c.d);
+  const int head = row / c.queries, query = row % c.queries;
+  const oracle::Vector q = story.queries.row(head, query);
+  const oracle::Attended e = oracle::attend(q, truth.keys, truth.values, story.tokens - c.queries + query, rule_of(c));
+  const double terms = score_terms(oracle_format(c.d, config)) + 2.0 * projection_norm_terms(c.d);
+  const double logit =
+      kUnit * terms * oracle::norm(q) * truth.key_reach / std::sqrt(c.d) + 4e-7 * c.cap + 8.0 * kUnit * e.largest_logit;
+  const double weight = 2.0 * (std::expm1(logit) + 4e-7 + kUnit * story.tokens);
+  const double bound = (weight + kUnit * (projection_norm_terms(c.d) + 16.0)) * truth.value_reach;
+  ASSERT_NEAR(story.lse[row], e.lse, weight + kUnit * 4.0 * std::abs(e.lse)) << c << " row " << row;
+  for (int channel = 0; channel < c.d; ++channel) {
+    ASSERT_NEAR(story.out[static_cast<std::size_t>(row) * c.d + channel], e.out[channel], bound)
+        << c << " row " << row << " channel " << channel;
+  }
+  (void)tables;
+}
+
+void expect_agreement(const AttendCase& c) {
+  const CodecConstants constants(c.d, turned_config(c.cache_type, c.d), DType::f16);
+  const CodecTables& tables = constants.tables();
+  Integers random(static_cast<std::uint64_t>(c.d + c.group));
+  std::vector<std::unique_ptr<Story>> stories;
+  Plan plan;
+  for (int pages : c.pages) {
+    stories.push_back(std::make_unique<Story>(c, tables, pages, random));
+    plan.add(c, *stories.back(), tables);
+  }
+  plan.run(tables);
+  for (const auto& story : stories) {
+    for (int head = 0; head < c.kv_heads; ++head) {
+      const Truth truth = truth_of(tables, *story, head);
+      for (int row = head * c.group * c.queries; row < (head + 1) * c.group * c.queries; ++row) {
+        check_row(c, tables, *story, truth, row);
+        if (::testing::Test::HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(CudaAttend, EveryCode) {
+  for (const char* cache_type : {"k1v1", "k2v2", "k3v3", "k4v4", "kl4vs2", "ks2vl16", "kl8vf16", "kf16vl8", "f16", "paper"}) {
+    for (int d : {64, 80}) {
+      expect_agreement({.cache_type = cache_type, .d = d, .pages = {1}});
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
+TEST(CudaAttend, EveryShape) {
+  const AttendCase cases[] = {
+      {.cache_type = "k3v2", .d = 128, .kv_heads = 2, .group = 1, .pages = {1, 0, 2}, .pages_a_piece = 1},
+      {.cache_type = "k2v2", .d = 96, .group = 3, .queries = 2, .window = 100, .pages = {2}, .pages_a_piece = 1},
+      {.cache_type = "k4v3", .d = 256, .group = 2, .cap = 5.0f, .pages = {1}},
+      {.cache_type = "k3v2", .d = 64, .group = 40, .pages = {1}, .tail = 3},
+      {.cache_type = "k3v3", .d = 64, .group = 4, .queries = 11, .window = 7, .pages = {1}, .tail = 0},
+  };
+  for (const AttendCase& c : cases) {
+    expect_agreement(c);
+    if (HasFatalFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace qjl::test

@@ -1,0 +1,51 @@
+// The verbs project_query and score of the CUDA back end, on the host: scores are dots with decoded keys, whatever the order of
+// threads.
+#include "kernels_fixtures.hpp"
+#include "launch.hpp"
+#include "simt.hpp"
+
+namespace qjl::test {
+namespace {
+
+// u |q| reach for each of score_terms (projection and dots), and the decoder's rotation.
+TEST(CudaScore, ScoresAreDotsWithDecodedKeys) {
+  const Backend& cpu = cpu::backend(SimdTarget::scalar);
+  for (const char* cache_type : {"k1v1", "k2v2", "kl4vs2", "k3v2", "k4v4", "f16", "paper"}) {
+    for (int d : {64, 96, 128}) {
+      const CodecConfig config = turned_config(cache_type, d);
+      const CodecConstants constants(d, config, DType::f16);
+      const CodecTables& tables = constants.tables();
+      Integers random(static_cast<std::uint64_t>(d));
+      const Rows keys = lifelike_rows(random, DType::f16, 1, kTokensPerPage, d);
+      const Sealed sealed = seal(cpu, tables, keys, keys, 0);
+      const Decoded numbers = decode(cpu, tables, sealed);
+      const double terms = score_terms(oracle_format(d, config)) + projection_norm_terms(d);
+      const int rows = 6;
+      const Rows queries = bell_rows(random, DType::f32, 1, rows, d);
+      const auto* q = reinterpret_cast<const float*>(queries.words.data());
+      for (const simt::Order order : {simt::Order::ascending, simt::Order::descending, simt::Order::shuffled}) {
+        simt::set_order(order);
+        std::vector<float> projected(static_cast<std::size_t>(rows) * layout::key_coordinates(tables.shape));
+        std::vector<float> scores(static_cast<std::size_t>(rows) * kTokensPerPage);
+        const std::uint8_t* outliers = sealed.bodies.data + layout::body_layout(tables.shape).outlier_idx;
+        cuda::project_query({&tables, q, rows, outliers, projected.data()}, nullptr);
+        cuda::score({&tables, q, projected.data(), rows, &sealed.heads[0], sealed.bodies.data, scores.data(), nullptr}, nullptr);
+        for (int row = 0; row < rows; ++row) {
+          const oracle::Vector query = queries.row(0, row);
+          for (int t = 0; t < kTokensPerPage; ++t) {
+            const float* key = &numbers.keys[static_cast<std::size_t>(t) * d];
+            double expected = 0.0;
+            for (int c = 0; c < d; ++c) expected += query[c] * key[c];
+            const double bound =
+                kUnit * terms * oracle::norm(query) * key_reach(tables.shape, sealed.heads[0], sealed.bodies.data, key);
+            ASSERT_NEAR(scores[static_cast<std::size_t>(row) * kTokensPerPage + layout::slot_of_token(t)], expected, bound)
+                << cache_type << " d=" << d << " row " << row << " token " << t;
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace qjl::test
