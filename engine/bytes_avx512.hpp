@@ -6,6 +6,12 @@ using I32x16 = __m512i;
 QJL_LANES_INLINE Bytes64 load_bytes(const std::byte* p) { return _mm512_loadu_si512(p); }
 QJL_LANES_INLINE Bytes64 low_nibbles(Bytes64 x) { return _mm512_and_si512(x, _mm512_set1_epi8(15)); }
 QJL_LANES_INLINE Bytes64 high_nibbles(Bytes64 x) { return low_nibbles(_mm512_srli_epi16(x, 4)); }
+// Shifts of 16 bits carry bits into the neighbour byte, never to where the mask looks.
+template <int from, int count>
+QJL_LANES_INLINE Bytes64 high_bits(Bytes64 codes, Bytes64 planes) {
+  const __m512i moved = from < 4 ? _mm512_slli_epi16(planes, 4 - from) : _mm512_srli_epi16(planes, from - 4);
+  return _mm512_or_si512(codes, _mm512_and_si512(moved, _mm512_set1_epi8(((1 << count) - 1) << 4)));
+}
 QJL_LANES_INLINE I32x16 no_sum() { return _mm512_setzero_si512(); }
 QJL_LANES_INLINE __m512i four_bytes(const std::int8_t* x) {
   std::int32_t bytes;

@@ -20,6 +20,16 @@ QJL_LANES_INLINE Bytes64 low_nibbles(Bytes64 x) {
 QJL_LANES_INLINE Bytes64 high_nibbles(Bytes64 x) {
   return low_nibbles({_mm256_srli_epi16(x.low, 4), _mm256_srli_epi16(x.high, 4)});
 }
+// Shifts of 16 bits carry bits into the neighbour byte, never to where the mask looks.
+template <int from, int count>
+QJL_LANES_INLINE __m256i high_bits_half(__m256i codes, __m256i planes) {
+  const __m256i moved = from < 4 ? _mm256_slli_epi16(planes, 4 - from) : _mm256_srli_epi16(planes, from - 4);
+  return _mm256_or_si256(codes, _mm256_and_si256(moved, _mm256_set1_epi8(((1 << count) - 1) << 4)));
+}
+template <int from, int count>
+QJL_LANES_INLINE Bytes64 high_bits(Bytes64 codes, Bytes64 planes) {
+  return {high_bits_half<from, count>(codes.low, planes.low), high_bits_half<from, count>(codes.high, planes.high)};
+}
 QJL_LANES_INLINE I32x16 no_sum() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 QJL_LANES_INLINE __m256i four_bytes(const std::int8_t* x) {
   std::int32_t bytes;

@@ -20,6 +20,15 @@ QJL_LANES_INLINE Bytes64 high_nibbles(Bytes64 x) {
   for (uint8x16_t& part : x.part) part = vshrq_n_u8(part, 4);
   return x;
 }
+template <int from, int count>
+QJL_LANES_INLINE Bytes64 high_bits(Bytes64 codes, const Bytes64& planes) {
+  const uint8x16_t mask = vdupq_n_u8(((1 << count) - 1) << 4);
+  for (int i = 0; i < 4; ++i) {
+    const uint8x16_t moved = vshlq_u8(planes.part[i], vdupq_n_s8(4 - from));
+    codes.part[i] = vorrq_u8(codes.part[i], vandq_u8(moved, mask));
+  }
+  return codes;
+}
 QJL_LANES_INLINE I32x16 no_sum() { return {{vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0), vdupq_n_s32(0)}}; }
 QJL_LANES_INLINE I32x16 dot_signed(I32x16 sum, Bytes64 w, const std::int8_t* x) {
   std::int32_t bytes;

@@ -4,6 +4,8 @@
 //   dot_small(sum, w, x)[lane] = sum[lane] + sum_i w[4 lane + i] x[i]                w unsigned, at most 63; x four signed bytes
 //   dot_bytes(sum, w, x)[lane] = sum[lane] + sum_i (w[4 lane + i] - kSigned) x[i]    w unsigned
 //
+//   high_bits<from, count>(codes, planes)          codes, with `count` bits of each byte of planes, from bit `from` on, above bit 3
+//
 // kSigned is 128 where the hardware wants two signed bytes, and 0 where it takes unsigned ones: the caller puts back the rest.
 inline constexpr float kSigned = 0.0f;
 struct Bytes64 {
@@ -25,6 +27,12 @@ QJL_LANES_INLINE Bytes64 low_nibbles(Bytes64 x) {
 QJL_LANES_INLINE Bytes64 high_nibbles(Bytes64 x) {
   for (std::uint8_t& byte : x.byte) byte >>= 4;
   return x;
+}
+template <int from, int count>
+QJL_LANES_INLINE Bytes64 high_bits(Bytes64 codes, const Bytes64& planes) {
+  constexpr int kMask = ((1 << count) - 1) << 4;
+  for (int i = 0; i < 64; ++i) codes.byte[i] = static_cast<std::uint8_t>(codes.byte[i] | (planes.byte[i] << 4 >> from & kMask));
+  return codes;
 }
 QJL_LANES_INLINE I32x16 no_sum() { return {}; }
 QJL_LANES_INLINE I32x16 dot_bytes(I32x16 sum, Bytes64 w, const std::int8_t* x) {

@@ -4,22 +4,12 @@
 //
 // dot_b is exact in 32 bits: 255 * 16320 * 32 < 2^31. The weights are read once for up to eight tokens; they stay in registers
 // while the tokens pass.
-template <CodeWidth width>
-QJL_LANES_INLINE void load_codes(const std::byte* p, Bytes64 (&codes)[8]) {
-  if constexpr (width == CodeWidth::nibbles) {
-    for (int j = 0; j < 4; ++j) {
-      const Bytes64 both = load_bytes(p + 64 * j);
-      codes[j] = low_nibbles(both);
-      codes[4 + j] = high_nibbles(both);
-    }
-  } else {
-    for (int j = 0; j < 8; ++j) codes[j] = load_bytes(p + 64 * j);
-  }
-}
+#include "packed_codes.hpp"
 
-template <CodeWidth width>
+// Registers [first, last) of a block: all of it, or a half.
+template <CodeWidth width, int first, int last>
 QJL_LANES_INLINE I32x16 add_dot(I32x16 sum, const Bytes64 (&codes)[8], const std::int8_t* x) {
-  for (int j = 0; j < 8; ++j) {
+  for (int j = first; j < last; ++j) {
     if constexpr (width == CodeWidth::bytes) {
       sum = dot_bytes(sum, codes[j], x + 4 * j);
     } else {
@@ -29,9 +19,33 @@ QJL_LANES_INLINE I32x16 add_dot(I32x16 sum, const Bytes64 (&codes)[8], const std
   return sum;
 }
 
-template <CodeWidth width>
-QJL_LANES_INLINE I32x16 dot_block(const Bytes64 (&codes)[8], const std::int8_t* high, const std::int8_t* low) {
-  return add_dot<width>(times_128(add_dot<width>(no_sum(), codes, high)), codes, low);
+template <CodeWidth width, int first, int last>
+QJL_LANES_INLINE F32x16 dot_block(const Bytes64 (&codes)[8], const std::int8_t (&high_low)[2][kBlockColumns]) {
+  const I32x16 high = add_dot<width, first, last>(no_sum(), codes, high_low[0]);
+  return to_float(add_dot<width, first, last>(times_128(high), codes, high_low[1]));
+}
+
+// What one block adds to the sums of N tokens; at the block's scales and offsets.
+template <CodeWidth width, bool has_offsets, int N>
+QJL_LANES_INLINE void add_block(const Bytes64 (&codes)[8], const std::byte* scales, const std::byte* offsets, F32x16 centre,
+                                const QuantizedBlock& x, F32x16 (&sum)[N]) {
+  const F32x16 scale = load_f16(scales);
+  if constexpr (width == CodeWidth::sixes) {
+    const F32x16 second = load_f16(scales + PackedWeight::kScaleBytes);
+    const F32x16 offset = mul(scale, centre), second_offset = mul(second, centre);
+    for (int n = 0; n < N; ++n) {
+      const F32x16 dot = dot_block<width, 0, 4>(codes, x.high_low[n]), second_dot = dot_block<width, 4, 8>(codes, x.high_low[n]);
+      const F32x16 step = broadcast(x.scale[n]);
+      sum[n] = fma(offset, broadcast(x.half_sum[0][n]), fma(second_offset, broadcast(x.half_sum[1][n]), sum[n]));
+      sum[n] = fma(mul(scale, step), dot, fma(mul(second, step), second_dot, sum[n]));
+    }
+  } else {
+    const F32x16 offset = has_offsets ? load_f16(offsets) : mul(scale, centre);
+    for (int n = 0; n < N; ++n) {
+      const F32x16 dot = dot_block<width, 0, 8>(codes, x.high_low[n]);
+      sum[n] = fma(mul(scale, broadcast(x.scale[n])), dot, fma(offset, broadcast(x.scaled_sum[n]), sum[n]));
+    }
+  }
 }
 
 // N tokens (a power of two; the last may be padding) and one group of rows.
@@ -39,7 +53,8 @@ template <CodeWidth width, bool has_offsets, int N>
 inline void packed_group(const PackedMatvecArgs& a, std::int64_t group) {
   const PackedWeight& w = *a.weight;
   const std::byte *codes = w.codes(group), *scales = w.scales(group), *offsets = w.offsets(group);
-  const std::int64_t step = w.code_bytes(), num_blocks = w.blocks();
+  constexpr std::int64_t kStep = code_bytes_of(width), kScaleStep = scales_of(width) * PackedWeight::kScaleBytes;
+  const std::int64_t num_blocks = w.blocks();
   const F32x16 centre = broadcast(width == CodeWidth::bytes ? kSigned - w.centre() : -w.centre());
   F32x16 sum[N];
   for (int n = 0; n < N; ++n) sum[n] = broadcast(0.0f);
@@ -49,14 +64,8 @@ inline void packed_group(const PackedMatvecArgs& a, std::int64_t group) {
   for (std::int64_t b = 0; b < num_blocks; ++b, ahead += ahead_step) {
     for (std::int64_t i = 0; i < ahead_step; i += 64) __builtin_prefetch(ahead + i, 0, 2);
     Bytes64 block[8];
-    load_codes<width>(codes + b * step, block);
-    const F32x16 scale = load_f16(scales + b * PackedWeight::kScaleBytes);
-    const F32x16 offset = has_offsets ? load_f16(offsets + b * PackedWeight::kScaleBytes) : mul(scale, centre);
-    const QuantizedBlock& x = a.x[b];
-    for (int n = 0; n < N; ++n) {
-      const F32x16 dot = to_float(dot_block<width>(block, x.high_low[n][0], x.high_low[n][1]));
-      sum[n] = fma(mul(scale, broadcast(x.scale[n])), dot, fma(offset, broadcast(x.scaled_sum[n]), sum[n]));
-    }
+    load_codes<width>(codes + b * kStep, block);
+    add_block<width, has_offsets>(block, scales + b * kScaleStep, offsets + b * PackedWeight::kScaleBytes, centre, a.x[b], sum);
   }
   const std::int64_t row = group * kGroupRows, rows = std::min(kGroupRows, w.rows() - row);
   for (int n = 0; n < std::min<std::int64_t>(N, a.tokens); ++n) {
@@ -84,16 +93,17 @@ inline void packed_matvec(const PackedMatvecArgs& a) {
     case CodeWidth::bytes: return packed_tokens<CodeWidth::bytes, false>(a);
     case CodeWidth::nibbles:
       return has_offsets ? packed_tokens<CodeWidth::nibbles, true>(a) : packed_tokens<CodeWidth::nibbles, false>(a);
-    case CodeWidth::small_bytes:
-      return has_offsets ? packed_tokens<CodeWidth::small_bytes, true>(a) : packed_tokens<CodeWidth::small_bytes, false>(a);
+    case CodeWidth::fives:
+      return has_offsets ? packed_tokens<CodeWidth::fives, true>(a) : packed_tokens<CodeWidth::fives, false>(a);
+    case CodeWidth::sixes: return packed_tokens<CodeWidth::sixes, false>(a);
   }
 }
 
-// 32 columns of one row: integers in two bytes each; returns the sum.
+// 16 columns of one row: integers in two bytes each; returns the sum.
 inline std::int32_t split(const float* in, float to_integer, std::int8_t* high, std::int8_t* low) {
   constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the last bits
   std::int32_t sum = 0;
-  for (int i = 0; i < kBlockColumns; ++i) {
+  for (int i = 0; i < kBlockColumns / 2; ++i) {
     const std::int32_t v = std::bit_cast<std::int32_t>(in[i] * to_integer + kRound) - std::bit_cast<std::int32_t>(kRound);
     const std::int32_t h = (v + 64) >> 7;
     high[i] = static_cast<std::int8_t>(h);
@@ -112,11 +122,16 @@ inline void quantize_row(const float* in, QuantizedBlock& block, std::int64_t t)
   if (!(magnitude >= kSmallest && magnitude <= std::numeric_limits<float>::max())) {
     std::memset(high, 0, 2 * kBlockColumns);
     block.scale[t] = block.scaled_sum[t] = magnitude < kSmallest ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+    block.half_sum[0][t] = block.half_sum[1][t] = block.scale[t];
     return;
   }
-  const std::int32_t sum = split(in, kLargest / magnitude, high, low);
+  constexpr std::int64_t kHalf = kBlockColumns / 2;
+  const float to_integer = kLargest / magnitude;
+  const std::int32_t first = split(in, to_integer, high, low), second = split(in + kHalf, to_integer, high + kHalf, low + kHalf);
   block.scale[t] = magnitude / kLargest;
-  block.scaled_sum[t] = block.scale[t] * static_cast<float>(sum);
+  block.scaled_sum[t] = block.scale[t] * static_cast<float>(first + second);
+  block.half_sum[0][t] = block.scale[t] * static_cast<float>(first);
+  block.half_sum[1][t] = block.scale[t] * static_cast<float>(second);
 }
 
 inline void quantize(const Activations& x, std::int64_t columns, QuantizedBlock* out) {

@@ -18,8 +18,9 @@ CodeWidth code_width(WeightType type) {
     case WeightType::q4_0:
     case WeightType::q4_1:
     case WeightType::q4_k: return CodeWidth::nibbles;
+    case WeightType::q6_k: return CodeWidth::sixes;
     case WeightType::q8_0: return CodeWidth::bytes;
-    default: return CodeWidth::small_bytes;
+    default: return CodeWidth::fives;
   }
 }
 
@@ -28,8 +29,27 @@ float code_centre(WeightType type) {
   switch (type) {
     case WeightType::q4_0: return 8.0f;
     case WeightType::q5_0: return 16.0f;
+    case WeightType::q6_k: return 32.0f;
     case WeightType::q8_0: return 128.0f;
     default: return 0.0f;
+  }
+}
+
+// The four bytes of a row in each register of a block.
+void write_codes(CodeWidth width, const std::uint8_t* codes, std::byte* out) {
+  const auto put = [out](int at, int value) { out[at / 4 * 64 + at % 4] = static_cast<std::byte>(value); };
+  if (width == CodeWidth::bytes || width == CodeWidth::nibbles) {  // nibbles come in pairs
+    for (int i = 0; i < (width == CodeWidth::bytes ? 32 : 16); ++i) put(i, codes[i]);
+    return;
+  }
+  for (int i = 0; i < 16; ++i) put(i, (codes[i] & 15) | (codes[16 + i] & 15) << 4);
+  const int bits = width == CodeWidth::fives ? 1 : 2, columns = 32 / bits;  // of a plane of upper bits
+  for (int plane = 0; plane < bits; ++plane) {
+    for (int i = 0; i < 4; ++i) {
+      int upper = 0;
+      for (int j = 0; j < columns / 4; ++j) upper |= codes[plane * columns + 4 * j + i] >> 4 << bits * j;
+      put(16 + 4 * plane + i, upper);
+    }
   }
 }
 
@@ -49,7 +69,8 @@ bool PackedWeight::can_pack(const Weight& weight) {
     case WeightType::q5_0:
     case WeightType::q5_1:
     case WeightType::q4_k:
-    case WeightType::q5_k: return true;
+    case WeightType::q5_k:
+    case WeightType::q6_k: return true;
     default: return false;
   }
 }
@@ -82,20 +103,22 @@ PackedWeight::PackedWeight(const Weight& weight, std::byte* memory, ThreadPool& 
   threads.run(groups(), [&](std::int64_t group, int) { pack_group(weight, group); });
 }
 
-std::int64_t PackedWeight::group_bytes() const { return round_up(blocks_ * (code_bytes() + (has_offsets_ ? 2 : 1) * kScaleBytes)); }
+std::int64_t PackedWeight::group_bytes() const {
+  return round_up(blocks_ * (code_bytes() + (scales_of(width_) + (has_offsets_ ? 1 : 0)) * kScaleBytes));
+}
 
 void PackedWeight::pack_group(const Weight& weight, std::int64_t group) {
   auto* codes = const_cast<std::byte*>(this->codes(group));
   auto* scales = const_cast<std::byte*>(this->scales(group));
   auto* offsets = const_cast<std::byte*>(this->offsets(group));
-  const std::int64_t first = group * kGroupRows;
+  const std::int64_t first = group * kGroupRows, num_scales = scales_of(width_);
   for (std::int64_t r = 0; r < std::min(kGroupRows, rows_ - first); ++r) {
     for (std::int64_t b = 0; b < blocks_; ++b) {
       const CodedBlock block = coded_block(weight.type, weight.row(first + r), b);
-      store_u16(scales + b * kScaleBytes + 2 * r, block.scale);
+      store_u16(scales + b * num_scales * kScaleBytes + 2 * r, block.scale);
+      if (num_scales == 2) store_u16(scales + (2 * b + 1) * kScaleBytes + 2 * r, block.second_scale);
       if (has_offsets_) store_u16(offsets + b * kScaleBytes + 2 * r, block.offset);
-      std::byte* out = codes + b * code_bytes() + 4 * r;
-      for (std::int64_t j = 0; j < code_bytes() / 64; ++j) std::memcpy(out + 64 * j, block.codes + 4 * j, 4);
+      write_codes(width_, block.codes, codes + b * code_bytes() + 4 * r);
     }
   }
 }

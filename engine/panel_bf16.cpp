@@ -8,6 +8,9 @@
 #endif
 
 #include "qjl/simd.hpp"
+#include "quants.hpp"
+
+#define QJL_LANES_INLINE [[gnu::always_inline]] inline
 
 namespace qjl::engine {
 
@@ -21,6 +24,12 @@ bool has_bf16_products() {
 QJL_TARGET_BEGIN(QJL_TARGET_AVX512VBMI ",avx512bf16")
 namespace avx512bf16 {
 
+#include "lanes_avx512.hpp"
+// bytes follow the lanes
+#include "bytes_avx512.hpp"
+// codes follow the bytes
+#include "packed_codes.hpp"
+// a tile knows only its registers
 #include "bf16_tile.hpp"
 
 struct Line {  // w = scale * code + offset of 16 rows
@@ -38,26 +47,28 @@ inline void unpack_four(const Line& line, __m512i codes, std::uint32_t* out, std
   _mm512_storeu_si512(out + stride, bf16_pairs(line.number<16>(codes), line.number<24>(codes)));
 }
 
-inline void unpack_group(const PackedWeight& w, std::int64_t group, std::uint32_t* out, std::int64_t stride) {
-  const auto load_f16 = [](const std::byte* p) __attribute__((always_inline)) {
-    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-  };
+template <CodeWidth width>
+inline void unpack_blocks(const PackedWeight& w, std::int64_t group, std::uint32_t* out, std::int64_t stride) {
+  constexpr std::int64_t kScales = scales_of(width);
   const __m512 centre = _mm512_set1_ps(-w.centre());
-  const __m512i low = _mm512_set1_epi8(15);
   for (std::int64_t b = 0; b < w.blocks(); ++b, out += kBlockColumns / 2 * stride) {
-    Line line;
-    line.scale = load_f16(w.scales(group) + b * PackedWeight::kScaleBytes);
-    line.offset = w.has_offsets() ? load_f16(w.offsets(group) + b * PackedWeight::kScaleBytes) : _mm512_mul_ps(line.scale, centre);
-    const std::byte* codes = w.codes(group) + b * w.code_bytes();
-    if (w.width() == CodeWidth::nibbles) {
-      for (int j = 0; j < 4; ++j) {
-        const __m512i both = _mm512_loadu_si512(codes + 64 * j);
-        unpack_four(line, _mm512_and_si512(both, low), out + 2 * j * stride, stride);
-        unpack_four(line, _mm512_and_si512(_mm512_srli_epi16(both, 4), low), out + (8 + 2 * j) * stride, stride);
-      }
-    } else {
-      for (int j = 0; j < 8; ++j) unpack_four(line, _mm512_loadu_si512(codes + 64 * j), out + 2 * j * stride, stride);
+    Line line[kScales];
+    for (std::int64_t i = 0; i < kScales; ++i) {
+      line[i].scale = load_f16(w.scales(group) + (b * kScales + i) * PackedWeight::kScaleBytes);
+      line[i].offset = w.has_offsets() ? load_f16(w.offsets(group) + b * PackedWeight::kScaleBytes) : mul(line[i].scale, centre);
     }
+    Bytes64 codes[8];
+    load_codes<width>(w.codes(group) + b * code_bytes_of(width), codes);
+    for (std::int64_t j = 0; j < 8; ++j) unpack_four(line[j * kScales / 8], codes[j], out + 2 * j * stride, stride);
+  }
+}
+
+inline void unpack_group(const PackedWeight& w, std::int64_t group, std::uint32_t* out, std::int64_t stride) {
+  switch (w.width()) {
+    case CodeWidth::nibbles: return unpack_blocks<CodeWidth::nibbles>(w, group, out, stride);
+    case CodeWidth::fives: return unpack_blocks<CodeWidth::fives>(w, group, out, stride);
+    case CodeWidth::sixes: return unpack_blocks<CodeWidth::sixes>(w, group, out, stride);
+    case CodeWidth::bytes: return unpack_blocks<CodeWidth::bytes>(w, group, out, stride);
   }
 }
 

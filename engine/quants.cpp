@@ -141,7 +141,7 @@ void code_fives(const std::byte* nibbles, const std::byte* fifth, std::uint8_t* 
 // q4_k and q5_k: group g of a block of 256.
 CodedBlock code_k(const std::byte* block, const std::byte* fifth, const std::byte* nibbles, int g) {
   const GroupScale group = group_scale(block + 4, g);
-  CodedBlock out;
+  CodedBlock out{};
   out.scale = f32_to_f16(f16_at(block) * static_cast<float>(group.scale));
   out.offset = f32_to_f16(-f16_at(block + 2) * static_cast<float>(group.minimum));
   const auto quad = [&](int i) {
@@ -153,6 +153,23 @@ CodedBlock code_k(const std::byte* block, const std::byte* fifth, const std::byt
   return out;
 }
 
+// q6_k: group g of 32 numbers, two scales.
+CodedBlock code_q6_k(const std::byte* block, int g) {
+  const int half = g / 4, k = g % 4;
+  const std::byte *nibbles = block + 64 * half + 32 * (k % 2), *pairs = block + 128 + 32 * half;
+  const auto scale = [&](int i) {
+    return f32_to_f16(f16_at(block + 208) * static_cast<float>(static_cast<std::int8_t>(block[192 + 8 * half + 2 * k + i])));
+  };
+  CodedBlock out{};
+  out.scale = scale(0);
+  out.second_scale = scale(1);
+  for (int i = 0; i < 32; ++i) {
+    const int low = k < 2 ? low_nibble(nibbles[i]) : high_nibble(nibbles[i]);
+    out.codes[i] = static_cast<std::uint8_t>(low | (u8(pairs[i]) >> (2 * k) & 3) << 4);
+  }
+  return out;
+}
+
 }  // namespace
 
 CodedBlock coded_block(WeightType type, const std::byte* row, std::int64_t b) {
@@ -160,7 +177,8 @@ CodedBlock coded_block(WeightType type, const std::byte* row, std::int64_t b) {
   const int group = static_cast<int>(b % 8);
   if (type == WeightType::q4_k) return code_k(block, nullptr, block + 16, group);
   if (type == WeightType::q5_k) return code_k(block, block + 16, block + 48, group);
-  CodedBlock out;
+  if (type == WeightType::q6_k) return code_q6_k(block, group);
+  CodedBlock out{};
   out.scale = load_u16(block);
   out.offset = load_u16(block + 2);
   switch (type) {

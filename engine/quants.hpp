@@ -52,12 +52,13 @@ inline float bf16_to_f32(std::uint16_t half) { return std::bit_cast<float>(std::
 void dequantize(WeightType type, const std::byte* blocks, std::int64_t count, float* out);
 
 // 32 numbers of a row as unsigned codes: w = scale * code + offset, or scale * (code - centre) in a format with a centre (q4_0: 8,
-// q5_0: 16, q8_0: 128). Scales and offsets of q4_k and q5_k are products, rounded here to fp16.
+// q5_0: 16, q6_k: 32, q8_0: 128). Scales and offsets of the K formats are products, rounded here to fp16.
 struct CodedBlock {
   std::uint8_t codes[32];       // 4-bit formats use 16 bytes: byte i has the codes of numbers i and 16 + i
   std::uint16_t scale, offset;  // fp16
+  std::uint16_t second_scale;   // q6_k: of numbers 16 and on
 };
-// Block `b` of 32 columns; q8_0, q4_0, q4_1, q5_0, q5_1, q4_k and q5_k only.
+// Block `b` of 32 columns; not of f32, f16, bf16.
 CodedBlock coded_block(WeightType type, const std::byte* row, std::int64_t b);
 
 }  // namespace qjl::engine

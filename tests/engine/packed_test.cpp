@@ -1,8 +1,9 @@
 // Products on packed weights on every instruction set: integers exactly, any numbers within the rounding of activations.
 //
-// Bound: an activation is off by at most half a step of max |x| / 16256, 1 % for the rounding of the step itself. Scales of q4_k
-// and q5_k are rounded to fp16: 2^-11 of scale * code and of the offset. fp32: with u = 2^-24 three roundings a block on terms
-// below (255 + 128) |scale| + |offset| times |x|, and one a term; offset and code may cancel, so w itself is no measure.
+// Bound: an activation is off by at most half a step of max |x| / 16256, 1 % for the rounding of the step itself. Scales of the
+// K formats are rounded to fp16: 2^-11 of scale * code, or of scale * (code - 32) for q6_k, and of the offset. fp32: with u = 2^-24
+// three roundings a half block on terms below (255 + 128) |scale| + |offset| times |x|, and one a term; offset and code may cancel,
+// so w itself is no measure.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -16,9 +17,9 @@ namespace qjl::engine::test {
 namespace {
 
 constexpr WeightType kPackedTypes[] = {WeightType::q8_0, WeightType::q4_0, WeightType::q4_1, WeightType::q5_0,
-                                       WeightType::q5_1, WeightType::q4_k, WeightType::q5_k};
+                                       WeightType::q5_1, WeightType::q4_k, WeightType::q5_k, WeightType::q6_k};
 
-bool is_k(WeightType type) { return type == WeightType::q4_k || type == WeightType::q5_k; }
+bool is_k(WeightType type) { return block_numbers(type) == 256; }
 
 struct Case {
   std::int64_t rows, columns, tokens;
@@ -79,7 +80,7 @@ double error_bound(const Weight& w, std::int64_t row, const float* x) {
   w.decode_row(row, decoded.data());
   for (std::int64_t b = 0; b < w.columns / 32; ++b) {
     const CodedBlock block = coded_block(w.type, w.row(row), b);
-    const double scale = std::abs(f16_to_f32(block.scale)),
+    const double scale = std::max(std::abs(f16_to_f32(block.scale)), std::abs(f16_to_f32(block.second_scale))),
                  offset = f16_offsets(w.type).size() == 2 ? std::abs(f16_to_f32(block.offset)) : 0;
     double largest = 0, sum = 0, weights = 0;
     for (std::int64_t c = 32 * b; c < 32 * b + 32; ++c) {
@@ -88,8 +89,8 @@ double error_bound(const Weight& w, std::int64_t row, const float* x) {
       weights += std::abs(static_cast<double>(decoded[static_cast<std::size_t>(c)]));
     }
     const double terms = (383 * scale + offset) * sum;
-    bound += 0.505 * largest / 16256 * weights + (static_cast<double>(w.columns) / 32 * 3 + 4) * u * terms;
-    if (is_k(w.type)) bound += std::ldexp((31 * scale + offset) * sum, -11);
+    bound += 0.505 * largest / 16256 * weights + (static_cast<double>(w.columns) / 16 * 3 + 4) * u * terms;
+    if (is_k(w.type)) bound += std::ldexp((32 * scale + offset) * sum, -11);
   }
   return bound;
 }
@@ -123,7 +124,7 @@ TEST(Packed, EveryTypeOnEveryTarget) {
 
 TEST(Packed, RefusesWhatItCannotHold) {
   std::mt19937_64 random(1);
-  for (const WeightType type : {WeightType::f32, WeightType::f16, WeightType::bf16, WeightType::q6_k})
+  for (const WeightType type : {WeightType::f32, WeightType::f16, WeightType::bf16})
     EXPECT_FALSE(PackedWeight::can_pack(RandomWeight(type, 4, 256, random).weight)) << weight_type_name(type);
   for (const WeightType type : kPackedTypes)
     EXPECT_TRUE(PackedWeight::can_pack(RandomWeight(type, 4, 256, random).weight)) << weight_type_name(type);
@@ -143,6 +144,8 @@ TEST(Quantize, TheSameBitsOnEveryTarget) {
         EXPECT_EQ(std::memcmp(found[b].high_low[t], wanted[b].high_low[t], 64), 0) << simd_target_name(target);
         EXPECT_EQ(found[b].scale[t], wanted[b].scale[t]) << simd_target_name(target);
         EXPECT_EQ(found[b].scaled_sum[t], wanted[b].scaled_sum[t]) << simd_target_name(target);
+        for (const int half : {0, 1})
+          EXPECT_EQ(found[b].half_sum[half][t], wanted[b].half_sum[half][t]) << simd_target_name(target);
       }
       EXPECT_EQ(found[b].scale[3], 0.0f);
     }

@@ -1,8 +1,8 @@
 // bf16 products of many tokens against decoded weights and a double loop, and fast arithmetic of multiply().
 //
 // Bound: both factors are rounded to 8 bits: (1 + 2^-9)^2 - 1 < 2^-8 of |w x|; sums of n products in fp32, two a step, n u sum |w
-// x| with u = 2^-24. Scales of q4_k and q5_k are rounded to fp16 before: 2^-11 of |scale code| + |offset|, which is at most 2^-11
-// (|w| + 2 |offset|).
+// x| with u = 2^-24. Scales of the K formats are rounded to fp16 before: 2^-11 of |scale code| + |offset|, which is at most 2^-11
+// (|w| + 2 |offset|); q6_k has no offset.
 #include "panel_bf16.hpp"
 
 #include <gtest/gtest.h>
@@ -33,7 +33,7 @@ struct Fixture {
   Fixture(WeightType type, std::int64_t rows, std::int64_t columns, std::int64_t num_tokens)
       : random(static_cast<std::uint64_t>(rows + num_tokens)),
         w(type, rows, columns, random),
-        other(WeightType::q6_k, 40, columns, random),
+        other(WeightType::q5_k, 40, columns, random),
         memory(PackedWeight::packed_bytes(w.weight)),
         packed(w.weight, memory.data(), threads),
         x(random_floats(num_tokens * columns, random)),
@@ -56,7 +56,7 @@ TEST(PanelBf16, EveryTypeAndOddSizes) {
   if (!has_bf16_products()) GTEST_SKIP() << "no bf16 products on this processor";
   const double u = std::ldexp(1.0, -24);
   for (const WeightType type : {WeightType::q8_0, WeightType::q4_0, WeightType::q4_1, WeightType::q5_0, WeightType::q5_1,
-                                WeightType::q4_k, WeightType::q5_k}) {
+                                WeightType::q4_k, WeightType::q5_k, WeightType::q6_k}) {
     for (const auto [rows, tokens] : {std::pair{1, 9}, {16, 12}, {33, 31}, {70, 129}}) {
       const bool is_k = block_numbers(type) == 256;
       Fixture f(type, rows, is_k ? 512 : 96, tokens);
@@ -83,7 +83,7 @@ TEST(PanelBf16, EveryTypeAndOddSizes) {
   }
 }
 
-// q6_k has no packed form: it stays exact beside a packed one, bit for bit.
+// A weight that is not packed stays exact beside a packed one, bit for bit.
 TEST(FastProducts, OtherTypesStayExact) {
   for (const std::int64_t tokens : {1, 4, 20}) {
     Fixture f(WeightType::q4_1, 50, 256, tokens);
