@@ -46,6 +46,9 @@ struct CombineBatch {
   std::int32_t head_dim;
 };
 
+void encode_keys(const EncodeArgs& args, cudaStream_t stream);
+void encode_values(const EncodeArgs& args, cudaStream_t stream);
+void decode(const DecodeArgs& args, cudaStream_t stream);
 void project_query(const ProjectArgs& args, cudaStream_t stream);
 void score(const ScoreArgs& args, cudaStream_t stream);
 void attend(const AttendBatch& batch, cudaStream_t stream);

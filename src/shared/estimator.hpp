@@ -40,12 +40,12 @@ inline constexpr ScaleTables kScaleTables{
      0x1.97d82ap+0f, 0x1.a0c668p+0f, 0x1.a9e6b6p+0f, 0x1.b33a2cp+0f, 0x1.bcc1eap+0f, 0x1.c67f12p+0f, 0x1.d072d4p+0f,
      0x1.da9e6p+0f,  0x1.e502eep+0f, 0x1.efa1bep+0f, 0x1.fa7c18p+0f}};
 
-// 2^((code - 255) / 32), 0 for code 0.
-QJL_HD constexpr float scale_factor(int code) {
+// 2^((code - 255) / 32), 0 for code 0. Device code hands in its own copy of the tables.
+QJL_HD constexpr float scale_factor(int code, const ScaleTables& tables = kScaleTables) {
   if (code == 0) return 0.0f;
   const int steps = code + 1;  // 32 * (octave + 8) + step
   const float octave = std::bit_cast<float>(static_cast<std::uint32_t>(127 - 8 + steps / kScaleStepsPerOctave) << 23);
-  return kScaleTables.step[steps % kScaleStepsPerOctave] * octave;
+  return tables.step[steps % kScaleStepsPerOctave] * octave;
 }
 
 struct ScaleFactors {
@@ -59,15 +59,15 @@ QJL_HD constexpr ScaleFactors scale_factors() {
 inline constexpr ScaleFactors kScaleFactors = scale_factors();
 
 // The code nearest to scale / max in log2; code 1 down to half of its value, then 0. 0 <= scale <= max.
-QJL_HD constexpr std::uint8_t scale_code(float scale, float max) {
+QJL_HD constexpr std::uint8_t scale_code(float scale, float max, const ScaleTables& tables = kScaleTables) {
   if (!(scale > 0.0f) || !(max > 0.0f)) return 0;
   const float ratio = scale / max;
-  if (ratio < 0.5f * scale_factor(1)) return 0;
+  if (ratio < 0.5f * scale_factor(1, tables)) return 0;
   const std::uint32_t bits = std::bit_cast<std::uint32_t>(ratio);
   const int octave = static_cast<int>(bits >> 23) - 127;
   const float mantissa = std::bit_cast<float>((bits & 0x7fffffu) | 0x3f800000u);
   int step = 0;
-  while (step < kScaleStepsPerOctave && mantissa >= kScaleTables.threshold[step]) ++step;
+  while (step < kScaleStepsPerOctave && mantissa >= tables.threshold[step]) ++step;
   const int code = kScaleCodeMax + kScaleStepsPerOctave * octave + step;
   return static_cast<std::uint8_t>(code < 1 ? 1 : code > kScaleCodeMax ? kScaleCodeMax : code);
 }
