@@ -4,27 +4,30 @@
 //
 // A block of threads takes one piece and up to kRows of its rows.
 #include "attend_plain.cuh"
+#include "attend_work.cuh"
 #include "device/launcher.cuh"
 #include "launch.hpp"
 
 namespace qjl::cuda {
 namespace {
 
-unsigned groups_of(int rows, int rows_per_block) { return static_cast<unsigned>((rows + rows_per_block - 1) / rows_per_block); }
-
-void attend_any(const AttendLaunch& launched, std::int32_t pieces, int rows, cudaStream_t stream) {
-  const layout::PageShape& shape = launched.tables.shape;
+void launch_plain(const AttendWork& work) {
+  const unsigned groups = static_cast<unsigned>((work.rows + kPlainRows - 1) / kPlainRows);
   launch("attend", attend_plain_kernel,
-         {static_cast<unsigned>(pieces), groups_of(rows, kPlainRows), kPlainThreads, plain_storage_bytes(shape)}, stream, launched);
+         {static_cast<unsigned>(work.pieces), groups, kPlainThreads, plain_storage_bytes(work.launched.tables.shape)}, work.stream,
+         work.launched);
 }
 
-AttendLaunch launch_of(const CodecTables& tables) {
-  AttendLaunch launched{};
-  launched.tables = tables;
-  launched.at = layout::body_layout(tables.shape);
-  launched.key_levels = levels_of(tables.shape.key_code);
-  launched.value_levels = levels_of(tables.shape.value_code);
-  return launched;
+// The combinations of the presets; any other goes the plain way.
+void launch_attend(const AttendWork& work) {
+  const Code key = work.launched.tables.shape.key_code, value = work.launched.tables.shape.value_code;
+  const bool signs = key == Code::s1 || key == Code::s2;
+  if (signs && value == Code::l4) return attend_signs_l4(work);
+  if (key == Code::l8 && value == Code::l4) return attend_l8_l4(work);
+  if (key == Code::l8 && value == Code::l8) return attend_l8_l8(work);
+  if (key == Code::l16 && value == Code::l8) return attend_l16_l8(work);
+  if (key == Code::l16 && value == Code::l16) return attend_l16_l16(work);
+  launch_plain(work);
 }
 
 }  // namespace
@@ -34,14 +37,14 @@ void attend(const AttendBatch& batch, cudaStream_t stream) {
   launched.requests = batch.requests;
   launched.pieces = batch.pieces;
   launched.request_of_piece = batch.request_of_piece;
-  attend_any(launched, batch.num_pieces, batch.max_rows, stream);
+  launch_attend({launched, batch.num_pieces, batch.max_rows, stream});
 }
 
 void attend(const AttendArgs& args, const AttendPiece& piece, cudaStream_t stream) {
   AttendLaunch launched = launch_of(*args.tables);
   launched.args = args;
   launched.piece = piece;
-  attend_any(launched, 1, piece.num_queries * piece.num_heads_in_group, stream);
+  launch_attend({launched, 1, piece.num_queries * piece.num_heads_in_group, stream});
 }
 
 }  // namespace qjl::cuda

@@ -28,12 +28,12 @@ __device__ inline void attend_pages_plain(const Job& job, PlainStorage& shared, 
   const PageRange pages = visible_pages(job);
   if (pages.first >= pages.end) return;
   project_rows(job.tables(), shared.exact.query, job.rows, body_at(job, pages.first) + job.launch.at.outlier_idx, projected);
-  for (std::int64_t i = pages.first; i < pages.end; ++i) {
+  for (int i = pages.first; i < pages.end; ++i) {
     const PlainPage page{job.tables(),    job.launch.at,  job.launch.key_levels.entry, job.launch.value_levels.entry,
                          head_at(job, i), body_at(job, i)};
     const int sinks = page.head.num_sinks;
     score_page(page, {shared.exact.query, projected, shared.knots, job.rows}, [&](int row, int slot, float score) {
-      const Window window = row_window(job, row, i * layout::kPageTokens, sinks, layout::kPageTokens);
+      const Window window = row_window(job, row, std::int64_t{i} * layout::kPageTokens, sinks, layout::kPageTokens);
       const int token = layout::token_of_slot(slot);
       const bool counts = token >= window.first && token <= window.last;
       shared.exact.logits[row * layout::kPageTokens + slot] = counts ? logit_of(job, score) : kNothing;

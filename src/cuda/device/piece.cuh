@@ -5,6 +5,7 @@
 #pragma once
 
 #include "args.hpp"
+#include "half.hpp"
 #include "levels.cuh"
 #include "softmax_state.hpp"
 #include "thread.cuh"
@@ -22,6 +23,16 @@ struct AttendLaunch {
   const AttendPiece* pieces;
   const std::int32_t* request_of_piece;
 };
+
+// `levels` are for kernels that look one number up at a time.
+inline AttendLaunch launch_of(const CodecTables& tables) {
+  AttendLaunch launched{};
+  launched.tables = tables;
+  launched.at = layout::body_layout(tables.shape);
+  launched.key_levels = levels_of(tables.shape.key_code);
+  launched.value_levels = levels_of(tables.shape.value_code);
+  return launched;
+}
 
 struct Job {
   const AttendLaunch& launch;
@@ -70,14 +81,20 @@ __device__ inline Window row_window(const Job& job, int row, std::int64_t base, 
   return {static_cast<int>(smaller(first, count)), static_cast<int>(larger(last, -1))};
 }
 
+// Sealed pages [first, end) that some row sees, and those of them, [whole_first, whole_end), of which every row sees every token.
 struct PageRange {
-  std::int64_t first, end;
+  int first, end;
+  int whole_first, whole_end;
 };
 __device__ inline PageRange visible_pages(const Job& job) {
+  constexpr std::int64_t kPage = layout::kPageTokens;
   const Range range = visible(job);
-  if (range.end <= range.first) return {0, 0};
-  return {range.first / layout::kPageTokens,
-          smaller(job.args.pages.count, (range.end + layout::kPageTokens - 1) / layout::kPageTokens)};
+  if (range.end <= range.first) return {0, 0, 0, 0};
+  const std::int64_t end = smaller(job.args.pages.count, (range.end + kPage - 1) / kPage), window = job.args.sliding_window;
+  const std::int64_t seen_first = window > 0 ? larger(job.position(job.rows - 1) - window + 1, 0) : 0;
+  const std::int64_t whole_first = (larger(seen_first, job.piece.first_position) + kPage - 1) / kPage;
+  const std::int64_t whole_end = smaller(job.position(0) + 1, job.piece.end_position) / kPage;
+  return {static_cast<int>(range.first / kPage), static_cast<int>(end), static_cast<int>(whole_first), static_cast<int>(whole_end)};
 }
 __device__ inline const std::uint8_t* body_at(const Job& job, std::int64_t page) {
   const SealedPages& pages = job.args.pages;

@@ -1,0 +1,69 @@
+// Codes to bytes of levels, four at a time: one byte permutation looks four 3-bit numbers up in a table of eight bytes.
+//
+//   selector   four nibbles of a 16-bit half word, bit 3 of each clear: which byte of the table stands at which place
+//   l4         nibbles of two bits (the table repeats its four bytes)       l8   nibbles of three bits
+//   l16        two tables of eight, and a third permutation that chooses between them by bit 3
+//
+// The two selectors of a word make two words of bytes; the order of the numbers follows from where their bits stand, so it is the
+// other operand of a product that is brought into that order.
+#pragma once
+
+#include "codebook.hpp"
+#include "thread.cuh"
+
+namespace qjl::cuda {
+
+// Levels 4 first .. 4 first + 3 of a code as bytes; a constant wherever it stands.
+constexpr std::uint32_t level_bytes(Code code, int first) {
+  std::uint32_t bytes = 0;
+  for (int i = 0; i < 4; ++i) {
+    const float level = level_of(code, (4 * first + i) % (2 * codebook(code).count));
+    bytes |= (static_cast<std::uint32_t>(static_cast<int>(level)) & 0xffu) << 8 * i;
+  }
+  return bytes;
+}
+
+// Bytes 0 and 1 of both words by turns: a0 b0 a1 b1; and bytes 2 and 3.
+__device__ inline std::uint32_t interleave_low(std::uint32_t a, std::uint32_t b) { return __byte_perm(a, b, 0x5140); }
+__device__ inline std::uint32_t interleave_high(std::uint32_t a, std::uint32_t b) { return __byte_perm(a, b, 0x7362); }
+
+// The levels of the low half of a selector word: codes of up to three bits.
+template <Code kCode>
+__device__ inline std::uint32_t look_up(std::uint32_t selectors) {
+  constexpr std::uint32_t kLow = level_bytes(kCode, 0), kHigh = level_bytes(kCode, 1);
+  return __byte_perm(kLow, kHigh, selectors);
+}
+
+// Eight nibbles of four bits: out[0] from the low half of the word, out[1] from the high half.
+__device__ inline void look_up_nibbles(std::uint32_t nibbles, std::uint32_t (&out)[2]) {
+  constexpr std::uint32_t kLow0 = level_bytes(Code::l16, 0), kLow1 = level_bytes(Code::l16, 1);
+  constexpr std::uint32_t kHigh0 = level_bytes(Code::l16, 2), kHigh1 = level_bytes(Code::l16, 3);
+  const std::uint32_t index = nibbles & 0x77777777u, choice = (nibbles >> 1 & 0x44444444u) | 0x32103210u;
+#pragma unroll
+  for (int half = 0; half < 2; ++half) {
+    const std::uint32_t low = __byte_perm(kLow0, kLow1, index >> 16 * half), high = __byte_perm(kHigh0, kHigh1, index >> 16 * half);
+    out[half] = __byte_perm(low, high, choice >> 16 * half);
+  }
+}
+
+// Selectors of words of 6-bit groups (two 3-bit numbers a byte: low nibble, high nibble), and of the fourth group of three rows.
+__device__ inline std::uint32_t group_selector(std::uint32_t row) { return (row & 0x07070707u) | (row << 1 & 0x70707070u); }
+__device__ inline std::uint32_t fourth_selector(std::uint32_t row0, std::uint32_t row1, std::uint32_t row2) {
+  return (row0 >> 6 & 0x03030303u) | (row1 >> 4 & 0x04040404u) | (row1 >> 3 & 0x10101010u) | (row2 >> 1 & 0x60606060u);
+}
+
+// The words of a 16-byte load, by number.
+struct Words {
+  std::uint32_t word[4];
+};
+__device__ inline Words load_words(const std::uint8_t* at) {
+  const uint4 x = load16(at);
+  return {{x.x, x.y, x.z, x.w}};
+}
+
+__device__ inline Words load_shared(const void* at) {
+  const uint4 x = *static_cast<const uint4*>(at);
+  return {{x.x, x.y, x.z, x.w}};
+}
+
+}  // namespace qjl::cuda

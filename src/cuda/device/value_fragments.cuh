@@ -1,0 +1,129 @@
+// Weighted sums of values, one value frame by one warp: the layout of page.hpp as matrix fragments.
+//
+//   sums[channel][row] += weight planes of the row by levels of the frame's 16 tokens of 8 pages
+//
+// A word is one channel: its 16 tokens of a page. Lane (g, t) reads pages t and t + 4, four channels a load; product s of four
+// takes four tokens of each page, so a word feeds every product. Rows g and g + 8 of a product are channels 64 u + 32 (g / 4) + 4
+// (g % 4) + m and 16 more, m = 0 .. 3. Columns are two planes of unsigned bytes of four rows' weights.
+//
+//   l4   four look-ups a word            l8   three lines hold two blocks: 12 byte operations and half a fourth group
+//   l16  two lines a block
+#pragma once
+
+#include "byte_levels.cuh"
+#include "mma.cuh"
+#include "page.hpp"
+
+namespace qjl::cuda {
+
+inline constexpr int kGroupChannels = 64;  // that a lane's loads cover together with the other lanes'
+
+// Bytes of levels of a channel: [product].
+using ChannelLevels = std::uint32_t[4];
+
+// Selector words, by pairs of quads of tokens (q0, q1) = (0, 2), (1, 3) for l4, else (0, 1), (2, 3).
+template <Code kCode>
+__device__ inline void look_up_pairs(const std::uint32_t (&selector)[2], ChannelLevels& levels) {
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    levels[2 * i] = look_up<kCode>(selector[i]);
+    levels[2 * i + 1] = look_up<kCode>(selector[i] >> 16);
+  }
+}
+
+// What a lane reads for 64 channels of one page: lines of its two blocks.
+template <Code kCode>
+struct ValueWords {
+  static constexpr int kLoads = kCode == Code::l4 ? 2 : kCode == Code::l8 ? 3 : 4;
+  Words line[kLoads];
+  bool alone;  // l8: the block has no partner and stands as nibbles
+
+  // frame: the frame's first line. blocks: of 16 channels.
+  __device__ void load(const std::uint8_t* frame, int u, int blocks) {
+    const int g = lane_idx() / 4, block = 4 * u + 2 * (g / 4), column = 16 * (g % 4);
+    alone = kCode == Code::l8 && block + 1 == blocks;
+    const int first = kCode == Code::l4 ? block : kCode == Code::l8 ? block / 2 * 3 : 2 * block;
+    const int lines = kCode == Code::l4 ? blocks : kCode == Code::l8 ? blocks / 2 * 3 + blocks % 2 * 2 : 2 * blocks;
+#pragma unroll
+    for (int i = 0; i < kLoads; ++i) {  // beyond the last block any line will do: nobody looks at those channels
+      const int at = first + i < lines ? first + i : 0;
+      line[i] = load_words(frame + at * layout::kLineBytes + column);
+    }
+  }
+  // Channel m of the first and of the second block.
+  __device__ void decode(int m, ChannelLevels (&levels)[2]) const {
+    if constexpr (kCode == Code::l4) {
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const std::uint32_t selector[2] = {line[i].word[m] & 0x33333333u, line[i].word[m] >> 2 & 0x33333333u};
+        look_up_pairs<kCode>(selector, levels[i]);
+      }
+    } else if constexpr (kCode == Code::l8) {
+      const std::uint32_t row[3] = {line[0].word[m], line[1].word[m], line[2].word[m]};
+      std::uint32_t first[2] = {group_selector(row[0]), group_selector(row[1])};
+      const std::uint32_t second[2] = {group_selector(row[2]), fourth_selector(row[0], row[1], row[2])};
+      if (alone) first[0] = row[0] & 0x77777777u, first[1] = row[1] & 0x77777777u;
+      look_up_pairs<kCode>(first, levels[0]);
+      look_up_pairs<kCode>(second, levels[1]);
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        std::uint32_t bytes[2];
+        look_up_nibbles(line[i].word[m], bytes);
+        levels[i / 2][2 * (i % 2)] = bytes[0];
+        levels[i / 2][2 * (i % 2) + 1] = bytes[1];
+      }
+    }
+  }
+};
+
+// Weights of 16 tokens of a page in the order of the look-ups.
+template <Code kCode>
+__device__ inline void order_weights(const Words& tokens, std::uint32_t (&b)[4]) {
+  const std::uint32_t* w = tokens.word;
+  const std::uint32_t second = kCode == Code::l4 ? w[2] : w[1], third = kCode == Code::l4 ? w[1] : w[2];
+  b[0] = interleave_low(w[0], second);
+  b[1] = interleave_high(w[0], second);
+  b[2] = interleave_low(third, w[3]);
+  b[3] = interleave_high(third, w[3]);
+}
+
+// The b operand of a lane: weights of its column, pages t and t + 4, [product].
+struct WeightFragments {
+  FragmentB product[4];
+};
+template <Code kCode>
+__device__ inline WeightFragments weight_fragments(const std::uint8_t* first_page, const std::uint8_t* second_page) {
+  WeightFragments out;
+  std::uint32_t b[2][4];
+  order_weights<kCode>(load_shared(first_page), b[0]);
+  order_weights<kCode>(load_shared(second_page), b[1]);
+#pragma unroll
+  for (int s = 0; s < 4; ++s) out.product[s][0] = b[0][s], out.product[s][1] = b[1][s];
+  return out;
+}
+
+// Whole sums of one group of 64 channels: add(tile, m, half, sum) with sum = 256 high + low of the lane's row and channel.
+template <Code kCode, int kTiles, typename Add>
+__device__ inline void weigh_group(const ValueWords<kCode> (&words)[2], const WeightFragments (&weights)[kTiles], const Add& add) {
+#pragma unroll
+  for (int m = 0; m < 4; ++m) {
+    ChannelLevels first[2], second[2];
+    words[0].decode(m, first);
+    words[1].decode(m, second);
+    Sums sums[kTiles] = {};
+#pragma unroll
+    for (int s = 0; s < 4; ++s) {
+      const FragmentA a = {first[0][s], first[1][s], second[0][s], second[1][s]};
+#pragma unroll
+      for (int tile = 0; tile < kTiles; ++tile) multiply_unsigned(sums[tile], a, weights[tile].product[s]);
+    }
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) add(tile, m, half, (sums[tile][2 * half] << 8) + sums[tile][2 * half + 1]);
+    }
+  }
+}
+
+}  // namespace qjl::cuda
