@@ -4,7 +4,7 @@
 //   look_up            16 entries by byte; an index is below 16
 //   WideSum            sums of unsigned bytes in 16 bits
 //   add_dot            four levels of keys a lane times four numbers of a query, -127 .. 127
-//   add_weighed_small  four quads of small levels times their weights 0 .. 255;  add_weighed: one quad of any levels
+//   add_weighed        four quads of levels times their weights 0 .. 255
 //
 // Header of a pass: see foreach_target.hpp. Needs simd.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
@@ -23,13 +23,23 @@ QJL_INLINE NativeB shift_right(NativeB v, int bits) { return (NativeB)((NativeH)
 QJL_INLINE NativeB low_bits(NativeB v, int mask) { return v & (NativeB{} + static_cast<std::uint8_t>(mask)); }
 constexpr int nearest(float x) { return static_cast<int>(x < 0.0f ? x - 0.5f : x + 0.5f); }
 
+// sum + more. The compiler may not regroup these sums: gcc makes trees of long ones, which need more registers than there are.
+template <typename Vector>
+QJL_INLINE Vector add_here(Vector sum, Vector more) {
+  sum += more;
+#if QJL_LANES >= 8
+  __asm__("" : "+v"(sum));
+#endif
+  return sum;
+}
+
 // even = even bytes + 256 * odd bytes (mod 2^16), odd = odd bytes.
 struct WideSum {
   NativeH even, odd;
 };
 QJL_INLINE void widen(WideSum& sum, NativeB bytes) {
-  sum.even += (NativeH)bytes;
-  sum.odd += (NativeH)bytes >> 8;
+  sum.even = add_here(sum.even, (NativeH)bytes);
+  sum.odd = add_here(sum.odd, (NativeH)((NativeH)bytes >> 8));
 }
 
 // The fourth 6-bit group of three rows of codes: their top two bits.
@@ -38,6 +48,18 @@ QJL_INLINE NativeB top_bits(NativeB row0, NativeB row1, NativeB row2) {
 }
 
 #if QJL_LANES >= 8
+
+// The low bytes of 16 numbers.
+QJL_INLINE void store_small(i32x16 v, std::uint8_t* out) {
+#if QJL_LANES == 16
+  const __m128i bytes = _mm512_cvtepi32_epi8((__m512i)v);
+#else
+  v = v & splat_i32(0xff);
+  const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32((__m256i)v.lo, (__m256i)v.hi), 0xd8);
+  const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+#endif
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+}
 
 // What the two widths have in common: each 128 bits of a register go their own way.
 //   multiply_bytes   unsigned times signed bytes, neighbours added in 16 bits, saturated;  add_pairs: neighbours of these in 32
@@ -67,12 +89,6 @@ QJL_INLINE NativeB four_times(const void* four) {
   std::memcpy(&bits, four, sizeof(bits));
   return (NativeB)(NativeI{} + bits);
 }
-// sum + more. The compiler may not regroup these sums: gcc makes trees of long ones, which need more registers than there are.
-QJL_INLINE NativeI add_here(NativeI sum, NativeI more) {
-  sum += more;
-  __asm__("" : "+v"(sum));
-  return sum;
-}
 QJL_INLINE NativeI add_pairs(NativeI sum, NativeS pairs) {
   return add_here(sum, multiply_words(pairs, NativeS{} + std::int16_t{1}));
 }
@@ -85,9 +101,9 @@ QJL_INLINE NativeI add_dot(NativeI sum, NativeB levels, const std::int8_t* q) {
   return add_pairs(sum, multiply_bytes(levels, four_times(q)));
 }
 
-// Four quads of levels, of which `kQuads` are added in 16 bits: 2 kQuads products of a weight up to 255.
+// Four quads of levels, of which `kQuads` are added in 16 bits: the products of so many pairs of neighbours (kPairBytes).
 template <int kQuads>
-QJL_INLINE NativeI add_weighed_small(NativeI sum, const NativeB (&level)[4], const std::uint8_t* weights, int quad_bytes) {
+QJL_INLINE NativeI add_weighed(NativeI sum, const NativeB (&level)[4], const std::uint8_t* weights, int quad_bytes) {
   QJL_UNROLL
   for (int first = 0; first < 4; first += kQuads) {
     NativeS pairs = multiply_bytes(four_times(weights + first * quad_bytes), level[first]);
@@ -98,26 +114,17 @@ QJL_INLINE NativeI add_weighed_small(NativeI sum, const NativeB (&level)[4], con
   return sum;
 }
 
-// Any levels, with weights from spread_weights.
-inline constexpr int kSpread = 2;  // bytes a weight
-struct FourBytes {
-  NativeS even, odd;
-  QJL_INLINE explicit FourBytes(NativeB bytes) : even((NativeS)((NativeH)bytes << 8) >> 8), odd((NativeS)bytes >> 8) {}
-};
-QJL_INLINE NativeI add_weighed(NativeI sum, const FourBytes& level, const std::uint8_t* weights) {
-  sum = add_here(sum, multiply_words(level.even, (NativeS)four_times(weights)));
-  return add_here(sum, multiply_words(level.odd, (NativeS)four_times(weights + 4)));
-}
-// Weights of one frame, 64 bytes, as 16-bit numbers, four in the order 0 2 1 3.
-QJL_INLINE void spread_weights(const std::uint8_t* weights, std::uint8_t* out) {
-  QJL_UNROLL
-  for (int i = 0; i < 2; ++i) {
-    const __m256i w = _mm256_load_si256(reinterpret_cast<const __m256i*>(weights + 32 * i));
-    const __m256i even = _mm256_and_si256(w, _mm256_set1_epi16(0xff)), odd = _mm256_srli_epi16(w, 8);
-    const __m256i low = _mm256_unpacklo_epi32(even, odd), high = _mm256_unpackhi_epi32(even, odd);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(out + 64 * i), _mm256_permute2x128_si256(low, high, 0x20));
-    _mm256_store_si256(reinterpret_cast<__m256i*>(out + 64 * i + 32), _mm256_permute2x128_si256(low, high, 0x31));
-  }
+// The bytes of two neighbouring tokens are at most kPairBytes together, so that their products with levels up to 127 stay below
+// 2^15. Each is rounded by a half up, the smallest by one: 257 steps before that. What a weight takes of its frame's scale is
+// therefore itself or 255 / 257 of the pair, if that is more.
+inline constexpr int kPairBytes = 258;
+QJL_INLINE f32x16 weight_reach(f32x16 weight) {
+#if QJL_LANES == 16
+  const f32x16 other = _mm512_permute_ps(weight, 0xb1);
+#else
+  const f32x16 other = {_mm256_permute_ps(weight.lo, 0xb1), _mm256_permute_ps(weight.hi, 0xb1)};
+#endif
+  return max(weight, (weight + other) * splat(static_cast<float>(kWeightLevels) / (kPairBytes - 1)));
 }
 
 // Weights [4 pages][16 tokens], 0 <= w < 256, of one frame: [4 quads][4 pages][4 tokens].
@@ -133,6 +140,11 @@ QJL_INLINE void store_weights(const i32x16 (&weight)[kPassPages], std::uint8_t* 
 
 #else
 
+QJL_INLINE void store_small(i32x16 v, std::uint8_t* out) {
+  alignas(16) std::uint32_t whole[16];
+  store_u32(whole, as_u32(v));
+  for (int i = 0; i < 16; ++i) out[i] = static_cast<std::uint8_t>(whole[i]);
+}
 QJL_INLINE NativeB load_table(const std::uint8_t* p) { return load_bytes(p); }
 QJL_INLINE NativeB look_up(NativeB table, NativeB index) { return (NativeB)vqtbl1q_u8((uint8x16_t)table, (uint8x16_t)index); }
 
@@ -159,32 +171,23 @@ QJL_INLINE NativeI add_dot(NativeI sum, NativeB levels, const std::int8_t* q) {
 #endif
 }
 
-inline constexpr int kSpread = 1;
-QJL_INLINE void spread_weights(const std::uint8_t* weights, std::uint8_t* out) { std::memcpy(out, weights, layout::kLineBytes); }
 #if QJL_NEON == 2
 // w = (w - 128) + 128: the first is a signed byte, the second the same for every row.
-QJL_INLINE NativeI add_weighed(NativeI sum, const FourBytes& level, const std::uint8_t* weights) {
+QJL_INLINE NativeI add_quad(NativeI sum, const FourBytes& level, const std::uint8_t* weights) {
   const int8x16_t half = vdupq_n_s8(64), w = veorq_s8(four_times(weights), vreinterpretq_s8_u32(vdupq_n_u32(kSignBits)));
   const int32x4_t rest = vdotq_s32(vdotq_s32(vdupq_n_s32(0), level.bytes, half), level.bytes, half);
   return (NativeI)vdotq_s32((int32x4_t)sum, level.bytes, w) + (NativeI)rest;
 }
 template <int kQuads>
-QJL_INLINE NativeI add_weighed_small(NativeI sum, const NativeB (&level)[4], const std::uint8_t* weights, int quad_bytes) {
+QJL_INLINE NativeI add_weighed(NativeI sum, const NativeB (&level)[4], const std::uint8_t* weights, int quad_bytes) {
   QJL_UNROLL
-  for (int q = 0; q < 4; ++q) sum = add_weighed(sum, FourBytes(level[q]), weights + q * quad_bytes);
+  for (int q = 0; q < 4; ++q) sum = add_quad(sum, FourBytes(level[q]), weights + q * quad_bytes);
   return sum;
 }
 #else
-// A level times a weight, at most 127 * 255, fits 16 bits.
-QJL_INLINE NativeI add_weighed(NativeI sum, const FourBytes& level, const std::uint8_t* weights) {
-  const uint8x8_t w = vget_low_u8(vreinterpretq_u8_s8(four_times(weights)));
-  const int16x8_t wide = vreinterpretq_s16_u16(vmovl_u8(w));
-  const int16x8_t low = vmulq_s16(vmovl_s8(vget_low_s8(level.bytes)), wide), high = vmulq_s16(vmovl_high_s8(level.bytes), wide);
-  return sum + (NativeI)vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
-}
-// As on x86, with one product of each quad to a sum.
+// As on x86, with one product of each quad to a sum: a level times a weight, at most 127 * 255, fits 16 bits.
 template <int kQuads>
-QJL_INLINE NativeI add_weighed_small(NativeI sum, const NativeB (&level)[4], const std::uint8_t* weights, int quad_bytes) {
+QJL_INLINE NativeI add_weighed(NativeI sum, const NativeB (&level)[4], const std::uint8_t* weights, int quad_bytes) {
   QJL_UNROLL
   for (int first = 0; first < 4; first += kQuads) {
     int16x8_t low = vdupq_n_s16(0), high = low;
@@ -201,6 +204,7 @@ QJL_INLINE NativeI add_weighed_small(NativeI sum, const NativeB (&level)[4], con
   return sum;
 }
 #endif
+QJL_INLINE f32x16 weight_reach(f32x16 weight) { return weight; }
 
 QJL_INLINE void store_weights(const i32x16 (&weight)[kPassPages], std::uint8_t* out) {
   const auto pack = [](NativeI a, NativeI b) { return vcombine_u16(vmovn_u32((uint32x4_t)a), vmovn_u32((uint32x4_t)b)); };

@@ -30,11 +30,7 @@ inline Reach reach_of(const float* q, int count, int set) {
 }
 
 // Numbers 0 .. 255 to the nearest byte.
-QJL_INLINE void store_table(f32x16 entry, std::uint8_t* table) {
-  alignas(64) std::uint32_t whole[kEntries];
-  store_u32(whole, as_u32(to_i32(entry + splat(0.5f))));
-  for (int i = 0; i < kEntries; ++i) table[i] = static_cast<std::uint8_t>(whole[i]);
-}
+QJL_INLINE void store_table(f32x16 entry, std::uint8_t* table) { store_small(to_i32(entry + splat(0.5f)), table); }
 
 // Entry e = sum of sign_k(e) q[k], k = 0 .. 3; bit 0 is plus.
 QJL_INLINE void sign_table(const float* q, float per_step, std::uint8_t* table) {
@@ -69,16 +65,16 @@ inline void build_numbers(const float* q, int d, int row, const FastQuery& out) 
   constexpr float kReach = 127.0f;
   f32x16 largest = splat(0.0f);
   for (int c = 0; c < d; c += 16) largest = max(largest, abs(load(q + c)));
-  const float reach = reduce_max(largest), per_step = reach > 0.0f ? kReach / reach : 0.0f;
-  std::uint8_t* numbers = out.bytes + row * out.stride;
-  int sum = 0;
-  for (int c = 0; c < d; ++c) {
-    const int number = static_cast<int>(std::nearbyint(q[c] * per_step));
-    numbers[c] = static_cast<std::uint8_t>(number);
-    sum += number;
+  const float reach = reduce_max(largest);
+  const f32x16 per_step = splat(reach > 0.0f ? kReach / reach : 0.0f);
+  f32x16 sum = splat(0.0f);
+  for (int c = 0; c < d; c += 16) {
+    const f32x16 number = round_even(load(q + c) * per_step);
+    store_small(to_i32(number), out.bytes + row * out.stride + c);
+    sum = sum + number;
   }
   out.step[row] = reach / kReach * kKeyUnit;
-  out.offset[row] = out.step[row] * static_cast<float>(-kKeyOffset * sum);
+  out.offset[row] = out.step[row] * -static_cast<float>(kKeyOffset) * reduce_add(sum);
 }
 
 // ---- reading ------------------------------------------------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 // Weighted sums of the values of up to four pages by bytes where a look-up takes 16 entries: AVX-512 without VBMI, AVX2 and NEON.
 // The seam is that of fast_values_avx512vbmi.hpp: frames[row][f][channel] += scale[row][f] * sum_t w[t] * level[t].
 //
-// Levels of l4 and l8 are small whole numbers times a unit, so that products are added in 16 bits: l4 (3 10) 12, exactly; l8
-// (5 16 28 45) 2.8195, which is off by .01 % of the code's own error. Those of l16 are what they are and go to 32 bits at once.
-// Cost a token and row: 16 d / (register bytes * 4) products, twice that for l16; decoding is shared.
+// Levels of l4 and l8 are small whole numbers times a unit, so that more products are added in 16 bits: l4 (3 10) 12, exactly; l8
+// (5 16 28 45) 2.8195, which is off by .01 % of the code's own error. Those of l16 are what they are; weight_reach() keeps the two
+// products that one instruction adds within 16 bits. Cost a token and row: d / (register bytes * 4) products a token; decoding is
+// shared.
 // Header of a pass: see foreach_target.hpp. Needs byte_vectors.hpp, fast_query.hpp, fetch.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
@@ -57,60 +58,47 @@ QJL_INLINE void quad_levels(const std::uint8_t* lines, int block, NativeB (&leve
   }
 }
 
-// Weights of one frame for all rows as the products want them: rows, quads and pages so many bytes apart.
+// Quads whose products are added in 16 bits: pairs of bytes, 258 together, times 10, 45 and 127.
 template <Code kCode>
-inline constexpr int kWeightBytes = kCode == Code::l16 ? kSpread : 1;
-
-// One vector of a block of one page into the sums of the rows.
-template <Code kCode, int kRows>
-QJL_INLINE void weigh_vector(const NativeB (&level)[4], const std::uint8_t* weights, NativeI (&sum)[kRows]) {
-  constexpr int kRowBytes = kWeightBytes<kCode> * layout::kLineBytes, kQuadBytes = kWeightBytes<kCode> * 4 * kPassPages;
-  if constexpr (kCode != Code::l16) {
-    constexpr int kQuads = kCode == Code::l4 ? 4 : 1;
-    QJL_UNROLL
-    for (int row = 0; row < kRows; ++row) {
-      sum[row] = add_weighed_small<kQuads>(sum[row], level, weights + row * kRowBytes, kQuadBytes);
-    }
-  } else {
-    QJL_UNROLL
-    for (int q = 0; q < 4; ++q) {
-      const FourBytes four(level[q]);
-      QJL_UNROLL
-      for (int row = 0; row < kRows; ++row) {
-        sum[row] = add_weighed(sum[row], four, weights + row * kRowBytes + q * kQuadBytes);
-      }
-    }
-  }
-}
+inline constexpr int kQuadsAtOnce = kCode == Code::l4   ? 4
+                                    : kCode == Code::l8 ? 2
+                                                        : 1;
 
 template <Code kCode, int kRows>
 inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages, Fetcher& fetcher) {
+  constexpr int kTogether = kRows == 1 && kLineVectors > 1 ? 2 : 1;
   const int d = shape.head_dim, lines = layout::value_lines_per_frame(kCode, d);
-  alignas(layout::kLineBytes) std::uint8_t weights[kRows * kWeightBytes<kCode> * layout::kLineBytes];
   for (int frame = 0; frame < layout::kFrames; ++frame) {
     const std::int64_t at = std::int64_t{frame} * lines * layout::kLineBytes;
-    for (int row = 0; row < kRows; ++row) {
-      const std::uint8_t* from = pages.weights + row * kPassTokens + frame * layout::kLineBytes;
-      std::uint8_t* to = weights + row * kWeightBytes<kCode> * layout::kLineBytes;
-      kWeightBytes<kCode> == 1 ? void(std::memcpy(to, from, layout::kLineBytes)) : spread_weights(from, to);
-    }
-    // A vector at a time: the sums of all rows and one vector of levels fit the registers.
-    for (int part = 0; part < d / QJL_LANES; ++part) {
+    const std::uint8_t* weights = pages.weights + frame * layout::kLineBytes;
+    // A vector at a time, or two for one row: the sums of all rows and a vector of levels fit the registers.
+    for (int part = 0; part < d / QJL_LANES; part += kTogether) {
       const int block = part / kLineVectors, vector = part % kLineVectors;
-      NativeI sum[kRows] = {};
+      NativeI sum[kTogether][kRows] = {};
       for (int page = 0; page < pages.count; ++page) {
-        NativeB level[4];
-        fetcher.next<QJL_LANES == 16 && kCode != Code::l4 ? 2 : 1>();
-        quad_levels<kCode>(pages.values[page] + at + vector * kVectorBytes, block, level);
-        weigh_vector<kCode>(level, weights + 4 * kWeightBytes<kCode> * page, sum);
+        fetcher.next<kTogether*(QJL_LANES == 16 && kCode != Code::l4 ? 2 : 1)>();
+        QJL_UNROLL
+        for (int i = 0; i < kTogether; ++i) {
+          NativeB level[4];
+          quad_levels<kCode>(pages.values[page] + at + (vector + i) * kVectorBytes, block, level);
+          QJL_UNROLL
+          for (int row = 0; row < kRows; ++row) {
+            sum[i][row] =
+                add_weighed<kQuadsAtOnce<kCode>>(sum[i][row], level, weights + row * kPassTokens + 4 * page, 4 * kPassPages);
+          }
+        }
       }
       QJL_UNROLL
       for (int row = 0; row < kRows; ++row) {
-        NativeF scale, old;
+        NativeF scale;
         fill(pages.weight_scales[row * layout::kFrames + frame] * NibbleLevels<kCode, 0>::kUnit, scale);
         float* out = pages.frames + (std::int64_t{row} * layout::kFrames + frame) * d + part * QJL_LANES;
-        read(out, old);
-        write(out, fused_multiply_add(to_f32(sum[row]), scale, old));
+        QJL_UNROLL
+        for (int i = 0; i < kTogether; ++i) {
+          NativeF old;
+          read(out + i * QJL_LANES, old);
+          write(out + i * QJL_LANES, fused_multiply_add(to_f32(sum[i][row]), scale, old));
+        }
       }
     }
   }

@@ -8,7 +8,7 @@
 // fill [0, 1) evenly, keeps the expectation of a byte at its weight (and doubles its variance: larger weights do without), and the
 // scale makes the bytes of a frame sum to its weights.
 // Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, fetch.hpp, exp.hpp, softmax_block.hpp, and
-// store_weights() of the target.
+// weight_reach() and store_weights() of the target.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // 2^x, x <= 0: 2^floor(x) times a polynomial of degree 5 in the fraction; relative error below 2e-7, exactly 1 at 0.
@@ -73,7 +73,7 @@ inline void make_weights(const Accumulators& state, int row, const PassRow& pass
       store(pass.scores + slot, weight);
       sum = sum + e;
       weights = weights + weight;
-      largest = max(largest, weight);
+      largest = max(largest, weight_reach(weight));
     }
     mass[frame] = weights;
     top[frame] = top[layout::kFrames + frame] = largest;

@@ -45,19 +45,41 @@ QJL_INLINE void order_codes(const std::uint8_t* codes, const std::uint8_t* order
     _mm512_storeu_si512(out + c, _mm512_mask_blend_epi8(_mm512_movepi8_mask(at), low, high));  // bit 7: the upper half of the codes
   }
 }
+#elif QJL_LANES >= 8
+QJL_INLINE void order_codes(const std::uint8_t* codes, const std::uint8_t* order, int d, std::int8_t* out) {
+  for (int c = 0; c < d; c += 32) {
+    const __m256i at = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(order + c));
+    __m256i found = _mm256_setzero_si256();
+    for (int first = 0; first < d; first += 16) {  // a look-up into 16 codes gives zero for an index with bit 7: any other code's
+      const __m256i table = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + first)));
+      const __m256i index = _mm256_xor_si256(at, _mm256_set1_epi8(static_cast<char>(first)));
+      found = _mm256_or_si256(found, _mm256_shuffle_epi8(table, _mm256_adds_epu8(index, _mm256_set1_epi8(0x70))));
+    }
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + c), found);
+  }
+}
+#endif
+#if QJL_LANES == 16
+QJL_INLINE f32x16 load_signed_bytes(const std::int8_t* p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+#elif QJL_LANES == 8
+QJL_INLINE f32x16 load_signed_bytes(const std::int8_t* p) {
+  const auto eight = [](const std::int8_t* at) {
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at))));
+  };
+  return {eight(p), eight(p + 8)};
+}
 #endif
 
 // The mean of a page [d + 16] in its order; zero in channels without a mean and beyond.
 inline void decode_mean(const CodecTables& tables, const std::uint8_t* codes, float scale, float* mean) {
   const int d = tables.shape.head_dim, count = tables.mean_channels;
-#if QJL_VBMI
+#if QJL_LANES >= 8
   if (d % layout::kLineBytes == 0) {
     alignas(64) std::int8_t ordered[layout::kMaxHeadDim];
     order_codes(codes, tables.mean_order, d, ordered);
-    for (int i = 0; i < d; i += 16) {
-      const __m512i step = _mm512_cvtepi8_epi32(_mm_load_si128(reinterpret_cast<const __m128i*>(ordered + i)));
-      store(mean + i, _mm512_cvtepi32_ps(step) * splat(scale));
-    }
+    for (int i = 0; i < d; i += 16) store(mean + i, load_signed_bytes(ordered + i) * splat(scale));
     return std::fill(mean + count, mean + d + 16, 0.0f);
   }
 #endif

@@ -92,7 +92,7 @@ inline void add_byte_loops(const HeadNumbers& numbers, const oracle::Vector& que
   const oracle::Vector projected = project(*numbers.byte_loops, query);
   std::vector<double> scaled_weights(weights);
   for (std::size_t i = 0; i < weights.size(); ++i) scaled_weights[i] *= numbers.value_scale[first + i];
-  const std::vector<double> rounded = weight_errors(scaled_weights);
+  const std::vector<double> rounded = weight_errors(simd_target(), scaled_weights, first);
   std::vector<double> squares(query.size(), 0.0);
   for (std::size_t i = 0; i < weights.size(); ++i) {
     const std::size_t t = first + i;

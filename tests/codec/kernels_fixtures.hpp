@@ -129,7 +129,8 @@ inline AddedByBytes added_by_bytes(SimdTarget target, const CodecTables& tables,
     value_scale = std::max(value_scale, double{head.value_scale_max});
   }
   added.score = key_scale * table_error(target, format, {projected.begin(), projected.end()}, 127.0 * std::sqrt(format.d));
-  added.out = 3.0 * value_scale / 255.0 * std::sqrt(tokens) * 2.0 / codebook(tables.shape.value_code).unit;
+  const double reach = multiplies_pairs(target) ? 2.0 * 255.0 / 257.0 : 1.0;  // of two neighbours
+  added.out = 3.0 * reach * value_scale / 255.0 * std::sqrt(tokens) * 2.0 / codebook(tables.shape.value_code).unit;
   return added;
 }
 

@@ -196,7 +196,8 @@ class Attended {
     oracle::Vector out_error(case_.d), squares(case_.d);  // squares: of what rounded weights add
     std::vector<double> scaled_weights(expected.weight);
     for (int t = 0; t < keys_.tokens; ++t) scaled_weights[t] *= truth.value_scale[t];
-    const std::vector<double> weight_error = bytes ? weight_errors(scaled_weights) : std::vector<double>(keys_.tokens);
+    const std::vector<double> weight_error =
+        bytes ? weight_errors(simd_target(), scaled_weights) : std::vector<double>(keys_.tokens);
     for (int t = 0; t < keys_.tokens; ++t) {
       const double weight = expected.weight[t];
       if (weight == 0.0) continue;
