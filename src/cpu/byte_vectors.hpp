@@ -115,16 +115,16 @@ QJL_INLINE NativeI add_weighed(NativeI sum, const NativeB (&level)[4], const std
 }
 
 // The bytes of two neighbouring tokens are at most kPairBytes together, so that their products with levels up to 127 stay below
-// 2^15. Each is rounded by a half up, the smallest by one: 257 steps before that. What a weight takes of its frame's scale is
-// therefore itself or 255 / 257 of the pair, if that is more.
+// 2^15. Each is rounded by a half up, the smallest by one: 257 steps before that. So weights that are `largest` at their slots take
+// of their frame's scale what they are, or 255 / 257 of a pair if that is more.
 inline constexpr int kPairBytes = 258;
-QJL_INLINE f32x16 weight_reach(f32x16 weight) {
+QJL_INLINE f32x16 weight_reach(f32x16 largest) {
 #if QJL_LANES == 16
-  const f32x16 other = _mm512_permute_ps(weight, 0xb1);
+  const f32x16 other = _mm512_permute_ps(largest, 0xb1);
 #else
-  const f32x16 other = {_mm256_permute_ps(weight.lo, 0xb1), _mm256_permute_ps(weight.hi, 0xb1)};
+  const f32x16 other = {_mm256_permute_ps(largest.lo, 0xb1), _mm256_permute_ps(largest.hi, 0xb1)};
 #endif
-  return max(weight, (weight + other) * splat(static_cast<float>(kWeightLevels) / (kPairBytes - 1)));
+  return max(largest, (largest + other) * splat(static_cast<float>(kWeightLevels) / (kPairBytes - 1)));
 }
 
 // Weights [4 pages][16 tokens], 0 <= w < 256, of one frame: [4 quads][4 pages][4 tokens].
@@ -204,7 +204,7 @@ QJL_INLINE NativeI add_weighed(NativeI sum, const NativeB (&level)[4], const std
   return sum;
 }
 #endif
-QJL_INLINE f32x16 weight_reach(f32x16 weight) { return weight; }
+QJL_INLINE f32x16 weight_reach(f32x16 largest) { return largest; }
 
 QJL_INLINE void store_weights(const i32x16 (&weight)[kPassPages], std::uint8_t* out) {
   const auto pack = [](NativeI a, NativeI b) { return vcombine_u16(vmovn_u32((uint32x4_t)a), vmovn_u32((uint32x4_t)b)); };

@@ -12,8 +12,8 @@ QJL_INLINE void store_weights(const i32x16 (&weight)[kPassPages], std::uint8_t* 
   _mm512_store_si512(out, pack_bytes((__m512i)weight[0], (__m512i)weight[1], (__m512i)weight[2], (__m512i)weight[3]));
 }
 
-// What a weight takes of its frame's scale.
-QJL_INLINE f32x16 weight_reach(f32x16 weight) { return weight; }
+// What weights that are `largest` at their slots take of their frame's scale.
+QJL_INLINE f32x16 weight_reach(f32x16 largest) { return largest; }
 
 // Tables that turn six bits of codes into the level of the field at bit t * bits.
 template <Code kCode>

@@ -73,10 +73,10 @@ inline void make_weights(const Accumulators& state, int row, const PassRow& pass
       store(pass.scores + slot, weight);
       sum = sum + e;
       weights = weights + weight;
-      largest = max(largest, weight_reach(weight));
+      largest = max(largest, weight);
     }
     mass[frame] = weights;
-    top[frame] = top[layout::kFrames + frame] = largest;
+    top[frame] = top[layout::kFrames + frame] = weight_reach(largest);
   }
   store(state.sums + row * 16, sum);
 }

@@ -9,11 +9,12 @@
 //   r_t^2),
 //            r_t = the number that the levels of token t stand for. Below 1/512 step nothing is rounded up. On AVX2 and AVX-512
 //            without VBMI the bytes of neighbours in a frame, tokens 16 n + f and 8 more, are 258 together at most, 257 before
-//            rounding: M is the largest w_t s_t or 255 / 257 of the largest sum of two.
+//            rounding: M is the largest w_t s_t or 255 / 257 of a sum of two, each the largest of four pages at its place.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <vector>
 
 #include "oracle.hpp"
@@ -69,12 +70,17 @@ inline double table_error(SimdTarget target, const oracle::Format& f, const orac
 // at most six times the root of sum_t (error_t * number_t)^2.
 inline std::vector<double> weight_errors(SimdTarget target, const std::vector<double>& scaled_weights, std::size_t first = 0) {
   double largest = 0.0;
+  std::map<std::size_t, double> at_place;  // 512 pass + token of a page
   for (std::size_t i = 0; i < scaled_weights.size(); ++i) {
+    const std::size_t token = first + i;
     largest = std::max(largest, scaled_weights[i]);
-    const bool has_neighbour = (first + i) / 8 % 2 == 0 && i + 8 < scaled_weights.size();
-    if (multiplies_pairs(target) && has_neighbour) {
-      largest = std::max(largest, 255.0 / 257.0 * (scaled_weights[i] + scaled_weights[i + 8]));
-    }
+    double& place = at_place[token / 512 * 512 + token % 128];
+    place = std::max(place, scaled_weights[i]);
+  }
+  for (const auto& [token, weight] : at_place) {
+    if (!multiplies_pairs(target) || token / 8 % 2 != 0) continue;
+    const auto neighbour = at_place.find(token + 8);
+    if (neighbour != at_place.end()) largest = std::max(largest, 255.0 / 257.0 * (weight + neighbour->second));
   }
   const double step = largest / 255.0;
   std::vector<double> errors;
