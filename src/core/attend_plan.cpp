@@ -39,8 +39,8 @@ std::int64_t count_pieces(std::span<const AttendBlock> blocks, std::int64_t long
   return count;
 }
 
-// Pages of the longest piece. Few blocks are cut until every thread gets as many pieces as the others: three long heads on two
-// threads would else be 5 pieces to 4.
+// Pages of the longest piece. Few blocks are cut so that every thread gets as many pieces as the others: three long heads on two
+// threads would else be 5 pieces to 4. Longer pieces are tried first: a piece builds its own tables.
 std::int64_t longest_piece(std::span<const AttendBlock> blocks, int num_threads) {
   std::int64_t pages = 0;
   for (const AttendBlock& block : blocks) pages += pages_of(block);
@@ -48,11 +48,11 @@ std::int64_t longest_piece(std::span<const AttendBlock> blocks, int num_threads)
   const std::int64_t wanted = num_threads > 1 ? ceil_div(pages, pieces) : pages;
   const std::int64_t longest = std::max(kLeastPages, ceil_div(wanted, kPagesPerPass) * kPagesPerPass);
   if (std::ssize(blocks) >= pieces) return longest;
-  for (std::int64_t at = longest; at >= std::max(kLeastPages, longest / 2); --at) {
-    if (count_pieces(blocks, at) % num_threads == 0) return at;
-  }
-  for (std::int64_t at = longest + 1; at <= 2 * longest; ++at) {
+  for (std::int64_t at = longest; at <= 2 * longest; ++at) {
     if (const std::int64_t count = count_pieces(blocks, at); count >= num_threads && count % num_threads == 0) return at;
+  }
+  for (std::int64_t at = longest - 1; at >= std::max(kLeastPages, longest / 2); --at) {
+    if (count_pieces(blocks, at) % num_threads == 0) return at;
   }
   return longest;
 }
@@ -62,7 +62,7 @@ std::int64_t longest_piece(std::span<const AttendBlock> blocks, int num_threads)
 void AttendPlan::make(std::span<const PlanRequest> requests, std::int64_t sliding_window, int num_threads) {
   blocks.clear();
   block_of_piece.clear();
-  cut_blocks.clear();
+  pieces_left.clear();
   slot_of_piece.clear();
   num_slots = 0;
   for (std::size_t i = 0; i < requests.size(); ++i) add_blocks(blocks, static_cast<std::int32_t>(i), requests[i], sliding_window);
@@ -71,7 +71,7 @@ void AttendPlan::make(std::span<const PlanRequest> requests, std::int64_t slidin
     AttendBlock& block = blocks[b];
     block.first_piece = static_cast<std::int64_t>(block_of_piece.size());
     block.num_pieces = static_cast<std::int32_t>(ceil_div(pages_of(block), longest));
-    if (block.num_pieces > 1) cut_blocks.push_back(static_cast<std::int32_t>(b));
+    pieces_left.push_back(block.num_pieces);
     for (std::int32_t i = 0; i < block.num_pieces; ++i) {
       block_of_piece.push_back(static_cast<std::int32_t>(b));
       slot_of_piece.push_back(block.num_pieces > 1 ? num_slots++ : -1);
@@ -88,7 +88,7 @@ AttendPlan::Range AttendPlan::range(std::int64_t piece) const {
 
 std::int64_t AttendPlan::bytes() const {
   return static_cast<std::int64_t>(blocks.capacity() * sizeof(AttendBlock) +
-                                   (block_of_piece.capacity() + cut_blocks.capacity()) * sizeof(std::int32_t) +
+                                   (block_of_piece.capacity() + pieces_left.capacity()) * sizeof(std::int32_t) +
                                    slot_of_piece.capacity() * sizeof(std::int64_t));
 }
 

@@ -35,7 +35,7 @@ struct AttendBlock {
 struct AttendPlan {
   std::vector<AttendBlock> blocks;
   std::vector<std::int32_t> block_of_piece;  // [pieces]
-  std::vector<std::int32_t> cut_blocks;      // those of more than one piece
+  std::vector<std::int32_t> pieces_left;     // [blocks] at first all of them: the caller counts them down as they are done
   std::vector<std::int64_t> slot_of_piece;   // [pieces] where a piece of a cut block keeps its result; -1 when it need not
   std::int64_t num_slots = 0;
 

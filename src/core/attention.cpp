@@ -6,6 +6,7 @@
 #include "qjl/attention.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -203,8 +204,26 @@ void finish(const Call& call, const AttendBlock& block, const Partial& partial) 
   }
 }
 
+// Into the first piece's result, in the order of positions.
+void merge_pieces(const Call& call, const AttendBlock& block, std::uint8_t* partials) {
+  const std::int64_t dim = call.cache.config.head_dim, result_bytes = partial_bytes(dim);
+  const std::int64_t first_slot = call.work.plan.slot_of_piece[static_cast<std::size_t>(block.first_piece)];
+  const Partial sum = partial_at(partials + first_slot * result_bytes, dim);
+  for (std::int64_t i = 1; i < block.num_pieces; ++i) {
+    const Partial next = partial_at(partials + (first_slot + i) * result_bytes, dim);
+    for (std::int64_t row = 0; row < std::int64_t{block.num_queries} * block.num_heads; ++row) {
+      SoftmaxState state{sum.max[row], sum.sum[row]};
+      merge(state, sum.out + row * dim, {next.max[row], next.sum[row]}, next.out + row * dim, static_cast<int>(dim));
+      sum.max[row] = state.max;
+      sum.sum[row] = state.sum;
+    }
+  }
+  finish(call, block, sum);
+}
+
+// Who ends the last piece of a block merges it: a second round of the threads would cost more than the merge.
 void run_pieces(const Call& call) {
-  const AttendPlan& plan = call.work.plan;
+  AttendPlan& plan = call.work.plan;
   const std::int64_t dim = call.cache.config.head_dim, result_bytes = partial_bytes(dim);
   const auto kernel_bytes = static_cast<std::int64_t>(call.cache.backend.attend_workspace_bytes(call.cache.tables(call.layer)));
   const std::int64_t worker_bytes = result_bytes + layout::round_up(kernel_bytes, layout::kLineBytes);
@@ -212,7 +231,8 @@ void run_pieces(const Call& call) {
   std::uint8_t* partials = call.work.partials.at_least(result_bytes * plan.num_slots);
   call.threads.run(static_cast<std::int64_t>(plan.block_of_piece.size()), [&](std::int64_t item, int worker) {
     const auto piece = static_cast<std::size_t>(item);
-    const AttendBlock& block = plan.blocks[static_cast<std::size_t>(plan.block_of_piece[piece])];
+    const auto block_idx = static_cast<std::size_t>(plan.block_of_piece[piece]);
+    const AttendBlock& block = plan.blocks[block_idx];
     const AttendPlan::Range range = plan.range(item);
     std::uint8_t* scratch = workers + worker * worker_bytes;
     const std::int64_t slot = plan.slot_of_piece[piece];
@@ -228,28 +248,9 @@ void run_pieces(const Call& call) {
                                                                                         .max = result.max,
                                                                                         .sum = result.sum,
                                                                                         .workspace = scratch + result_bytes});
-    if (slot < 0) finish(call, block, result);
-  });
-}
-
-void merge_pieces(const Call& call) {
-  const AttendPlan& plan = call.work.plan;
-  const std::int64_t dim = call.cache.config.head_dim, result_bytes = partial_bytes(dim);
-  std::uint8_t* partials = call.work.partials.at_least(0);
-  call.threads.run(static_cast<std::int64_t>(plan.cut_blocks.size()), [&](std::int64_t item, int) {
-    const AttendBlock& block = plan.blocks[static_cast<std::size_t>(plan.cut_blocks[static_cast<std::size_t>(item)])];
-    const std::int64_t first_slot = plan.slot_of_piece[static_cast<std::size_t>(block.first_piece)];
-    const Partial sum = partial_at(partials + first_slot * result_bytes, dim);
-    for (std::int64_t i = 1; i < block.num_pieces; ++i) {
-      const Partial next = partial_at(partials + (first_slot + i) * result_bytes, dim);
-      for (std::int64_t row = 0; row < std::int64_t{block.num_queries} * block.num_heads; ++row) {
-        SoftmaxState state{sum.max[row], sum.sum[row]};
-        merge(state, sum.out + row * dim, {next.max[row], next.sum[row]}, next.out + row * dim, static_cast<int>(dim));
-        sum.max[row] = state.max;
-        sum.sum[row] = state.sum;
-      }
-    }
-    finish(call, block, sum);
+    if (slot < 0) return finish(call, block, result);
+    const bool last = std::atomic_ref(plan.pieces_left[block_idx]).fetch_sub(1, std::memory_order_acq_rel) == 1;
+    if (last) merge_pieces(call, block, partials);
   });
 }
 
@@ -268,7 +269,6 @@ void attend(const KvCache& cache, int layer, std::span<const AttendRequest> requ
   prepare(call);
   for (std::size_t i = 0; i < requests.size(); ++i) clear_unplanned(requests[i], -call.work.args[i].first_query_position);
   run_pieces(call);
-  merge_pieces(call);
 }
 
 }  // namespace qjl

@@ -74,7 +74,7 @@ TEST(Plan, OneThreadReadsEachPageOnceAndManyShareALongOne) {
   EXPECT_EQ(plan.block_of_piece.size(), 1u);
   plan.make(one, 0, 2);
   EXPECT_GE(plan.block_of_piece.size(), 7u);
-  EXPECT_EQ(plan.cut_blocks.size(), 1u);
+  EXPECT_EQ(plan.pieces_left.front(), std::ssize(plan.block_of_piece));
 }
 
 TEST(Plan, ThreadsGetEquallyManyPieces) {
