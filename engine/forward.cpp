@@ -68,8 +68,12 @@ class ForwardPass {
   void attend_layer(int layer_idx);
   void append_layer(int layer_idx);
   void feed_forward_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end);
-  void multiply(std::span<const Product> products, const Activations& x) {
-    engine::multiply({products, x, options_.arithmetic}, s_.products, threads_);
+  void multiply(std::span<const Product> products, const Activations& x, const Weight& next) {
+    engine::multiply({products, x, options_.arithmetic, &next}, s_.products, threads_);
+  }
+  // What is multiplied first after a layer.
+  const Weight& after(const LayerWeights& layer) const {
+    return &layer == &weights_.layers.back() ? weights_.output : (&layer + 1)->query;
   }
   std::int64_t tokens(std::size_t i) const { return std::ssize(items_[i].tokens); }
   float* hidden_row(std::int64_t row) const { return s_.hidden.data() + row * config_.hidden; }
@@ -174,7 +178,7 @@ void ForwardPass::project_block(const LayerWeights& layer, std::int64_t begin, s
   const Product products[] = {{&layer.query, s_.query.data() + begin * query_width_, query_width_},
                               {&layer.key, s_.key.data() + begin * key_width_, key_width_},
                               {&layer.value, s_.value.data() + begin * key_width_, key_width_}};
-  multiply(products, {s_.normed.data(), end - begin, config_.hidden});
+  multiply(products, {s_.normed.data(), end - begin, config_.hidden}, layer.output);
   for_rows(begin, end, threads_, [&](std::int64_t row) { finish_row(layer, row); });
 }
 
@@ -213,17 +217,17 @@ void ForwardPass::append_layer(int layer_idx) {
 void ForwardPass::feed_forward_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end) {
   const std::int64_t n = end - begin, hidden = config_.hidden, width = config_.feed_forward;
   const Product output{&layer.output, s_.projected.data(), hidden};
-  multiply({&output, 1}, {s_.attended.data() + begin * query_width_, n, query_width_});
+  multiply({&output, 1}, {s_.attended.data() + begin * query_width_, n, query_width_}, layer.gate);
   for_rows(0, n, threads_, [&](std::int64_t t) {
     ops_.add(hidden_row(begin + t), s_.projected.data() + t * hidden, hidden);
     ops_.rms_norm(hidden_row(begin + t), layer.feed_forward_norm.data(), config_.norm_epsilon, hidden,
                   s_.normed.data() + t * hidden);
   });
   const Product products[] = {{&layer.gate, s_.gate.data(), width}, {&layer.up, s_.up.data(), width}};
-  multiply(products, {s_.normed.data(), n, hidden});
+  multiply(products, {s_.normed.data(), n, hidden}, layer.down);
   for_rows(0, n, threads_, [&](std::int64_t t) { ops_.silu_mul(s_.gate.data() + t * width, s_.up.data() + t * width, width); });
   const Product down{&layer.down, s_.projected.data(), hidden};
-  multiply({&down, 1}, {s_.gate.data(), n, width});
+  multiply({&down, 1}, {s_.gate.data(), n, width}, after(layer));
   for_rows(0, n, threads_, [&](std::int64_t t) { ops_.add(hidden_row(begin + t), s_.projected.data() + t * hidden, hidden); });
 }
 
@@ -268,7 +272,7 @@ std::span<const float> ForwardPass::logits() {
                     s_.logits_input.data() + (i - begin) * hidden);
     });
     const Product product{&weights_.output, s_.logits.data() + begin * vocab, vocab};
-    multiply({&product, 1}, {s_.logits_input.data(), end - begin, hidden});
+    multiply({&product, 1}, {s_.logits_input.data(), end - begin, hidden}, weights_.layers.front().query);
   }
   return {s_.logits.data(), static_cast<std::size_t>(wanted * vocab)};
 }

@@ -109,6 +109,7 @@ struct PackedMatvecArgs {
   std::int64_t tokens;
   float* out;
   std::int64_t out_stride;
+  const std::byte* next = nullptr;  // where the reading goes on after these groups, if not behind them
 };
 void packed_matvec(const PackedMatvecArgs& args);                     // on the chosen target
 void packed_matvec(const PackedMatvecArgs& args, SimdTarget target);  // on any that simd_targets() names

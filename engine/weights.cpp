@@ -107,6 +107,7 @@ class Multiplication {
     const std::int64_t step = rows_at_a_time(product);
     return (product.weight->rows + step - 1) / step;
   }
+  const std::byte* packed_share(const Weight* weight, std::int64_t item) const;
   void multiply_rows(const Product& product, std::int64_t item, std::vector<float>& panel) const;
 
   const Products p_;  // a copy, next to the rest: what the workers read first lies together
@@ -132,6 +133,13 @@ void Multiplication::prepare() {
   }
 }
 
+// Where item `item` of a product with packed weights begins to read.
+const std::byte* Multiplication::packed_share(const Weight* weight, std::int64_t item) const {
+  if (weight == nullptr || weight->packed == nullptr) return nullptr;
+  const std::int64_t group = item * item_rows(Way::integer, weight->rows, threads_.num_threads()) / kGroupRows;
+  return group < weight->packed->groups() ? weight->packed->codes(group) : nullptr;
+}
+
 void Multiplication::multiply_rows(const Product& product, std::int64_t item, std::vector<float>& panel) const {
   const Weight& w = *product.weight;
   const Way kind = way(product);
@@ -140,8 +148,12 @@ void Multiplication::multiply_rows(const Product& product, std::int64_t item, st
   switch (kind) {
     case Way::matvec: return matvec({&w, begin, end, p_.x, product.out, product.out_stride});
     case Way::fp32_panel: return multiply_panel(product, begin, end, p_.x, panel);
-    case Way::integer:
-      return packed_matvec({w.packed, group_begin, group_end, s_.quantized.data(), p_.x.tokens, product.out, product.out_stride});
+    case Way::integer: {
+      const bool is_last = &product == &p_.list.back();
+      const std::byte* next = packed_share(is_last ? p_.next : (&product + 1)->weight, item);
+      return packed_matvec(
+          {w.packed, group_begin, group_end, s_.quantized.data(), p_.x.tokens, product.out, product.out_stride, next});
+    }
     case Way::bf16_panel: {
       const std::int64_t pairs = kPanelGroups * kGroupRows * w.columns / 2;
       if (std::ssize(panel) < pairs) panel.resize(static_cast<std::size_t>(pairs));

@@ -70,6 +70,7 @@ struct Products {
   std::span<const Product> list;
   Activations x;
   Arithmetic arithmetic = Arithmetic::exact;
+  const Weight* next = nullptr;  // what the next call reads first, if known: every worker asks for its share's beginning
 };
 void multiply(const Products& products, ProductScratch& scratch, ThreadPool& threads);
 
