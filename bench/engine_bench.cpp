@@ -3,7 +3,8 @@
 //
 //   {"op": "open", "cache": "k3v2", "context": 8192, "sequences": 1}         an empty cache; forgets the one before
 //   {"op": "threads", "count": 2}
-//   {"op": "prompt", "tokens": [...], "copies": 7}   -> {"seconds"}     appends to sequence 0 and to its copies
+//   {"op": "prompt", "tokens": [...], "copies": 7}   -> {"seconds", "copy_seconds"}   appends to sequence 0 and to its copies
+//   {"op": "stream"}                                 -> {"gb_per_s"}         a plain read of memory on the same threads
 //   {"op": "decode", "token": 1, "steps": 8, "sequences": 1} -> {"seconds": [...]}  greedy steps, then cut back to where it was
 //   {"op": "truncate", "tokens": 0}
 //   {"op": "memory"}                                 -> {"cache_bytes", "resident_bytes"}
@@ -23,6 +24,7 @@
 #include "qjl/codec.hpp"
 #include "rounds.hpp"
 #include "serve.hpp"
+#include "stream.hpp"
 
 namespace qjl::bench {
 namespace {
@@ -60,6 +62,7 @@ class EngineServer {
     if (op == "decode") return decode(request);
     if (op == "truncate") return truncate(request.at("tokens"));
     if (op == "memory") return memory();
+    if (op == "stream") return stream();
     if (op == "logits") return logits(request);
     throw std::runtime_error("[engine_bench] found op " + op);
   }
@@ -87,15 +90,29 @@ class EngineServer {
     const std::size_t copies = request.value("copies", std::size_t{0});
     ForwardOptions options;
     choose_arithmetic(options, true);
+    double copy_seconds = 0;
     if (copies > 0) {
       options.observe_kv = [&](int layer, std::size_t, const TensorView& keys, const TensorView& values) {
+        const double start = now_seconds();
         for (std::size_t i = 1; i <= copies; ++i) cache_->append(sequences_.at(i), layer, keys, values, *threads_);
+        copy_seconds += now_seconds() - start;
       };
     }
     const ForwardItem item{sequences_.front(), tokens};
     const double start = now_seconds();
     model_.forward(*cache_, {&item, 1}, options, *threads_);
-    return {{"seconds", now_seconds() - start}};
+    return {{"seconds", now_seconds() - start}, {"copy_seconds", copy_seconds}};
+  }
+
+  // The best lead, the median of its rounds: what a step can count on.
+  Json stream() {
+    constexpr std::int64_t kBytes = std::int64_t{256} << 20;
+    if (stream_memory_.bytes() == 0) stream_memory_ = HugeBuffer(kBytes);
+    auto variants = Stream(stream_memory_, kBytes, *threads_).variants();
+    run_rounds(variants, {.rounds = 8, .min_rounds = 3, .seconds = 1.0}, nullptr);
+    double least = variants.front().timing().median;
+    for (const auto& variant : variants) least = std::min(least, variant.timing().median);
+    return {{"gb_per_s", static_cast<double>(kBytes) / least * 1e-9}};
   }
 
   Json decode(const Json& request) {
@@ -155,6 +172,7 @@ class EngineServer {
   std::unique_ptr<ThreadPool> threads_;
   std::unique_ptr<KvCache> cache_;
   std::vector<SequenceId> sequences_;
+  HugeBuffer stream_memory_;
 };
 
 }  // namespace
