@@ -165,19 +165,15 @@ inline void attend_pages_fast(const Piece& p, PageRange range, const Rows& order
   const FastPiece fast{tables, p.at, p.scratch, p.state, ordered, p.rows};
   const std::int64_t at_once = p.rows > 1 ? kPassPages : 1;
   build_fast_query(tables.shape, {p.scratch.projected, layout::key_coordinates(tables.shape), p.rows}, fast.query());
-  Fetcher fetcher;
   for (std::int64_t i = range.first; i < range.end;) {
     const std::int64_t pages = std::min(i / at_once * at_once + at_once, range.end) - i;  // up to the next multiple
-    const std::int64_t coming = std::min<std::int64_t>(at_once, range.end - i - pages);
-    const std::uint8_t* next[kPassPages];
-    for (std::int64_t k = 0; k < coming; ++k) next[k] = body_at(p, i + pages + k);
-    fetcher.start(next, static_cast<int>(coming), p.at.bytes, p.rows == 1);
     PagePass pass{};
     pass.first_page = i;
     while (pass.count < pages) {
       pass.body[pass.count] = body_at(p, i);
       pass.head[pass.count] = &head_at(p, i);
-      score_page(fast, pass, pass.count, fetcher);
+      pass.ahead[pass.count] = i + at_once < range.end ? body_at(p, i + at_once) - body_at(p, i) : 0;
+      score_page(fast, pass, pass.count);
       for (int row = 0; row < p.rows; ++row) {
         float* scores = p.scratch.fast.scores + row * kPassTokens + pass.count * layout::kPageTokens;
         if (p.args.logit_soft_cap > 0.0f) cap_scores(p.args.logit_soft_cap, layout::kPageTokens, scores);
@@ -187,8 +183,7 @@ inline void attend_pages_fast(const Piece& p, PageRange range, const Rows& order
       ++pass.count;
       ++i;
     }
-    weigh_pass(fast, pass, fetcher);
-    fetcher.rest();
+    weigh_pass(fast, pass);
   }
 }
 #endif
@@ -202,12 +197,11 @@ inline void attend_pages(const Piece& p) {
 #if QJL_FAST_LOOPS
   if (can_attend_fast(tables.shape, p.rows)) return attend_pages_fast(p, range, ordered);
 #endif
-  Fetcher nothing;
   for (std::int64_t i = range.first; i < range.end; ++i) {
     const std::uint8_t* body = body_at(p, i);
     const layout::PageHead& head = head_at(p, i);
     if (layout::is_rotated(tables.shape.key_code)) {
-      mean_lines(tables, head, body + p.at.mean, ordered, p.scratch, nothing);
+      mean_lines(tables, head, body + p.at.mean, ordered, p.scratch);
       decode_scales(body + p.at.key_scales, head.key_scale_max, p.scratch.scales);
     }
     if (layout::is_rotated(tables.shape.value_code)) {

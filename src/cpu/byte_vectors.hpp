@@ -128,7 +128,11 @@ QJL_INLINE f32x16 weight_reach(f32x16 largest) {
 }
 
 // Weights [4 pages][16 tokens], 0 <= w < 256, of one frame: [4 quads][4 pages][4 tokens].
-QJL_INLINE void store_weights(const i32x16 (&weight)[kPassPages], std::uint8_t* out) {
+template <int kPages>
+QJL_INLINE void store_weights(const i32x16 (&given)[kPages], std::uint8_t* out) {
+  i32x16 weight[kPassPages] = {};
+  QJL_UNROLL
+  for (int i = 0; i < kPages; ++i) weight[i] = given[i];
   const auto put = [&](int at, NativeI a, NativeI b, NativeI c, NativeI d) { store_bytes(out + at, pack(pack(a, b), pack(c, d))); };
 #if QJL_LANES == 16
   put(0, weight[0], weight[1], weight[2], weight[3]);
@@ -206,7 +210,11 @@ QJL_INLINE NativeI add_weighed(NativeI sum, const NativeB (&level)[4], const std
 #endif
 QJL_INLINE f32x16 weight_reach(f32x16 largest) { return largest; }
 
-QJL_INLINE void store_weights(const i32x16 (&weight)[kPassPages], std::uint8_t* out) {
+template <int kPages>
+QJL_INLINE void store_weights(const i32x16 (&given)[kPages], std::uint8_t* out) {
+  i32x16 weight[kPassPages] = {};
+  QJL_UNROLL
+  for (int i = 0; i < kPages; ++i) weight[i] = given[i];
   const auto pack = [](NativeI a, NativeI b) { return vcombine_u16(vmovn_u32((uint32x4_t)a), vmovn_u32((uint32x4_t)b)); };
   const auto put = [&](int quad, NativeI a, NativeI b, NativeI c, NativeI d) {
     vst1q_u8(out + 16 * quad, vcombine_u8(vmovn_u16(pack(a, b)), vmovn_u16(pack(c, d))));

@@ -32,23 +32,23 @@ QJL_INLINE void with_rows(int rows, const Loop& loop) {
   }
 }
 
-inline void fast_scores(const layout::PageShape& shape, int rows, const FastQuery& q, const ScoredPage& page, Fetcher& fetcher) {
+inline void fast_scores(const layout::PageShape& shape, int rows, const FastQuery& q, const ScoredPage& page) {
   const int code_rows = layout::key_row_bytes(shape.key_code, shape.head_dim);
   with_rows(rows, [&](auto count) {
     switch (shape.key_code) {
-      case Code::s2: return table_scores<Code::s2, count>(q, code_rows, page, fetcher);
-      case Code::l8: return table_scores<Code::l8, count>(q, code_rows, page, fetcher);
-      default: return word_scores<count>(q, shape.head_dim, page, fetcher);
+      case Code::s2: return table_scores<Code::s2, count>(q, code_rows, page);
+      case Code::l8: return table_scores<Code::l8, count>(q, code_rows, page);
+      default: return word_scores<count>(q, shape.head_dim, page);
     }
   });
 }
 
-inline void fast_values(const layout::PageShape& shape, int rows, const WeighedPages& pages, Fetcher& fetcher) {
+inline void fast_values(const layout::PageShape& shape, int rows, const WeighedPages& pages) {
   with_rows(rows, [&](auto count) {
     switch (shape.value_code) {
-      case Code::l4: return weigh_group<Code::l4, count>(shape, pages, fetcher);
-      case Code::l8: return weigh_group<Code::l8, count>(shape, pages, fetcher);
-      default: return weigh_group<Code::l16, count>(shape, pages, fetcher);
+      case Code::l4: return weigh_group<Code::l4, count>(shape, pages);
+      case Code::l8: return weigh_group<Code::l8, count>(shape, pages);
+      default: return weigh_group<Code::l16, count>(shape, pages);
     }
   });
 }

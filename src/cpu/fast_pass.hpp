@@ -14,6 +14,7 @@ struct PagePass {
   int count;
   std::int64_t first_page;
   const std::uint8_t* body[kPassPages];
+  std::ptrdiff_t ahead[kPassPages];  // from a body to the one in its place in the next pass; 0 when there is none
   const layout::PageHead* head[kPassPages];
 };
 
@@ -37,21 +38,24 @@ struct FastPiece {
 };
 
 // Scores of page `i` of the pass, all rows.
-inline void score_page(const FastPiece& p, const PagePass& pass, int i, Fetcher& fetcher) {
+inline void score_page(const FastPiece& p, const PagePass& pass, int i) {
   const AttendScratch& s = p.scratch;
   const layout::PageShape& shape = p.tables.shape;
   const std::uint8_t* body = pass.body[i];
   const layout::PageHead& head = *pass.head[i];
+  const int lines_before_keys = static_cast<int>(p.at.keys / layout::kLineBytes);
+  for (int line = 0; line < lines_before_keys; ++line) ask(body + line * layout::kLineBytes, pass.ahead[i]);
   decode_scales(body + p.at.key_scales, head.key_scale_max, s.scales);
   decode_scales(body + p.at.value_scales, head.value_scale_max, s.fast.value_scales + i * layout::kPageTokens);
-  mean_lines(p.tables, head, body + p.at.mean, p.ordered, s, fetcher);
+  mean_lines(p.tables, head, body + p.at.mean, p.ordered, s);
   const auto* lines = reinterpret_cast<const MeanLine*>(s.mean_lines);
   const FastQuery q = p.query();
   for (int row = 0; row < p.rows;) {
     const int count = p.group_at(row);
     const FastQuery group{q.bytes + row * q.stride, q.stride, q.step + row, q.offset + row};
     fast_scores(shape, count, group,
-                {body + p.at.keys, s.scales, lines + row, s.fast.scores + row * kPassTokens + i * layout::kPageTokens}, fetcher);
+                {body + p.at.keys, s.scales, lines + row, s.fast.scores + row * kPassTokens + i * layout::kPageTokens,
+                 row == 0 ? pass.ahead[i] : 0});
     row += count;
   }
 }
@@ -73,7 +77,7 @@ inline void cap_scores(float soft_cap, int count, float* scores) {
 }
 
 // Softmax and values of a pass whose scores are there.
-inline void weigh_pass(const FastPiece& p, const PagePass& pass, Fetcher& fetcher) {
+inline void weigh_pass(const FastPiece& p, const PagePass& pass) {
   const FastScratch& s = p.scratch.fast;
   bool any = false;
   for (int row = 0; row < p.rows; ++row) {
@@ -83,7 +87,7 @@ inline void weigh_pass(const FastPiece& p, const PagePass& pass, Fetcher& fetche
                           s.value_scales,
                           s.weights + row * kPassTokens,
                           s.weight_scales + row * layout::kFrames};
-    if (weigh_row(p.state, row, weights, fetcher)) {
+    if (weigh_row(p.state, row, weights)) {
       any = true;
     } else {
       std::fill_n(weights.weights, kPassTokens, std::uint8_t{0});
@@ -95,11 +99,15 @@ inline void weigh_pass(const FastPiece& p, const PagePass& pass, Fetcher& fetche
     const int count = p.group_at(row);
     WeighedPages pages{pass.count,
                        {},
+                       {},
                        s.weights + row * kPassTokens,
                        s.weight_scales + row * layout::kFrames,
                        p.state.frames + row * p.state.frame_floats};
-    for (int i = 0; i < pass.count; ++i) pages.values[i] = pass.body[i] + p.at.values;
-    fast_values(p.tables.shape, count, pages, fetcher);
+    for (int i = 0; i < pass.count; ++i) {
+      pages.values[i] = pass.body[i] + p.at.values;
+      pages.ahead[i] = row == 0 ? pass.ahead[i] : 0;
+    }
+    fast_values(p.tables.shape, count, pages);
     row += count;
   }
 }

@@ -214,7 +214,7 @@ QJL_INLINE void store_scores(const __m512i (&sum)[4], const FastQuery& q, const 
 }
 
 template <Code kCode, int kRows>
-inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage& page, Fetcher& fetcher) {
+inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage& page) {
   WideSum sum[layout::kHalves][kRows];
   QJL_UNROLL
   for (int row = 0; row < kRows; ++row) sum[0][row] = sum[1][row] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
@@ -222,10 +222,11 @@ inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage
   const std::uint8_t *keys = page.keys, *tables = q.bytes;
   for (int triple = 0; triple < num_code_rows / 3; ++triple) {
     add_code_rows<kCode, 3, kRows>(keys, top, tables, q.stride, sum);
-    fetcher.next<3>();
+    ask<6>(keys, page.ahead);
     keys += 6 * layout::kLineBytes;
     tables += 4 * layout::kLineBytes;
   }
+  if (num_code_rows % 3 > 0) ask<4>(keys, page.ahead);
   if (num_code_rows % 3 == 1) add_code_rows<kCode, 1, kRows>(keys, top, tables, q.stride, sum);
   if (num_code_rows % 3 == 2) add_code_rows<kCode, 2, kRows>(keys, top, tables, q.stride, sum);
   const __m512i low = _mm512_set1_epi32(0xffff);
@@ -253,7 +254,7 @@ constexpr ShiftedLevels shifted_levels16() {
 inline constexpr ShiftedLevels kShiftedLevels16 = shifted_levels16();
 
 template <int kRows>
-inline void word_scores(const FastQuery& q, int d, const ScoredPage& page, Fetcher& fetcher) {
+inline void word_scores(const FastQuery& q, int d, const ScoredPage& page) {
   constexpr int kParts = kRows == 1 ? 2 : 1;  // sums of one row, so that eight dots are always under way
   const __m512i levels = _mm512_load_si512(kShiftedLevels16.of);
   const std::uint8_t* keys = page.keys;
@@ -265,7 +266,7 @@ inline void word_scores(const FastQuery& q, int d, const ScoredPage& page, Fetch
       __m512i code[4];
       QJL_UNROLL
       for (int i = 0; i < 4; ++i) code[i] = _mm512_load_si512(keys + i * layout::kLineBytes);
-      fetcher.next<4>();
+      ask<4>(keys, page.ahead);
       QJL_UNROLL
       for (int nibble = 0; nibble < 2; ++nibble) {
         __m512i level[4];

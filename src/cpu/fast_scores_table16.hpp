@@ -139,7 +139,7 @@ QJL_INLINE void add_levels(const std::uint8_t* keys, const std::uint8_t* tables,
 }
 
 template <Code kCode, int kRows>
-inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage& page, Fetcher& fetcher) {
+inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage& page) {
   constexpr int kTriple = (kCode == Code::s2 ? 6 : 8) * kEntries;
   for (int half = 0; half < layout::kHalves; ++half) {
     HalfDots<kRows> dots;
@@ -152,12 +152,13 @@ inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage
         } else {
           add_levels(keys, tables, q.stride, sum);
         }
-        if (vector == 0) fetcher.next<3>();
+        if (vector == 0) ask<3>(keys, page.ahead);
         keys += layout::kHalves * 3 * layout::kLineBytes;
         tables += kTriple;
       }
       const int rest = num_code_rows % 3;
       keys += half * (rest - 3) * layout::kLineBytes;
+      if (rest > 0 && vector == 0) ask<2>(keys, page.ahead);
       if (rest == 1) add_signs<1>(keys, tables, q.stride, sum);
       if (rest == 2) add_signs<2>(keys, tables, q.stride, sum);
       const NativeU low = NativeU{} + 0xffffu;
@@ -186,7 +187,7 @@ constexpr ByteLevels byte_levels16() {
 inline constexpr ByteLevels kByteLevels16 = byte_levels16();
 
 template <int kRows>
-inline void word_scores(const FastQuery& q, int d, const ScoredPage& page, Fetcher& fetcher) {
+inline void word_scores(const FastQuery& q, int d, const ScoredPage& page) {
   constexpr int kFrames = kRows > 2 ? 1 : 4 / kRows;  // at a time, so that all sums stay in registers
   const NativeB levels = load_table(kByteLevels16.of);
   for (int half = 0; half < layout::kHalves; ++half) {
@@ -197,7 +198,7 @@ inline void word_scores(const FastQuery& q, int d, const ScoredPage& page, Fetch
       const std::uint8_t* keys = page.keys + layout::key_word_offset(d, half, 0, frame) + vector * kVectorBytes;
       const std::uint8_t* numbers = q.bytes;
       for (int word = 0; word < d / 8; ++word, keys += 4 * layout::kLineBytes, numbers += 8) {
-        if (vector == 0) fetcher.next<kFrames>();
+        if (vector == 0) ask<kFrames>(keys, page.ahead);
         QJL_UNROLL
         for (int i = 0; i < kFrames; ++i) {
           const NativeB code = load_bytes(keys + i * layout::kLineBytes);

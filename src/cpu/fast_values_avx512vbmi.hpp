@@ -7,9 +7,15 @@
 // Header of a pass: see foreach_target.hpp. Needs simd.hpp, fast_scores_avx512vbmi.hpp (TopBits), fast_query.hpp, fetch.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
-// Weights [4 pages][16 tokens], 0 <= w < 256, of one frame.
-QJL_INLINE void store_weights(const i32x16 (&weight)[kPassPages], std::uint8_t* out) {
-  _mm512_store_si512(out, pack_bytes((__m512i)weight[0], (__m512i)weight[1], (__m512i)weight[2], (__m512i)weight[3]));
+// Weights [pages][16 tokens], 0 <= w < 256, of one frame; those of missing pages are not stored or 0.
+template <int kPages>
+QJL_INLINE void store_weights(const i32x16 (&weight)[kPages], std::uint8_t* out) {
+  if constexpr (kPages == 1) {  // the first byte of each dword to the first dword of its quarter
+    const __m512i order = _mm512_set4_epi32(-1, -1, -1, 0x0c080400);
+    return _mm512_store_si512(out, _mm512_shuffle_epi8((__m512i)weight[0], order));
+  }
+  const auto page = [&](int i) { return i < kPages ? (__m512i)weight[i] : _mm512_setzero_si512(); };
+  _mm512_store_si512(out, pack_bytes(page(0), page(1), page(2), page(3)));
 }
 
 // What weights that are `largest` at their slots take of their frame's scale.
@@ -72,58 +78,58 @@ struct ValueCodes {
   }
 };
 
-// kBlocks blocks of one frame of all pages into the sums of kRows rows.
+// kBlocks blocks of one frame of one page into the sums of kRows rows; weights of the page's first quad of the frame.
 template <Code kCode, int kRows, int kBlocks>
-QJL_INLINE void weigh_blocks(const WeighedPages& pages, std::int64_t at, int frame, const LevelBytes<kCode>& levels,
-                             Fetcher& fetcher, __m512i (&sum)[kRows][kBlocks]) {
-  constexpr std::int64_t kRowBytes = kPassTokens, kFrameBytes = layout::kLineBytes;
+QJL_INLINE void weigh_blocks(const std::uint8_t* lines, const LevelBytes<kCode>& levels, const std::uint8_t* weights,
+                             __m512i (&sum)[kRows][kBlocks]) {
+  ValueCodes<kCode, kBlocks> codes;
+  codes.load(lines, levels.top);
   QJL_UNROLL
-  for (int row = 0; row < kRows; ++row) {
+  for (int q = 0; q < 4; ++q) {
+    __m512i level[kBlocks];
     QJL_UNROLL
-    for (int block = 0; block < kBlocks; ++block) sum[row][block] = _mm512_setzero_si512();
-  }
-  for (int page = 0; page < pages.count; ++page) {
-    ValueCodes<kCode, kBlocks> codes;
-    codes.load(pages.values[page] + at, levels.top);
-    fetcher.next<3>();
-    const std::uint8_t* weights = pages.weights + frame * kFrameBytes + 4 * page;
+    for (int block = 0; block < kBlocks; ++block) level[block] = codes.quad(levels, block, q);
     QJL_UNROLL
-    for (int q = 0; q < 4; ++q) {
-      __m512i level[kBlocks];
+    for (int row = 0; row < kRows; ++row) {
+      std::int32_t four;
+      std::memcpy(&four, weights + row * kPassTokens + 4 * kPassPages * q, sizeof(four));
+      const __m512i weight = _mm512_set1_epi32(four);
       QJL_UNROLL
-      for (int block = 0; block < kBlocks; ++block) level[block] = codes.quad(levels, block, q);
-      QJL_UNROLL
-      for (int row = 0; row < kRows; ++row) {
-        std::int32_t four;
-        std::memcpy(&four, weights + row * kRowBytes + 4 * kPassPages * q, sizeof(four));
-        const __m512i weight = _mm512_set1_epi32(four);
-        QJL_UNROLL
-        for (int block = 0; block < kBlocks; ++block) {
-          sum[row][block] = _mm512_dpbusd_epi32(sum[row][block], weight, level[block]);
-        }
+      for (int block = 0; block < kBlocks; ++block) {
+        sum[row][block] = _mm512_dpbusd_epi32(sum[row][block], weight, level[block]);
       }
     }
   }
 }
 
+// Codes of a page and the frames of a row are walked from front to back, so one offset serves all of either.
 template <Code kCode, int kRows>
-inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages, Fetcher& fetcher) {
-  constexpr int kBlocks = 4;
-  const int d = shape.head_dim, blocks = d / 16, lines = layout::value_lines_per_frame(kCode, d);
-  const int lines_at_once = ValueCodes<kCode, kBlocks>::kLines;
+inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages) {
+  constexpr int kBlocks = 4, kLines = ValueCodes<kCode, kBlocks>::kLines;
+  const std::int64_t parts = shape.head_dim / (16 * kBlocks), row_floats = std::int64_t{layout::kFrames} * shape.head_dim;
   const LevelBytes<kCode> levels;
-  for (int frame = 0; frame < layout::kFrames; ++frame) {
-    for (int first = 0; first < blocks; first += kBlocks) {
-      const std::int64_t at = std::int64_t{frame * lines + first / kBlocks * lines_at_once} * layout::kLineBytes;
+  const std::uint8_t* weights = pages.weights;
+  const float* scales = pages.weight_scales;
+  float* out = pages.frames;
+  std::int64_t at = 0;
+  const int count = kRows == 1 ? 1 : pages.count;
+  for (int frame = 0; frame < layout::kFrames; ++frame, weights += layout::kLineBytes, ++scales) {
+    for (std::int64_t part = 0; part < parts; ++part, at += kLines * layout::kLineBytes, out += 16 * kBlocks) {
       __m512i sum[kRows][kBlocks];
-      weigh_blocks<kCode>(pages, at, frame, levels, fetcher, sum);
+      QJL_UNROLL
+      for (int i = 0; i < kRows * kBlocks; ++i) sum[i / kBlocks][i % kBlocks] = _mm512_setzero_si512();
+      for (int page = 0; page < count; ++page) {
+        const std::uint8_t* lines = pages.values[page] + at;
+        ask<kLines>(lines, pages.ahead[page]);
+        weigh_blocks(lines, levels, weights + 4 * page, sum);
+      }
       QJL_UNROLL
       for (int row = 0; row < kRows; ++row) {
-        const __m512 scale = _mm512_set1_ps(pages.weight_scales[row * layout::kFrames + frame]);
-        float* out = pages.frames + (std::int64_t{row} * layout::kFrames + frame) * d + 16 * first;
+        const __m512 scale = _mm512_set1_ps(scales[row * layout::kFrames]);
+        float* to = out + row * row_floats;
         QJL_UNROLL
         for (int block = 0; block < kBlocks; ++block) {
-          store(out + 16 * block, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[row][block]), scale, load(out + 16 * block)));
+          store(to + 16 * block, _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[row][block]), scale, load(to + 16 * block)));
         }
       }
     }

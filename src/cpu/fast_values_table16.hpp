@@ -65,7 +65,7 @@ inline constexpr int kQuadsAtOnce = kCode == Code::l4   ? 4
                                                         : 1;
 
 template <Code kCode, int kRows>
-inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages, Fetcher& fetcher) {
+inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages) {
   constexpr int kTogether = kRows == 1 && kLineVectors > 1 ? 2 : 1;
   const int d = shape.head_dim, lines = layout::value_lines_per_frame(kCode, d);
   for (int frame = 0; frame < layout::kFrames; ++frame) {
@@ -76,11 +76,15 @@ inline void weigh_group(const layout::PageShape& shape, const WeighedPages& page
       const int block = part / kLineVectors, vector = part % kLineVectors;
       NativeI sum[kTogether][kRows] = {};
       for (int page = 0; page < pages.count; ++page) {
-        fetcher.next<kTogether*(QJL_LANES == 16 && kCode != Code::l4 ? 2 : 1)>();
+        const std::uint8_t* codes = pages.values[page] + at;
+        if (vector == 0) {  // the lines of a block; of l8 two blocks share three, and this is one more at times
+          ask<(layout::code_bits(kCode) + 1) / 2>(codes + block * layout::code_bits(kCode) / 2 * layout::kLineBytes,
+                                                  pages.ahead[page]);
+        }
         QJL_UNROLL
         for (int i = 0; i < kTogether; ++i) {
           NativeB level[4];
-          quad_levels<kCode>(pages.values[page] + at + (vector + i) * kVectorBytes, block, level);
+          quad_levels<kCode>(codes + (vector + i) * kVectorBytes, block, level);
           QJL_UNROLL
           for (int row = 0; row < kRows; ++row) {
             sum[i][row] =

@@ -7,8 +7,8 @@
 // 9 % (l16) to 36 % (l4). What would be lost is the mass of many small weights beside a large one: the dither, fixed numbers that
 // fill [0, 1) evenly, keeps the expectation of a byte at its weight (and doubles its variance: larger weights do without), and the
 // scale makes the bytes of a frame sum to its weights.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, fetch.hpp, exp.hpp, softmax_block.hpp, and
-// weight_reach() and store_weights() of the target.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, exp.hpp, softmax_block.hpp, and weight_reach() and
+// store_weights() of the target.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // 2^x, x <= 0: 2^floor(x) times a polynomial of degree 5 in the fraction; relative error below 2e-7, exactly 1 at 0.
@@ -50,88 +50,101 @@ inline constexpr float kDithered = 4.0f;  // steps of a weight below which it is
 // One row's scores [count * 128], slot order, and where its weights go.
 struct PassRow {
   int count;
-  int first_page;             // modulo kPassPages
-  float* scores;              // become weights
+  int first_page;  // modulo kPassPages
+  const float* scores;
   const float* value_scales;  // [count * 128]
   std::uint8_t* weights;      // [8 frames][4 quads][kPassPages][4]
   float* weight_scales;       // [8 frames]
 };
 
-// Scores of kPages pages become weights e * value scale: their sum and their largest by frame and lane.
+// The reference moves up to the largest score. Returns whether any token counted so far.
 template <int kPages>
-inline void make_weights(const Accumulators& state, int row, const PassRow& pass, f32x16* mass, f32x16* top, Fetcher& fetcher) {
+QJL_INLINE bool follow_scores(const Accumulators& state, int row, const float* scores) {
+  f32x16 largest[2] = {load(scores), load(scores + 16)};
+  QJL_UNROLL
+  for (int slot = 32; slot < kPages * layout::kPageTokens; slot += 32) {
+    largest[0] = max(largest[0], load(scores + slot));
+    largest[1] = max(largest[1], load(scores + slot + 16));
+  }
+  largest[0] = max(largest[0], largest[1]);
+  if (any_above(largest[0], state.reference[row])) move_reference(state, row, reduce_max(largest[0]));
+  return state.reference[row] > -std::numeric_limits<float>::infinity();
+}
+
+// Weights e * value scale of the pages of a pass, [frame][page]; their sum and their largest by frame and lane.
+template <int kPages>
+struct Weights {
+  f32x16 of[layout::kFrames][kPages], mass[layout::kFrames], top[layout::kFrames];
+};
+
+template <int kPages>
+QJL_INLINE void make_weights(const Accumulators& state, int row, const PassRow& pass, Weights<kPages>& weights) {
   const f32x16 below = splat(-state.reference[row] * kLog2E), log2e = splat(kLog2E);
-  f32x16 sum = load(state.sums + row * 16);
+  f32x16 sum[2] = {load(state.sums + row * 16), splat(0.0f)};
+  QJL_UNROLL
   for (int frame = 0; frame < layout::kFrames; ++frame) {
-    f32x16 largest = splat(1e-36f), weights = splat(0.0f);
-    fetcher.next<5>();
     QJL_UNROLL
     for (int page = 0; page < kPages; ++page) {
       const int slot = page * layout::kPageTokens + frame * layout::kFrameSlots;
       const f32x16 e = exp2_below(fused_multiply_add(load(pass.scores + slot), log2e, below));
       const f32x16 weight = e * load(pass.value_scales + slot);
-      store(pass.scores + slot, weight);
-      sum = sum + e;
-      weights = weights + weight;
-      largest = max(largest, weight);
+      weights.of[frame][page] = weight;
+      sum[frame % 2] = sum[frame % 2] + e;
+      weights.mass[frame] = page == 0 ? weight : weights.mass[frame] + weight;
+      weights.top[frame] = page == 0 ? weight : max(weights.top[frame], weight);
     }
-    mass[frame] = weights;
-    top[frame] = top[layout::kFrames + frame] = weight_reach(largest);
+    weights.top[frame] = weight_reach(weights.top[frame]);
   }
-  store(state.sums + row * 16, sum);
+  store(state.sums + row * 16, sum[0] + sum[1]);
 }
 
-// Weights become bytes: their sum by frame and lane.
+// Weights become bytes; returns the sum of each frame's, in lanes f and f + 8.
 template <int kPages>
-inline void make_bytes(const PassRow& pass, const float* per_step, f32x16* mass) {
+QJL_INLINE f32x16 make_bytes(const PassRow& pass, const Weights<kPages>& weights, f32x16 largest) {
+  alignas(64) float per_step[2 * layout::kFrames], dithered[2 * layout::kFrames];
+  store(per_step, splat(static_cast<float>(kWeightLevels)) / largest);
+  store(dithered, largest * splat(kDithered / kWeightLevels));
+  f32x16 offset[kPages], mass[layout::kFrames];
+  QJL_UNROLL
+  for (int page = 0; page < kPages; ++page) {
+    offset[page] = load(kDither.of + (pass.first_page + page) % kPassPages * layout::kFrameSlots);
+  }
+  QJL_UNROLL
   for (int frame = 0; frame < layout::kFrames; ++frame) {
-    i32x16 byte[kPassPages], bytes = splat_i32(0);
+    i32x16 byte[kPages], bytes;
     QJL_UNROLL
-    for (int page = 0; page < kPassPages; ++page) {
-      byte[page] = splat_i32(0);
-      if (page >= kPages) continue;
-      const f32x16 weight = load(pass.scores + page * layout::kPageTokens + frame * layout::kFrameSlots);
-      const f32x16 steps = weight * splat(per_step[frame]);
-      const f32x16 offset = load(kDither.of + (pass.first_page + page) % kPassPages * layout::kFrameSlots);
-      byte[page] = to_i32(steps + select(steps < splat(kDithered), offset, splat(0.5f)));
-      bytes = bytes + byte[page];
+    for (int page = 0; page < kPages; ++page) {
+      const f32x16 weight = weights.of[frame][page];
+      const f32x16 rest = select(weight < splat(dithered[frame]), offset[page], splat(0.5f));
+      byte[page] = to_i32(fused_multiply_add(weight, splat(per_step[frame]), rest));
+      bytes = page == 0 ? byte[page] : bytes + byte[page];
     }
     store_weights(byte, pass.weights + frame * layout::kLineBytes);
     mass[frame] = to_f32(bytes);
   }
+  return sum_of_lanes(mass);
 }
 
 // Frames go side by side, so that no frame waits for its own largest weight.
 template <int kPages>
-inline bool weigh_pages(const Accumulators& state, int row, const PassRow& pass, Fetcher& fetcher) {
-  constexpr float kNothing = -std::numeric_limits<float>::infinity();
-  f32x16 largest[2] = {splat(kNothing), splat(kNothing)};
-  for (int slot = 0; slot < kPages * layout::kPageTokens; slot += 32) {
-    largest[0] = max(largest[0], load(pass.scores + slot));
-    largest[1] = max(largest[1], load(pass.scores + slot + 16));
-  }
-  const float block_max = reduce_max(max(largest[0], largest[1]));
-  if (block_max == kNothing) return false;
-  if (block_max > state.reference[row]) move_reference(state, row, block_max);
-  f32x16 mass[2 * layout::kFrames], top[2 * layout::kFrames];  // mass of the weights of each frame, then of their bytes
-  make_weights<kPages>(state, row, pass, mass, top, fetcher);
-  alignas(64) float of_frame[2 * layout::kFrames];
-  store(of_frame, splat(static_cast<float>(kWeightLevels)) / max_of_lanes(top));
-  make_bytes<kPages>(pass, of_frame, mass + layout::kFrames);
-  store(of_frame, sum_of_lanes(mass));
-  for (int frame = 0; frame < layout::kFrames; ++frame) {
-    pass.weight_scales[frame] = of_frame[frame] / std::max(of_frame[layout::kFrames + frame], 1.0f);
-  }
+inline bool weigh_pages(const Accumulators& state, int row, const PassRow& pass) {
+  if (!follow_scores<kPages>(state, row, pass.scores)) return false;
+  Weights<kPages> weights;
+  make_weights(state, row, pass, weights);
+  const f32x16 bytes = make_bytes(pass, weights, max(max_of_lanes(weights.top), splat(1e-36f)));
+  alignas(64) float scales[2 * layout::kFrames];
+  store(scales, sum_of_lanes(weights.mass) / max(bytes, splat(1.0f)));
+  std::memcpy(pass.weight_scales, scales, layout::kFrames * sizeof(float));
   return true;
 }
 
 // Returns whether any token counts.
-inline bool weigh_row(const Accumulators& state, int row, const PassRow& pass, Fetcher& fetcher) {
+inline bool weigh_row(const Accumulators& state, int row, const PassRow& pass) {
   switch (pass.count) {
-    case 1: return weigh_pages<1>(state, row, pass, fetcher);
-    case 2: return weigh_pages<2>(state, row, pass, fetcher);
-    case 3: return weigh_pages<3>(state, row, pass, fetcher);
-    default: return weigh_pages<4>(state, row, pass, fetcher);
+    case 1: return weigh_pages<1>(state, row, pass);
+    case 2: return weigh_pages<2>(state, row, pass);
+    case 3: return weigh_pages<3>(state, row, pass);
+    default: return weigh_pages<4>(state, row, pass);
   }
 }
 

@@ -75,10 +75,10 @@ inline Rows order_rows(const CodecTables& tables, const Rows& q, float* out) {
 
 // The line of every row, from queries in the mean's order.
 inline void mean_lines(const CodecTables& tables, const layout::PageHead& head, const std::uint8_t* codes, const Rows& ordered,
-                       const AttendScratch& scratch, Fetcher& fetcher) {
+                       const AttendScratch& scratch) {
   decode_mean(tables, codes, head.mean_scale, scratch.mean);
   auto* lines = reinterpret_cast<MeanLine*>(scratch.mean_lines);
-  mean_lines_of(tables, scratch.mean, ordered, lines, fetcher);
+  mean_lines_of(tables, scratch.mean, ordered, lines);
 }
 
 // The signs of one sketch and the norms that go with them.

@@ -6,7 +6,7 @@
 //
 // Queries and mean are given in the mean's order of channels (CodecTables::mean_order), so that pairs stand in two runs. Cost per
 // page and query: d numbers and two vectors of 16 lanes a turning pair. Header of a pass: see foreach_target.hpp. Needs simd.hpp,
-// simd_permute.hpp, fetch.hpp.
+// simd_permute.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Rows of numbers: row r at data + r * stride.
@@ -107,10 +107,37 @@ QJL_INLINE Middle split_query(const CodecTables& tables, const float* mean, cons
   return {sum, sum + reduce_add(middle)};
 }
 
-// The lines of kRows queries. A lane pair n holds C_n and S_n, the sums of A cos and B sin at knot n = 0 .. 7. Knots stand
-// symmetric to the middle: K_n = C_n + S_n, K_(16-n) = C_n - S_n, and K_8 is the sum of A.
+// From C_n and S_n in lanes 2 n and 2 n + 1, the sums of A cos and B sin at knot n = 0 .. 7. Knots stand symmetric to the middle:
+// K_n = C_n + S_n, K_(16-n) = C_n - S_n, and K_8 is the sum of A.
+QJL_INLINE void draw_line(f32x16 parts, const Middle& middle, MeanLine& out) {
+#if QJL_LANES == 16
+  const __m512i cosines = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 0, 14, 12, 10, 8, 6, 4, 2);
+  const __m512i sines = _mm512_add_epi32(cosines, _mm512_set1_epi32(1));
+  const __m512 c = _mm512_permutexvar_ps(cosines, parts), s = _mm512_permutexvar_ps(sines, parts);
+  // Lanes 0 .. 7 are knots 0 .. 7, lane 8 the middle, lanes 9 .. 15 the knots of the same numbers.
+  __m512 knots = _mm512_mask_sub_ps(_mm512_add_ps(c, s), 0xff00, c, s);
+  knots = _mm512_mask_mov_ps(_mm512_add_ps(knots, splat(middle.still)), 0x0100, splat(middle.knot));
+  const __m512 last = _mm512_add_ps(_mm512_sub_ps(c, s), splat(middle.still));  // lane 0: knot 16
+  const __m512i next = _mm512_setr_epi32(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16);
+  store(out.base, knots);
+  store(out.step, _mm512_sub_ps(_mm512_permutex2var_ps(knots, next, last), knots) * splat(1.0f / layout::kKnotTokens));
+#else
+  constexpr int kEarly = layout::kMeanKnots / 2;
+  alignas(64) float lanes[2 * kEarly], knots[2 * kLanes];
+  store(lanes, parts);
+  for (int n = 0; n < kEarly; ++n) {
+    knots[n] = middle.still + (lanes[2 * n] + lanes[2 * n + 1]);
+    knots[layout::kMeanKnots - 1 - n] = middle.still + (lanes[2 * n] - lanes[2 * n + 1]);
+  }
+  knots[kEarly] = middle.knot;
+  store(out.base, load(knots));
+  store(out.step, (load(knots + 1) - load(knots)) * splat(1.0f / layout::kKnotTokens));
+#endif
+}
+
+// The lines of kRows queries.
 template <int kRows>
-inline void mean_line_group(const CodecTables& tables, const float* mean, const Rows& queries, MeanLine* out, Fetcher& fetcher) {
+inline void mean_line_group(const CodecTables& tables, const float* mean, const Rows& queries, MeanLine* out) {
   constexpr int kEarly = layout::kMeanKnots / 2;
   alignas(64) float turning[kRows][layout::kMaxHeadDim + 2 * kLanes];
   Middle middle[kRows];
@@ -124,7 +151,6 @@ inline void mean_line_group(const CodecTables& tables, const float* mean, const 
   }
   const int pairs = tables.turning_pairs;
   for (int i = 0; i < pairs; i += kChains) {
-    fetcher.next<kChains>();
     QJL_UNROLL
     for (int chain = 0; chain < kChains; ++chain) {
       if (i + chain >= pairs) break;
@@ -137,28 +163,20 @@ inline void mean_line_group(const CodecTables& tables, const float* mean, const 
   }
   QJL_UNROLL
   for (int row = 0; row < kRows; ++row) {
-    alignas(64) float parts[2 * kEarly], knots[2 * kLanes];
-    store(parts, (sum[row][0] + sum[row][1]) + (sum[row][2] + sum[row][3]));
-    for (int n = 0; n < kEarly; ++n) {
-      knots[n] = middle[row].still + (parts[2 * n] + parts[2 * n + 1]);
-      knots[layout::kMeanKnots - 1 - n] = middle[row].still + (parts[2 * n] - parts[2 * n + 1]);
-    }
-    knots[kEarly] = middle[row].knot;
-    store(out[row].base, load(knots));
-    store(out[row].step, (load(knots + 1) - load(knots)) * splat(1.0f / layout::kKnotTokens));
+    draw_line((sum[row][0] + sum[row][1]) + (sum[row][2] + sum[row][3]), middle[row], out[row]);
   }
 }
 
 // The lines of `count` queries, in the mean's order.
-inline void mean_lines_of(const CodecTables& tables, const float* mean, const Rows& queries, MeanLine* out, Fetcher& fetcher) {
+inline void mean_lines_of(const CodecTables& tables, const float* mean, const Rows& queries, MeanLine* out) {
   const std::int64_t stride = queries.stride;
   const float* q = queries.data;
   int count = queries.count;
-  for (; count >= 4; count -= 4, q += 4 * stride, out += 4) mean_line_group<4>(tables, mean, {q, stride, 4}, out, fetcher);
+  for (; count >= 4; count -= 4, q += 4 * stride, out += 4) mean_line_group<4>(tables, mean, {q, stride, 4}, out);
   switch (count) {
-    case 1: return mean_line_group<1>(tables, mean, {q, stride, 1}, out, fetcher);
-    case 2: return mean_line_group<2>(tables, mean, {q, stride, 2}, out, fetcher);
-    case 3: return mean_line_group<3>(tables, mean, {q, stride, 3}, out, fetcher);
+    case 1: return mean_line_group<1>(tables, mean, {q, stride, 1}, out);
+    case 2: return mean_line_group<2>(tables, mean, {q, stride, 2}, out);
+    case 3: return mean_line_group<3>(tables, mean, {q, stride, 3}, out);
     default: return;
   }
 }

@@ -1,24 +1,48 @@
 // The 128 scales of a page from their 8-bit codes, slot order: largest * 2^((code - 255) / 32), 0 for code 0.
 //
-// AVX-512 looks the 32 steps of an octave up in two registers and adds the octave to the exponent: the same bits as the table.
+// AVX-512: code = 32 octave + i. A table of 32 entries holds T_i = largest * 2^((i + 1) / 32), and the scale is T_i 2^(octave - 8):
+// as integers, bits(T_i) + (octave - 8) 2^23. With bits(T_i) - (8 * 2^23 + i * 2^18) in the table what is left to add is
+// code * 2^18. The same bits as the products of the other targets, since a power of two rounds nothing; scales near the ends of
+// the floats go the plain way.
 // Header of a pass: see foreach_target.hpp. Needs simd.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
+#if QJL_LANES == 16
+struct ScaleSteps {
+  float step[kScaleStepsPerOctave];  // 2^((i + 1) / 32)
+  std::uint32_t less[kScaleStepsPerOctave];
+};
+constexpr ScaleSteps scale_steps() {
+  ScaleSteps s{};
+  for (int i = 0; i < kScaleStepsPerOctave; ++i) {
+    s.step[i] = i + 1 < kScaleStepsPerOctave ? kScaleTables.step[i + 1] : 2.0f;
+    s.less[i] = (8u << 23) + (static_cast<std::uint32_t>(i) << 18);
+  }
+  return s;
+}
+inline constexpr ScaleSteps kScaleSteps = scale_steps();
+
+QJL_INLINE __m512i scale_entries(int first, float largest) {
+  const f32x16 entry = load(kScaleSteps.step + first) * splat(largest);
+  return (__m512i)(as_u32(entry) - load_u32(kScaleSteps.less + first));
+}
+#endif
+
 inline void decode_scales(const std::uint8_t* codes, float largest, float* scales) {
 #if QJL_LANES == 16
-  const __m512 low = _mm512_loadu_ps(kScaleTables.step), high = _mm512_loadu_ps(kScaleTables.step + 16);
-  for (int slot = 0; slot < layout::kPageTokens; slot += 16) {
-    const __m512i code = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + slot)));
-    const __m512i steps = _mm512_add_epi32(code, _mm512_set1_epi32(1));  // 32 * (octave + 8) + step, as in scale_factor()
-    const __m512i step = _mm512_castps_si512(_mm512_permutex2var_ps(low, steps, high));
-    const __m512i octave = _mm512_sub_epi32(_mm512_srli_epi32(steps, 5), _mm512_set1_epi32(8));
-    const __m512i factor = _mm512_add_epi32(step, _mm512_slli_epi32(octave, 23));
-    const __m512 scale = _mm512_mul_ps(_mm512_castsi512_ps(factor), _mm512_set1_ps(largest));
-    store(scales + slot, _mm512_maskz_mov_ps(_mm512_test_epi32_mask(code, code), scale));
+  if (largest > 0x1p-100f && largest < 0x1p100f) {
+    const __m512i low = scale_entries(0, largest), high = scale_entries(16, largest);
+    QJL_UNROLL
+    for (int slot = 0; slot < layout::kPageTokens; slot += 16) {
+      const __m512i code = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + slot)));
+      const __m512i entry = _mm512_permutex2var_epi32(low, code, high);
+      const __m512i bits = _mm512_maskz_add_epi32(_mm512_test_epi32_mask(code, code), entry, _mm512_slli_epi32(code, 18));
+      _mm512_storeu_si512(scales + slot, bits);
+    }
+    return;
   }
-#else
-  for (int slot = 0; slot < layout::kPageTokens; ++slot) scales[slot] = largest * kScaleFactors.of[codes[slot]];
 #endif
+  for (int slot = 0; slot < layout::kPageTokens; ++slot) scales[slot] = largest * kScaleFactors.of[codes[slot]];
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE

@@ -13,7 +13,6 @@
 #include "rotate_rows.hpp"
 #include "key_tile.hpp"
 #include "scales.hpp"
-#include "fetch.hpp"
 #include "mean_line.hpp"
 #include "exact_rows.hpp"
 #include "half_scores.hpp"
@@ -27,14 +26,12 @@ void score(const ScoreArgs& args) {
   const AttendScratch scratch(*args.tables, args.workspace);
   const std::int64_t width = layout::key_coordinates(shape);
   const bool rotated = layout::is_rotated(shape.key_code);
-  Fetcher nothing;
   if (rotated) decode_scales(args.body + at.key_scales, args.head->key_scale_max, scratch.scales);
   for (int first = 0; first < args.rows; first += kMaxAttendRows) {
     const int rows = std::min(kMaxAttendRows, args.rows - first);
     if (rotated) {
       const Rows queries{args.queries + std::int64_t{first} * shape.head_dim, shape.head_dim, rows};
-      mean_lines(*args.tables, *args.head, args.body + at.mean, order_rows(*args.tables, queries, scratch.ordered), scratch,
-                 nothing);
+      mean_lines(*args.tables, *args.head, args.body + at.mean, order_rows(*args.tables, queries, scratch.ordered), scratch);
     }
     const auto* lines = reinterpret_cast<const MeanLine*>(scratch.mean_lines);
     const SealedPage page{args.tables, &at, args.body, scratch.scales, lines, nullptr};

@@ -264,6 +264,14 @@ QJL_INLINE f32x16 load_row(const std::uint16_t* p, DType dtype) {
   dtype == DType::bf16 ? read_bfloat(p, v) : read_half(p, v);
   return v;
 }
+// Whether some lane of v is above x.
+QJL_INLINE bool any_above(f32x16 v, float x) {
+#if QJL_LANES == 16
+  return _mm512_cmp_ps_mask(v, splat(x), _CMP_GT_OQ) != 0;
+#else
+  return reduce_max(v) > x;
+#endif
+}
 QJL_INLINE f32x16 abs(f32x16 v) { return as_f32(as_u32(v) & splat_u32(0x7fffffffu)); }
 QJL_INLINE i32x16 lane_numbers() {
   alignas(64) static constexpr std::uint32_t kNumbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};

@@ -51,6 +51,20 @@ QJL_INLINE f32x16 fold_lanes(const f32x16 (&x)[16], const Fold& fold) {
   // Quarters hold the results from 0, 8, 4, 12 on, each in the order 0 2 1 3.
   return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15), folded);
 }
+// Lanes i and i + 8 = all lanes of x[i], folded.
+template <typename Fold>
+QJL_INLINE f32x16 fold_eight(const f32x16 (&x)[8], const Fold& fold) {
+  const auto by_quarters = [&](__m512 u, __m512 v) {
+    return fold(_mm512_shuffle_f32x4(u, v, 0x88), _mm512_shuffle_f32x4(u, v, 0xdd));
+  };
+  __m512 a[4];
+  QJL_UNROLL
+  for (int i = 0; i < 4; ++i) a[i] = by_quarters(x[i], x[i + 4]);
+  const __m512 even = by_quarters(a[0], a[2]), odd = by_quarters(a[1], a[3]);  // quarters: 0 4 2 6, 1 5 3 7
+  const __m512 pairs = fold(_mm512_shuffle_ps(even, odd, 0x88), _mm512_shuffle_ps(even, odd, 0xdd));
+  const __m512 all = fold(pairs, _mm512_permute_ps(pairs, 0xb1));
+  return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 2, 8, 10, 4, 6, 12, 14, 0, 2, 8, 10, 4, 6, 12, 14), all);
+}
 
 #elif QJL_LANES == 8
 
@@ -210,15 +224,25 @@ QJL_INLINE f32x16 fold_lanes(const f32x16 (&x)[16], const Fold& fold) {
 
 #endif
 
+#if QJL_LANES < 16
+template <typename Fold>
+QJL_INLINE f32x16 fold_eight(const f32x16 (&x)[8], const Fold& fold) {
+  const f32x16 twice[16] = {x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7], x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7]};
+  return fold_lanes(twice, fold);
+}
+#endif
+
 struct Add {
   QJL_INLINE NativeF operator()(NativeF a, NativeF b) const { return a + b; }
 };
 struct Larger {
   QJL_INLINE NativeF operator()(NativeF a, NativeF b) const { return max(a, b); }
 };
-// Lane i = sum of the lanes of x[i]; the largest of them.
+// Lane i = sum of the lanes of x[i].
 QJL_INLINE f32x16 sum_of_lanes(const f32x16 (&x)[16]) { return fold_lanes(x, Add{}); }
-QJL_INLINE f32x16 max_of_lanes(const f32x16 (&x)[16]) { return fold_lanes(x, Larger{}); }
+// Lanes i and i + 8 = sum of the lanes of x[i]; the largest of them.
+QJL_INLINE f32x16 sum_of_lanes(const f32x16 (&x)[8]) { return fold_eight(x, Add{}); }
+QJL_INLINE f32x16 max_of_lanes(const f32x16 (&x)[8]) { return fold_eight(x, Larger{}); }
 
 // out[2 i] = a[i], out[2 i + 1] = b[i].
 QJL_INLINE void store_pairs(f32x16 a, f32x16 b, float* out) {
