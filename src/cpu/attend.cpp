@@ -165,6 +165,7 @@ inline void attend_pages_fast(const Piece& p, PageRange range, const Rows& order
   const FastPiece fast{tables, p.at, p.scratch, p.state, ordered, p.rows};
   const std::int64_t at_once = p.rows > 1 ? kPassPages : 1;
   build_fast_query(tables.shape, {p.scratch.projected, layout::key_coordinates(tables.shape), p.rows}, fast.query());
+  Fetcher fetcher = p.rows == 1 ? Fetcher(tables.shape) : Fetcher();
   for (std::int64_t i = range.first; i < range.end;) {
     const std::int64_t pages = std::min(i / at_once * at_once + at_once, range.end) - i;  // up to the next multiple
     PagePass pass{};
@@ -173,7 +174,8 @@ inline void attend_pages_fast(const Piece& p, PageRange range, const Rows& order
       pass.body[pass.count] = body_at(p, i);
       pass.head[pass.count] = &head_at(p, i);
       pass.ahead[pass.count] = i + at_once < range.end ? body_at(p, i + at_once) - body_at(p, i) : 0;
-      score_page(fast, pass, pass.count);
+      if (p.rows == 1) fetcher.start(pass.body[pass.count] + pass.ahead[pass.count]);
+      score_page(fast, pass, pass.count, fetcher);
       for (int row = 0; row < p.rows; ++row) {
         float* scores = p.scratch.fast.scores + row * kPassTokens + pass.count * layout::kPageTokens;
         if (p.args.logit_soft_cap > 0.0f) cap_scores(p.args.logit_soft_cap, layout::kPageTokens, scores);
@@ -183,7 +185,7 @@ inline void attend_pages_fast(const Piece& p, PageRange range, const Rows& order
       ++pass.count;
       ++i;
     }
-    weigh_pass(fast, pass);
+    weigh_pass(fast, pass, fetcher);
   }
 }
 #endif

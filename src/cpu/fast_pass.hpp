@@ -38,15 +38,16 @@ struct FastPiece {
 };
 
 // Scores of page `i` of the pass, all rows.
-inline void score_page(const FastPiece& p, const PagePass& pass, int i) {
+inline void score_page(const FastPiece& p, const PagePass& pass, int i, Fetcher& fetcher) {
   const AttendScratch& s = p.scratch;
   const layout::PageShape& shape = p.tables.shape;
   const std::uint8_t* body = pass.body[i];
   const layout::PageHead& head = *pass.head[i];
-  const int lines_before_keys = static_cast<int>(p.at.keys / layout::kLineBytes);
-  for (int line = 0; line < lines_before_keys; ++line) ask(body + line * layout::kLineBytes, pass.ahead[i]);
+  for (std::int64_t at = 0; p.rows > 1 && at < p.at.keys; at += layout::kLineBytes) ask<1>(body + at, pass.ahead[i]);
+  fetcher.setup();
   decode_scales(body + p.at.key_scales, head.key_scale_max, s.scales);
   decode_scales(body + p.at.value_scales, head.value_scale_max, s.fast.value_scales + i * layout::kPageTokens);
+  fetcher.setup();
   mean_lines(p.tables, head, body + p.at.mean, p.ordered, s);
   const auto* lines = reinterpret_cast<const MeanLine*>(s.mean_lines);
   const FastQuery q = p.query();
@@ -55,7 +56,7 @@ inline void score_page(const FastPiece& p, const PagePass& pass, int i) {
     const FastQuery group{q.bytes + row * q.stride, q.stride, q.step + row, q.offset + row};
     fast_scores(shape, count, group,
                 {body + p.at.keys, s.scales, lines + row, s.fast.scores + row * kPassTokens + i * layout::kPageTokens,
-                 row == 0 ? pass.ahead[i] : 0});
+                 row == 0 ? pass.ahead[i] : 0, &fetcher});
     row += count;
   }
 }
@@ -77,7 +78,7 @@ inline void cap_scores(float soft_cap, int count, float* scores) {
 }
 
 // Softmax and values of a pass whose scores are there.
-inline void weigh_pass(const FastPiece& p, const PagePass& pass) {
+inline void weigh_pass(const FastPiece& p, const PagePass& pass, Fetcher& fetcher) {
   const FastScratch& s = p.scratch.fast;
   bool any = false;
   for (int row = 0; row < p.rows; ++row) {
@@ -87,7 +88,7 @@ inline void weigh_pass(const FastPiece& p, const PagePass& pass) {
                           s.value_scales,
                           s.weights + row * kPassTokens,
                           s.weight_scales + row * layout::kFrames};
-    if (weigh_row(p.state, row, weights)) {
+    if (weigh_row(p.state, row, weights, fetcher)) {
       any = true;
     } else {
       std::fill_n(weights.weights, kPassTokens, std::uint8_t{0});
@@ -100,6 +101,7 @@ inline void weigh_pass(const FastPiece& p, const PagePass& pass) {
     WeighedPages pages{pass.count,
                        {},
                        {},
+                       &fetcher,
                        s.weights + row * kPassTokens,
                        s.weight_scales + row * layout::kFrames,
                        p.state.frames + row * p.state.frame_floats};

@@ -18,7 +18,8 @@ struct ScoredPage {
   const float* scales;   // [128]
   const MeanLine* mean;  // [rows]
   float* out;
-  std::ptrdiff_t ahead;  // from this page to the one to ask for
+  std::ptrdiff_t ahead;  // from this page to the one to ask for, several rows
+  Fetcher* fetcher;      // one row
 };
 
 // What one pass over a few pages adds up.
@@ -26,6 +27,7 @@ struct WeighedPages {
   int count;
   const std::uint8_t* values[kPassPages];
   std::ptrdiff_t ahead[kPassPages];
+  Fetcher* fetcher;
   const std::uint8_t* weights;  // [rows][8 frames][4 quads][kPassPages][4]
   const float* weight_scales;   // [rows][8 frames]
   float* frames;                // [rows][8 frames][d]

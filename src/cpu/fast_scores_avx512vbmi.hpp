@@ -222,11 +222,11 @@ inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage
   const std::uint8_t *keys = page.keys, *tables = q.bytes;
   for (int triple = 0; triple < num_code_rows / 3; ++triple) {
     add_code_rows<kCode, 3, kRows>(keys, top, tables, q.stride, sum);
-    ask<6>(keys, page.ahead);
+    kRows == 1 ? page.fetcher->step() : ask<6>(keys, page.ahead);
     keys += 6 * layout::kLineBytes;
     tables += 4 * layout::kLineBytes;
   }
-  if (num_code_rows % 3 > 0) ask<4>(keys, page.ahead);
+  if (kRows > 1 && num_code_rows % 3 > 0) ask<4>(keys, page.ahead);
   if (num_code_rows % 3 == 1) add_code_rows<kCode, 1, kRows>(keys, top, tables, q.stride, sum);
   if (num_code_rows % 3 == 2) add_code_rows<kCode, 2, kRows>(keys, top, tables, q.stride, sum);
   const __m512i low = _mm512_set1_epi32(0xffff);
@@ -266,7 +266,7 @@ inline void word_scores(const FastQuery& q, int d, const ScoredPage& page) {
       __m512i code[4];
       QJL_UNROLL
       for (int i = 0; i < 4; ++i) code[i] = _mm512_load_si512(keys + i * layout::kLineBytes);
-      ask<4>(keys, page.ahead);
+      kRows == 1 ? page.fetcher->step() : ask<4>(keys, page.ahead);
       QJL_UNROLL
       for (int nibble = 0; nibble < 2; ++nibble) {
         __m512i level[4];

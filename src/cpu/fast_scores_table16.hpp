@@ -152,13 +152,14 @@ inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage
         } else {
           add_levels(keys, tables, q.stride, sum);
         }
-        if (vector == 0) ask<3>(keys, page.ahead);
+        if (vector == 0 && kRows > 1) ask<3>(keys, page.ahead);
+        if (vector == 0 && kRows == 1 && (triple + half) % 2 == 0) page.fetcher->step();
         keys += layout::kHalves * 3 * layout::kLineBytes;
         tables += kTriple;
       }
       const int rest = num_code_rows % 3;
       keys += half * (rest - 3) * layout::kLineBytes;
-      if (rest > 0 && vector == 0) ask<2>(keys, page.ahead);
+      if (rest > 0 && vector == 0 && kRows > 1) ask<2>(keys, page.ahead);
       if (rest == 1) add_signs<1>(keys, tables, q.stride, sum);
       if (rest == 2) add_signs<2>(keys, tables, q.stride, sum);
       const NativeU low = NativeU{} + 0xffffu;
@@ -198,7 +199,7 @@ inline void word_scores(const FastQuery& q, int d, const ScoredPage& page) {
       const std::uint8_t* keys = page.keys + layout::key_word_offset(d, half, 0, frame) + vector * kVectorBytes;
       const std::uint8_t* numbers = q.bytes;
       for (int word = 0; word < d / 8; ++word, keys += 4 * layout::kLineBytes, numbers += 8) {
-        if (vector == 0) ask<kFrames>(keys, page.ahead);
+        if (vector == 0) kRows == 1 ? page.fetcher->step() : ask<kFrames>(keys, page.ahead);
         QJL_UNROLL
         for (int i = 0; i < kFrames; ++i) {
           const NativeB code = load_bytes(keys + i * layout::kLineBytes);

@@ -120,7 +120,7 @@ inline void weigh_group(const layout::PageShape& shape, const WeighedPages& page
       for (int i = 0; i < kRows * kBlocks; ++i) sum[i / kBlocks][i % kBlocks] = _mm512_setzero_si512();
       for (int page = 0; page < count; ++page) {
         const std::uint8_t* lines = pages.values[page] + at;
-        ask<kLines>(lines, pages.ahead[page]);
+        kRows == 1 ? pages.fetcher->part() : ask<kLines>(lines, pages.ahead[page]);
         weigh_blocks(lines, levels, weights + 4 * page, sum);
       }
       QJL_UNROLL

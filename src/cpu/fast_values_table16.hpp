@@ -77,7 +77,8 @@ inline void weigh_group(const layout::PageShape& shape, const WeighedPages& page
       NativeI sum[kTogether][kRows] = {};
       for (int page = 0; page < pages.count; ++page) {
         const std::uint8_t* codes = pages.values[page] + at;
-        if (vector == 0) {  // the lines of a block; of l8 two blocks share three, and this is one more at times
+        if (kRows == 1 && vector == 0 && block % 4 == 0) pages.fetcher->part();
+        if (kRows > 1 && vector == 0) {  // the lines of a block; of l8 two blocks share three, and this is one more at times
           ask<(layout::code_bits(kCode) + 1) / 2>(codes + block * layout::code_bits(kCode) / 2 * layout::kLineBytes,
                                                   pages.ahead[page]);
         }

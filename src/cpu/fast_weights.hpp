@@ -7,7 +7,8 @@
 // 9 % (l16) to 36 % (l4). What would be lost is the mass of many small weights beside a large one: the dither, fixed numbers that
 // fill [0, 1) evenly, keeps the expectation of a byte at its weight (and doubles its variance: larger weights do without), and the
 // scale makes the bytes of a frame sum to its weights.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, exp.hpp, softmax_block.hpp, and weight_reach() and
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, fetch.hpp, exp.hpp, softmax_block.hpp, and
+// weight_reach() and store_weights() of the target.
 // store_weights() of the target.
 namespace qjl::cpu::QJL_NAMESPACE {
 
@@ -78,11 +79,12 @@ struct Weights {
 };
 
 template <int kPages>
-QJL_INLINE void make_weights(const Accumulators& state, int row, const PassRow& pass, Weights<kPages>& weights) {
+QJL_INLINE void make_weights(const Accumulators& state, int row, const PassRow& pass, Weights<kPages>& weights, Fetcher& fetcher) {
   const f32x16 below = splat(-state.reference[row] * kLog2E), log2e = splat(kLog2E);
   f32x16 sum[2] = {load(state.sums + row * 16), splat(0.0f)};
   QJL_UNROLL
   for (int frame = 0; frame < layout::kFrames; ++frame) {
+    if constexpr (kPages == 1) fetcher.frame();
     QJL_UNROLL
     for (int page = 0; page < kPages; ++page) {
       const int slot = page * layout::kPageTokens + frame * layout::kFrameSlots;
@@ -127,10 +129,10 @@ QJL_INLINE f32x16 make_bytes(const PassRow& pass, const Weights<kPages>& weights
 
 // Frames go side by side, so that no frame waits for its own largest weight.
 template <int kPages>
-inline bool weigh_pages(const Accumulators& state, int row, const PassRow& pass) {
+inline bool weigh_pages(const Accumulators& state, int row, const PassRow& pass, Fetcher& fetcher) {
   if (!follow_scores<kPages>(state, row, pass.scores)) return false;
   Weights<kPages> weights;
-  make_weights(state, row, pass, weights);
+  make_weights(state, row, pass, weights, fetcher);
   const f32x16 bytes = make_bytes(pass, weights, max(max_of_lanes(weights.top), splat(1e-36f)));
   alignas(64) float scales[2 * layout::kFrames];
   store(scales, sum_of_lanes(weights.mass) / max(bytes, splat(1.0f)));
@@ -139,12 +141,12 @@ inline bool weigh_pages(const Accumulators& state, int row, const PassRow& pass)
 }
 
 // Returns whether any token counts.
-inline bool weigh_row(const Accumulators& state, int row, const PassRow& pass) {
+inline bool weigh_row(const Accumulators& state, int row, const PassRow& pass, Fetcher& fetcher) {
   switch (pass.count) {
-    case 1: return weigh_pages<1>(state, row, pass);
-    case 2: return weigh_pages<2>(state, row, pass);
-    case 3: return weigh_pages<3>(state, row, pass);
-    default: return weigh_pages<4>(state, row, pass);
+    case 1: return weigh_pages<1>(state, row, pass, fetcher);
+    case 2: return weigh_pages<2>(state, row, pass, fetcher);
+    case 3: return weigh_pages<3>(state, row, pass, fetcher);
+    default: return weigh_pages<4>(state, row, pass, fetcher);
   }
 }
 
