@@ -68,7 +68,7 @@ __device__ inline void prepare_step(const Job& job, const float* query, const Pa
     const int bytes =
         kPath == KeyPath::bits ? steps_of(width, kBitStepCoordinates) * kBitStepCoordinates : row_plane_bytes<kPath, kDim>();
     make_planes<kPath, kDim>(projected + row * width, width, shared.planes + row * bytes, shared.units[row]);
-    turn_query(tables, query + row * job.head_dim(), kRows, row, shared.mean, shared.units[row]);
+    turn_query<kRows, kDim>(tables, query + row * job.head_dim(), row, shared.mean, shared.units[row]);
     if (lane_idx() == 0 && !(job.args.logit_soft_cap > 0.0f)) {  // logits in units of log 2 at once
       shared.units[row].step *= kLog2E;
       shared.units[row].mean_step *= kLog2E;
@@ -92,8 +92,9 @@ __device__ inline StepFactors<kTiles> weigh_keys(const Job& job, const PageRange
   const StepPage& page = shared.pages[turn][warp];
   LaneLogits<kTiles> logit;
   int sum[kTiles][4][4];
-  mean_knots<kRows>(shared.pages[turn], steps_of(job.head_dim(), kStepCoordinates), shared.mean, shared.units, shared.knots);
-  decode_scales(job, page, shared.scales[warp]);
+  mean_knots<kRows, kDim>(shared.pages[turn], shared.mean, shared.units, shared.knots);
+  const float largest = largest_value_scale(shared.pages[turn]);
+  decode_scales(job, page, largest > 0.0f ? kLargestWeight / largest : 0.0f, shared.scales[warp]);
   key_sums<kPath, kDim, kTiles>(job, shared, page, sum);
   __syncthreads();  // knots are there
   finish_scores<kTiles>(job, shared.units, shared.knots + warp * kRows * kKnotFloats, shared.scales[warp][0], sum, logit);
@@ -102,17 +103,14 @@ __device__ inline StepFactors<kTiles> weigh_keys(const Job& job, const PageRange
   reduce_page_max<kTiles>(logit, shared.page_max[warp]);
   if (thread_idx() < kStepPages) find_page(job, range, first + kStepPages + thread_idx(), shared.pages[1 - turn][thread_idx()]);
   __syncthreads();  // maxima are there
-  float reference[kTiles], fresh[kTiles], largest = 0.0f;
-#pragma unroll
-  for (int i = 0; i < kStepPages; ++i) largest = fmaxf(largest, shared.pages[turn][i].value_scale_max);
+  float reference[kTiles], fresh[kTiles];
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
     reference[tile] = kNothing;
 #pragma unroll
     for (int i = 0; i < kStepPages; ++i) reference[tile] = fmaxf(reference[tile], shared.page_max[i][kTileRows * tile + t]);
   }
-  store_weights<kTiles>(logit, reference, largest > 0.0f ? kLargestWeight / largest : 0.0f, shared.scales[warp][1], shared.weights,
-                        fresh);
+  store_weights<kTiles>(logit, reference, shared.scales[warp][1], shared.weights, fresh);
   StepFactors<kTiles> factors;
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {

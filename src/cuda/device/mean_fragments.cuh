@@ -6,6 +6,7 @@
 // a: rows g and g + 8 are the two planes of knot 8 v + g of a query; the last tile has knot 16 of all queries. b: column = page.
 #pragma once
 
+#include "byte_levels.cuh"
 #include "levels.cuh"
 #include "mean_line.cuh"
 #include "mma.cuh"
@@ -21,16 +22,18 @@ QJL_HD constexpr int mean_tiles(int rows) { return 2 * rows + 1; }
 QJL_HD constexpr int mean_fragment_bytes(int rows, int dim) { return mean_tiles(rows) * dim / kStepCoordinates * kWarpLanes * 16; }
 
 // Byte of channel c of plane 0 of a row's knot; plane 1 is 4 bytes further.
-QJL_HD constexpr int mean_byte(int rows, int steps, int row, int knot, int c) {
+template <int kRows, int kDim>
+QJL_HD constexpr int mean_byte(int row, int knot, int c) {
+  constexpr int rows = kRows, steps = kDim / kStepCoordinates;
   const int tile = knot < 16 ? 2 * row + knot / 8 : 2 * rows, g = knot < 16 ? knot % 8 : row;
   const int k = c % kStepCoordinates, lane = 4 * g + k % 16 / 4, word = 2 * (k / 16);
   return ((tile * steps + c / kStepCoordinates) * kWarpLanes + lane) * 16 + 4 * word + k % 4;
 }
 
 // Row `row` of queries by one warp: q [d]; fragments are zero before.
-__device__ inline void turn_query(const CodecTables& tables, const float* q, int rows, int row, std::uint8_t* fragments,
-                                  RowUnits& units) {
-  const int d = tables.shape.head_dim, pairs = tables.turning_pairs, steps = steps_of(d, kStepCoordinates);
+template <int kRows, int kDim>
+__device__ inline void turn_query(const CodecTables& tables, const float* q, int row, std::uint8_t* fragments, RowUnits& units) {
+  const int pairs = tables.turning_pairs;
   float largest = 0.0f;
   for (int i = lane_idx(); i < tables.mean_channels; i += kWarpLanes) {
     const float x = q[tables.mean_order[i]];
@@ -42,7 +45,7 @@ __device__ inline void turn_query(const CodecTables& tables, const float* q, int
   const float inverse = largest > 0.0f ? kLargestOfPlanes / largest : 0.0f;
   const auto write = [&](int knot, int channel, float number) {
     const TwoPlanes planes = split(number * inverse);
-    std::uint8_t* at = fragments + mean_byte(rows, steps, row, knot, channel);
+    std::uint8_t* at = fragments + mean_byte<kRows, kDim>(row, knot, channel);
     at[0] = static_cast<std::uint8_t>(planes.high);
     at[4] = static_cast<std::uint8_t>(planes.low);
   };
@@ -66,22 +69,24 @@ struct StepPage {
   int counts;
 };
 
-// Tiles warp_idx(), warp_idx() + 8, ... of all pages of a step: knots [page][row][kKnotFloats].
-template <int kRows>
-__device__ inline void mean_knots(const StepPage (&pages)[kStepPages], int steps, const std::uint8_t* fragments,
-                                  const RowUnits* units, float* knots) {
+// Tiles warp_idx(), warp_idx() + 8, ... of all pages of a step: knots [page][row][kKnotFloats]. Beyond head_dim fragments are zero
+// and means are padding.
+template <int kRows, int kDim>
+__device__ inline void mean_knots(const StepPage (&pages)[kStepPages], const std::uint8_t* fragments, const RowUnits* units,
+                                  float* knots) {
+  constexpr int kSteps = kDim / kStepCoordinates;
   const int g = lane_idx() / 4, t = lane_idx() % 4;
-  const std::uint8_t* mean = pages[g].body;  // the mean stands first in a body
+  const auto* codes = reinterpret_cast<const std::uint32_t*>(pages[g].body) + t;  // the mean stands first in a body
+  FragmentB b[kSteps];
+#pragma unroll
+  for (int i = 0; i < 2 * kSteps; ++i) b[i / 2][i % 2] = codes[4 * i];
 #pragma unroll 1
   for (int tile = warp_idx(); tile < mean_tiles(kRows); tile += kStepPages) {
     Sums sums = {0, 0, 0, 0};
-#pragma unroll 2
-    for (int step = 0; step < steps; ++step) {
-      const uint4 words = *reinterpret_cast<const uint4*>(fragments + ((tile * steps + step) * kWarpLanes + lane_idx()) * 16);
-      const FragmentA a = {words.x, words.y, words.z, words.w};
-      const auto* codes = reinterpret_cast<const std::uint32_t*>(mean + kStepCoordinates * step);
-      const FragmentB b = {codes[t], codes[4 + t]};
-      multiply_signed(sums, a, b);
+#pragma unroll
+    for (int step = 0; step < kSteps; ++step) {
+      const Words words = load_shared(fragments + ((tile * kSteps + step) * kWarpLanes + lane_idx()) * 16);
+      multiply_signed(sums, words.word, b[step]);
     }
     const bool last = tile == 2 * kRows;
     const int row = last ? g : tile / 2, knot = last ? layout::kMeanKnots - 1 : 8 * (tile % 2) + g;

@@ -111,10 +111,16 @@ __device__ inline float number_at(const void* data, std::int64_t i, DType dtype)
   return dtype == DType::bf16 ? bfloat_to_float(word) : half_to_float(word);
 }
 
+// tanh(x) = sign(x) (1 - 2 / (exp(2 |x|) + 1)), absolute error below 4e-7, without a branch.
+__device__ inline float tanh_fast(float x) {
+  const float size = fminf(fabsf(x), 20.0f);
+  return copysignf(1.0f - __fdividef(2.0f, exp2_fast(2.0f * kLog2E * size) + 1.0f), x);
+}
+
 // Logit in units of log 2 from <q, k> of a query that carries the softmax scale.
 __device__ inline float logit_of(const Job& job, float score) {
   const float cap = job.args.logit_soft_cap;
-  return (cap > 0.0f ? cap * tanhf(score / cap) : score) * kLog2E;
+  return (cap > 0.0f ? cap * tanh_fast(__fdividef(score, cap)) : score) * kLog2E;
 }
 
 // Queries [rows][d] in fp32, times the softmax scale, into shared memory.

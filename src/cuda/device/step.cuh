@@ -74,10 +74,19 @@ __device__ inline void key_sums(const Job& job, const StepStorage<kPath, kDim, k
   }
 }
 
-// Scales of the warp's page into its part of shared memory: four slots a lane.
-__device__ inline void decode_scales(const Job& job, const StepPage& page, float (&scales)[2][layout::kPageTokens]) {
+// The largest value scale of a step's pages.
+__device__ inline float largest_value_scale(const StepPage (&pages)[kStepPages]) {
+  float largest = 0.0f;
+#pragma unroll
+  for (int i = 0; i < kStepPages; ++i) largest = fmaxf(largest, pages[i].value_scale_max);
+  return largest;
+}
+
+// Scales of the warp's page into its part of shared memory, four slots a lane; those of values in units of 1 / value_unit.
+__device__ inline void decode_scales(const Job& job, const StepPage& page, float value_unit,
+                                     float (&scales)[2][layout::kPageTokens]) {
   const std::int64_t offset[2] = {job.launch.at.key_scales, job.launch.at.value_scales};
-  const float largest[2] = {page.key_scale_max, page.value_scale_max};
+  const float largest[2] = {page.key_scale_max, page.value_scale_max * value_unit};
 #pragma unroll
   for (int side = 0; side < 2; ++side) {
     const std::uint32_t codes = reinterpret_cast<const std::uint32_t*>(page.body + offset[side])[lane_idx()];
@@ -169,9 +178,9 @@ __device__ inline float dither_of_lane() {
   return (static_cast<float>(8 * (g * 5 % 8) + warp * 3 % 8) + 0.5f) * (1.0f / 64.0f);
 }
 
-// Weights of the lane's keys, into shared memory; returns nothing, adds to sum[tile] what softmax divides by.
+// Weights of the lane's keys, into shared memory; value_scales in units of a weight. sum[tile] is what softmax divides by.
 template <int kTiles>
-__device__ inline void store_weights(const LaneLogits<kTiles>& logit, const float (&reference)[kTiles], float unit,
+__device__ inline void store_weights(const LaneLogits<kTiles>& logit, const float (&reference)[kTiles],
                                      const float (&value_scales)[layout::kPageTokens], std::uint8_t* weights,
                                      float (&sum)[kTiles]) {
   const int g = lane_idx() / 4, t = lane_idx() % 4;
@@ -190,7 +199,7 @@ __device__ inline void store_weights(const LaneLogits<kTiles>& logit, const floa
         const float weight = exp2_fast(logit[tile][w][i] - from);
         sum[tile] += weight;
         const float add = (i + w) % 2 == 0 ? dither : 1.0f - dither;
-        whole[w] = static_cast<std::uint32_t>(fmaf(weight * scale.of[w], unit, add));
+        whole[w] = static_cast<std::uint32_t>(fmaf(weight, scale.of[w], add));
       }
       const uint2 planes = pack_planes(whole);
       std::uint8_t* at = row + (4 * (g / 4) + i) * kFrameWeightBytes;
