@@ -1,7 +1,7 @@
 // Attention of a piece straight from the bytes of its pages, by matrix products of whole numbers. See device/step.cuh.
 //
-// 256 threads, 4 kTiles rows. A step of eight pages meets three times: knots and sums done; maxima done; weights done. Accumulators
-// stay in registers: frame = warp, [row of the lane][channels of the lane]. Pages of the step to come are asked for ahead.
+// 256 threads, 4 kTiles rows. A step of eight pages meets three times: knots and sums done; maxima done; weights done. Pages of the
+// step to come are asked for ahead.
 #pragma once
 
 #include "attend_work.cuh"
@@ -11,25 +11,28 @@
 
 namespace qjl::cuda {
 
+// Sums of values [row][frame][channel]; rows are padded so that the four rows of a warp meet no bank twice.
+constexpr int sums_stride(int d) { return layout::kFrames * d + 8; }
+
 template <KeyPath kPath, int kGroups, int kTiles>
 struct FragmentStorage {
   static constexpr int kRows = kTileRows * kTiles, kDim = kGroupChannels * kGroups;
-  ExactStorage<kRows, kDim> exact;
+  ExactResult<kRows, kDim> exact;
   RowState state[kRows];
   float warp_sum[kStepPages][kRows];
-  union {
-    StepStorage<kPath, kDim, kRows> step;
-    float sums[kRows * layout::kFrames * kDim];
-  };
+  alignas(16) float sums[kRows * sums_stride(kDim)];
+  StepStorage<kPath, kDim, kRows> step;
 };
 
-// What a lane keeps over all pages, for rows 4 tile + t: softmax, and sums of its frame's channels 64 u + 32 (g / 4) + 4 (g % 4) +
-// m, and 16 more for half 1.
-template <int kGroups, int kTiles>
+// What a lane keeps over all pages, for rows 4 tile + t. Sums of its frame (the warp's) stand in shared memory, each number touched
+// by one lane only: in registers they would not fit beside the scores.
+template <int kTiles>
 struct Running {
   float reference[kTiles], sum[kTiles];
-  float channel[kTiles][kGroups][4][2];
 };
+
+// The place of the step before, which is that of the step after the next.
+__device__ inline int before(int turn) { return turn == 0 ? kPlannedSteps - 1 : turn - 1; }
 
 // The path that this device takes.
 template <KeyPath kPath>
@@ -41,17 +44,19 @@ __device__ inline void find_page(const Job& job, const PageRange& range, int i, 
   page = {body_at(job, at), head.mean_scale, head.key_scale_max, head.value_scale_max, head.num_sinks, i < range.end ? 1 : 0};
 }
 
-__device__ inline void fetch_page(const Job& job, const PageRange& range, int i) {
+// The warp's page of a step to come, towards the second-level cache.
+__device__ inline void fetch_page(const Job& job, const StepPage& page) {
   constexpr int kBytes = 2 * layout::kLineBytes;
-  if (i >= range.end) return;
-  const std::uint8_t* body = body_at(job, i);
-  for (std::int64_t at = lane_idx() * kBytes; at < job.launch.at.bytes; at += kWarpLanes * kBytes) prefetch_l2(body + at);
+  if (page.counts == 0) return;
+#pragma unroll 1
+  for (int at = lane_idx() * kBytes; at < static_cast<int>(job.launch.at.bytes); at += kWarpLanes * kBytes)
+    prefetch_l2(page.body + at);
 }
 
 // Queries to planes, turned queries to fragments, the first step's pages.
 template <KeyPath kPath, int kDim, int kRows>
-__device__ inline void prepare_step(const Job& job, const float* query, const PageRange& range,
-                                    StepStorage<kPath, kDim, kRows>& shared) {
+__device__ inline void prepare_step(const Job& job, const PageRange& range, StepStorage<kPath, kDim, kRows>& shared) {
+  const float* query = shared.exact.query;
   const CodecTables& tables = job.tables();
   const int width = layout::key_coordinates(tables.shape), rows = layout::key_row_bytes(tables.shape.key_code, job.head_dim());
   auto* projected = reinterpret_cast<float*>(shared.weights);  // free until the first step
@@ -62,12 +67,16 @@ __device__ inline void prepare_step(const Job& job, const float* query, const Pa
     const int row = i % 64 < rows ? i % 64 : rows - 1;
     shared.row_offset[i / 64][i % 64] = static_cast<int>(layout::key_row_offset(rows, i / 64, row));
   }
-  if (thread_idx() < kStepPages) find_page(job, range, range.first + thread_idx(), shared.pages[0][thread_idx()]);
+  if (thread_idx() == 0) shared.range = range;
+  if (const int i = thread_idx(); i < 2 * kStepPages)
+    find_page(job, range, range.first + i, shared.pages[i / kStepPages][i % kStepPages]);
+  __syncthreads();
+  fetch_page(job, shared.pages[0][warp_idx()]);
+  fetch_page(job, shared.pages[1][warp_idx()]);
   project_rows(tables, query, kRows, nullptr, projected);
   if (const int row = warp_idx(); row < kRows) {
-    const int bytes =
-        kPath == KeyPath::bits ? steps_of(width, kBitStepCoordinates) * kBitStepCoordinates : row_plane_bytes<kPath, kDim>();
-    make_planes<kPath, kDim>(projected + row * width, width, shared.planes + row * bytes, shared.units[row]);
+    make_planes<kPath, kDim>(projected + row * width, width, shared.planes + row * row_plane_bytes<kPath, kDim>(),
+                             shared.units[row]);
     turn_query<kRows, kDim>(tables, query + row * job.head_dim(), row, shared.mean, shared.units[row]);
     if (lane_idx() == 0 && !(job.args.logit_soft_cap > 0.0f)) {  // logits in units of log 2 at once
       shared.units[row].step *= kLog2E;
@@ -83,12 +92,11 @@ template <int kTiles>
 struct StepFactors {
   float older[kTiles], fresh[kTiles];
 };
-template <KeyPath kPath, int kDim, int kGroups, int kTiles>
-__device__ inline StepFactors<kTiles> weigh_keys(const Job& job, const PageRange& range, int first,
-                                                 StepStorage<kPath, kDim, kTileRows * kTiles>& shared,
-                                                 Running<kGroups, kTiles>& running) {
+template <KeyPath kPath, int kDim, int kTiles>
+__device__ inline StepFactors<kTiles> weigh_keys(const Job& job, int first, int turn,
+                                                 StepStorage<kPath, kDim, kTileRows * kTiles>& shared, Running<kTiles>& running) {
   constexpr int kRows = kTileRows * kTiles;
-  const int turn = (first - range.first) / kStepPages % 2, warp = warp_idx(), t = lane_idx() % 4;
+  const int warp = warp_idx(), t = lane_idx() % 4;
   const StepPage& page = shared.pages[turn][warp];
   LaneLogits<kTiles> logit;
   int sum[kTiles][4][4];
@@ -98,10 +106,12 @@ __device__ inline StepFactors<kTiles> weigh_keys(const Job& job, const PageRange
   key_sums<kPath, kDim, kTiles>(job, shared, page, sum);
   __syncthreads();  // knots are there
   finish_scores<kTiles>(job, shared.units, shared.knots + warp * kRows * kKnotFloats, shared.scales[warp][0], sum, logit);
-  const bool whole = first + warp >= range.whole_first && first + warp < range.whole_end && page.counts != 0 && page.num_sinks == 0;
+  const bool seen = first + warp >= shared.range.whole_first && first + warp < shared.range.whole_end;
+  const bool whole = seen && page.counts != 0 && page.num_sinks == 0;
   if (!whole) mask_scores<kTiles>(job, page, std::int64_t{first + warp} * layout::kPageTokens, logit);
   reduce_page_max<kTiles>(logit, shared.page_max[warp]);
-  if (thread_idx() < kStepPages) find_page(job, range, first + kStepPages + thread_idx(), shared.pages[1 - turn][thread_idx()]);
+  if (const int i = thread_idx(); i < kStepPages)
+    find_page(job, shared.range, first + 2 * kStepPages + i, shared.pages[before(turn)][i]);
   __syncthreads();  // maxima are there
   float reference[kTiles], fresh[kTiles];
 #pragma unroll
@@ -125,14 +135,13 @@ __device__ inline StepFactors<kTiles> weigh_keys(const Job& job, const PageRange
   return factors;
 }
 
-// Values of the warp's frame, eight pages.
+// Values of the warp's frame, eight pages, into sums.
 template <Code kValue, int kGroups, int kTiles>
 __device__ inline void weigh_values(const Job& job, const StepPage (&pages)[kStepPages], const std::uint8_t* weights,
-                                    const StepFactors<kTiles>& factors, Running<kGroups, kTiles>& running) {
-  const layout::PageShape& shape = job.tables().shape;
-  const int g = lane_idx() / 4, t = lane_idx() % 4, frame = warp_idx(), blocks = shape.head_dim / 16;
+                                    const StepFactors<kTiles>& factors, float* sums) {
+  const int d = job.head_dim(), g = lane_idx() / 4, t = lane_idx() % 4, frame = warp_idx();
   const std::int64_t offset =
-      job.launch.at.values + std::int64_t{frame} * layout::value_lines_per_frame(kValue, shape.head_dim) * layout::kLineBytes;
+      job.launch.at.values + std::int64_t{frame} * layout::value_lines_per_frame(kValue, d) * layout::kLineBytes;
   const std::uint8_t *first = pages[t].body + offset, *second = pages[t + 4].body + offset;
   WeightFragments fragments[kTiles];
 #pragma unroll
@@ -144,34 +153,37 @@ __device__ inline void weigh_values(const Job& job, const StepPage (&pages)[kSte
 #pragma unroll
   for (int u = 0; u < kGroups; ++u) {
     ValueWords<kValue> words[2];
-    words[0].load(first, u, blocks);
-    words[1].load(second, u, blocks);
-    weigh_group<kValue, kTiles>(words, fragments, [&](int tile, int m, int half, int sum) {
-      float& channel = running.channel[tile][u][m][half];
-      channel = fmaf(channel, factors.older[tile], static_cast<float>(sum) * factors.fresh[tile]);
-    });
+    words[0].load(first, u, d / 16);
+    words[1].load(second, u, d / 16);
+    int whole[kTiles][2][4];
+    weigh_group<kValue, kTiles>(words, fragments, whole);
+#pragma unroll
+    for (int i = 0; i < 2 * kTiles; ++i) {
+      const int tile = i / 2, half = i % 2, channel = kGroupChannels * u + kGroupChannels / 2 * (g / 4) + 4 * (g % 4) + 16 * half;
+      if (kGroups == 2 && channel >= d) continue;  // 80 and 96
+      auto* at = reinterpret_cast<float4*>(sums + (kTileRows * tile + t) * sums_stride(d) + frame * d + channel);
+      const auto add = [&](float older, int m) {
+        return fmaf(older, factors.older[tile], static_cast<float>(whole[tile][half][m]) * factors.fresh[tile]);
+      };
+      const float4 older = *at;
+      *at = {add(older.x, 0), add(older.y, 1), add(older.z, 2), add(older.w, 3)};
+    }
   }
 }
 
-// Registers to shared memory: sums [rows][frames][d] and the softmax of each row. Begins and ends with all threads together.
+// The softmax of each row from registers to shared memory. Begins and ends with all threads together.
 template <KeyPath kPath, int kGroups, int kTiles>
-__device__ inline void gather(const Job& job, Running<kGroups, kTiles>& running, FragmentStorage<kPath, kGroups, kTiles>& shared) {
-  const int d = job.head_dim(), g = lane_idx() / 4, t = lane_idx() % 4, frame = warp_idx();
+__device__ inline void gather(const Running<kTiles>& running, FragmentStorage<kPath, kGroups, kTiles>& shared) {
+  const int t = lane_idx() % 4;
   __syncthreads();
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
-    const int row = kTileRows * tile + t;
     float sum = running.sum[tile];
 #pragma unroll
     for (int mask = 4; mask < kWarpLanes; mask *= 2) sum += __shfl_xor_sync(kAllLanes, sum, mask);
-    if (g == 0) shared.warp_sum[frame][row] = sum;
-    if (g == 0 && frame == 0) shared.state[row].reference = running.reference[tile];
-#pragma unroll
-    for (int i = 0; i < 8 * kGroups; ++i) {
-      const int u = i / 8, m = i / 2 % 4, half = i % 2;
-      const int channel = kGroupChannels * u + kGroupChannels / 2 * (g / 4) + 4 * (g % 4) + m + 16 * half;
-      if (channel < d) shared.sums[(row * layout::kFrames + frame) * d + channel] = running.channel[tile][u][m][half];
-    }
+    if (lane_idx() >= 4) continue;
+    shared.warp_sum[warp_idx()][kTileRows * tile + t] = sum;
+    if (warp_idx() == 0) shared.state[kTileRows * tile + t].reference = running.reference[tile];
   }
   __syncthreads();
   if (const int row = thread_idx(); row < kTileRows * kTiles) {
@@ -190,26 +202,28 @@ __global__ void __launch_bounds__(kStepThreads, kTiles == 1 ? 2 : 1)
   const Job job = find_job(launch, kTileRows * kTiles);
   if (job.rows <= 0) return;
   auto& shared = shared_memory<FragmentStorage<kPath, kGroups, kTiles>>();
-  const PageRange range = visible_pages(job);
   // What is read once: exact rows, queries.
-  fetch_page(job, range, range.first + warp_idx());
-  attend_exact(job, shared.exact);
-  Running<kGroups, kTiles> running{};
+  for (int i = thread_idx(); i < kTileRows * kTiles * sums_stride(job.head_dim()); i += block_threads()) shared.sums[i] = 0.0f;
+  attend_exact(job, shared.step.exact, shared.exact);
+  Running<kTiles> running{};
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) running.reference[tile] = kNothing;
-  if (range.first < range.end) prepare_step<kPath>(job, shared.exact.query, range, shared.step);
+  const PageRange range = visible_pages(job);
+  if (range.first < range.end) prepare_step<kPath>(job, range, shared.step);
   // The loop.
+  int turn = 0;
 #pragma unroll 1
   for (int first = range.first; first < range.end; first += kStepPages) {
-    fetch_page(job, range, first + kStepPages + warp_idx());
-    const auto factors = weigh_keys<kPath, kGroupChannels * kGroups>(job, range, first, shared.step, running);
-    const int turn = (first - range.first) / kStepPages % 2;
-    weigh_values<kValue>(job, shared.step.pages[turn], shared.step.weights, factors, running);
+    const auto factors = weigh_keys<kPath, kGroupChannels * kGroups>(job, first, turn, shared.step, running);
+    fetch_page(job, shared.step.pages[before(turn)][warp_idx()]);
+    weigh_values<kValue, kGroups>(job, shared.step.pages[turn], shared.step.weights, factors, shared.sums);
+    turn = turn + 1 == kPlannedSteps ? 0 : turn + 1;
   }
   // Reduce.
-  gather(job, running, shared);
+  gather(running, shared);
   // Store.
-  finish_rows(job, shared.exact, shared.state, shared.sums, layout::kFrames);
+  finish_rows(job, {shared.exact.out, shared.exact.state}, shared.state,
+              {shared.sums, job.rows, layout::kFrames, job.head_dim(), sums_stride(job.head_dim())});
 }
 
 // Signs may go either way on the device.

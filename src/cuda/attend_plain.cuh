@@ -10,7 +10,8 @@ inline constexpr int kPlainRows = 4;
 inline constexpr unsigned kPlainThreads = 256;
 
 struct PlainStorage {
-  ExactStorage<kPlainRows, layout::kMaxHeadDim> exact;
+  ExactScratch<kPlainRows, layout::kMaxHeadDim> exact;
+  ExactResult<kPlainRows, layout::kMaxHeadDim> result;
   float knots[kPlainRows * layout::kKnotStride];
   RowState state[kPlainRows];  // of the sealed pages
 
@@ -56,12 +57,12 @@ __global__ void __launch_bounds__(kPlainThreads) attend_plain_kernel(const __gri
   // What is read once.
   for (int i = thread_idx(); i < kPlainRows * frames * d; i += block_threads()) sums[i] = 0.0f;
   if (thread_idx() < kPlainRows) shared.state[thread_idx()] = {kNothing, 0.0f};
-  attend_exact<kPlainRows>(job, shared.exact);
+  attend_exact(job, shared.exact, shared.result);
   // The loop.
   attend_pages_plain(job, shared, projected, sums);
   // Reduce: frames to plain coordinates, sealed pages and exact rows to one reference.
   // Store, by the same function.
-  finish_rows(job, shared.exact, shared.state, sums, frames);
+  finish_rows(job, {shared.result.out, shared.result.state}, shared.state, {sums, job.rows, frames, d, frames * d});
 }
 
 }  // namespace qjl::cuda

@@ -42,9 +42,9 @@ void check_keys(Code code, int d) {
       shared.row_offset[i / 64][i % 64] = static_cast<int>(layout::key_row_offset(rows, i / 64, std::min(i % 64, rows - 1)));
     }
     __syncthreads();
-    const int row = warp_idx(), bytes = kPath == KeyPath::bits ? steps_of(width, kBitStepCoordinates) * kBitStepCoordinates
-                                                               : row_plane_bytes<kPath, kDim>();
-    make_planes<kPath, kDim>(query.data() + row * width, width, shared.planes + row * bytes, shared.units[row]);
+    const int row = warp_idx();
+    make_planes<kPath, kDim>(query.data() + row * width, width, shared.planes + row * row_plane_bytes<kPath, kDim>(),
+                             shared.units[row]);
     __syncthreads();
     int sum[kTiles][4][4];
     key_sums<kPath, kDim, kTiles>(job, shared, {body.data(), 0, 0, 0, 0, 1}, sum);
@@ -95,23 +95,17 @@ void check_values(int d) {
   std::vector<std::vector<std::uint8_t>> bodies;
   for (int i = 0; i < kStepPages; ++i) bodies.push_back(noise(random, launched.at.bytes));
   const std::vector<std::uint8_t> weights = noise(random, kRows * kRowWeightBytes);
-  std::vector<float> found(static_cast<std::size_t>(kRows) * layout::kFrames * d, -1.0f);
-  simt::run(dim3(1), kStepThreads, kRows * kRowWeightBytes, [&] {
+  constexpr int kBytes = kRows * kRowWeightBytes;
+  const int stride = sums_stride(d);
+  std::vector<float> sums(static_cast<std::size_t>(kRows) * stride, 1.0f);
+  simt::run(dim3(1), kStepThreads, kBytes, [&] {
     auto* shared = &shared_memory<std::uint8_t>();
-    for (int i = thread_idx(); i < kRows * kRowWeightBytes; i += kStepThreads) shared[i] = weights[static_cast<std::size_t>(i)];
+    for (int i = thread_idx(); i < kBytes; i += kStepThreads) shared[i] = weights[static_cast<std::size_t>(i)];
     __syncthreads();
     const Job job{launched, launched.args, launched.piece, 0, kRows};
     StepPage pages[kStepPages];
     for (int i = 0; i < kStepPages; ++i) pages[i] = {bodies[static_cast<std::size_t>(i)].data(), 0, 0, 0, 0, 1};
-    Running<kGroups, kTiles> running{};
-    weigh_values<kValue>(job, pages, shared, StepFactors<kTiles>{{0, 0}, {1, 1}}, running);
-    const int g = lane_idx() / 4, t = lane_idx() % 4;
-    for (int i = 0; i < kTiles * kGroups * 8; ++i) {
-      const int tile = i / 8 / kGroups, u = i / 8 % kGroups, m = i / 2 % 4, half = i % 2;
-      const int channel = 64 * u + 32 * (g / 4) + 4 * (g % 4) + m + 16 * half;
-      if (channel < d)
-        found[((kTileRows * tile + t) * layout::kFrames + warp_idx()) * d + channel] = running.channel[tile][u][m][half];
-    }
+    weigh_values<kValue, kGroups>(job, pages, shared, StepFactors<kTiles>{{0, 0}, {1, 1}}, sums.data());
   });
   for (int row = 0; row < kRows; ++row) {
     for (int frame = 0; frame < layout::kFrames; ++frame) {
@@ -124,7 +118,7 @@ void check_values(int d) {
             expected += (256 * at[j] + at[16 + j]) * static_cast<int>(level_of(kValue, code));
           }
         }
-        ASSERT_EQ(found[(row * layout::kFrames + frame) * d + channel], static_cast<float>(expected))
+        ASSERT_EQ(sums[static_cast<std::size_t>(row * stride + frame * d + channel)], static_cast<float>(expected))
             << code_name(kValue) << " d=" << d << " row " << row << " frame " << frame << " channel " << channel;
       }
     }

@@ -103,24 +103,28 @@ __device__ inline void weigh_rows(const Job& job, const ExactRows& rows, std::in
   }
 }
 
-// Where attend keeps what it needs for exact rows, in shared memory. Rows beyond job.rows hold zeros, or finite numbers, unread.
+// Where attend keeps what it needs for exact rows, in shared memory. Rows beyond job.rows hold zeros. Only out and state are needed
+// when all is done.
 template <int kRows, int kDim>
-struct ExactStorage {
+struct ExactScratch {
   float query[kRows * kDim];  // [kRows][d]
-  float out[kRows * kDim];    // [kRows][d]
   float logits[kRows * layout::kPageTokens];
   float factor[kRows];
+};
+template <int kRows, int kDim>
+struct ExactResult {
+  float out[kRows * kDim];  // [kRows][d]
   RowState state[kRows];
 };
 
-// All exact rows of the piece into storage.out and storage.state. Ends with all threads together.
+// All exact rows of the piece, into result. Ends with all threads together.
 template <int kRows, int kDim>
-__device__ inline void attend_exact(const Job& job, ExactStorage<kRows, kDim>& storage) {
-  for (int i = thread_idx(); i < kRows * kDim; i += block_threads()) storage.out[i] = storage.query[i] = 0.0f;
-  for (int i = thread_idx(); i < kRows * layout::kPageTokens; i += block_threads()) storage.logits[i] = 0.0f;
-  if (thread_idx() < kRows) storage.state[thread_idx()] = {kNothing, 0.0f};
+__device__ inline void attend_exact(const Job& job, ExactScratch<kRows, kDim>& scratch, ExactResult<kRows, kDim>& result) {
+  for (int i = thread_idx(); i < kRows * kDim; i += block_threads()) result.out[i] = scratch.query[i] = 0.0f;
+  for (int i = thread_idx(); i < kRows * layout::kPageTokens; i += block_threads()) scratch.logits[i] = 0.0f;
+  if (thread_idx() < kRows) result.state[thread_idx()] = {kNothing, 0.0f};
   __syncthreads();
-  load_queries(job, storage.query);
+  load_queries(job, scratch.query);
   const Range range = visible(job);
   for (int i = 0; i < job.args.num_exact; ++i) {
     const ExactRows& rows = job.args.exact[i];
@@ -128,9 +132,9 @@ __device__ inline void attend_exact(const Job& job, ExactStorage<kRows, kDim>& s
     const std::int64_t end = smaller(range.end - rows.first_position, rows.count);
     for (std::int64_t t = begin; t < end; t += layout::kPageTokens) {
       const int count = static_cast<int>(smaller(layout::kPageTokens, end - t));
-      score_rows<kRows>(job, storage.query, rows, t, count, storage.logits);
-      softmax_step(job.rows, layout::kPageTokens, storage.logits, storage.state, storage.factor);
-      weigh_rows<kRows>(job, rows, t, count, {storage.logits, storage.factor}, storage.out);
+      score_rows<kRows>(job, scratch.query, rows, t, count, scratch.logits);
+      softmax_step(job.rows, layout::kPageTokens, scratch.logits, result.state, scratch.factor);
+      weigh_rows<kRows>(job, rows, t, count, {scratch.logits, scratch.factor}, result.out);
       __syncthreads();
     }
   }

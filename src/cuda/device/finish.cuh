@@ -8,25 +8,28 @@
 
 namespace qjl::cuda {
 
-// sums [rows][frames][d] in shared memory, relative to `pages`, used up; rotated: they are sums in the values' frames.
-template <int kRows, int kDim>
-__device__ inline void finish_rows(const Job& job, ExactStorage<kRows, kDim>& exact, const RowState* pages, float* sums,
-                                   int frames) {
-  const int d = job.head_dim(), width = frames * d;
+// sums: rows of sums by frame (or of plain numbers), relative to `pages`, used up. `exact` has out and state of the exact rows.
+struct ExactSums {
+  float* out;  // [rows][d]
+  const RowState* state;
+};
+__device__ inline void finish_rows(const Job& job, const ExactSums& exact, const RowState* pages, const Vectors& sums) {
+  const int d = sums.d;
+  const bool rotated = layout::is_rotated(job.tables().shape.value_code);
   const auto reference = [&](int row) { return fmaxf(exact.state[row].reference, pages[row].reference); };
   __syncthreads();
-  for (int i = thread_idx(); i < job.rows * width; i += block_threads()) {
-    sums[i] *= rescale(pages[i / width].reference, reference(i / width));
+  for (int row = 0; row < sums.rows; ++row) {
+    const float of_pages = rescale(pages[row].reference, reference(row)),
+                of_exact = rescale(exact.state[row].reference, reference(row));
+    for (int i = thread_idx(); i < sums.a_row * d; i += block_threads()) sums.data[row * sums.stride + i] *= of_pages;
+    for (int c = thread_idx(); c < d; c += block_threads()) {  // plain sums: the thread's own, just scaled
+      exact.out[row * d + c] = fmaf(exact.out[row * d + c], of_exact, rotated ? 0.0f : sums.data[row * sums.stride + c]);
+    }
   }
-  for (int i = thread_idx(); i < job.rows * d; i += block_threads()) {
-    exact.out[i] *= rescale(exact.state[i / d].reference, reference(i / d));
-    if (!layout::is_rotated(job.tables().shape.value_code)) exact.out[i] += sums[i];
-  }
-  if (layout::is_rotated(job.tables().shape.value_code)) {
-    unrotate_values(job.tables(), sums, job.rows, frames, exact.out);
-  }
+  if (rotated) unrotate_values(job.tables(), sums, exact.out);
+  __syncthreads();
   const AttendPiece& piece = job.piece;
-  for (int i = thread_idx(); i < job.rows * d; i += block_threads()) piece.out[std::int64_t{job.first_row} * d + i] = exact.out[i];
+  for (int i = thread_idx(); i < sums.rows * d; i += block_threads()) piece.out[std::int64_t{job.first_row} * d + i] = exact.out[i];
   for (int row = thread_idx(); row < job.rows; row += block_threads()) {
     const RowState a = exact.state[row], b = pages[row];
     const float m = reference(row);

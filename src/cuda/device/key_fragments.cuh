@@ -52,8 +52,8 @@ __device__ inline void l8_keys(std::uint32_t row0, std::uint32_t row1, std::uint
   }
 }
 
-template <int kTiles>
-__device__ inline void score_l8(const KeyLane& lane, const QueryPlanes& planes, int d, Sums (&sums)[4][kTiles][2]) {
+template <KeyPath kPath, int kDim, int kTiles>
+__device__ inline void score_l8(const KeyLane& lane, const QueryPlanes<kPath, kDim>& planes, int d, Sums (&sums)[4][kTiles][2]) {
 #pragma unroll 1
   for (int step = 0; step < (d + kStepCoordinates - 1) / kStepCoordinates; ++step) {
     const std::uint8_t* at =
@@ -70,8 +70,8 @@ __device__ inline void score_l8(const KeyLane& lane, const QueryPlanes& planes, 
   }
 }
 
-template <int kTiles>
-__device__ inline void score_l16(const KeyLane& lane, const QueryPlanes& planes, int d, Sums (&sums)[4][kTiles][2]) {
+template <KeyPath kPath, int kDim, int kTiles>
+__device__ inline void score_l16(const KeyLane& lane, const QueryPlanes<kPath, kDim>& planes, int d, Sums (&sums)[4][kTiles][2]) {
 #pragma unroll 1
   for (int step = 0; step < (d + kStepCoordinates - 1) / kStepCoordinates; ++step) {
     const std::uint8_t* at = lane.keys + ((lane.half * (d / 8) + 4 * step + lane.t) * 4) * layout::kLineBytes + 16 * lane.quarter;
@@ -144,10 +144,11 @@ __device__ inline void load_sign_rows(const KeyLane& lane, const int* row_offset
 }
 
 // sum[w][tile][i] = sum over minus signs of q: as bits.
-template <int kTiles>
-__device__ inline void score_bits(const KeyLane& lane, const QueryPlanes& planes, const int* row_offset, int (&sum)[4][kTiles][4]) {
+template <KeyPath kPath, int kDim, int kTiles>
+__device__ inline void score_bits(const KeyLane& lane, const QueryPlanes<kPath, kDim>& planes, const int* row_offset,
+                                  int (&sum)[4][kTiles][4]) {
 #pragma unroll 1
-  for (int step = 0; step < planes.bit_steps; ++step) {
+  for (int step = 0; step < kBitSteps<kDim>; ++step) {
     Words row[8];
     load_sign_rows(lane, row_offset, step, row);
     FragmentB b[kTiles][kBitPairs];
@@ -162,11 +163,11 @@ __device__ inline void score_bits(const KeyLane& lane, const QueryPlanes& planes
 }
 
 // The same with bytes 0 and 1, for devices without products of bits: bit k of every byte is one product.
-template <int kTiles>
-__device__ inline void score_sign_bytes(const KeyLane& lane, const QueryPlanes& planes, const int* row_offset,
+template <KeyPath kPath, int kDim, int kTiles>
+__device__ inline void score_sign_bytes(const KeyLane& lane, const QueryPlanes<kPath, kDim>& planes, const int* row_offset,
                                         Sums (&sums)[4][kTiles][2]) {
 #pragma unroll 1
-  for (int step = 0; step < planes.bit_steps; ++step) {
+  for (int step = 0; step < kBitSteps<kDim>; ++step) {
     Words row[8];
     load_sign_rows(lane, row_offset, step, row);
 #pragma unroll

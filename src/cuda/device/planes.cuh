@@ -23,7 +23,9 @@ inline constexpr int kTileRows = 4;  // queries of a product: two columns each
 // How keys are multiplied. Signs go as bits where the device has such products.
 enum class KeyPath { bits, sign_bytes, l8, l16 };
 
-constexpr int steps_of(int coordinates, int step) { return (coordinates + step - 1) / step; }
+// Steps of 256 signs of a query of up to two frames of kDim.
+template <int kDim>
+inline constexpr int kBitSteps = (2 * kDim + kBitStepCoordinates - 1) / kBitStepCoordinates;
 
 // Where coordinate c of a query stands in its plane.
 template <KeyPath kPath>
@@ -57,17 +59,17 @@ struct RowUnits {
   int total;
 };
 
+template <KeyPath kPath, int kDim>
 struct QueryPlanes {
   const std::uint8_t* bytes;
-  int stride;     // of a column, bytes
-  int bit_steps;  // products of bits along a query
 
   template <int kTiles>
   __device__ void fragments(int step, std::uint32_t (&b)[kTiles][2]) const {
     const int g = lane_idx() / 4, t = lane_idx() % 4;
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
-      const uint2 words = *reinterpret_cast<const uint2*>(bytes + (8 * tile + g) * stride + kStepCoordinates * step + 8 * t);
+      const uint2 words =
+          *reinterpret_cast<const uint2*>(bytes + (8 * tile + g) * plane_stride<kPath, kDim>() + kStepCoordinates * step + 8 * t);
       b[tile][0] = words.x;
       b[tile][1] = words.y;
     }
@@ -81,7 +83,7 @@ struct QueryPlanes {
 #pragma unroll
       for (int p = 0; p < kBitPairs; ++p) {
         const int plane = (kTileRows * tile + g / 2) * 2 * kBitPairs + 2 * p + g % 2;
-        const uint2 words = reinterpret_cast<const uint2*>(bytes)[(plane * bit_steps + step) * 4 + t];
+        const uint2 words = reinterpret_cast<const uint2*>(bytes)[(plane * kBitSteps<kDim> + step) * 4 + t];
         b[tile][p][0] = words.x;
         b[tile][p][1] = words.y;
       }
@@ -116,10 +118,9 @@ __device__ inline void make_planes(const float* x, int count, std::uint8_t* byte
     total += static_cast<float>(__float2int_rn(number));
     if constexpr (kPath == KeyPath::bits) {
       const int whole = __float2int_rn(number), word = first / kWarpLanes, step = word / 8, t = word % 4, part = word / 4 % 2;
-      const int steps = steps_of(count, kBitStepCoordinates);
       for (int bit = 0; bit < 2 * kBitPairs; ++bit) {
         const unsigned bits = __ballot_sync(kAllLanes, whole >> bit & 1);
-        if (lane_idx() == 0) reinterpret_cast<unsigned*>(bytes)[((bit * steps + step) * 4 + t) * 2 + part] = bits;
+        if (lane_idx() == 0) reinterpret_cast<unsigned*>(bytes)[((bit * kBitSteps<kDim> + step) * 4 + t) * 2 + part] = bits;
       }
     } else if (c < count) {
       const TwoPlanes planes = split(number);

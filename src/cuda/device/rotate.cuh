@@ -11,15 +11,22 @@
 
 namespace qjl::cuda {
 
-// H x for `count` vectors of d numbers that lie side by side, Sylvester order. Begins and ends with all threads together.
-__device__ inline void hadamard(float* x, int count, int d) {
-  for (int width = 1; width < d; width *= 2) {
+// Rows of vectors of d numbers in shared memory: `a_row` side by side, rows `stride` numbers apart.
+struct Vectors {
+  float* data;
+  int rows, a_row, d, stride;
+};
+
+// H x for all of them, Sylvester order. Begins and ends with all threads together.
+__device__ inline void hadamard(const Vectors& x) {
+  const int pairs = x.a_row * x.d / 2;
+  for (int width = 1; width < x.d; width *= 2) {
     __syncthreads();
-    for (int pair = thread_idx(); pair < count * d / 2; pair += block_threads()) {
-      const int at = pair / width * 2 * width + pair % width;
-      const float a = x[at], b = x[at + width];
-      x[at] = a + b;
-      x[at + width] = a - b;
+    for (int i = thread_idx(); i < x.rows * pairs; i += block_threads()) {
+      const int row = i / pairs, pair = i % pairs, at = row * x.stride + 2 * pair - (pair & (width - 1));
+      const float a = x.data[at], b = x.data[at + width];
+      x.data[at] = a + b;
+      x.data[at + width] = a - b;
     }
   }
   __syncthreads();
@@ -45,9 +52,9 @@ __device__ inline void rotate_keys(const CodecTables& tables, const float* x, in
   for (int i = thread_idx(); i < rows * width; i += block_threads()) {
     out[i] = x[i / width * d + i % d] * tables.key_sign_in[i % d] * scale;
   }
-  hadamard(out, rows * frames, d);
+  hadamard({out, rows, frames, d, width});
   for (int i = thread_idx(); i < rows * width; i += block_threads()) out[i] *= tables.key_sign_mid[i % width];
-  hadamard(out, rows * frames, d);
+  hadamard({out, rows, frames, d, width});
 }
 
 // out[row][j] of the paper's sketches: S over the inlier channels, S_o over the outliers. x [rows][d]; is_outlier by a list.
@@ -84,30 +91,30 @@ __device__ inline void project_rows(const CodecTables& tables, const float* x, i
   __syncthreads();
 }
 
-// sum_f P_f^T y_f for `rows` rows of y [rows][frames][d] in shared memory, used up; plain[row][c] += it, in shared memory.
-__device__ inline void unrotate_values(const CodecTables& tables, float* y, int rows, int frames, float* plain) {
-  const int d = tables.shape.head_dim;
+// sum_f P_f^T y_f for rows of frames, used up; plain[row][c] += it, in shared memory.
+__device__ inline void unrotate_values(const CodecTables& tables, const Vectors& y, float* plain) {
+  const int d = y.d;
   if (!tables.hadamard) {
     __syncthreads();
-    for (int i = thread_idx(); i < rows * d; i += block_threads()) {
-      const float* sums = y + i / d * frames * d;
+    for (int i = thread_idx(); i < y.rows * d; i += block_threads()) {
+      const float* sums = y.data + i / d * y.stride;
       float sum = 0.0f;
-      for (int k = 0; k < frames * d; ++k) sum = fmaf(sums[k], tables.value_frames[std::int64_t{k} * d + i % d], sum);
+      for (int k = 0; k < y.a_row * d; ++k) sum = fmaf(sums[k], tables.value_frames[std::int64_t{k} * d + i % d], sum);
       plain[i] += sum;
     }
     return __syncthreads();
   }
-  hadamard(y, rows * frames, d);
-  for (int i = thread_idx(); i < rows * d; i += block_threads()) {  // the sum takes the place of the row's first frame
-    float* sums = y + i / d * frames * d + i % d;
+  hadamard(y);
+  for (int i = thread_idx(); i < y.rows * d; i += block_threads()) {  // the sum takes the place of the row's first frame
+    float* sums = y.data + i / d * y.stride + i % d;
     float sum = 0.0f;
-    for (int f = 0; f < frames; ++f) sum = fmaf(sums[f * d], tables.value_sign_mid[f * d + i % d], sum);
+    for (int f = 0; f < y.a_row; ++f) sum = fmaf(sums[f * d], tables.value_sign_mid[f * d + i % d], sum);
     sums[0] = sum;
   }
-  for (int row = 0; row < rows; ++row) hadamard(y + row * frames * d, 1, d);
+  hadamard({y.data, y.rows, 1, d, y.stride});
   const float scale = 1.0f / static_cast<float>(d);
-  for (int i = thread_idx(); i < rows * d; i += block_threads()) {
-    plain[i] = fmaf(y[i / d * frames * d + i % d] * scale, tables.value_sign_in[i % d], plain[i]);
+  for (int i = thread_idx(); i < y.rows * d; i += block_threads()) {
+    plain[i] = fmaf(y.data[i / d * y.stride + i % d] * scale, tables.value_sign_in[i % d], plain[i]);
   }
   __syncthreads();
 }

@@ -17,6 +17,7 @@
 namespace qjl::cuda {
 
 inline constexpr unsigned kStepThreads = kStepPages * kWarpLanes;
+inline constexpr int kPlannedSteps = 3;
 inline constexpr float kLargestWeight = 65280.0f;  // high byte 255, low byte 0: room for the dither
 
 // Weights [row][frame][page][plane][16 tokens], padded so that writers and readers meet no bank twice.
@@ -29,10 +30,14 @@ struct StepStorage {
   alignas(16) std::uint8_t planes[kRows * row_plane_bytes<kPath, kDim>()];
   alignas(16) std::uint8_t weights[kRows * kRowWeightBytes];
   alignas(16) float knots[kStepPages * kRows * kKnotFloats];
-  alignas(16) float scales[kStepPages][2][layout::kPageTokens];  // of keys and values, slot order
+  union {
+    alignas(16) float scales[kStepPages][2][layout::kPageTokens];  // of keys and values, slot order
+    ExactScratch<kRows, kDim> exact;                               // before the first step
+  };
   float page_max[kStepPages][kRows];
-  int row_offset[2][64];  // of a half's rows of signs
-  StepPage pages[2][kStepPages];
+  int row_offset[2][64];                      // of a half's rows of signs
+  StepPage pages[kPlannedSteps][kStepPages];  // step n in n mod 3: the running one and two to come
+  PageRange range;
   RowUnits units[kRows];
 };
 
@@ -40,20 +45,16 @@ struct StepStorage {
 template <int kTiles>
 using LaneLogits = float[kTiles][4][4];
 
-__device__ inline QueryPlanes planes_of(const std::uint8_t* bytes, int stride, int coordinates) {
-  return {bytes, stride, steps_of(coordinates, kBitStepCoordinates)};
-}
-
 // Whole scores of the warp's page.
 template <KeyPath kPath, int kDim, int kTiles>
 __device__ inline void key_sums(const Job& job, const StepStorage<kPath, kDim, kTileRows * kTiles>& shared, const StepPage& page,
                                 int (&sum)[kTiles][4][4]) {
   const layout::PageShape& shape = job.tables().shape;
   const KeyLane lane = key_lane(page.body + job.launch.at.keys);
-  const QueryPlanes planes = planes_of(shared.planes, plane_stride<kPath, kDim>(), layout::key_coordinates(shape));
+  const QueryPlanes<kPath, kDim> planes{shared.planes};
   if constexpr (kPath == KeyPath::bits) {
     int minus[4][kTiles][4] = {};
-    score_bits<kTiles>(lane, planes, shared.row_offset[lane.half], minus);
+    score_bits<kPath, kDim, kTiles>(lane, planes, shared.row_offset[lane.half], minus);
 #pragma unroll
     for (int i = 0; i < 16 * kTiles; ++i) {
       const int tile = i / 16, w = i / 4 % 4;
@@ -61,9 +62,10 @@ __device__ inline void key_sums(const Job& job, const StepStorage<kPath, kDim, k
     }
   } else {
     Sums sums[4][kTiles][2] = {};
-    if constexpr (kPath == KeyPath::l8) score_l8<kTiles>(lane, planes, shape.head_dim, sums);
-    if constexpr (kPath == KeyPath::l16) score_l16<kTiles>(lane, planes, shape.head_dim, sums);
-    if constexpr (kPath == KeyPath::sign_bytes) score_sign_bytes<kTiles>(lane, planes, shared.row_offset[lane.half], sums);
+    if constexpr (kPath == KeyPath::l8) score_l8<kPath, kDim, kTiles>(lane, planes, shape.head_dim, sums);
+    if constexpr (kPath == KeyPath::l16) score_l16<kPath, kDim, kTiles>(lane, planes, shape.head_dim, sums);
+    if constexpr (kPath == KeyPath::sign_bytes)
+      score_sign_bytes<kPath, kDim, kTiles>(lane, planes, shared.row_offset[lane.half], sums);
 #pragma unroll
     for (int i = 0; i < 16 * kTiles; ++i) {
       const int tile = i / 16, w = i / 4 % 4, pair = i % 4 / 2, key = i % 2;

@@ -16,7 +16,17 @@ inline constexpr float kNothing = -__builtin_huge_valf();  // the logit of a tok
 
 __device__ inline int thread_idx() { return static_cast<int>(threadIdx.x); }
 __device__ inline int block_threads() { return static_cast<int>(blockDim.x); }
-__device__ inline int lane_idx() { return thread_idx() % kWarpLanes; }
+// Read anew wherever it is asked for: the compiler would else keep every address that follows from it in a register over the whole
+// loop, and push sums into local memory.
+__device__ inline int lane_idx() {
+#if defined(__CUDACC__)
+  int lane;
+  asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
+  return lane;
+#else
+  return thread_idx() % kWarpLanes;
+#endif
+}
 __device__ inline int warp_idx() { return thread_idx() / kWarpLanes; }
 
 // The block's dynamic shared memory as a struct.

@@ -103,9 +103,10 @@ __device__ inline WeightFragments weight_fragments(const std::uint8_t* first_pag
   return out;
 }
 
-// Whole sums of one group of 64 channels: add(tile, m, half, sum) with sum = 256 high + low of the lane's row and channel.
-template <Code kCode, int kTiles, typename Add>
-__device__ inline void weigh_group(const ValueWords<kCode> (&words)[2], const WeightFragments (&weights)[kTiles], const Add& add) {
+// Whole sums of one group of 64 channels: sum[tile][half][m] = 256 high + low of the lane's row and channel.
+template <Code kCode, int kTiles>
+__device__ inline void weigh_group(const ValueWords<kCode> (&words)[2], const WeightFragments (&weights)[kTiles],
+                                   int (&sum)[kTiles][2][4]) {
 #pragma unroll
   for (int m = 0; m < 4; ++m) {
     ChannelLevels first[2], second[2];
@@ -119,10 +120,7 @@ __device__ inline void weigh_group(const ValueWords<kCode> (&words)[2], const We
       for (int tile = 0; tile < kTiles; ++tile) multiply_unsigned(sums[tile], a, weights[tile].product[s]);
     }
 #pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile) {
-#pragma unroll
-      for (int half = 0; half < 2; ++half) add(tile, m, half, (sums[tile][2 * half] << 8) + sums[tile][2 * half + 1]);
-    }
+    for (int i = 0; i < 2 * kTiles; ++i) sum[i / 2][i % 2][m] = (sums[i / 2][i % 2 * 2] << 8) + sums[i / 2][i % 2 * 2 + 1];
   }
 }
 
