@@ -150,7 +150,8 @@ __device__ inline void weigh_values(const Job& job, const StepPage (&pages)[kSte
         weights + (kTileRows * tile + g / 2) * kRowWeightBytes + frame * kFrameWeightBytes + (2 * t + g % 2) * layout::kFrameSlots;
     fragments[tile] = weight_fragments<kValue>(at, at + 8 * layout::kFrameSlots);
   }
-#pragma unroll
+  constexpr int kUnrolled = kValue == Code::l16 ? 1 : 2;  // two groups of l16 in flight do not fit the registers
+#pragma unroll kUnrolled
   for (int u = 0; u < kGroups; ++u) {
     ValueWords<kValue> words[2];
     words[0].load(first, u, d / 16);
@@ -195,7 +196,7 @@ __device__ inline void gather(const Running<kTiles>& running, FragmentStorage<kP
 }
 
 template <KeyPath kKeys, Code kValue, int kGroups, int kTiles>
-__global__ void __launch_bounds__(kStepThreads, kTiles == 1 ? 2 : 1)
+__global__ void __launch_bounds__(kStepThreads, kTiles == 1 && kGroups <= 2 ? 2 : 1)
     attend_fragments_kernel(const __grid_constant__ AttendLaunch launch) {
   constexpr KeyPath kPath = kDevicePath<kKeys>;
   // Who am I.
