@@ -89,6 +89,7 @@ class KvCache {
 
   struct State;  // the inside, for src/core only
   const State& state() const { return *state_; }
+  State& state() { return *state_; }
 
  private:
   std::unique_ptr<State> state_;

@@ -7,7 +7,8 @@
 
 namespace qjl {
 
-// A read-only tensor [heads, tokens, dim] in host memory; strides count elements, the last dimension is contiguous.
+// A read-only tensor [heads, tokens, dim]; strides count elements, the last dimension is contiguous. KvCache takes host memory,
+// CudaCache (cuda_cache.hpp) that of its device.
 struct TensorView {
   const void* data = nullptr;
   DType dtype = DType::f32;
@@ -16,15 +17,21 @@ struct TensorView {
   std::int64_t dim = 0;
   std::int64_t head_stride = 0;
   std::int64_t token_stride = 0;
+  Device device = Device::cpu;
 
   // A contiguous [heads, tokens, dim] block.
   static TensorView contiguous(const void* data, DType dtype, std::int64_t heads, std::int64_t tokens, std::int64_t dim) {
-    return {data, dtype, heads, tokens, dim, tokens * dim, dim};
+    return {data, dtype, heads, tokens, dim, tokens * dim, dim, Device::cpu};
   }
   // Rows as a matrix product writes them: [tokens, heads * dim] seen as [heads, tokens, dim]; `row_stride` elements a token.
   static TensorView token_major(const void* data, DType dtype, std::int64_t heads, std::int64_t tokens, std::int64_t dim,
                                 std::int64_t row_stride) {
-    return {data, dtype, heads, tokens, dim, dim, row_stride};
+    return {data, dtype, heads, tokens, dim, dim, row_stride, Device::cpu};
+  }
+  TensorView on(Device where) const {
+    TensorView view = *this;
+    view.device = where;
+    return view;
   }
   bool empty() const { return data == nullptr || tokens == 0; }
 };
@@ -37,12 +44,18 @@ struct OutputView {
   std::int64_t dim = 0;
   std::int64_t head_stride = 0;
   std::int64_t token_stride = 0;
+  Device device = Device::cpu;
 
   static OutputView contiguous(float* data, std::int64_t heads, std::int64_t tokens, std::int64_t dim) {
-    return {data, heads, tokens, dim, tokens * dim, dim};
+    return {data, heads, tokens, dim, tokens * dim, dim, Device::cpu};
   }
   static OutputView token_major(float* data, std::int64_t heads, std::int64_t tokens, std::int64_t dim, std::int64_t row_stride) {
-    return {data, heads, tokens, dim, dim, row_stride};
+    return {data, heads, tokens, dim, dim, row_stride, Device::cpu};
+  }
+  OutputView on(Device where) const {
+    OutputView view = *this;
+    view.device = where;
+    return view;
   }
 };
 

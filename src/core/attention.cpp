@@ -68,6 +68,7 @@ void check_request(const CacheConfig& config, const AttendRequest& r, ThreadPool
   require(q.heads > 0 && q.heads % config.num_kv_heads == 0, "attend", "queries have ", q.heads,
           " heads, wanted a multiple of the ", config.num_kv_heads, " kv heads");
   check_shape(q, q.heads, config.head_dim, {"attend", "queries"});
+  check_device(r.out.device, Device::cpu, {"attend", "outputs"});
   require(r.out.heads == q.heads && r.out.tokens == q.tokens && r.out.dim == q.dim, "attend", "out is [", r.out.heads, " heads, ",
           r.out.tokens, " tokens, ", r.out.dim, " channels], wanted [", q.heads, ", ", q.tokens, ", ", q.dim, "] as the queries");
   require(r.out.data != nullptr || q.tokens == 0, "attend", "out has a null address, wanted memory of ", q.tokens, " tokens");

@@ -71,7 +71,14 @@ float number_at(const TensorView& rows, std::int64_t head, std::int64_t token, s
 
 }  // namespace
 
-void check_shape(const TensorView& rows, std::int64_t heads, std::int64_t dim, const RowsName& name) {
+void check_device(Device found, Device wanted, const RowsName& name) {
+  const auto memory = [](Device device) { return device == Device::cpu ? "the host" : "a CUDA device"; };
+  require(found == wanted, name.operation, name.tensor, " lie in the memory of ", memory(found), ", wanted that of ",
+          memory(wanted), wanted == Device::cpu ? " (a CudaCache takes them)" : " (a KvCache takes them)");
+}
+
+void check_shape(const TensorView& rows, std::int64_t heads, std::int64_t dim, const RowsName& name, Device wanted) {
+  check_device(rows.device, wanted, name);
   require(rows.heads == heads && rows.dim == dim && rows.tokens >= 0, name.operation, name.tensor, " are [", rows.heads, " heads, ",
           rows.tokens, " tokens, ", rows.dim, " channels], wanted [", heads, " heads, tokens, ", dim, " channels]");
   require(rows.data != nullptr || rows.tokens == 0, name.operation, name.tensor, " have a null address, wanted memory of ",

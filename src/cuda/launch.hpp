@@ -1,5 +1,5 @@
-// What the CUDA back end can launch. The Args are the back end's own; every pointer inside is device memory, also those of the
-// CodecTables, whose record itself lies on the host and is handed to the kernel by value.
+// What the CUDA back end can launch. The Args are the back end's own (device_backend.hpp); records on the host are handed to
+// kernels by value.
 //
 // No call allocates, synchronises or reads the environment; all can be captured in a CUDA graph. A launch that the driver refuses
 // throws qjl::Error. Attend and combine take a whole batch of pieces, of any number of sequences: the plan lies in device memory.
@@ -10,42 +10,14 @@
 
 #include <cuda_runtime_api.h>
 
-#include <cstdint>
-
-#include "args.hpp"
+#include "device_backend.hpp"
 
 namespace qjl::cuda {
 
-struct AttendBatch {
-  const CodecTables* tables;             // host record of device pointers
-  const AttendArgs* requests;            // device [requests]; their `tables` are not read
-  const AttendPiece* pieces;             // device [num_pieces]
-  const std::int32_t* request_of_piece;  // device [num_pieces]
-  std::int32_t num_pieces;
-  std::int32_t max_rows;  // of any piece, at most kMaxAttendRows
-};
+using qjl::AttendBatch, qjl::CombineBatch, qjl::CombineBlock;
 
-// A block's result: its pieces stand side by side in the plan, in the order of positions. Row = query * num_heads + head goes to
-// out + head * out_head_stride + query * out_token_stride (numbers) and lse + head * lse_head_stride + query; lse may be null.
-struct CombineBlock {
-  std::int64_t first_piece;
-  std::int32_t num_pieces;
-  std::int32_t num_heads;
-  std::int32_t rows;
-  float* out;
-  std::int64_t out_head_stride;
-  std::int64_t out_token_stride;
-  float* lse;
-  std::int64_t lse_head_stride;
-};
-struct CombineBatch {
-  const AttendPiece* pieces;   // device
-  const CombineBlock* blocks;  // device [num_blocks]
-  std::int32_t num_blocks;
-  std::int32_t max_rows;  // of any block, at most kMaxAttendRows
-  std::int32_t head_dim;
-};
-
+void copy_rows(const CopyRowsArgs& args, cudaStream_t stream);
+void place_pages(const PlacePagesArgs& args, cudaStream_t stream);
 void encode_keys(const EncodeArgs& args, cudaStream_t stream);
 void encode_values(const EncodeArgs& args, cudaStream_t stream);
 void decode(const DecodeArgs& args, cudaStream_t stream);

@@ -1,6 +1,5 @@
 // Pages coded by the CUDA kernels have the bytes of the CPU's, which golden_test pins; decoded ones have its numbers, bit for bit.
-// Here the kernels run on the host (simt.hpp): threads take turns upwards, downwards and at random.
-#include "cuda_on_host.hpp"
+#include "device_verbs.hpp"
 
 namespace qjl::test {
 namespace {
@@ -45,11 +44,11 @@ TEST_P(CudaPages, HaveTheBytesAndNumbersOfTheCpu) {
                values = awkward_rows(random, dtype, 2 * kTokensPerPage, d);
     for (const int sinks : {0, 4, 16}) {
       if (sinks != 4 && dtype == DType::bf16) continue;
-      simt::set_order(dtype == DType::bf16 ? simt::Order::shuffled : sinks == 4 ? simt::Order::ascending : simt::Order::descending);
-      const Sealed wanted = seal(cpu, tables, keys, values, sinks), found = seal(cuda_on_host(), tables, keys, values, sinks);
+      take_turns(dtype == DType::bf16 ? 2 : sinks == 4 ? 0 : 1);
+      const Sealed wanted = seal(cpu, tables, keys, values, sinks), found = seal(device_verbs(), tables, keys, values, sinks);
       EXPECT_EQ(difference(tables.shape, found, wanted), "") << type << " d=" << d << " sinks=" << sinks;
       if (sinks != 4) continue;
-      const Decoded numbers = decode(cuda_on_host(), tables, wanted), exact = decode(fused, tables, wanted);
+      const Decoded numbers = decode(device_verbs(), tables, wanted), exact = decode(fused, tables, wanted);
       EXPECT_EQ(std::memcmp(numbers.keys.data(), exact.keys.data(), exact.keys.size() * sizeof(float)), 0) << type << " d=" << d;
       EXPECT_EQ(std::memcmp(numbers.values.data(), exact.values.data(), exact.values.size() * sizeof(float)), 0)
           << type << " d=" << d;

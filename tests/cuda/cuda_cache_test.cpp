@@ -1,0 +1,214 @@
+// CudaCache beside KvCache: the same tokens in any chunking give the same pages; sequences go over and back; each side attends to
+// what the other sealed; a device tensor meets a clear error at a cache of the host.
+#include "qjl/cuda_cache.hpp"
+#include "device_verbs.hpp"
+
+namespace qjl::test {
+namespace {
+
+constexpr int kLayers = 2, kHeads = 2, kGroup = 3;
+
+CacheConfig cache_config(const char* type, int d) {
+  CacheConfig config;
+  config.num_layers = kLayers;
+  config.num_kv_heads = kHeads;
+  config.head_dim = d;
+  config.max_pages = 12;
+  config.codec = turned_config(type, d);
+  return config;
+}
+
+// Keys and values of all layers, and the same tokens on the device.
+struct Story {
+  int d, tokens;
+  Rows keys[kLayers], values[kLayers];
+  Story(int dim, int count, Integers& random, DType dtype = DType::f32) : d(dim), tokens(count) {
+    for (int layer = 0; layer < kLayers; ++layer) {
+      keys[layer] = lifelike_rows(random, dtype, kHeads, tokens, d);
+      values[layer] = lifelike_rows(random, dtype, kHeads, tokens, d);
+    }
+  }
+  void append(KvCache& cache, SequenceId sequence, int first, int count) const {
+    ThreadPool threads(1);
+    for (int layer = 0; layer < kLayers; ++layer) {
+      cache.append(sequence, layer, keys[layer].view(first, count), values[layer].view(first, count), threads);
+    }
+  }
+  void append(CudaCache& cache, SequenceId sequence, int first, int count) const {
+    for (int layer = 0; layer < kLayers; ++layer) {
+      const OnDevice<std::uint8_t> k(keys[layer].words), v(values[layer].words);
+      const auto view = [&](const Rows& rows, const OnDevice<std::uint8_t>& memory) {
+        TensorView some = rows.view(first, count).on(Device::cuda);
+        some.data = memory.data() + static_cast<std::ptrdiff_t>(first) * d * dtype_bytes(rows.dtype);
+        return some;
+      };
+      cache.append(sequence, layer, view(keys[layer], k), view(values[layer], v), nullptr);
+      cache.wait(nullptr);
+    }
+  }
+};
+
+void expect_same_pages(const KvCache& a, SequenceId x, const KvCache& b, SequenceId y) {
+  for (int layer = 0; layer < kLayers; ++layer) {
+    ASSERT_EQ(a.num_tokens(x, layer), b.num_tokens(y, layer));
+    for (int head = 0; head < kHeads; ++head) {
+      for (std::int64_t i = 0; i < a.num_tokens(x, layer) / kTokensPerPage; ++i) {
+        const KvCache::PageBytes p = a.page(x, layer, head, i), q = b.page(y, layer, head, i);
+        EXPECT_EQ(std::memcmp(p.head.data(), q.head.data(), p.head.size()), 0) << "head of page " << i << " of kv head " << head;
+        EXPECT_EQ(std::memcmp(p.body.data(), q.body.data(), p.body.size()), 0) << "body of page " << i << " of kv head " << head;
+      }
+    }
+  }
+}
+
+struct Result {
+  std::vector<float> out, lse;
+};
+Result attend_on_host(const KvCache& cache, SequenceId sequence, int layer, const Rows& queries, const Rows* chunk_keys,
+                      const Rows* chunk_values) {
+  Result result{std::vector<float>(queries.number.size()),
+                std::vector<float>(static_cast<std::size_t>(queries.heads) * queries.tokens)};
+  AttendRequest request;
+  request.sequence = sequence;
+  request.queries = queries.view();
+  if (chunk_keys != nullptr) request.chunk_keys = chunk_keys->view(), request.chunk_values = chunk_values->view();
+  request.out = OutputView::contiguous(result.out.data(), queries.heads, queries.tokens, queries.d);
+  request.lse = result.lse.data();
+  AttendWorkspace workspace;
+  ThreadPool threads(1);
+  attend(cache, layer, std::span(&request, 1), {}, workspace, threads);
+  return result;
+}
+Result attend_on_device(const CudaCache& cache, SequenceId sequence, int layer, const Rows& queries, const Rows* chunk_keys,
+                        const Rows* chunk_values) {
+  const OnDevice<std::uint8_t> q(queries.words), k(chunk_keys ? chunk_keys->words : queries.words),
+      v(chunk_values ? chunk_values->words : queries.words);
+  const OnDevice<float> out(queries.number.size()), lse(static_cast<std::size_t>(queries.heads) * queries.tokens);
+  const auto view = [](const Rows& rows, const OnDevice<std::uint8_t>& memory) {
+    return TensorView::contiguous(memory.data(), rows.dtype, rows.heads, rows.tokens, rows.d).on(Device::cuda);
+  };
+  AttendRequest request;
+  request.sequence = sequence;
+  request.queries = view(queries, q);
+  if (chunk_keys != nullptr) request.chunk_keys = view(*chunk_keys, k), request.chunk_values = view(*chunk_values, v);
+  request.out = OutputView::contiguous(out.data(), queries.heads, queries.tokens, queries.d).on(Device::cuda);
+  request.lse = lse.data();
+  CudaAttend attend;
+  attend.plan(cache, layer, std::span(&request, 1), {}, nullptr);
+  attend.run(nullptr);
+  device_backend().wait(nullptr);
+  return {out.host(), lse.host()};
+}
+
+// Both sides round. A logit: score_terms u |q| |k| / sqrt(d) on each; an output: twice a logit's error times the largest value, and
+// 64 u for sums. Reaches are at most three times the lengths of decoded rows; |k|, |v| below 6 sqrt(d) here, values below 30.
+double output_bound(const CodecConfig& config, int d, const Rows& queries) {
+  double length = 0.0;
+  for (int i = 0; i < queries.heads * queries.tokens; ++i)
+    length = std::max(length, oracle::norm(queries.row(i / queries.tokens, i % queries.tokens)));
+  const double logit = score_terms(oracle_format(d, config)) * kUnit * length * 3.0 * 6.0;
+  return 2.0 * (2.0 * logit + 64.0 * kUnit) * 30.0;
+}
+void expect_near(const Result& found, const Result& wanted, double bound) {
+  for (std::size_t i = 0; i < wanted.out.size(); ++i) ASSERT_NEAR(found.out[i], wanted.out[i], bound) << "number " << i;
+  for (std::size_t i = 0; i < wanted.lse.size(); ++i) ASSERT_NEAR(found.lse[i], wanted.lse[i], bound) << "lse " << i;
+}
+
+class CudaCaches : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(CudaCaches, SealAttendAndMoveLikeTheHosts) {
+  constexpr int kDim = 64, kTokens = 330, kQueries = 5;
+  Integers random(11);
+  const CacheConfig config = cache_config(GetParam(), kDim);
+  const Story story(kDim, kTokens + kQueries, random);
+  KvCache host(config), back(config);
+  CudaCache device(config);
+  const SequenceId on_host = host.create(), on_device = device.create();
+  story.append(host, on_host, 0, kTokens);
+  for (int first = 0, step = 1; first < kTokens; first += step, step = 3 * step + 50) {
+    take_turns(step);
+    story.append(device, on_device, first, std::min(step, kTokens - first));
+  }
+  const SequenceId offloaded = device.offload(on_device, back, nullptr);
+  expect_same_pages(host, on_host, back, offloaded);
+
+  const Rows queries = bell_rows(random, DType::f32, kHeads * kGroup, kQueries, kDim);
+  const auto chunk = [&](const Rows& rows) {  // the last tokens, as the new ones of a step
+    std::vector<double> numbers;
+    for (int head = 0; head < kHeads; ++head) {
+      for (int t = kTokens; t < kTokens + kQueries; ++t) {
+        const oracle::Vector row = rows.row(head, t);
+        numbers.insert(numbers.end(), row.begin(), row.end());
+      }
+    }
+    return make_rows(DType::f32, kHeads, kQueries, kDim, numbers);
+  };
+  const double bound = output_bound(config.codec, kDim, queries);
+  for (int layer = 0; layer < kLayers; ++layer) {
+    const Rows chunk_keys = chunk(story.keys[layer]), chunk_values = chunk(story.values[layer]);
+    const Result wanted = attend_on_host(host, on_host, layer, queries, &chunk_keys, &chunk_values);
+    expect_near(attend_on_device(device, on_device, layer, queries, &chunk_keys, &chunk_values), wanted, bound);
+    // What the device sealed, attended on the host, has the host's bits.
+    const Result moved = attend_on_host(back, offloaded, layer, queries, &chunk_keys, &chunk_values);
+    EXPECT_EQ(moved.out, wanted.out);
+    EXPECT_EQ(moved.lse, wanted.lse);
+  }
+
+  // And over again: uploaded, it goes on as if it had never left.
+  const SequenceId again = device.upload(back, offloaded, nullptr);
+  story.append(device, again, kTokens, kQueries);
+  story.append(device, on_device, kTokens, kQueries);
+  const Result here = attend_on_device(device, on_device, 1, queries, nullptr, nullptr);
+  const Result there = attend_on_device(device, again, 1, queries, nullptr, nullptr);
+  EXPECT_EQ(here.out, there.out);
+  EXPECT_EQ(here.lse, there.lse);
+  device.drop(again);
+  EXPECT_EQ(device.free_pages(), config.max_pages - 2);
+}
+INSTANTIATE_TEST_SUITE_P(All, CudaCaches, ::testing::Values("k2v2", "k3v2", "k4v4", "f16", "paper"));
+
+template <typename Call>
+void expect_error(ErrorKind kind, const char* part, const Call& call) {
+  try {
+    call();
+    ADD_FAILURE() << "no error, wanted one with: " << part;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), kind) << error.what();
+    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+  }
+}
+
+TEST(CudaErrors, AreClear) {
+  const CacheConfig config = cache_config("k3v2", 64);
+  Integers random(3);
+  const Rows rows = bell_rows(random, DType::f32, kHeads, 4, 64);
+  KvCache host(config);
+  CudaCache device(config);
+  ThreadPool threads(1);
+  const SequenceId on_host = host.create(), on_device = device.create();
+  expect_error(ErrorKind::invalid_argument, "[append] keys lie in the memory of a CUDA device, wanted that of the host",
+               [&] { host.append(on_host, 0, rows.view().on(Device::cuda), rows.view(), threads); });
+  expect_error(ErrorKind::invalid_argument, "[append] keys lie in the memory of the host, wanted that of a CUDA device",
+               [&] { device.append(on_device, 0, rows.view(), rows.view(), nullptr); });
+  expect_error(ErrorKind::unsupported, "wanted 77", [&] { CudaCache(config, 77); });
+  CacheConfig other = config;
+  other.codec.seed = 99;
+  KvCache stranger(other);
+  expect_error(ErrorKind::invalid_argument, "wanted the same", [&] { device.offload(on_device, stranger, nullptr); });
+  expect_error(ErrorKind::invalid_argument, "found no plan", [] { CudaAttend().run(nullptr); });
+}
+
+TEST(CudaErrors, NumbersThatDoNotFitAreToldAtTheWait) {
+  CudaCache device(cache_config("k3v2", 64));
+  const SequenceId sequence = device.create();
+  std::vector<float> numbers(kHeads * 64, 1.0f);
+  numbers[70] = std::numeric_limits<float>::quiet_NaN();
+  const OnDevice<float> rows(numbers);
+  const TensorView view = TensorView::contiguous(rows.data(), DType::f32, kHeads, 1, 64).on(Device::cuda);
+  device.append(sequence, 0, view, view, nullptr);
+  expect_error(ErrorKind::invalid_argument, "cannot hold", [&] { device.wait(nullptr); });
+  device.wait(nullptr);
+}
+
+}  // namespace
+}  // namespace qjl::test
