@@ -34,6 +34,8 @@ typedef enum qjl_status {
 
 typedef enum qjl_dtype { QJL_F32 = 0, QJL_F16 = 1, QJL_BF16 = 2 } qjl_dtype;
 
+typedef enum qjl_device { QJL_CPU = 0, QJL_CUDA = 1 } qjl_device; /* whose memory a tensor is in */
+
 typedef struct qjl_cache qjl_cache;
 typedef struct qjl_threads qjl_threads;     /* a pool of threads; one call at a time */
 typedef struct qjl_workspace qjl_workspace; /* scratch memory of qjl_attend; one per concurrent caller */
@@ -90,6 +92,7 @@ typedef struct qjl_tensor {
   int32_t dtype; /* qjl_dtype */
   int64_t heads, tokens, dim;
   int64_t head_stride, token_stride;
+  int32_t device; /* qjl_device */
 } qjl_tensor;
 
 /* The same, fp32, to be written. */
@@ -97,6 +100,7 @@ typedef struct qjl_output {
   float* data;
   int64_t heads, tokens, dim;
   int64_t head_stride, token_stride;
+  int32_t device; /* qjl_device */
 } qjl_output;
 
 /* Adds tokens to one layer: keys, values [num_kv_heads, tokens, head_dim]. */
@@ -139,6 +143,35 @@ QJL_API int qjl_cache_free_pages(const qjl_cache* cache, int64_t* pages);
 /* Bytes of a sealed page of one kv head of a layer; bits per stored number of sealed pages, mean over layers. */
 QJL_API int qjl_cache_page_bytes(const qjl_cache* cache, int32_t layer, int64_t* bytes);
 QJL_API int qjl_cache_bits_sealed(const qjl_cache* cache, double* bits);
+
+/* ---- on a GPU ------------------------------------------------------------------------------------------------------------
+ * The same cache in device memory (cuda_cache.hpp says more): tensors are device memory (QJL_CUDA), `stream` is a cudaStream_t, null
+ * the default one, and work runs there after the call has returned. QJL_UNSUPPORTED says why there is no device. */
+typedef struct qjl_cuda_cache qjl_cuda_cache;
+typedef struct qjl_cuda_attend qjl_cuda_attend; /* a plan of one attend and its memory */
+
+QJL_API int qjl_cuda_cache_create(const qjl_cache_options* options, int32_t device, qjl_cuda_cache** cache);
+QJL_API void qjl_cuda_cache_destroy(qjl_cuda_cache* cache);
+QJL_API int qjl_cuda_sequence_create(qjl_cuda_cache* cache, qjl_sequence* sequence);
+QJL_API int qjl_cuda_sequence_drop(qjl_cuda_cache* cache, qjl_sequence sequence);
+QJL_API int qjl_cuda_sequence_num_tokens(const qjl_cuda_cache* cache, qjl_sequence sequence, int32_t layer, int64_t* num_tokens);
+
+/* Numbers are not looked at here; qjl_cuda_wait tells of a NaN or infinity that an append met. */
+QJL_API int qjl_cuda_append(qjl_cuda_cache* cache, qjl_sequence sequence, int32_t layer, const qjl_tensor* keys,
+                            const qjl_tensor* values, void* stream);
+QJL_API int qjl_cuda_wait(qjl_cuda_cache* cache, void* stream);
+
+/* A sequence of a cache on the host as a new one on the device, and back. The caches are of the same options but for max_pages. */
+QJL_API int qjl_cuda_upload(qjl_cuda_cache* cache, const qjl_cache* from, qjl_sequence sequence, void* stream,
+                            qjl_sequence* uploaded);
+QJL_API int qjl_cuda_offload(const qjl_cuda_cache* cache, qjl_sequence sequence, qjl_cache* to, void* stream,
+                             qjl_sequence* offloaded);
+
+/* Plans on the host and copies the plan; a run is kernels alone, which a CUDA graph may hold while the plan stands. */
+QJL_API int qjl_cuda_attend_create(qjl_cuda_attend** attend);
+QJL_API void qjl_cuda_attend_destroy(qjl_cuda_attend* attend);
+QJL_API int qjl_cuda_attend_plan(qjl_cuda_attend* attend, const qjl_cuda_cache* cache, const qjl_attend_call* call, void* stream);
+QJL_API int qjl_cuda_attend_run(qjl_cuda_attend* attend, void* stream);
 
 #ifdef __cplusplus
 }

@@ -1,18 +1,7 @@
 // The C API over the doors: translates structs, turns exceptions into a status and a text per thread.
-#include <cstring>
-#include <new>
-#include <string_view>
-#include <vector>
-
-#include "qjl/attention.hpp"
-#include "qjl/cache.hpp"
-#include "qjl/error.hpp"
-#include "qjl/qjl.h"
 #include "qjl/simd.hpp"
+#include "translate.hpp"
 
-struct qjl_cache {
-  qjl::KvCache cache;
-};
 struct qjl_threads {
   qjl::ThreadPool pool;
 };
@@ -20,100 +9,7 @@ struct qjl_workspace {
   qjl::AttendWorkspace workspace;
 };
 
-namespace {
-
-using qjl::ErrorKind;
-
-constexpr std::size_t kErrorTextBytes = 1024;
-thread_local char last_error[kErrorTextBytes] = "";
-
-int set_error(int status, std::string_view text) noexcept {
-  const std::size_t length = text.copy(last_error, kErrorTextBytes - 1);
-  last_error[length] = '\0';
-  return status;
-}
-
-int status_of(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::invalid_argument: return QJL_INVALID_ARGUMENT;
-    case ErrorKind::out_of_pages: return QJL_OUT_OF_PAGES;
-    case ErrorKind::bad_file: return QJL_BAD_FILE;
-    case ErrorKind::io: return QJL_IO;
-    case ErrorKind::unsupported: return QJL_UNSUPPORTED;
-  }
-  return QJL_INTERNAL;
-}
-
-template <typename Work>
-int guarded(Work work) noexcept {
-  try {
-    work();
-    return QJL_OK;
-  } catch (const qjl::Error& error) {
-    return set_error(status_of(error.kind()), error.what());
-  } catch (const std::bad_alloc&) {
-    return set_error(QJL_NO_MEMORY, "[memory] the system gave no memory");
-  } catch (const std::exception& error) {
-    return set_error(QJL_INTERNAL, error.what());
-  } catch (...) {
-    return set_error(QJL_INTERNAL, "[qjl] an unknown exception");
-  }
-}
-
-template <typename T>
-T& required(T* pointer, const char* operation, const char* name) {
-  if (pointer == nullptr) {
-    throw qjl::Error(ErrorKind::invalid_argument, std::string("[") + operation + "] " + name + " is null, wanted an address");
-  }
-  return *pointer;
-}
-
-qjl::DType dtype(int32_t value, const char* operation) {
-  switch (value) {
-    case QJL_F32: return qjl::DType::f32;
-    case QJL_F16: return qjl::DType::f16;
-    case QJL_BF16: return qjl::DType::bf16;
-    default: break;
-  }
-  throw qjl::Error(ErrorKind::invalid_argument,
-                   std::string("[") + operation + "] dtype is " + std::to_string(value) + ", wanted QJL_F32, QJL_F16 or QJL_BF16");
-}
-
-qjl::TensorView view(const qjl_tensor& t, const char* operation) {
-  return {t.data, dtype(t.dtype, operation), t.heads, t.tokens, t.dim, t.head_stride, t.token_stride};
-}
-
-// An absent chunk may be all zeros.
-qjl::TensorView chunk(const qjl_tensor& t, const char* operation) {
-  return t.data == nullptr && t.tokens == 0 ? qjl::TensorView{} : view(t, operation);
-}
-
-qjl::OutputView view(const qjl_output& t) { return {t.data, t.heads, t.tokens, t.dim, t.head_stride, t.token_stride}; }
-
-qjl::SequenceId id(qjl_sequence sequence) { return qjl::SequenceId{sequence}; }
-
-qjl::CacheConfig cache_config(const qjl_cache_options& o) {
-  qjl::CacheConfig config;
-  config.num_layers = o.num_layers;
-  config.num_kv_heads = o.num_kv_heads;
-  config.head_dim = o.head_dim;
-  config.max_pages = o.max_pages;
-  config.tail_dtype = dtype(o.tail_dtype, "qjl_cache_create");
-  if (o.cache_type != nullptr) config.codec = qjl::codec_config(o.cache_type);
-  if (o.seed != 0) config.codec.seed = o.seed;
-  if (o.num_rope_frequencies < 0 || o.num_rope_frequencies > o.head_dim) {
-    throw qjl::Error(ErrorKind::invalid_argument, "[qjl_cache_create] num_rope_frequencies is " +
-                                                      std::to_string(o.num_rope_frequencies) + ", wanted 0 to head_dim / 2");
-  }
-  if (o.num_rope_frequencies > 0) {
-    const double& first = required(o.rope_frequencies, "qjl_cache_create", "rope_frequencies");
-    config.codec.rope.frequency.assign(&first, &first + o.num_rope_frequencies);
-  }
-  if (o.rope_interleaved != 0) config.codec.rope.pairs = qjl::KeyRope::Pairs::interleaved;
-  return config;
-}
-
-}  // namespace
+using namespace qjl::capi;
 
 extern "C" {
 
@@ -203,18 +99,7 @@ int qjl_attend(const qjl_cache* cache, const qjl_attend_call* call, qjl_workspac
     const qjl_attend_call& made = required(call, kName, "call");
     qjl::AttendWorkspace& w = required(workspace, kName, "workspace").workspace;
     qjl::ThreadPool& pool = required(threads, kName, "threads").pool;
-    if (made.num_requests > 0) required(made.requests, kName, "requests");
-    std::vector<qjl::AttendRequest> list;
-    for (size_t i = 0; i < made.num_requests; ++i) {
-      const qjl_attend_request& r = made.requests[i];
-      list.push_back({.sequence = id(r.sequence),
-                      .queries = view(r.queries, kName),
-                      .chunk_keys = chunk(r.chunk_keys, kName),
-                      .chunk_values = chunk(r.chunk_values, kName),
-                      .out = view(r.out),
-                      .lse = r.lse});
-    }
-    qjl::attend(c, made.layer, list, {made.softmax_scale, made.logit_soft_cap, made.sliding_window}, w, pool);
+    qjl::attend(c, made.layer, requests(made, kName), options(made), w, pool);
   });
 }
 

@@ -21,7 +21,7 @@ static void check(int holds, const char* what, int line) {
 static float noise(void) { return (float)rand() / (float)RAND_MAX - 0.5f; }
 
 static qjl_tensor tensor(const float* data, int64_t heads, int64_t tokens, int64_t dim) {
-  qjl_tensor t = {data, QJL_F32, heads, tokens, dim, tokens * dim, dim};
+  qjl_tensor t = {data, QJL_F32, heads, tokens, dim, tokens * dim, dim, QJL_CPU};
   return t;
 }
 
@@ -40,7 +40,7 @@ struct session {
 static int attend(struct session* s, float* out, float* lse) {
   qjl_attend_request request = {0};
   qjl_attend_call call = {0};
-  qjl_output output = {out, kHeads * kGroup, 1, kDim, kDim, kDim};
+  qjl_output output = {out, kHeads * kGroup, 1, kDim, kDim, kDim, QJL_CPU};
   request.sequence = s->sequence;
   request.queries = tensor(s->queries, kHeads * kGroup, 1, kDim);
   request.out = output;
@@ -146,12 +146,33 @@ static void check_errors(qjl_cache* cache, qjl_threads* threads, const qjl_tenso
   CHECK(qjl_attend(cache, NULL, NULL, threads) == QJL_INVALID_ARGUMENT && strstr(qjl_last_error(), "call is null") != NULL);
 }
 
+/* A device when there is one, else the reason; never device memory for a cache of the host. */
+static void check_cuda(struct session* s) {
+  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 4, "k3v2", 0, NULL, 0, 0};
+  qjl_cuda_cache* cache = NULL;
+  qjl_cuda_attend* attend = NULL;
+  qjl_tensor wrong = s->keys;
+  const int status = qjl_cuda_cache_create(&options, 0, &cache);
+  CHECK(status == QJL_OK || status == QJL_UNSUPPORTED);
+  CHECK((status == QJL_OK) == (cache != NULL));
+  if (cache == NULL) CHECK(strstr(qjl_last_error(), ", wanted ") != NULL);
+  qjl_cuda_cache_destroy(cache);
+  CHECK_OK(qjl_cuda_attend_create(&attend));
+  CHECK(qjl_cuda_attend_run(attend, NULL) == QJL_INVALID_ARGUMENT && strstr(qjl_last_error(), "no plan") != NULL);
+  qjl_cuda_attend_destroy(attend);
+  CHECK(qjl_cuda_wait(NULL, NULL) == QJL_INVALID_ARGUMENT);
+  wrong.device = QJL_CUDA;
+  CHECK(qjl_append(s->cache, s->sequence, 0, &wrong, &wrong, s->threads) == QJL_INVALID_ARGUMENT);
+  CHECK(strstr(qjl_last_error(), "CUDA device, wanted that of the host") != NULL);
+}
+
 int main(void) {
   struct session s;
   open_session(&s);
   check_attention(&s);
   check_memory(s.cache);
   check_errors(s.cache, s.threads, &s.keys);
+  check_cuda(&s);
   close_session(&s);
   if (failures == 0) printf("the C API holds\n");
   return failures != 0;

@@ -6,8 +6,8 @@
 
 #include "kernels_fixtures.hpp"
 #include "launch.hpp"
-#include "simt.hpp"
 #include "softmax_state.hpp"
+#include "turns.hpp"
 
 namespace qjl::test {
 
@@ -152,6 +152,7 @@ struct Plan {
                  nullptr);
     cuda::combine({pieces.data(), blocks.data(), static_cast<std::int32_t>(blocks.size()), max_rows, tables.shape.head_dim},
                   nullptr);
+    wait_for_device();
   }
 };
 

@@ -217,5 +217,46 @@ TEST(CudaErrors, NumbersThatDoNotFitAreToldAtTheWait) {
   device.wait(nullptr);
 }
 
+#if !QJL_ON_HOST
+// A plan once, its run captured and launched twice: the same numbers as a run by itself.
+TEST(CudaGraphs, HoldARun) {
+  constexpr int kDim = 128, kTokens = 400;
+  Integers random(5);
+  const Story story(kDim, kTokens, random);
+  CudaCache cache(cache_config("k3v2", kDim));
+  const SequenceId sequence = cache.create();
+  story.append(cache, sequence, 0, kTokens);
+  const Rows queries = bell_rows(random, DType::f32, kHeads * kGroup, 1, kDim);
+  const OnDevice<std::uint8_t> q(queries.words);
+  const OnDevice<float> out(queries.number.size());
+  AttendRequest request;
+  request.sequence = sequence;
+  request.queries = TensorView::contiguous(q.data(), DType::f32, queries.heads, 1, kDim).on(Device::cuda);
+  request.out = OutputView::contiguous(out.data(), queries.heads, 1, kDim).on(Device::cuda);
+  cudaStream_t stream;
+  cudaGraph_t graph;
+  cudaGraphExec_t launch;
+  ASSERT_EQ(cudaStreamCreate(&stream), cudaSuccess);
+  CudaAttend attend;
+  attend.plan(cache, 1, std::span(&request, 1), {}, stream);
+  attend.run(stream);
+  ASSERT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+  const std::vector<float> wanted = out.host();
+  ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  attend.run(stream);
+  ASSERT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+  ASSERT_EQ(cudaGraphInstantiate(&launch, graph, 0), cudaSuccess);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(cudaMemset(out.data(), 0xff, wanted.size() * sizeof(float)), cudaSuccess);
+    ASSERT_EQ(cudaGraphLaunch(launch, stream), cudaSuccess);
+    ASSERT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+    EXPECT_EQ(out.host(), wanted);
+  }
+  cudaGraphExecDestroy(launch);
+  cudaGraphDestroy(graph);
+  cudaStreamDestroy(stream);
+}
+#endif
+
 }  // namespace
 }  // namespace qjl::test

@@ -2,7 +2,7 @@
 // threads.
 #include "kernels_fixtures.hpp"
 #include "launch.hpp"
-#include "simt.hpp"
+#include "turns.hpp"
 
 namespace qjl::test {
 namespace {
@@ -23,13 +23,15 @@ TEST(CudaScore, ScoresAreDotsWithDecodedKeys) {
       const int rows = 6;
       const Rows queries = bell_rows(random, DType::f32, 1, rows, d);
       const auto* q = reinterpret_cast<const float*>(queries.words.data());
-      for (const simt::Order order : {simt::Order::ascending, simt::Order::descending, simt::Order::shuffled}) {
-        simt::set_order(order);
+      for (const int order : kOrders) {
+        take_turns(order);
         std::vector<float> projected(static_cast<std::size_t>(rows) * layout::key_coordinates(tables.shape));
         std::vector<float> scores(static_cast<std::size_t>(rows) * kTokensPerPage);
         const std::uint8_t* outliers = sealed.bodies.data + layout::body_layout(tables.shape).outlier_idx;
         cuda::project_query({&tables, q, rows, outliers, projected.data()}, nullptr);
+        wait_for_device();
         cuda::score({&tables, q, projected.data(), rows, &sealed.heads[0], sealed.bodies.data, scores.data(), nullptr}, nullptr);
+        wait_for_device();
         for (int row = 0; row < rows; ++row) {
           const oracle::Vector query = queries.row(0, row);
           for (int t = 0; t < kTokensPerPage; ++t) {

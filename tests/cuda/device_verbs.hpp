@@ -5,29 +5,9 @@
 #include "../../src/core/device_tables.hpp"
 #include "cuda_backend.hpp"
 #include "kernels_fixtures.hpp"
-#include "qjl/cuda.hpp"
-#if QJL_ON_HOST
-#include "simt.hpp"
-#endif
+#include "turns.hpp"
 
 namespace qjl::test {
-
-// Threads take turns upwards, downwards or at random: only on the host's threads.
-inline void take_turns([[maybe_unused]] int order) {
-#if QJL_ON_HOST
-  simt::set_order(static_cast<simt::Order>(order % 3));
-#endif
-}
-
-class NeedsDevice : public ::testing::Environment {
- public:
-  void SetUp() override {
-    const CudaDevices found = cuda_devices();
-    if (found.devices.empty()) GTEST_SKIP() << "no device: " << found.absence;
-    std::cout << "device " << found.devices[0].name << "\n";
-  }
-};
-inline ::testing::Environment* const kNeedsDevice = ::testing::AddGlobalTestEnvironment(new NeedsDevice);
 
 inline const DeviceBackend& device_backend() { return cuda::backend(0); }
 

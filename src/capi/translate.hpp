@@ -1,0 +1,139 @@
+// What the files of the C API share: structs of C into those of the doors, exceptions into a status and a text per thread.
+#pragma once
+
+#include <cstring>
+#include <new>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "qjl/attention.hpp"
+#include "qjl/cache.hpp"
+#include "qjl/error.hpp"
+#include "qjl/qjl.h"
+
+struct qjl_cache {
+  qjl::KvCache cache;
+};
+
+namespace qjl::capi {
+
+inline constexpr std::size_t kErrorTextBytes = 1024;
+inline thread_local char last_error[kErrorTextBytes] = "";
+
+inline int set_error(int status, std::string_view text) noexcept {
+  const std::size_t length = text.copy(last_error, kErrorTextBytes - 1);
+  last_error[length] = '\0';
+  return status;
+}
+
+inline int status_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::invalid_argument: return QJL_INVALID_ARGUMENT;
+    case ErrorKind::out_of_pages: return QJL_OUT_OF_PAGES;
+    case ErrorKind::bad_file: return QJL_BAD_FILE;
+    case ErrorKind::io: return QJL_IO;
+    case ErrorKind::unsupported: return QJL_UNSUPPORTED;
+  }
+  return QJL_INTERNAL;
+}
+
+template <typename Work>
+int guarded(Work work) noexcept {
+  try {
+    work();
+    return QJL_OK;
+  } catch (const Error& error) {
+    return set_error(status_of(error.kind()), error.what());
+  } catch (const std::bad_alloc&) {
+    return set_error(QJL_NO_MEMORY, "[memory] the system gave no memory");
+  } catch (const std::exception& error) {
+    return set_error(QJL_INTERNAL, error.what());
+  } catch (...) {
+    return set_error(QJL_INTERNAL, "[qjl] an unknown exception");
+  }
+}
+
+template <typename T>
+T& required(T* pointer, const char* operation, const char* name) {
+  if (pointer == nullptr) {
+    throw Error(ErrorKind::invalid_argument, std::string("[") + operation + "] " + name + " is null, wanted an address");
+  }
+  return *pointer;
+}
+
+inline DType dtype(int32_t value, const char* operation) {
+  switch (value) {
+    case QJL_F32: return DType::f32;
+    case QJL_F16: return DType::f16;
+    case QJL_BF16: return DType::bf16;
+    default: break;
+  }
+  throw Error(ErrorKind::invalid_argument,
+              std::string("[") + operation + "] dtype is " + std::to_string(value) + ", wanted QJL_F32, QJL_F16 or QJL_BF16");
+}
+
+inline Device device(int32_t value, const char* operation) {
+  switch (value) {
+    case QJL_CPU: return Device::cpu;
+    case QJL_CUDA: return Device::cuda;
+    default: break;
+  }
+  throw Error(ErrorKind::invalid_argument,
+              std::string("[") + operation + "] device is " + std::to_string(value) + ", wanted QJL_CPU or QJL_CUDA");
+}
+
+inline TensorView view(const qjl_tensor& t, const char* operation) {
+  return {t.data, dtype(t.dtype, operation), t.heads, t.tokens, t.dim, t.head_stride, t.token_stride, device(t.device, operation)};
+}
+
+// An absent chunk may be all zeros.
+inline TensorView chunk(const qjl_tensor& t, const char* operation) {
+  return t.data == nullptr && t.tokens == 0 ? TensorView{} : view(t, operation);
+}
+
+inline OutputView view(const qjl_output& t, const char* operation) {
+  return {t.data, t.heads, t.tokens, t.dim, t.head_stride, t.token_stride, device(t.device, operation)};
+}
+
+inline SequenceId id(qjl_sequence sequence) { return SequenceId{sequence}; }
+
+inline CacheConfig cache_config(const qjl_cache_options& o) {
+  CacheConfig config;
+  config.num_layers = o.num_layers;
+  config.num_kv_heads = o.num_kv_heads;
+  config.head_dim = o.head_dim;
+  config.max_pages = o.max_pages;
+  config.tail_dtype = dtype(o.tail_dtype, "qjl_cache_create");
+  if (o.cache_type != nullptr) config.codec = codec_config(o.cache_type);
+  if (o.seed != 0) config.codec.seed = o.seed;
+  if (o.num_rope_frequencies < 0 || o.num_rope_frequencies > o.head_dim) {
+    throw Error(ErrorKind::invalid_argument, "[qjl_cache_create] num_rope_frequencies is " +
+                                                 std::to_string(o.num_rope_frequencies) + ", wanted 0 to head_dim / 2");
+  }
+  if (o.num_rope_frequencies > 0) {
+    const double& first = required(o.rope_frequencies, "qjl_cache_create", "rope_frequencies");
+    config.codec.rope.frequency.assign(&first, &first + o.num_rope_frequencies);
+  }
+  if (o.rope_interleaved != 0) config.codec.rope.pairs = KeyRope::Pairs::interleaved;
+  return config;
+}
+
+// The requests of a call.
+inline std::vector<AttendRequest> requests(const qjl_attend_call& call, const char* operation) {
+  if (call.num_requests > 0) required(call.requests, operation, "requests");
+  std::vector<AttendRequest> list;
+  for (size_t i = 0; i < call.num_requests; ++i) {
+    const qjl_attend_request& r = call.requests[i];
+    list.push_back({.sequence = id(r.sequence),
+                    .queries = view(r.queries, operation),
+                    .chunk_keys = chunk(r.chunk_keys, operation),
+                    .chunk_values = chunk(r.chunk_values, operation),
+                    .out = view(r.out, operation),
+                    .lse = r.lse});
+  }
+  return list;
+}
+inline AttendOptions options(const qjl_attend_call& call) { return {call.softmax_scale, call.logit_soft_cap, call.sliding_window}; }
+
+}  // namespace qjl::capi
