@@ -145,8 +145,8 @@ QJL_API int qjl_cache_page_bytes(const qjl_cache* cache, int32_t layer, int64_t*
 QJL_API int qjl_cache_bits_sealed(const qjl_cache* cache, double* bits);
 
 /* ---- on a GPU ------------------------------------------------------------------------------------------------------------
- * The same cache in device memory (cuda_cache.hpp says more): tensors are device memory (QJL_CUDA), `stream` is a cudaStream_t, null
- * the default one, and work runs there after the call has returned. QJL_UNSUPPORTED says why there is no device. */
+ * The same cache in device memory (cuda_cache.hpp says more): tensors are device memory (QJL_CUDA), `stream` is a cudaStream_t,
+ * null the default one, and work runs there after the call has returned. QJL_UNSUPPORTED says why there is no device. */
 typedef struct qjl_cuda_cache qjl_cuda_cache;
 typedef struct qjl_cuda_attend qjl_cuda_attend; /* a plan of one attend and its memory */
 
