@@ -150,14 +150,14 @@ __device__ inline void weigh_values(const Job& job, const StepPage (&pages)[kSte
         weights + (kTileRows * tile + g / 2) * kRowWeightBytes + frame * kFrameWeightBytes + (2 * t + g % 2) * layout::kFrameSlots;
     fragments[tile] = weight_fragments<kValue>(at, at + 8 * layout::kFrameSlots);
   }
-  constexpr int kUnrolled = kValue == Code::l16 ? 1 : 2;  // two groups of l16 in flight do not fit the registers
+  [[maybe_unused]] constexpr int kUnrolled = kValue == Code::l16 ? 1 : 2;  // two groups of l16 in flight do not fit the registers
 #pragma unroll kUnrolled
   for (int u = 0; u < kGroups; ++u) {
     ValueWords<kValue> words[2];
-    words[0].load(first, u, d / 16);
-    words[1].load(second, u, d / 16);
+    words[0].template load<kGroups != 2>(first, u, d / 16);
+    words[1].template load<kGroups != 2>(second, u, d / 16);
     int whole[kTiles][2][4];
-    weigh_group<kValue, kTiles>(words, fragments, whole);
+    weigh_group<kValue, kTiles>(job.launch.value_bytes, words, fragments, whole);
 #pragma unroll
     for (int i = 0; i < 2 * kTiles; ++i) {
       const int tile = i / 2, half = i % 2, channel = kGroupChannels * u + kGroupChannels / 2 * (g / 4) + 4 * (g % 4) + 16 * half;

@@ -20,6 +20,8 @@ AttendLaunch bare_launch(const layout::PageShape& shape) {
   AttendLaunch launched{};
   launched.tables.shape = shape;
   launched.at = layout::body_layout(shape);
+  launched.key_bytes = byte_levels_of(shape.key_code);
+  launched.value_bytes = byte_levels_of(shape.value_code);
   return launched;
 }
 

@@ -8,41 +8,29 @@
 // other operand of a product that is brought into that order.
 #pragma once
 
-#include "codebook.hpp"
+#include "levels.cuh"
 #include "thread.cuh"
 
 namespace qjl::cuda {
 
-// Levels 4 first .. 4 first + 3 of a code as bytes; a constant wherever it stands.
-constexpr std::uint32_t level_bytes(Code code, int first) {
-  std::uint32_t bytes = 0;
-  for (int i = 0; i < 4; ++i) {
-    const float level = level_of(code, (4 * first + i) % (2 * codebook(code).count));
-    bytes |= (static_cast<std::uint32_t>(static_cast<int>(level)) & 0xffu) << 8 * i;
-  }
-  return bytes;
-}
-
 // Bytes 0 and 1 of both words by turns: a0 b0 a1 b1; and bytes 2 and 3.
-__device__ inline std::uint32_t interleave_low(std::uint32_t a, std::uint32_t b) { return __byte_perm(a, b, 0x5140); }
-__device__ inline std::uint32_t interleave_high(std::uint32_t a, std::uint32_t b) { return __byte_perm(a, b, 0x7362); }
+__device__ inline std::uint32_t interleave_low(std::uint32_t a, std::uint32_t b) { return permute_bytes(a, b, 0x5140); }
+__device__ inline std::uint32_t interleave_high(std::uint32_t a, std::uint32_t b) { return permute_bytes(a, b, 0x7362); }
 
 // The levels of the low half of a selector word: codes of up to three bits.
 template <Code kCode>
-__device__ inline std::uint32_t look_up(std::uint32_t selectors) {
-  constexpr std::uint32_t kLow = level_bytes(kCode, 0), kHigh = level_bytes(kCode, 1);
-  return __byte_perm(kLow, kHigh, selectors);
+__device__ inline std::uint32_t look_up(const ByteLevels& levels, std::uint32_t selectors) {
+  return permute_bytes(levels.bytes[0], levels.bytes[kCode == Code::l4 ? 0 : 1], selectors);
 }
 
 // Eight nibbles of four bits: out[0] from the low half of the word, out[1] from the high half.
-__device__ inline void look_up_nibbles(std::uint32_t nibbles, std::uint32_t (&out)[2]) {
-  constexpr std::uint32_t kLow0 = level_bytes(Code::l16, 0), kLow1 = level_bytes(Code::l16, 1);
-  constexpr std::uint32_t kHigh0 = level_bytes(Code::l16, 2), kHigh1 = level_bytes(Code::l16, 3);
+__device__ inline void look_up_nibbles(const ByteLevels& levels, std::uint32_t nibbles, std::uint32_t (&out)[2]) {
   const std::uint32_t index = nibbles & 0x77777777u, choice = (nibbles >> 1 & 0x44444444u) | 0x32103210u;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const std::uint32_t low = __byte_perm(kLow0, kLow1, index >> 16 * half), high = __byte_perm(kHigh0, kHigh1, index >> 16 * half);
-    out[half] = __byte_perm(low, high, choice >> 16 * half);
+    const std::uint32_t low = permute_bytes(levels.bytes[0], levels.bytes[1], index >> 16 * half);
+    const std::uint32_t high = permute_bytes(levels.bytes[2], levels.bytes[3], index >> 16 * half);
+    out[half] = permute_bytes(low, high, choice >> 16 * half);
   }
 }
 

@@ -20,12 +20,13 @@ namespace qjl::cuda {
 
 // Where the lane reads: 16 bytes of row r of its half at keys + offset(r).
 struct KeyLane {
+  const ByteLevels& levels;
   const std::uint8_t* keys;
   int half, quarter, t;
 };
-__device__ inline KeyLane key_lane(const std::uint8_t* keys) {
+__device__ inline KeyLane key_lane(const ByteLevels& levels, const std::uint8_t* keys) {
   const int g = lane_idx() / 4;
-  return {keys, g / 4, g % 4, lane_idx() % 4};
+  return {levels, keys, g / 4, g % 4, lane_idx() % 4};
 }
 
 // sum += products of 32 coordinates: a[w][i] = {word of coordinates 4t .., word of 16 + 4t ..} of key (w, i).
@@ -40,15 +41,16 @@ __device__ inline void multiply_keys(const std::uint32_t (&a)[4][2], const Fragm
 }
 
 // Levels of the lane's keys of word w: rows of a triple.
-__device__ inline void l8_keys(std::uint32_t row0, std::uint32_t row1, std::uint32_t row2, std::uint32_t (&a)[4][2]) {
+__device__ inline void l8_keys(const ByteLevels& levels, std::uint32_t row0, std::uint32_t row1, std::uint32_t row2,
+                               std::uint32_t (&a)[4][2]) {
   const std::uint32_t s[4] = {group_selector(row0), group_selector(row1), group_selector(row2), fourth_selector(row0, row1, row2)};
 #pragma unroll
   for (int part = 0; part < 2; ++part) {
     const std::uint32_t low = interleave_low(s[2 * part], s[2 * part + 1]), high = interleave_high(s[2 * part], s[2 * part + 1]);
-    a[0][part] = look_up<Code::l8>(low);
-    a[1][part] = look_up<Code::l8>(low >> 16);
-    a[2][part] = look_up<Code::l8>(high);
-    a[3][part] = look_up<Code::l8>(high >> 16);
+    a[0][part] = look_up<Code::l8>(levels, low);
+    a[1][part] = look_up<Code::l8>(levels, low >> 16);
+    a[2][part] = look_up<Code::l8>(levels, high);
+    a[3][part] = look_up<Code::l8>(levels, high >> 16);
   }
 }
 
@@ -64,7 +66,7 @@ __device__ inline void score_l8(const KeyLane& lane, const QueryPlanes<kPath, kD
 #pragma unroll
     for (int w = 0; w < 4; ++w) {
       std::uint32_t a[4][2];
-      l8_keys(row0.word[w], row1.word[w], row2.word[w], a);
+      l8_keys(lane.levels, row0.word[w], row1.word[w], row2.word[w], a);
       multiply_keys<kTiles>(a, b, sums[w]);
     }
   }
@@ -84,7 +86,7 @@ __device__ inline void score_l16(const KeyLane& lane, const QueryPlanes<kPath, k
     for (int w = 0; w < 4; ++w) {
       std::uint32_t a[4][2];
 #pragma unroll
-      for (int i = 0; i < 4; ++i) look_up_nibbles(word[i].word[w], a[i]);
+      for (int i = 0; i < 4; ++i) look_up_nibbles(lane.levels, word[i].word[w], a[i]);
       multiply_keys<kTiles>(a, b, sums[w]);
     }
   }
@@ -94,10 +96,10 @@ __device__ inline void score_l16(const KeyLane& lane, const QueryPlanes<kPath, k
 __device__ inline void transpose_bytes(const std::uint32_t (&row)[4], std::uint32_t (&key)[4]) {
   const std::uint32_t low01 = interleave_low(row[0], row[1]), low23 = interleave_low(row[2], row[3]);
   const std::uint32_t high01 = interleave_high(row[0], row[1]), high23 = interleave_high(row[2], row[3]);
-  key[0] = __byte_perm(low01, low23, 0x5410);
-  key[1] = __byte_perm(low01, low23, 0x7632);
-  key[2] = __byte_perm(high01, high23, 0x5410);
-  key[3] = __byte_perm(high01, high23, 0x7632);
+  key[0] = permute_bytes(low01, low23, 0x5410);
+  key[1] = permute_bytes(low01, low23, 0x7632);
+  key[2] = permute_bytes(high01, high23, 0x5410);
+  key[3] = permute_bytes(high01, high23, 0x7632);
 }
 
 // bits[i] = the signs of key (w, i): 32 from coordinate 256 step + 32 t, 32 from 128 further.

@@ -17,6 +17,7 @@ struct AttendLaunch {
   CodecTables tables;
   layout::BodyLayout at;
   Levels key_levels, value_levels;
+  ByteLevels key_bytes, value_bytes;
   AttendArgs args;  // used when `requests` is null
   AttendPiece piece;
   const AttendArgs* requests;
@@ -24,13 +25,15 @@ struct AttendLaunch {
   const std::int32_t* request_of_piece;
 };
 
-// `levels` are for kernels that look one number up at a time.
+// Levels are for kernels that look one number up at a time, their bytes for those that look four up at once.
 inline AttendLaunch launch_of(const CodecTables& tables) {
   AttendLaunch launched{};
   launched.tables = tables;
   launched.at = layout::body_layout(tables.shape);
   launched.key_levels = levels_of(tables.shape.key_code);
   launched.value_levels = levels_of(tables.shape.value_code);
+  launched.key_bytes = byte_levels_of(tables.shape.key_code);
+  launched.value_bytes = byte_levels_of(tables.shape.value_code);
   return launched;
 }
 

@@ -50,7 +50,7 @@ template <KeyPath kPath, int kDim, int kTiles>
 __device__ inline void key_sums(const Job& job, const StepStorage<kPath, kDim, kTileRows * kTiles>& shared, const StepPage& page,
                                 int (&sum)[kTiles][4][4]) {
   const layout::PageShape& shape = job.tables().shape;
-  const KeyLane lane = key_lane(page.body + job.launch.at.keys);
+  const KeyLane lane = key_lane(job.launch.key_bytes, page.body + job.launch.at.keys);
   const QueryPlanes<kPath, kDim> planes{shared.planes};
   if constexpr (kPath == KeyPath::bits) {
     int minus[4][kTiles][4] = {};
@@ -171,7 +171,7 @@ __device__ inline void reduce_page_max(const LaneLogits<kTiles>& logit, float* p
 // Four weights below 2^16 as bytes: high planes, low planes.
 __device__ inline uint2 pack_planes(const std::uint32_t (&x)[4]) {
   const std::uint32_t first = interleave_low(x[0], x[1]), second = interleave_low(x[2], x[3]);
-  return {__byte_perm(first, second, 0x7632), __byte_perm(first, second, 0x5410)};
+  return {permute_bytes(first, second, 0x7632), permute_bytes(first, second, 0x5410)};
 }
 
 // 64 numbers in (0, 1) for warp and g; neighbours of a lane take it and its mirror image.

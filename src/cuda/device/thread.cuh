@@ -63,6 +63,18 @@ __device__ inline float exp2_fast(float x) {
 #endif
 }
 
+// Byte i of the result is the byte of high:low that nibble i of the selector names; bits 3 of its nibbles must be clear. (The
+// intrinsic of this instruction clears them each time.)
+__device__ inline std::uint32_t permute_bytes(std::uint32_t low, std::uint32_t high, std::uint32_t selector) {
+#if defined(__CUDACC__)
+  std::uint32_t bytes;
+  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(bytes) : "r"(low), "r"(high), "r"(selector));
+  return bytes;
+#else
+  return __byte_perm(low, high, selector);
+#endif
+}
+
 // 16 bytes through the read-only path.
 __device__ inline uint4 load16(const void* at) {
 #if defined(__CUDACC__)

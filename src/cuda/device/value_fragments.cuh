@@ -23,11 +23,11 @@ using ChannelLevels = std::uint32_t[4];
 
 // Selector words, by pairs of quads of tokens (q0, q1) = (0, 2), (1, 3) for l4, else (0, 1), (2, 3).
 template <Code kCode>
-__device__ inline void look_up_pairs(const std::uint32_t (&selector)[2], ChannelLevels& levels) {
+__device__ inline void look_up_pairs(const ByteLevels& table, const std::uint32_t (&selector)[2], ChannelLevels& levels) {
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    levels[2 * i] = look_up<kCode>(selector[i]);
-    levels[2 * i + 1] = look_up<kCode>(selector[i] >> 16);
+    levels[2 * i] = look_up<kCode>(table, selector[i]);
+    levels[2 * i + 1] = look_up<kCode>(table, selector[i] >> 16);
   }
 }
 
@@ -38,38 +38,39 @@ struct ValueWords {
   Words line[kLoads];
   bool alone;  // l8: the block has no partner and stands as nibbles
 
-  // frame: the frame's first line. blocks: of 16 channels.
+  // frame: the frame's first line. blocks: of 16 channels. kWhole: head_dim is a multiple of 64.
+  template <bool kWhole>
   __device__ void load(const std::uint8_t* frame, int u, int blocks) {
     const int g = lane_idx() / 4, block = 4 * u + 2 * (g / 4), column = 16 * (g % 4);
-    alone = kCode == Code::l8 && block + 1 == blocks;
+    alone = !kWhole && kCode == Code::l8 && block + 1 == blocks;
     const int first = kCode == Code::l4 ? block : kCode == Code::l8 ? block / 2 * 3 : 2 * block;
     const int lines = kCode == Code::l4 ? blocks : kCode == Code::l8 ? blocks / 2 * 3 + blocks % 2 * 2 : 2 * blocks;
 #pragma unroll
     for (int i = 0; i < kLoads; ++i) {  // beyond the last block any line will do: nobody looks at those channels
-      const int at = first + i < lines ? first + i : 0;
+      const int at = kWhole || first + i < lines ? first + i : lines - 1;
       line[i] = load_words(frame + at * layout::kLineBytes + column);
     }
   }
   // Channel m of the first and of the second block.
-  __device__ void decode(int m, ChannelLevels (&levels)[2]) const {
+  __device__ void decode(const ByteLevels& table, int m, ChannelLevels (&levels)[2]) const {
     if constexpr (kCode == Code::l4) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         const std::uint32_t selector[2] = {line[i].word[m] & 0x33333333u, line[i].word[m] >> 2 & 0x33333333u};
-        look_up_pairs<kCode>(selector, levels[i]);
+        look_up_pairs<kCode>(table, selector, levels[i]);
       }
     } else if constexpr (kCode == Code::l8) {
       const std::uint32_t row[3] = {line[0].word[m], line[1].word[m], line[2].word[m]};
       std::uint32_t first[2] = {group_selector(row[0]), group_selector(row[1])};
       const std::uint32_t second[2] = {group_selector(row[2]), fourth_selector(row[0], row[1], row[2])};
       if (alone) first[0] = row[0] & 0x77777777u, first[1] = row[1] & 0x77777777u;
-      look_up_pairs<kCode>(first, levels[0]);
-      look_up_pairs<kCode>(second, levels[1]);
+      look_up_pairs<kCode>(table, first, levels[0]);
+      look_up_pairs<kCode>(table, second, levels[1]);
     } else {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         std::uint32_t bytes[2];
-        look_up_nibbles(line[i].word[m], bytes);
+        look_up_nibbles(table, line[i].word[m], bytes);
         levels[i / 2][2 * (i % 2)] = bytes[0];
         levels[i / 2][2 * (i % 2) + 1] = bytes[1];
       }
@@ -105,13 +106,13 @@ __device__ inline WeightFragments weight_fragments(const std::uint8_t* first_pag
 
 // Whole sums of one group of 64 channels: sum[tile][half][m] = 256 high + low of the lane's row and channel.
 template <Code kCode, int kTiles>
-__device__ inline void weigh_group(const ValueWords<kCode> (&words)[2], const WeightFragments (&weights)[kTiles],
-                                   int (&sum)[kTiles][2][4]) {
+__device__ inline void weigh_group(const ByteLevels& table, const ValueWords<kCode> (&words)[2],
+                                   const WeightFragments (&weights)[kTiles], int (&sum)[kTiles][2][4]) {
 #pragma unroll
   for (int m = 0; m < 4; ++m) {
     ChannelLevels first[2], second[2];
-    words[0].decode(m, first);
-    words[1].decode(m, second);
+    words[0].decode(table, m, first);
+    words[1].decode(table, m, second);
     Sums sums[kTiles] = {};
 #pragma unroll
     for (int s = 0; s < 4; ++s) {

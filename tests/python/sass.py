@@ -1,0 +1,105 @@
+"""Reads the machine code of CUDA kernels: what a loop executes when nothing special happens.
+
+A kernel's text comes from `cuobjdump -sass`. The common path through a loop is the one through all its matrix products with the fewest
+instructions: masks, soft caps and other exceptions are jumped over. Loops inside count as often as they run.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+LINE = re.compile(r"^\s+/\*([0-9a-f]{4,})\*/\s+(.*?);")
+BRANCH = re.compile(r"\bBRA\b(?!\.DIV).*?0x([0-9a-f]+)")
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """Instructions in the order of addresses."""
+
+    address: list[int]
+    text: list[str]
+
+    def count(self, pattern: str) -> int:
+        return sum(re.search(pattern, text) is not None for text in self.text)
+
+    def target(self, i: int) -> int | None:
+        """Number of the instruction that a branch goes to."""
+        match = BRANCH.search(self.text[i])
+        if not match:
+            return None
+        address = int(match[1], 16)
+        return self.address.index(address) if address in self.address else None
+
+    def part(self, first: int, last: int) -> Kernel:
+        return Kernel(self.address[first : last + 1], self.text[first : last + 1])
+
+    def loops(self) -> list[tuple[int, int]]:
+        """(first, last) instruction of every loop, the last one jumps back."""
+        targets = [(self.target(i), i) for i in range(len(self.text))]
+        return [(to, i) for to, i in targets if to is not None and to < i]
+
+
+def disassemble(cuobjdump: str, cubin: Path) -> dict[str, Kernel]:
+    listing = subprocess.run([cuobjdump, "-sass", cubin], check=True, capture_output=True, text=True).stdout
+    kernels: dict[str, Kernel] = {}
+    kernel = Kernel([], [])
+    for line in listing.splitlines():
+        if name := re.search(r"Function : (\S+)", line):
+            kernel = kernels[name[1]] = Kernel([], [])
+        elif match := LINE.match(line):
+            kernel.address.append(int(match[1], 16))
+            kernel.text.append(match[2])
+    return kernels
+
+
+def is_product(text: str) -> bool:
+    return re.search(r"\b[IB]MMA\b", text) is not None
+
+
+def common_path(kernel: Kernel) -> int:
+    """Instructions from the first to the last one, every inner loop once."""
+    last = len(kernel.text) - 1
+    # From each instruction on: (products, -instructions), the larger is the common path; None does not reach the end.
+    best: list[tuple[int, int] | None] = [None] * (last + 1)
+    for i in range(last, -1, -1):
+        text, to = kernel.text[i], kernel.target(i)
+        always = not text.startswith("@")
+        after = [] if i == last or (always and (re.match(r"(BRA\b(?!\.DIV)|EXIT|RET)", text))) else [best[i + 1]]
+        if to is not None and to > i:
+            after.append(best[to])
+        onward = max((found for found in after if found is not None), default=(0, 0) if i == last else None)
+        best[i] = None if onward is None else (onward[0] + is_product(text), onward[1] - 1)
+    assert best[0] is not None, "no way through the loop"
+    return -best[0][1]
+
+
+def page_loop(kernel: Kernel) -> Kernel:
+    """The loop over steps of pages: the smallest one with its three barriers and the products with weights."""
+    inside = [kernel.part(*loop) for loop in kernel.loops()]
+    steps = [part for part in inside if part.count(r"BAR\.SYNC") >= 3 and part.count(r"IMMA.*S8\.U8") > 0]
+    return min(steps, key=lambda part: len(part.text))
+
+
+def instructions_a_page(kernel: Kernel, key_steps: int, prefetches: int) -> float:
+    """Of a warp and a page: key_steps and prefetches are what the shape makes of those loops."""
+    loop = page_loop(kernel)
+    total = float(common_path(loop))
+    for first, last in loop.loops():
+        part = loop.part(first, last)
+        if len(part.text) == len(loop.text):
+            continue
+        if part.count(r"CCTL"):
+            runs = prefetches
+        elif part.count(r"IMMA.*S8\.U8"):
+            runs = 2.0  # the groups of 64 channels of head_dim 128
+        elif part.count(r"IMMA.*S8\.S8") >= 8:
+            runs = key_steps
+        elif part.count(r"IMMA"):
+            runs = 9.0 / 8.0  # nine tiles of knots (seventeen) for eight warps
+        else:
+            continue
+        total += (runs - 1) * common_path(part)
+    return total
