@@ -38,10 +38,21 @@ __device__ inline int before(int turn) { return turn == 0 ? kPlannedSteps - 1 : 
 template <KeyPath kPath>
 inline constexpr KeyPath kDevicePath = kPath == KeyPath::bits && !kNativeBits ? KeyPath::sign_bytes : kPath;
 
-__device__ inline void find_page(const Job& job, const PageRange& range, int i, StepPage& page) {
-  const int at = i < range.end ? i : range.end - 1;
+// The step of pages `first` .. first + 7, by one warp: a lane looks one page up.
+__device__ inline void plan_step(const Job& job, const PageRange& range, int first, StepPlan& plan) {
+  const int i = lane_idx() % kStepPages, wanted = first + i, at = wanted < range.end ? wanted : range.end - 1;
   const layout::PageHead& head = head_at(job, at);
-  page = {body_at(job, at), head.mean_scale, head.key_scale_max, head.value_scale_max, head.num_sinks, i < range.end ? 1 : 0};
+  float largest = head.value_scale_max;
+#pragma unroll
+  for (int mask = 1; mask < kStepPages; mask *= 2) largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, mask));
+  if (lane_idx() < kStepPages) {
+    plan.page[i] = {body_at(job, at),     head.mean_scale,     head.key_scale_max,
+                    head.value_scale_max, int{head.num_sinks}, wanted < range.end ? 1 : 0};
+  }
+  if (lane_idx() == 0) {
+    plan.value_unit = largest > 0.0f ? kLargestWeight / largest : 0.0f;
+    plan.value_step = largest * (1.0f / kLargestWeight);
+  }
 }
 
 // The warp's page of a step to come, towards the second-level cache.
@@ -68,11 +79,10 @@ __device__ inline void prepare_step(const Job& job, const PageRange& range, Step
     shared.row_offset[i / 64][i % 64] = static_cast<int>(layout::key_row_offset(rows, i / 64, row));
   }
   if (thread_idx() == 0) shared.range = range;
-  if (const int i = thread_idx(); i < 2 * kStepPages)
-    find_page(job, range, range.first + i, shared.pages[i / kStepPages][i % kStepPages]);
+  if (const int step = warp_idx(); step < 2) plan_step(job, range, range.first + step * kStepPages, shared.plans[step]);
   __syncthreads();
-  fetch_page(job, shared.pages[0][warp_idx()]);
-  fetch_page(job, shared.pages[1][warp_idx()]);
+  fetch_page(job, shared.plans[0].page[warp_idx()]);
+  fetch_page(job, shared.plans[1].page[warp_idx()]);
   project_rows(tables, query, kRows, nullptr, projected);
   if (const int row = warp_idx(); row < kRows) {
     make_planes<kPath, kDim>(projected + row * width, width, shared.planes + row * row_plane_bytes<kPath, kDim>(),
@@ -97,12 +107,12 @@ __device__ inline StepFactors<kTiles> weigh_keys(const Job& job, int first, int 
                                                  StepStorage<kPath, kDim, kTileRows * kTiles>& shared, Running<kTiles>& running) {
   constexpr int kRows = kTileRows * kTiles;
   const int warp = warp_idx(), t = lane_idx() % 4;
-  const StepPage& page = shared.pages[turn][warp];
+  const StepPlan& plan = shared.plans[turn];
+  const StepPage& page = plan.page[warp];
   LaneLogits<kTiles> logit;
   int sum[kTiles][4][4];
-  mean_knots<kRows, kDim>(shared.pages[turn], shared.mean, shared.units, shared.knots);
-  const float largest = largest_value_scale(shared.pages[turn]);
-  decode_scales(job, page, largest > 0.0f ? kLargestWeight / largest : 0.0f, shared.scales[warp]);
+  mean_knots<kRows, kDim>(plan.page, shared.mean, shared.units, shared.knots);
+  decode_scales(job, page, plan.value_unit, shared.scales[warp]);
   key_sums<kPath, kDim, kTiles>(job, shared, page, sum);
   __syncthreads();  // knots are there
   finish_scores<kTiles>(job, shared.units, shared.knots + warp * kRows * kKnotFloats, shared.scales[warp][0], sum, logit);
@@ -110,8 +120,7 @@ __device__ inline StepFactors<kTiles> weigh_keys(const Job& job, int first, int 
   const bool whole = seen && page.counts != 0 && page.num_sinks == 0;
   if (!whole) mask_scores<kTiles>(job, page, std::int64_t{first + warp} * layout::kPageTokens, logit);
   reduce_page_max<kTiles>(logit, shared.page_max[warp]);
-  if (const int i = thread_idx(); i < kStepPages)
-    find_page(job, shared.range, first + 2 * kStepPages + i, shared.pages[before(turn)][i]);
+  if (warp == 0) plan_step(job, shared.range, first + 2 * kStepPages, shared.plans[before(turn)]);
   __syncthreads();  // maxima are there
   float reference[kTiles], fresh[kTiles];
 #pragma unroll
@@ -127,7 +136,7 @@ __device__ inline StepFactors<kTiles> weigh_keys(const Job& job, int first, int 
     const float moved = fmaxf(running.reference[tile], reference[tile]);
     factors.older[tile] = rescale(running.reference[tile], moved);
     const float scale = rescale(reference[tile], moved);
-    factors.fresh[tile] = scale * largest * (1.0f / kLargestWeight);
+    factors.fresh[tile] = scale * plan.value_step;
     running.sum[tile] = fmaf(running.sum[tile], factors.older[tile], fresh[tile] * scale);
     running.reference[tile] = moved;
   }
@@ -216,8 +225,8 @@ __global__ void __launch_bounds__(kStepThreads, kTiles == 1 && kGroups <= 2 ? 2 
 #pragma unroll 1
   for (int first = range.first; first < range.end; first += kStepPages) {
     const auto factors = weigh_keys<kPath, kGroupChannels * kGroups>(job, first, turn, shared.step, running);
-    fetch_page(job, shared.step.pages[before(turn)][warp_idx()]);
-    weigh_values<kValue, kGroups>(job, shared.step.pages[turn], shared.step.weights, factors, shared.sums);
+    fetch_page(job, shared.step.plans[before(turn)].page[warp_idx()]);
+    weigh_values<kValue, kGroups>(job, shared.step.plans[turn].page, shared.step.weights, factors, shared.sums);
     turn = turn + 1 == kPlannedSteps ? 0 : turn + 1;
   }
   // Reduce.

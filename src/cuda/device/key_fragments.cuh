@@ -138,10 +138,12 @@ __device__ inline void multiply_sign_bits(const std::uint32_t (&bits)[4][2], con
 
 // The eight rows of signs of a step.
 __device__ inline void load_sign_rows(const KeyLane& lane, const int* row_offset, int step, Words (&row)[8]) {
+  const std::uint8_t* keys = lane.keys + 16 * lane.quarter;
 #pragma unroll
-  for (int r = 0; r < 8; ++r) {
-    const int i = kBitStepCoordinates / 8 * step + 16 * (r / 4) + 4 * lane.t + r % 4;
-    row[r] = load_words(lane.keys + row_offset[i] + 16 * lane.quarter);
+  for (int part = 0; part < 2; ++part) {
+    const Words offset = load_shared(row_offset + kBitStepCoordinates / 8 * step + 16 * part + 4 * lane.t);
+#pragma unroll
+    for (int r = 0; r < 4; ++r) row[4 * part + r] = load_words(keys + offset.word[r]);
   }
 }
 

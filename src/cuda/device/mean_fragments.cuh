@@ -68,6 +68,10 @@ struct StepPage {
   int num_sinks;
   int counts;
 };
+struct StepPlan {
+  StepPage page[kStepPages];
+  float value_unit, value_step;  // weights are whole numbers of value_step = 1 / value_unit
+};
 
 // Tiles warp_idx(), warp_idx() + 8, ... of all pages of a step: knots [page][row][kKnotFloats]. Beyond head_dim fragments are zero
 // and means are padding.
@@ -79,7 +83,7 @@ __device__ inline void mean_knots(const StepPage (&pages)[kStepPages], const std
   const auto* codes = reinterpret_cast<const std::uint32_t*>(pages[g].body) + t;  // the mean stands first in a body
   FragmentB b[kSteps];
 #pragma unroll
-  for (int i = 0; i < 2 * kSteps; ++i) b[i / 2][i % 2] = codes[4 * i];
+  for (int i = 0; i < 2 * kSteps; ++i) b[i / 2][i % 2] = load4(codes + 4 * i);
 #pragma unroll 1
   for (int tile = warp_idx(); tile < mean_tiles(kRows); tile += kStepPages) {
     Sums sums = {0, 0, 0, 0};

@@ -35,8 +35,8 @@ struct StepStorage {
     ExactScratch<kRows, kDim> exact;                               // before the first step
   };
   float page_max[kStepPages][kRows];
-  int row_offset[2][64];                      // of a half's rows of signs
-  StepPage pages[kPlannedSteps][kStepPages];  // step n in n mod 3: the running one and two to come
+  alignas(16) int row_offset[2][64];  // of a half's rows of signs
+  StepPlan plans[kPlannedSteps];      // step n in n mod 3: the running one and two to come
   PageRange range;
   RowUnits units[kRows];
 };
@@ -76,14 +76,6 @@ __device__ inline void key_sums(const Job& job, const StepStorage<kPath, kDim, k
   }
 }
 
-// The largest value scale of a step's pages.
-__device__ inline float largest_value_scale(const StepPage (&pages)[kStepPages]) {
-  float largest = 0.0f;
-#pragma unroll
-  for (int i = 0; i < kStepPages; ++i) largest = fmaxf(largest, pages[i].value_scale_max);
-  return largest;
-}
-
 // Scales of the warp's page into its part of shared memory, four slots a lane; those of values in units of 1 / value_unit.
 __device__ inline void decode_scales(const Job& job, const StepPage& page, float value_unit,
                                      float (&scales)[2][layout::kPageTokens]) {
@@ -91,7 +83,7 @@ __device__ inline void decode_scales(const Job& job, const StepPage& page, float
   const float largest[2] = {page.key_scale_max, page.value_scale_max * value_unit};
 #pragma unroll
   for (int side = 0; side < 2; ++side) {
-    const std::uint32_t codes = reinterpret_cast<const std::uint32_t*>(page.body + offset[side])[lane_idx()];
+    const std::uint32_t codes = load4(reinterpret_cast<const std::uint32_t*>(page.body + offset[side]) + lane_idx());
     const auto scale = [&](int i) { return scale_of(static_cast<int>(codes >> 8 * i & 0xffu), largest[side]); };
     *reinterpret_cast<float4*>(&scales[side][4 * lane_idx()]) = {scale(0), scale(1), scale(2), scale(3)};
   }

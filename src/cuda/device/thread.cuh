@@ -86,6 +86,15 @@ __device__ inline uint4 load16(const void* at) {
 #endif
 }
 
+// A word of the device's memory through the read-only path.
+__device__ inline std::uint32_t load4(const std::uint32_t* at) {
+#if defined(__CUDACC__)
+  return __ldg(at);
+#else
+  return *at;
+#endif
+}
+
 // Asks for a line of the device's memory to come into its second-level cache.
 __device__ inline void prefetch_l2(const void* at) {
 #if defined(__CUDACC__)
