@@ -45,7 +45,7 @@ __device__ inline void attend_pages_plain(const Job& job, PlainStorage& shared, 
   }
 }
 
-__global__ void __launch_bounds__(kPlainThreads) attend_plain_kernel(const __grid_constant__ AttendLaunch launch) {
+__global__ void __launch_bounds__(kPlainThreads, 2) attend_plain_kernel(const __grid_constant__ AttendLaunch launch) {
   // Who am I.
   const Job job = find_job(launch, kPlainRows);
   if (job.rows <= 0) return;

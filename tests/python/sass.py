@@ -6,6 +6,7 @@ instructions: masks, soft caps and other exceptions are jumped over. Loops insid
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -42,8 +43,11 @@ class Kernel:
         return [(to, i) for to, i in targets if to is not None and to < i]
 
 
-def disassemble(cuobjdump: str, cubin: Path) -> dict[str, Kernel]:
-    listing = subprocess.run([cuobjdump, "-sass", cubin], check=True, capture_output=True, text=True).stdout
+def disassemble(cuobjdump: Path, file: Path, architecture: str) -> dict[str, Kernel]:
+    """By mangled name. nvdisasm stands beside cuobjdump."""
+    env = os.environ | {"PATH": f"{cuobjdump.parent}{os.pathsep}{os.environ['PATH']}"}
+    command = [cuobjdump, "-sass", "-arch", architecture, file]
+    listing = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
     kernels: dict[str, Kernel] = {}
     kernel = Kernel([], [])
     for line in listing.splitlines():
@@ -53,6 +57,11 @@ def disassemble(cuobjdump: str, cubin: Path) -> dict[str, Kernel]:
             kernel.address.append(int(match[1], 16))
             kernel.text.append(match[2])
     return kernels
+
+
+def template_numbers(name: str) -> re.Match[str] | None:
+    """The last two template numbers of a mangled attend_fragments_kernel."""
+    return re.search(r"attend_fragments_kernel.*Li(\d)ELi(\d)EEE", name)
 
 
 def is_product(text: str) -> bool:
@@ -83,23 +92,41 @@ def page_loop(kernel: Kernel) -> Kernel:
     return min(steps, key=lambda part: len(part.text))
 
 
-def instructions_a_page(kernel: Kernel, key_steps: int, prefetches: int) -> float:
-    """Of a warp and a page: key_steps and prefetches are what the shape makes of those loops."""
-    loop = page_loop(kernel)
-    total = float(common_path(loop))
+@dataclass(frozen=True)
+class Trips:
+    """How often the shape makes loops run: over steps of keys, and over lines to prefetch."""
+
+    key_steps: int
+    prefetches: int
+
+
+def inner_loops(loop: Kernel, trips: Trips) -> list[tuple[Kernel, float]]:
+    """Loops inside a page loop and how often each runs."""
+    found = []
     for first, last in loop.loops():
         part = loop.part(first, last)
         if len(part.text) == len(loop.text):
             continue
         if part.count(r"CCTL"):
-            runs = prefetches
+            runs = float(trips.prefetches)
         elif part.count(r"IMMA.*S8\.U8"):
             runs = 2.0  # the groups of 64 channels of head_dim 128
-        elif part.count(r"IMMA.*S8\.S8") >= 8:
-            runs = key_steps
+        elif part.count(r"IMMA") >= 8:
+            runs = float(trips.key_steps)
         elif part.count(r"IMMA"):
-            runs = 9.0 / 8.0  # nine tiles of knots (seventeen) for eight warps
+            runs = 9.0 / 8.0  # nine tiles of knots (seventeen for two tiles of rows) for eight warps
         else:
             continue
-        total += (runs - 1) * common_path(part)
-    return total
+        found.append((part, runs))
+    return found
+
+
+def instructions_a_page(kernel: Kernel, trips: Trips) -> float:
+    """Of a warp and a page, in the common case."""
+    loop = page_loop(kernel)
+    return common_path(loop) + sum((runs - 1) * common_path(part) for part, runs in inner_loops(loop, trips))
+
+
+def runs_of(loop: Kernel, pattern: str, trips: Trips) -> float:
+    """How often instructions of a kind run for a page, wherever they stand in its loop."""
+    return loop.count(pattern) + sum((runs - 1) * part.count(pattern) for part, runs in inner_loops(loop, trips))

@@ -115,23 +115,23 @@ __device__ inline void sign_keys(const Words (&row)[8], int w, std::uint32_t (&b
   }
 }
 
-// sum over the planes' bits of 2^bit popcount, the top one negative: columns 2t and 2t + 1 of product p are bits 2p and 2p + 1.
+// sum = 4 sum + popcount of an even bit of q + odd popcount of the odd one, for the lane's 16 keys: columns 2t and 2t + 1 of a
+// product.
 template <int kTiles>
-__device__ inline void multiply_sign_bits(const std::uint32_t (&bits)[4][2], const FragmentB (&b)[kTiles][kBitPairs],
-                                          int (&sum)[kTiles][4]) {
+__device__ inline void multiply_bit_pair(const std::uint32_t (&bits)[4][4][2], const FragmentB (&b)[kTiles], int odd,
+                                         int (&sum)[4][kTiles][4]) {
 #pragma unroll
-  for (int pair = 0; pair < 2; ++pair) {
-    const FragmentA a = {bits[2 * pair][0], bits[2 * pair + 1][0], bits[2 * pair][1], bits[2 * pair + 1][1]};
+  for (int i = 0; i < 8; ++i) {
+    const auto& key = bits[i / 2];
+    const int pair = i % 2;
+    const FragmentA a = {key[2 * pair][0], key[2 * pair + 1][0], key[2 * pair][1], key[2 * pair + 1][1]};
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
-#pragma unroll
-      for (int p = 0; p < kBitPairs; ++p) {
-        Sums d = {0, 0, 0, 0};
-        multiply_bits(d, a, b[tile][p]);
-        const int top = p + 1 == kBitPairs ? -1 : 1;
-        sum[tile][2 * pair] += (d[0] + 2 * top * d[1]) << 2 * p;
-        sum[tile][2 * pair + 1] += (d[2] + 2 * top * d[3]) << 2 * p;
-      }
+      Sums d = {0, 0, 0, 0};
+      multiply_bits(d, a, b[tile]);
+      int(&of_keys)[4] = sum[i / 2][tile];
+      of_keys[2 * pair] = 4 * of_keys[2 * pair] + d[0] + odd * d[1];
+      of_keys[2 * pair + 1] = 4 * of_keys[2 * pair + 1] + d[2] + odd * d[3];
     }
   }
 }
@@ -147,22 +147,27 @@ __device__ inline void load_sign_rows(const KeyLane& lane, const int* row_offset
   }
 }
 
-// sum[w][tile][i] = sum over minus signs of q: as bits.
+// minus[w][tile][i] = sum over minus signs of q: as bits, two planes at a time from the highest, which counts negative.
 template <KeyPath kPath, int kDim, int kTiles>
 __device__ inline void score_bits(const KeyLane& lane, const QueryPlanes<kPath, kDim>& planes, const int* row_offset,
-                                  int (&sum)[4][kTiles][4]) {
+                                  int (&minus)[4][kTiles][4]) {
 #pragma unroll 1
   for (int step = 0; step < kBitSteps<kDim>; ++step) {
     Words row[8];
     load_sign_rows(lane, row_offset, step, row);
-    FragmentB b[kTiles][kBitPairs];
-    planes.bit_fragments(step, b);
+    std::uint32_t bits[4][4][2];
 #pragma unroll
-    for (int w = 0; w < 4; ++w) {
-      std::uint32_t bits[4][2];
-      sign_keys(row, w, bits);
-      multiply_sign_bits<kTiles>(bits, b, sum[w]);
+    for (int w = 0; w < 4; ++w) sign_keys(row, w, bits[w]);
+    int sum[4][kTiles][4] = {};
+#pragma unroll 1
+    for (int p = kBitPairs - 1; p >= 0; --p) {
+      FragmentB b[kTiles];
+      planes.bit_fragments(step, p, b);
+      multiply_bit_pair<kTiles>(bits, b, p + 1 == kBitPairs ? -2 : 2, sum);
     }
+#pragma unroll
+    for (int i = 0; i < 16 * kTiles; ++i)
+      minus[i / 4 / kTiles][i / 4 % kTiles][i % 4] += sum[i / 4 / kTiles][i / 4 % kTiles][i % 4];
   }
 }
 
@@ -174,17 +179,18 @@ __device__ inline void score_sign_bytes(const KeyLane& lane, const QueryPlanes<k
   for (int step = 0; step < kBitSteps<kDim>; ++step) {
     Words row[8];
     load_sign_rows(lane, row_offset, step, row);
+    std::uint32_t bits[4][4][2];
 #pragma unroll
-    for (int w = 0; w < 4; ++w) {
-      std::uint32_t bits[4][2];
-      sign_keys(row, w, bits);
+    for (int w = 0; w < 4; ++w) sign_keys(row, w, bits[w]);
+#pragma unroll 1
+    for (int k = 0; k < 8; ++k) {
+      FragmentB b[kTiles];
+      planes.fragments(8 * step + k, b);
 #pragma unroll
-      for (int k = 0; k < 8; ++k) {
+      for (int w = 0; w < 4; ++w) {
         std::uint32_t a[4][2];
 #pragma unroll
-        for (int i = 0; i < 8; ++i) a[i / 2][i % 2] = bits[i / 2][i % 2] >> k & 0x01010101u;
-        FragmentB b[kTiles];
-        planes.fragments(8 * step + k, b);
+        for (int i = 0; i < 8; ++i) a[i / 2][i % 2] = bits[w][i / 2][i % 2] >> k & 0x01010101u;
         multiply_keys<kTiles>(a, b, sums[w]);
       }
     }

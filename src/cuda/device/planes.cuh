@@ -74,19 +74,16 @@ struct QueryPlanes {
       b[tile][1] = words.y;
     }
   }
-  // Bits: [row][bit][step][t][2 words].
+  // Bits 2p and 2p + 1: [row][bit][step][t][2 words].
   template <int kTiles>
-  __device__ void bit_fragments(int step, std::uint32_t (&b)[kTiles][kBitPairs][2]) const {
+  __device__ void bit_fragments(int step, int p, std::uint32_t (&b)[kTiles][2]) const {
     const int g = lane_idx() / 4, t = lane_idx() % 4;
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
-#pragma unroll
-      for (int p = 0; p < kBitPairs; ++p) {
-        const int plane = (kTileRows * tile + g / 2) * 2 * kBitPairs + 2 * p + g % 2;
-        const uint2 words = reinterpret_cast<const uint2*>(bytes)[(plane * kBitSteps<kDim> + step) * 4 + t];
-        b[tile][p][0] = words.x;
-        b[tile][p][1] = words.y;
-      }
+      const int plane = (kTileRows * tile + g / 2) * 2 * kBitPairs + 2 * p + g % 2;
+      const uint2 words = reinterpret_cast<const uint2*>(bytes)[(plane * kBitSteps<kDim> + step) * 4 + t];
+      b[tile][0] = words.x;
+      b[tile][1] = words.y;
     }
   }
 };
