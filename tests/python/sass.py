@@ -94,10 +94,11 @@ def page_loop(kernel: Kernel) -> Kernel:
 
 @dataclass(frozen=True)
 class Trips:
-    """How often the shape makes loops run: over steps of keys, and over lines to prefetch."""
+    """What the shape makes of loops: steps of keys, rounds of prefetches, and tiles of four rows."""
 
     key_steps: int
     prefetches: int
+    tiles: int = 1
 
 
 def inner_loops(loop: Kernel, trips: Trips) -> list[tuple[Kernel, float]]:
@@ -111,6 +112,8 @@ def inner_loops(loop: Kernel, trips: Trips) -> list[tuple[Kernel, float]]:
             runs = float(trips.prefetches)
         elif part.count(r"IMMA.*S8\.U8"):
             runs = 2.0  # the groups of 64 channels of head_dim 128
+        elif part.count(r"BMMA"):
+            runs = 4.0 / (part.count(r"BMMA") // 8 // trips.tiles)  # pairs of planes
         elif part.count(r"IMMA") >= 8:
             runs = float(trips.key_steps)
         elif part.count(r"IMMA"):
