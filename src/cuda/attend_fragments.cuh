@@ -254,12 +254,17 @@ void launch_fragments(const AttendWork& work) {
          work.stream, work.launched);
 }
 
-// Two tiles of rows when there are so many, and when their shared memory is on every device (head_dim up to 128).
+// Two tiles of rows when there are so many and the device has shared memory for them: sm_86, 89 and 120 have not, at head_dim 128;
+// none has at 256.
 template <KeyPath kPath, Code kValue>
 void launch_for_shape(const AttendWork& work) {
+  constexpr std::size_t kSmallDevice = 99 << 10, kLargeDevice = 163 << 10;
+  static_assert(shared_bytes<kPath, 1, 2>() <= kSmallDevice && shared_bytes<kPath, 2, 1>() <= kSmallDevice);
+  static_assert(shared_bytes<kPath, 4, 1>() <= kSmallDevice && shared_bytes<kPath, 2, 2>() <= kLargeDevice);
   const int d = work.launched.tables.shape.head_dim;
-  const bool many = work.rows > kTileRows;
-  if (d <= kGroupChannels) return many ? launch_fragments<kPath, kValue, 1, 2>(work) : launch_fragments<kPath, kValue, 1, 1>(work);
+  const bool many = work.rows > kTileRows && shared_bytes<kPath, 2, 2>() <= most_shared_bytes();
+  if (d <= kGroupChannels)
+    return work.rows > kTileRows ? launch_fragments<kPath, kValue, 1, 2>(work) : launch_fragments<kPath, kValue, 1, 1>(work);
   if (d <= 2 * kGroupChannels) {
     return many ? launch_fragments<kPath, kValue, 2, 2>(work) : launch_fragments<kPath, kValue, 2, 1>(work);
   }

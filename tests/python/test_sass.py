@@ -20,11 +20,11 @@ NATIVE_BITS = ("sm_80", "sm_86", "sm_89", "sm_90")
 # 1109 (signs): what stands here is what is reached on sm_90, and a step up from it must be meant. docs/decisions.md says where the
 # difference is.
 BUDGET = {
-    "signs_l4": (1215, 1665),
-    "l8_l4": (1640, 2000),
-    "l8_l8": (1890, 2230),
-    "l16_l8": (2180, 2520),
-    "l16_l16": (2400, 2760),
+    "signs_l4": (1290, 1770),
+    "l8_l4": (1655, 2015),
+    "l8_l8": (1940, 2300),
+    "l16_l8": (2175, 2535),
+    "l16_l16": (2450, 2810),
 }
 BODY_BYTES = {"signs_l4": 8576, "l8_l4": 10624, "l8_l8": 12672, "l16_l8": 14720, "l16_l16": 16768}
 PREFETCH_BYTES = 128 * 32  # of a warp's round
@@ -54,9 +54,10 @@ def test_no_kernel_touches_local_memory(pair: str, architecture: str) -> None:
 def test_signs_are_products_of_bits_where_the_device_has_them(architecture: str) -> None:
     loop = sass.page_loop(kernels("signs_l4", architecture)["2,1"])
     if architecture in NATIVE_BITS:
-        assert loop.count(r"BMMA\.168256\.AND\.POPC") == 32  # 8 times 16 keys, 8 bits of 4 queries as 4 products
+        products = sass.runs_of(loop, r"BMMA\.168256\.AND\.POPC", sass.Trips(key_steps=1, prefetches=0))
+        assert products == 32  # 8 times 16 keys, 8 bits of 4 queries as 4 products
     else:
-        assert loop.count("BMMA") == 0 and loop.count(r"IMMA.*S8\.S8") >= 64  # bytes 0 and 1: K 32 instead of 256
+        assert loop.count("BMMA") == 0 and loop.count(r"IMMA.*S8\.S8") >= 8  # bytes 0 and 1
 
 
 @pytest.mark.parametrize("architecture", ("sm_80", "sm_90"))
@@ -73,8 +74,8 @@ def test_codes_are_read_16_bytes_at_a_time(pair: str, architecture: str) -> None
 
 @pytest.mark.parametrize("pair", PAIRS)
 def test_instructions_for_128_tokens(pair: str) -> None:
-    trips = sass.Trips(key_steps=4, prefetches=-(-BODY_BYTES[pair] // PREFETCH_BYTES))
-    found = [sass.instructions_a_page(kernels(pair, "sm_90")[shape], trips) for shape in ("2,1", "2,2")]
+    prefetches = -(-BODY_BYTES[pair] // PREFETCH_BYTES)
+    found = [sass.instructions_a_page(kernels(pair, "sm_90")[f"2,{tiles}"], sass.Trips(4, prefetches, tiles)) for tiles in (1, 2)]
     assert all(count <= budget for count, budget in zip(found, BUDGET[pair], strict=True)), found
     # The roofline of an H200: 4.1 bytes for each instruction that its schedulers can issue.
     assert BODY_BYTES[pair] / found[0] > 4.1

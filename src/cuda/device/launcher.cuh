@@ -22,6 +22,14 @@ inline void check(cudaError_t error, const char* verb) {
                                           "\" from the CUDA driver, wanted the kernel to launch");
 }
 
+// What a block may have on the current device.
+inline std::size_t most_shared_bytes() {
+  int device = 0, bytes = 0;
+  check(cudaGetDevice(&device), "attend");
+  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "attend");
+  return static_cast<std::size_t>(bytes);
+}
+
 template <typename... Parameters, typename... Arguments>
 void launch(const char* verb, void (*kernel)(Parameters...), const Grid& grid, cudaStream_t stream, Arguments&&... arguments) {
   if (grid.blocks == 0 || grid.blocks_y == 0) return;

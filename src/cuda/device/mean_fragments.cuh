@@ -87,6 +87,7 @@ __device__ inline void mean_knots(const StepPage (&pages)[kStepPages], const std
 #pragma unroll 1
   for (int tile = warp_idx(); tile < mean_tiles(kRows); tile += kStepPages) {
     Sums sums = {0, 0, 0, 0};
+    __syncwarp();
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
       const Words words = load_shared(fragments + ((tile * kSteps + step) * kWarpLanes + lane_idx()) * 16);
@@ -94,9 +95,8 @@ __device__ inline void mean_knots(const StepPage (&pages)[kStepPages], const std
     }
     const bool last = tile == 2 * kRows;
     const int row = last ? g : tile / 2, knot = last ? layout::kMeanKnots - 1 : 8 * (tile % 2) + g;
-    if (row >= kRows) continue;
 #pragma unroll
-    for (int i = 0; i < 2; ++i) {
+    for (int i = 0; i < 2 && row < kRows; ++i) {
       const float whole = static_cast<float>(kPlaneRadix * sums[i] + sums[2 + i]);
       knots[((2 * t + i) * kRows + row) * kKnotFloats + knot] = whole * units[row].mean_step * pages[2 * t + i].mean_scale;
     }

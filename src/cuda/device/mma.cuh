@@ -4,6 +4,7 @@
 //   bytes  K = 32:   a[0], a[1]: rows g, g + 8, K 4t .. 4t + 3;  a[2], a[3]: K 16 + 4t ..;  b[0], b[1]: column g, the same K
 //   bits   K = 256:  the same with K 32t .. 32t + 31 and 128 + 32t .. (d += popcount(a and b))
 //
+// All lanes must come to a product together: whoever calls one after lanes have parted says __syncwarp() first.
 // Bits are one instruction on sm_80 to sm_90; later devices emulate them, so there kernels multiply bytes (kNativeBits).
 #pragma once
 

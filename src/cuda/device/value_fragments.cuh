@@ -61,9 +61,9 @@ struct ValueWords {
       }
     } else if constexpr (kCode == Code::l8) {
       const std::uint32_t row[3] = {line[0].word[m], line[1].word[m], line[2].word[m]};
-      std::uint32_t first[2] = {group_selector(row[0]), group_selector(row[1])};
+      const std::uint32_t first[2] = {alone ? row[0] & 0x77777777u : group_selector(row[0]),
+                                      alone ? row[1] & 0x77777777u : group_selector(row[1])};
       const std::uint32_t second[2] = {group_selector(row[2]), fourth_selector(row[0], row[1], row[2])};
-      if (alone) first[0] = row[0] & 0x77777777u, first[1] = row[1] & 0x77777777u;
       look_up_pairs<kCode>(table, first, levels[0]);
       look_up_pairs<kCode>(table, second, levels[1]);
     } else {
@@ -108,6 +108,7 @@ __device__ inline WeightFragments weight_fragments(const std::uint8_t* first_pag
 template <Code kCode, int kTiles>
 __device__ inline void weigh_group(const ByteLevels& table, const ValueWords<kCode> (&words)[2],
                                    const WeightFragments (&weights)[kTiles], int (&sum)[kTiles][2][4]) {
+  __syncwarp();
 #pragma unroll
   for (int m = 0; m < 4; ++m) {
     ChannelLevels first[2], second[2];
