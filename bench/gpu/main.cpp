@@ -19,25 +19,30 @@ namespace qjl::bench {
 constexpr int kHeads = 8, kDim = 128, kRounds = 20;
 constexpr std::size_t kFlushBytes = std::size_t{256} << 20;
 
-double median_us(int rounds, const std::function<void()>& before, const std::function<void()>& run) {
+double once_us(const std::function<void()>& run) {
   cudaEvent_t start, stop;
   check(cudaEventCreate(&start), "event");
   check(cudaEventCreate(&stop), "event");
-  std::vector<float> times;
-  for (int i = 0; i <= rounds; ++i) {  // the first is a warm-up
-    before();
-    check(cudaEventRecord(start, nullptr), "event");
-    run();
-    check(cudaEventRecord(stop, nullptr), "event");
-    check(cudaEventSynchronize(stop), "event");
-    float ms = 0.0f;
-    check(cudaEventElapsedTime(&ms, start, stop), "event");
-    if (i > 0) times.push_back(ms);
-  }
+  check(cudaEventRecord(start, nullptr), "event");
+  run();
+  check(cudaEventRecord(stop, nullptr), "event");
+  check(cudaEventSynchronize(stop), "event");
+  float ms = 0.0f;
+  check(cudaEventElapsedTime(&ms, start, stop), "event");
   cudaEventDestroy(start);
   cudaEventDestroy(stop);
+  return 1e3 * ms;
+}
+
+double median_us(int rounds, const std::function<void()>& before, const std::function<void()>& run) {
+  std::vector<double> times;
+  for (int i = 0; i <= rounds; ++i) {  // the first is a warm-up
+    before();
+    const double us = once_us(run);
+    if (i > 0) times.push_back(us);
+  }
   std::nth_element(times.begin(), times.begin() + rounds / 2, times.end());
-  return 1e3 * times[static_cast<std::size_t>(rounds / 2)];
+  return times[static_cast<std::size_t>(rounds / 2)];
 }
 
 double copy_bytes_per_second() {
@@ -108,18 +113,6 @@ struct Sealed {
         append();
     }
     cache.wait(nullptr);
-  }
-  static double once_us(const std::function<void()>& run) {
-    cudaEvent_t start, stop;
-    check(cudaEventCreate(&start), "event");
-    check(cudaEventCreate(&stop), "event");
-    check(cudaEventRecord(start, nullptr), "event");
-    run();
-    check(cudaEventRecord(stop, nullptr), "event");
-    check(cudaEventSynchronize(stop), "event");
-    float ms = 0.0f;
-    check(cudaEventElapsedTime(&ms, start, stop), "event");
-    return 1e3 * ms;
   }
   static CacheConfig config(const char* type, Shape shape) {
     CacheConfig c;
