@@ -11,6 +11,7 @@
 #include <limits>
 #include <vector>
 
+#include "attend_checks.hpp"
 #include "attend_plan.hpp"
 #include "buffer.hpp"
 #include "cache_state.hpp"
@@ -56,33 +57,11 @@ std::int64_t AttendWorkspace::bytes() const {
 
 namespace {
 
-void check_options(const AttendOptions& options) {
-  require(std::isfinite(options.softmax_scale), "attend", "softmax_scale is ", options.softmax_scale, ", wanted a finite number");
-  require(std::isfinite(options.logit_soft_cap) && options.logit_soft_cap >= 0, "attend", "logit_soft_cap is ",
-          options.logit_soft_cap, ", wanted a finite number, 0 or more");
-  require(options.sliding_window >= 0, "attend", "sliding_window is ", options.sliding_window, ", wanted 0 or more");
-}
-
-void check_request(const CacheConfig& config, const AttendRequest& r, ThreadPool& threads) {
-  const TensorView& q = r.queries;
-  require(q.heads > 0 && q.heads % config.num_kv_heads == 0, "attend", "queries have ", q.heads,
-          " heads, wanted a multiple of the ", config.num_kv_heads, " kv heads");
-  check_shape(q, q.heads, config.head_dim, {"attend", "queries"});
-  check_device(r.out.device, Device::cpu, {"attend", "outputs"});
-  require(r.out.heads == q.heads && r.out.tokens == q.tokens && r.out.dim == q.dim, "attend", "out is [", r.out.heads, " heads, ",
-          r.out.tokens, " tokens, ", r.out.dim, " channels], wanted [", q.heads, ", ", q.tokens, ", ", q.dim, "] as the queries");
-  require(r.out.data != nullptr || q.tokens == 0, "attend", "out has a null address, wanted memory of ", q.tokens, " tokens");
-  require(r.chunk_keys.empty() == r.chunk_values.empty(), "attend", "chunk_keys have ", r.chunk_keys.tokens,
-          " tokens, chunk_values ", r.chunk_values.tokens, ", wanted both or none");
-  check_numbers(q, DType::f32, {"attend", "queries"}, threads);
+void check_request_numbers(const CacheConfig& config, const AttendRequest& r, ThreadPool& threads) {
+  check_numbers(r.queries, DType::f32, {"attend", "queries"}, threads);
   if (r.chunk_keys.empty()) return;
-  for (const TensorView* chunk : {&r.chunk_keys, &r.chunk_values}) {
-    const RowsName name{"attend", chunk == &r.chunk_keys ? "chunk_keys" : "chunk_values"};
-    check_shape(*chunk, config.num_kv_heads, config.head_dim, name);
-    require(chunk->tokens == q.tokens, "attend", name.tensor, " have ", chunk->tokens, " tokens, wanted ", q.tokens,
-            " as the queries");
-    check_numbers(*chunk, config.tail_dtype, name, threads);
-  }
+  check_numbers(r.chunk_keys, config.tail_dtype, {"attend", "chunk_keys"}, threads);
+  check_numbers(r.chunk_values, config.tail_dtype, {"attend", "chunk_values"}, threads);
 }
 
 // A chunk is read where it is when both tensors have the cache's format and the same strides; else it is rounded into scratch.
@@ -264,7 +243,8 @@ void attend(const KvCache& cache, int layer, std::span<const AttendRequest> requ
   check_options(options);
   for (const AttendRequest& request : requests) {
     state.find(request.sequence, "attend");
-    check_request(state.config, request, threads);
+    check_request(state.config, request, Device::cpu);
+    check_request_numbers(state.config, request, threads);
   }
   const Call call{state, layer, requests, options, workspace.state(), threads};
   prepare(call);

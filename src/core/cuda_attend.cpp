@@ -8,6 +8,7 @@
 #include <cstring>
 #include <vector>
 
+#include "attend_checks.hpp"
 #include "attend_plan.hpp"
 #include "cuda_cache_state.hpp"
 #include "fail.hpp"
@@ -17,26 +18,6 @@ namespace qjl {
 namespace {
 
 constexpr std::int64_t kPage = layout::kPageTokens;
-
-void check_request(const CacheConfig& config, const AttendRequest& r) {
-  const TensorView& q = r.queries;
-  require(q.heads > 0 && q.heads % config.num_kv_heads == 0, "attend", "queries have ", q.heads,
-          " heads, wanted a multiple of the ", config.num_kv_heads, " kv heads");
-  check_shape(q, q.heads, config.head_dim, {"attend", "queries"}, Device::cuda);
-  check_device(r.out.device, Device::cuda, {"attend", "outputs"});
-  require(r.out.heads == q.heads && r.out.tokens == q.tokens && r.out.dim == q.dim && (r.out.data != nullptr || q.tokens == 0),
-          "attend", "out is [", r.out.heads, " heads, ", r.out.tokens, " tokens, ", r.out.dim, " channels], wanted memory of [",
-          q.heads, ", ", q.tokens, ", ", q.dim, "] as the queries");
-  require(r.chunk_keys.empty() == r.chunk_values.empty(), "attend", "chunk_keys have ", r.chunk_keys.tokens,
-          " tokens, chunk_values ", r.chunk_values.tokens, ", wanted both or none");
-  if (r.chunk_keys.empty()) return;
-  for (const TensorView* chunk : {&r.chunk_keys, &r.chunk_values}) {
-    const RowsName name{"attend", chunk == &r.chunk_keys ? "chunk_keys" : "chunk_values"};
-    check_shape(*chunk, config.num_kv_heads, config.head_dim, name, Device::cuda);
-    require(chunk->tokens == q.tokens, "attend", name.tensor, " have ", chunk->tokens, " tokens, wanted ", q.tokens,
-            " as the queries");
-  }
-}
 
 // Numbers of a chunk's keys, or of its values.
 std::int64_t chunk_numbers(const AttendRequest& r) {
@@ -216,13 +197,10 @@ void CudaAttend::plan(const CudaCache& cache, int layer, std::span<const AttendR
   State& s = *state_;
   const CudaCache::State& c = cache.state();
   c.books.check_layer(layer, "attend");
-  require(std::isfinite(options.softmax_scale) && std::isfinite(options.logit_soft_cap) && options.logit_soft_cap >= 0 &&
-              options.sliding_window >= 0,
-          "attend", "found softmax_scale ", options.softmax_scale, ", logit_soft_cap ", options.logit_soft_cap, ", sliding_window ",
-          options.sliding_window, ", wanted finite numbers, the last two 0 or more");
+  check_options(options);
   for (const AttendRequest& request : requests) {
     c.books.find(request.sequence, "attend");
-    check_request(c.config(), request);
+    check_request(c.config(), request, Device::cuda);
   }
   const DeviceScope scope(c.backend, c.device);
   s.cache = nullptr;  // no plan while this one is made

@@ -1,0 +1,14 @@
+// What attend() on every device refuses at the door: options, shapes and places. Numbers are the caller's to read.
+#pragma once
+
+#include "qjl/attention.hpp"
+
+namespace qjl {
+
+// Errors: invalid_argument on a scale or cap that is not finite, a negative cap or window.
+void check_options(const AttendOptions& options);
+
+// Errors: invalid_argument unless queries, outputs and chunk fit each other and the cache, all in memory of `where`.
+void check_request(const CacheConfig& config, const AttendRequest& request, Device where);
+
+}  // namespace qjl
