@@ -1,7 +1,11 @@
 // The GPU benchmark: one JSON line a case. Shapes: head_dim 128, 8 kv heads, one decode step of `batch` sequences.
+// Usage: qjl_gpu_bench                        the machine, the first questions, and the table of shapes
+//        qjl_gpu_bench machine                the machine alone; fails where there is no device
+//        qjl_gpu_bench once TOKENS BATCH      one run of each kernel, for a profiler
 //
 //   us        median time of one attend, alone between two events, after a write of 256 MB (a cold second-level cache)
-//   us_hot    the same without that write        us_graph    launched as a CUDA graph, cold
+//   us_hot    the same without that write: data in the second-level cache where it fits; hot_gb_per_s is its rate
+//   us_graph    launched as a CUDA graph, cold
 //   share     bytes of the pages in reach / us / (bytes a second that a copy on the same device reads and writes)
 //   vs_exact  time of the exact bf16 kernel of exact.cu over us, same shape, same run
 #include <cmath>
@@ -17,6 +21,8 @@
 namespace qjl::bench {
 
 constexpr int kHeads = 8, kDim = 128, kRounds = 20;
+constexpr int kGroups[] = {1, 4, 8};
+constexpr const char* kTypes[] = {"k2v2", "k3v2", "k4v4"};
 constexpr std::size_t kFlushBytes = std::size_t{256} << 20;
 
 double once_us(const std::function<void()>& run) {
@@ -168,21 +174,17 @@ double difference(const Data& data, int group) {
 
 void run_shape(Shape shape, double copy, const Flush& flush) {
   const Data data(shape);
-  constexpr int kGroups[] = {1, 4, 8};
   double exact_us[3];
   for (int g = 0; g < 3; ++g) {
     exact_us[g] = time_exact(data, kGroups[g], flush);
     const double bytes = 4.0 * static_cast<double>(Data::numbers(shape));
-    std::cout << Json{{"case", "attend"},
-                      {"cache", "bf16"},
-                      {"tokens", shape.tokens},
-                      {"batch", shape.batch},
-                      {"group", kGroups[g]},
-                      {"us", exact_us[g]},
-                      {"share", bytes / exact_us[g] * 1e6 / copy}}
+    std::cout << Json{{"case", "attend"},       {"cache", "bf16"},
+                      {"tokens", shape.tokens}, {"batch", shape.batch},
+                      {"group", kGroups[g]},    {"us", exact_us[g]},
+                      {"bytes", bytes},         {"share", bytes / exact_us[g] * 1e6 / copy}}
               << std::endl;
   }
-  for (const char* type : {"k2v2", "k3v2", "k4v4"}) {
+  for (const char* type : kTypes) {
     const Sealed sealed(type, data);
     CudaAttend attend;
     for (int g = 0; g < 3; ++g) {
@@ -198,6 +200,8 @@ void run_shape(Shape shape, double copy, const Flush& flush) {
                         {"group", kGroups[g]},
                         {"us", us},
                         {"us_hot", hot},
+                        {"hot_gb_per_s", bytes / hot * 1e-3},
+                        {"bytes", bytes},
                         {"us_graph", time_graph(attend, flush)},
                         {"share", bytes / us * 1e6 / copy},
                         {"vs_exact", exact_us[g] / us},
@@ -208,34 +212,81 @@ void run_shape(Shape shape, double copy, const Flush& flush) {
   }
 }
 
-int run() {
-  const CudaDevices found = cuda_devices();
-  if (found.devices.empty()) {
-    std::cerr << "no device: " << found.absence << "\n";
-    return EXIT_FAILURE;
-  }
-  const double copy = copy_bytes_per_second();
-  std::cout << Json{{"case", "machine"}, {"device", found.devices[0].name}, {"copy_gb_per_s", copy / 1e9}} << std::endl
-            << first_hour() << std::endl;
+Json machine_row(const CudaDevice& device, double copy) {
+  int clock_khz = 0, l2_bytes = 0, driver = 0;
+  check(cudaDeviceGetAttribute(&clock_khz, cudaDevAttrClockRate, device.index), "clock");
+  check(cudaDeviceGetAttribute(&l2_bytes, cudaDevAttrL2CacheSize, device.index), "second-level cache");
+  check(cudaDriverGetVersion(&driver), "driver");
+  return {{"case", "machine"},
+          {"device", device.name},
+          {"compute_capability", std::to_string(device.major) + "." + std::to_string(device.minor)},
+          {"multiprocessors", device.multiprocessors},
+          {"clock_mhz", clock_khz / 1000},
+          {"l2_bytes", l2_bytes},
+          {"memory_bytes", device.memory_bytes},
+          {"cuda_of_driver", driver},
+          {"cuda_of_build", CUDART_VERSION},
+          {"copy_gb_per_s", copy / 1e9}};
+}
+
+// A shape that fails leaves a row that says why, and the next one has its turn.
+bool run_shapes(double copy) {
   const Flush flush;
+  bool good = true;
   constexpr std::int64_t kMostTokens = std::int64_t{8} << 20;  // of all sequences together
-  for (const std::int64_t tokens : {4096, 32768, 131072, 1048576}) {
+  for (const std::int64_t tokens : {4096, 131072, 32768, 1048576}) {
     for (const int batch : {1, 8, 64}) {
       std::size_t free = 0, all = 0;
       check(cudaMemGetInfo(&free, &all), "memory");
       const auto wanted = static_cast<std::size_t>(8.0 * static_cast<double>(Data::numbers({tokens, batch})));
-      if (tokens * batch <= kMostTokens && wanted < free) run_shape({tokens, batch}, copy, flush);
+      if (tokens * batch > kMostTokens || wanted > free) continue;
+      try {
+        run_shape({tokens, batch}, copy, flush);
+      } catch (const std::exception& error) {
+        std::cout << Json{{"case", "failed"}, {"tokens", tokens}, {"batch", batch}, {"why", error.what()}} << std::endl;
+        good = false;
+      }
     }
   }
-  return EXIT_SUCCESS;
+  return good;
+}
+
+void run_once(Shape shape) {
+  const Data data(shape);
+  for (const char* type : kTypes) {
+    const Sealed sealed(type, data);
+    CudaAttend attend;
+    for (const int group : kGroups) {
+      plan(attend, sealed, data, group, nullptr);
+      attend.run(nullptr);
+      check(cudaDeviceSynchronize(), "attend");
+    }
+  }
+}
+
+bool run(std::span<char* const> words) {
+  const CudaDevices found = cuda_devices();
+  if (found.devices.empty()) throw std::runtime_error("no device: " + found.absence);
+  const std::string verb = words.empty() ? "" : words[0];
+  if (verb == "once" && words.size() == 3) {
+    run_once({std::atoll(words[1]), std::atoi(words[2])});
+    return true;
+  }
+  if (verb != "" && verb != "machine")
+    throw std::runtime_error("found the word " + verb + ", wanted machine, or once TOKENS BATCH");
+  const double copy = copy_bytes_per_second();
+  std::cout << machine_row(found.devices[0], copy) << std::endl;
+  if (verb == "machine") return true;
+  std::cout << first_hour() << std::endl;
+  return run_shapes(copy);
 }
 
 }  // namespace
 }  // namespace qjl::bench
 
-int main() {
+int main(int count, char** words) {
   try {
-    return qjl::bench::run();
+    return qjl::bench::run({words + 1, words + count}) ? EXIT_SUCCESS : EXIT_FAILURE;
   } catch (const std::exception& error) {
     std::cerr << error.what() << "\n";
     return EXIT_FAILURE;

@@ -19,31 +19,59 @@ enum cudaMemcpyKind {
 
 inline const char* cudaGetErrorString(cudaError_t error) { return error == cudaSuccess ? "no error" : "error"; }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+
+namespace qjl::simt {
+
+// What the host asked for since a test set it to zero.
+struct Calls {
+  int allocations = 0, copies = 0, waits = 0, launches = 0;
+};
+inline Calls calls;
+
+// Device memory. Blocks of more than 256 MB are address space that comes as it is written; others start as noise. While it is
+// hidden, what was allocated since then can be touched by kernels and copies alone: the host falls over.
+void* allocate(std::size_t bytes);
+void release(void* at);
+void hide_from_host(bool hidden);
+
+// Between these two a kernel or a copy runs.
+class DeviceAtWork {
+ public:
+  DeviceAtWork();
+  ~DeviceAtWork();
+  DeviceAtWork(const DeviceAtWork&) = delete;
+  DeviceAtWork& operator=(const DeviceAtWork&) = delete;
+};
+
+}  // namespace qjl::simt
+
 template <typename T>
 cudaError_t cudaMalloc(T** at, std::size_t bytes) {
-  *at = static_cast<T*>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
-  if (*at == nullptr) return cudaErrorMemoryAllocation;
-  std::memset(*at, 0xa5, bytes);  // what nobody wrote is noise
-  return cudaSuccess;
+  ++qjl::simt::calls.allocations;
+  *at = static_cast<T*>(qjl::simt::allocate(bytes));
+  return *at == nullptr ? cudaErrorMemoryAllocation : cudaSuccess;
 }
 inline cudaError_t cudaFree(void* at) {
-  std::free(at);
+  ++qjl::simt::calls.allocations;
+  qjl::simt::release(at);
   return cudaSuccess;
 }
-template <typename T>
-cudaError_t cudaMallocHost(T** at, std::size_t bytes) {
-  return cudaMalloc(at, bytes);
-}
-inline cudaError_t cudaFreeHost(void* at) { return cudaFree(at); }
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t = nullptr) {
+  ++qjl::simt::calls.copies;
+  const qjl::simt::DeviceAtWork work;
   std::memcpy(to, from, bytes);
   return cudaSuccess;
 }
 inline cudaError_t cudaMemsetAsync(void* at, int byte, std::size_t bytes, cudaStream_t = nullptr) {
+  ++qjl::simt::calls.copies;
+  const qjl::simt::DeviceAtWork work;
   std::memset(at, byte, bytes);
   return cudaSuccess;
 }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  ++qjl::simt::calls.waits;
+  return cudaSuccess;
+}
 enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin };
 inline cudaError_t cudaDeviceGetAttribute(int* number, cudaDeviceAttr what, int) {
   *number = what == cudaDevAttrMultiProcessorCount ? 4 : 227 << 10;
@@ -68,6 +96,8 @@ cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
 }
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments&&... arguments) {
+  ++qjl::simt::calls.launches;
+  const qjl::simt::DeviceAtWork work;
   qjl::simt::run(config->gridDim, config->blockDim.x, config->dynamicSmemBytes, [&] { kernel(arguments...); });
   return cudaSuccess;
 }
