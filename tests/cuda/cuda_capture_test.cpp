@@ -78,7 +78,9 @@ TEST(CudaCapture, HiddenMemoryIsHidden) {
   EXPECT_EQ(numbers.host()[7], 3.0f);
   EXPECT_DEATH({ std::cerr << numbers.data()[7]; }, "");
   simt::calls = {};
-  { const OnDevice<float> more(std::vector<float>(4, 1.0f)); }
+  {
+    const OnDevice<float> more(std::vector<float>(4, 1.0f));
+  }
   EXPECT_EQ(simt::calls.allocations, 2);
   EXPECT_EQ(simt::calls.copies, 1);
   EXPECT_EQ(simt::calls.waits, 1);

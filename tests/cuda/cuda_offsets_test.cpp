@@ -1,17 +1,17 @@
-// Offsets beyond 2^32 bytes: pools and tensors of tens of gigabytes of address space, of which little is ever written. What is sealed
-// and attended there has the bits of a small pool and of contiguous tensors.
-#include "cuda_cache_state.hpp"
+// Offsets beyond 2^32 bytes: pools and tensors of tens of gigabytes of address space, of which little is ever written. What is
+// sealed and attended there has the bits of a small pool and of contiguous tensors.
+#include "../../src/core/cuda_cache_state.hpp"
 #include "device_verbs.hpp"
 
 namespace qjl::test {
 namespace {
 
-constexpr int kHeads = 2, kGroup = 2, kDim = 64, kTokens = 300, kSmall = 4;
+constexpr int kLayers = 2, kHeads = 2, kGroup = 2, kDim = 64, kTokens = 300, kFewPages = 4;
 constexpr std::int64_t kFar = std::int64_t{5} << 30;  // bytes: neither 31 nor 32 bits hold it
 
 CacheConfig cache_config(const char* type, std::int64_t max_pages) {
   CacheConfig config;
-  config.num_layers = 2;
+  config.num_layers = kLayers;
   config.num_kv_heads = kHeads;
   config.head_dim = kDim;
   config.max_pages = max_pages;
@@ -19,30 +19,27 @@ CacheConfig cache_config(const char* type, std::int64_t max_pages) {
   return config;
 }
 
-// A tensor on the device whose heads are `head_bytes` apart, and a fp32 output of the same form.
+// fp32 rows on the device whose heads are `head_bytes` apart.
 struct Spread {
   std::int64_t heads, tokens, stride;
   DeviceMemory memory;
-  Spread(const Rows& rows, std::int64_t head_bytes) : Spread(rows.heads, rows.tokens, head_bytes) {
-    for (std::int64_t head = 0; head < heads; ++head) {
-      const std::int64_t bytes = tokens * kDim * static_cast<std::int64_t>(sizeof(float));
-      device_backend().copy(at(head), rows.words.data() + head * bytes, bytes, nullptr);
-    }
-  }
   Spread(std::int64_t num_heads, std::int64_t num_tokens, std::int64_t head_bytes)
       : heads(num_heads),
         tokens(num_tokens),
-        stride(head_bytes / static_cast<std::int64_t>(sizeof(float))),
-        memory(device_backend(), heads * head_bytes) {}
-  float* at(std::int64_t head) const { return reinterpret_cast<float*>(memory.data()) + head * stride; }
-  TensorView view() const { return {memory.data(), DType::f32, heads, tokens, kDim, stride, kDim, Device::cuda}; }
-  OutputView output() const { return {at(0), heads, tokens, kDim, stride, kDim, Device::cuda}; }
+        stride(std::max(head_bytes, tokens * kDim * 4) / 4),
+        memory(device_backend(), heads * stride * 4) {}
+  Spread(const Rows& rows, std::int64_t head_bytes) : Spread(rows.heads, rows.tokens, head_bytes) {
+    const auto* numbers = reinterpret_cast<const float*>(rows.words.data());
+    for (std::int64_t h = 0; h < heads; ++h)
+      device_backend().copy(head(h), numbers + h * tokens * kDim, tokens * kDim * 4, nullptr);
+  }
+  float* head(std::int64_t h) const { return reinterpret_cast<float*>(memory.data()) + h * stride; }
+  TensorView view() const { return {head(0), DType::f32, heads, tokens, kDim, stride, kDim, Device::cuda}; }
+  OutputView output() const { return {head(0), heads, tokens, kDim, stride, kDim, Device::cuda}; }
   std::vector<float> host() const {
     std::vector<float> numbers(static_cast<std::size_t>(heads * tokens * kDim));
-    for (std::int64_t head = 0; head < heads; ++head) {
-      const std::int64_t row = tokens * kDim;
-      device_backend().copy(&numbers[static_cast<std::size_t>(head * row)], at(head), row * std::ssize({0.0f}) * 4, nullptr);
-    }
+    for (std::int64_t h = 0; h < heads; ++h)
+      device_backend().copy(numbers.data() + h * tokens * kDim, head(h), tokens * kDim * 4, nullptr);
     device_backend().wait(nullptr);
     return numbers;
   }
@@ -56,30 +53,61 @@ struct Story {
         queries(bell_rows(random, DType::f32, kHeads * kGroup, 1, kDim)) {}
 };
 
+// Pages [layers][kv_heads][page] one after the other, and what an attend to the last layer gives.
 struct Told {
   std::vector<float> out;
-  std::vector<std::uint8_t> pages;
+  std::vector<std::byte> pages;
 };
 
-// Appends to both layers and attends to the last, rows of heads `head_bytes` apart.
-Told tell(CudaCache& cache, const Story& story, std::int64_t head_bytes) {
-  const std::int64_t least = std::max<std::int64_t>(head_bytes, kTokens * kDim * 4);
-  const Spread keys(story.keys, least), values(story.values, least), queries(story.queries, std::max<std::int64_t>(head_bytes, 4 * kDim));
-  const Spread out(kHeads * kGroup, 1, std::max<std::int64_t>(head_bytes, 4 * kDim));
+Told tell(CudaCache& cache, const char* type, const Story& story, std::int64_t head_bytes) {
+  const Spread keys(story.keys, head_bytes), values(story.values, head_bytes), queries(story.queries, head_bytes);
+  const Spread out(kHeads * kGroup, 1, head_bytes);
   const SequenceId sequence = cache.create();
-  for (int layer = 0; layer < 2; ++layer) cache.append(sequence, layer, keys.view(), values.view(), nullptr);
+  for (int layer = 0; layer < kLayers; ++layer) cache.append(sequence, layer, keys.view(), values.view(), nullptr);
   cache.wait(nullptr);
   AttendRequest request;
   request.sequence = sequence;
   request.queries = queries.view();
   request.out = out.output();
   CudaAttend attend;
-  attend.plan(cache, 1, std::span(&request, 1), {}, nullptr);
+  attend.plan(cache, kLayers - 1, std::span(&request, 1), {}, nullptr);
   attend.run(nullptr);
   Told told{out.host(), {}};
-  KvCache host(cache_config(cache_type_name(cache.config().codec).c_str(), kSmall));
+  KvCache host(cache_config(type, kFewPages));
+  const SequenceId offloaded = cache.offload(sequence, host, nullptr);
+  for (int layer = 0; layer < kLayers; ++layer) {
+    for (int head = 0; head < kHeads; ++head) {
+      for (std::int64_t page = 0; page < kTokens / kTokensPerPage; ++page) {
+        const KvCache::PageBytes bytes = host.page(offloaded, layer, head, page);
+        told.pages.insert(told.pages.end(), bytes.head.begin(), bytes.head.end());
+        told.pages.insert(told.pages.end(), bytes.body.begin(), bytes.body.end());
+      }
+    }
+  }
   return told;
 }
+
+class CudaOffsets : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(CudaOffsets, BeyondFourGigabytes) {
+  const char* type = GetParam();
+  Integers random(5);
+  const Story story(random);
+  CudaCache small(cache_config(type, kFewPages));
+  const Told wanted = tell(small, type, story, 0);
+
+  // A pool in which a head's pages alone are more than kFar, all of them taken but the last few.
+  const std::int64_t body = small.state().books.pool.body_bytes(0), max_pages = kFar / body + kFewPages;
+  CudaCache large(cache_config(type, max_pages));
+  std::vector<std::int32_t> taken(static_cast<std::size_t>(max_pages - kFewPages));
+  const_cast<PagePool&>(large.state().books.pool).acquire(taken);
+  ASSERT_GT(large.state().body(0, 0, taken.back()) - large.state().body(0, 0, 0), kFar - body * (kFewPages + 1));
+  ASSERT_GT(large.device_bytes(), kLayers * kHeads * kFar);
+  const Told found = tell(large, type, story, kFar);
+  EXPECT_EQ(found.pages, wanted.pages);
+  EXPECT_EQ(found.out, wanted.out);
+}
+INSTANTIATE_TEST_SUITE_P(All, CudaOffsets, ::testing::Values("k2v2", "k3v2", "k4v4", "f16", "paper"));
 
 }  // namespace
 }  // namespace qjl::test
