@@ -37,7 +37,8 @@ class CudaCache {
   void drop(SequenceId sequence);
 
   // Adds tokens to one layer. keys, values [num_kv_heads, tokens, head_dim]; any dtype, rounded once to tail_dtype, whole pages
-  // coded. Errors: invalid_argument on shapes or host memory, out_of_pages; each leaves everything as it was.
+  // coded. Errors: invalid_argument on shapes or memory of the host or another device, out_of_pages; each leaves everything as it
+  // was.
   void append(SequenceId sequence, int layer, const TensorView& keys, const TensorView& values, CudaStream stream);
 
   std::int64_t num_tokens(SequenceId sequence, int layer) const;
@@ -68,7 +69,8 @@ class CudaAttend {
   CudaAttend(CudaAttend&&) noexcept;
   CudaAttend& operator=(CudaAttend&&) noexcept;
 
-  // Errors: invalid_argument on shapes, host memory, an unknown sequence or layer. Waits when it must grow.
+  // Errors: invalid_argument on shapes, memory of the host or another device, an unknown sequence or layer. Waits when it must
+  // grow.
   void plan(const CudaCache& cache, int layer, std::span<const AttendRequest> requests, const AttendOptions& options,
             CudaStream stream);
   // Errors: invalid_argument without a plan.

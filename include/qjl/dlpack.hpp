@@ -2,7 +2,7 @@
 //
 //   DLTensor [heads, tokens, dim], fp32, fp16 or bf16, channels contiguous, in host or CUDA memory  ->  TensorView
 //
-// Errors: invalid_argument on another rank, type, stride or device.
+// Errors: invalid_argument on another rank, type, stride or kind of device. Which GPU it is, CudaCache asks the address itself.
 #pragma once
 
 #include <cstdint>

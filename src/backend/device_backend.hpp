@@ -76,10 +76,13 @@ struct PlacePagesArgs {
   layout::PageHead** head_at;
 };
 
+inline constexpr int kHostMemory = -1, kAnyDevice = -2;  // holder: no device reads it; all do (pinned or managed memory)
+
 struct DeviceBackend {
   const char* name;
   int (*select)(int device);  // for this thread's calls from here on; returns the one before
   int (*multiprocessors)(int device);
+  int (*holder)(const void*);  // the device whose memory that is, or one of the two above; looks it up, waits for nothing
   void* (*allocate)(std::int64_t bytes);
   void (*release)(void*);  // null is nothing; waits for the device
   void (*copy)(void* to, const void* from, std::int64_t bytes,

@@ -39,6 +39,15 @@ CopyRowsArgs chunk_copy(const TensorView& rows, DType dtype, std::uint16_t* to) 
           .misfit = nullptr};
 }
 
+void check_memory(const CudaCache::State& cache, const AttendRequest& r) {
+  cache.check_memory(r.queries.data, {"attend", "queries"});
+  cache.check_memory(r.out.data, {"attend", "outputs"});
+  cache.check_memory(r.lse, {"attend", "lse"});
+  if (r.chunk_keys.empty()) return;
+  cache.check_memory(r.chunk_keys.data, {"attend", "chunk_keys"});
+  cache.check_memory(r.chunk_values.data, {"attend", "chunk_values"});
+}
+
 }  // namespace
 
 struct CudaAttend::State {
@@ -203,6 +212,7 @@ void CudaAttend::plan(const CudaCache& cache, int layer, std::span<const AttendR
     check_request(c.config(), request, Device::cuda);
   }
   const DeviceScope scope(c.backend, c.device);
+  for (const AttendRequest& r : requests) check_memory(c, r);
   s.cache = nullptr;  // no plan while this one is made
   State made;
   std::swap(made, s);

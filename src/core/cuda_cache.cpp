@@ -210,6 +210,14 @@ std::int64_t CudaCache::State::rows_bytes() const {
   const std::int64_t tokens = kPage + c.codec.sink_tokens;
   return c.num_layers * 2 * c.num_kv_heads * tokens * c.head_dim * static_cast<std::int64_t>(sizeof(std::uint16_t));
 }
+void CudaCache::State::check_memory(const void* at, const RowsName& name) const {
+  if (at == nullptr) return;  // of no tokens
+  const int holder = backend.holder(at);
+  if (holder == device || holder == kAnyDevice) return;
+  const std::string found = holder == kHostMemory ? "the host" : "CUDA device " + std::to_string(holder);
+  fail(ErrorKind::invalid_argument, name.operation, name.tensor, " point to memory of ", found, ", wanted that of CUDA device ",
+       device);
+}
 DeviceRows CudaCache::State::open_rows(SequenceId sequence, int layer) const {
   const CacheConfig& c = config();
   auto* data =
@@ -259,7 +267,10 @@ void CudaCache::append(SequenceId sequence, int layer, const TensorView& keys, c
   check_shape(values, s.config().num_kv_heads, s.config().head_dim, {"append", "values"}, Device::cuda);
   require(keys.tokens == values.tokens, "append", "values have ", values.tokens, " tokens, wanted ", keys.tokens, " as the keys");
   const DeviceScope scope(s.backend, s.device);
-  if (keys.tokens > 0) DeviceAppend(s, sequence, layer, stream).run(keys, values);
+  if (keys.tokens == 0) return;
+  s.check_memory(keys.data, {"append", "keys"});
+  s.check_memory(values.data, {"append", "values"});
+  DeviceAppend(s, sequence, layer, stream).run(keys, values);
 }
 
 std::int64_t CudaCache::num_tokens(SequenceId sequence, int layer) const {

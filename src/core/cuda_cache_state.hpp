@@ -11,6 +11,7 @@
 #include "cache_state.hpp"
 #include "device_tables.hpp"
 #include "qjl/cuda_cache.hpp"
+#include "rows.hpp"
 
 namespace qjl {
 
@@ -52,6 +53,8 @@ struct CudaCache::State {
   std::uint8_t* body(int layer, int kv_head, std::int32_t page) const;
   layout::PageHead* head(int layer, int kv_head, std::int32_t page) const;
   std::int64_t rows_bytes() const;  // of a sequence
+  // Errors: invalid_argument unless this cache's device reads what is at that address, whatever its view says.
+  void check_memory(const void* at, const RowsName& name) const;
   DeviceRows open_rows(SequenceId sequence, int layer) const;
   DeviceRows sink_rows(SequenceId sequence, int layer) const;
   int device;

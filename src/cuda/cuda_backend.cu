@@ -19,6 +19,13 @@ void* allocate(std::int64_t bytes) {
                                           cudaGetErrorString(status) + "), wanted them");
 }
 
+int holder(const void* at) {
+  cudaPointerAttributes found{};
+  check(cudaPointerGetAttributes(&found, at), "cuda");
+  if (found.type == cudaMemoryTypeDevice) return found.device;
+  return found.type == cudaMemoryTypeUnregistered ? kHostMemory : kAnyDevice;
+}
+
 // A verb whose stream is a CUDA stream, as a verb whose stream is plain.
 template <typename Args, void (*kVerb)(const Args&, cudaStream_t)>
 void on_stream(const Args& args, DeviceStream stream) {
@@ -38,6 +45,7 @@ const DeviceBackend kVerbs{
       check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "cuda");
       return count;
     },
+    holder,
     allocate,
     [](void* memory) { (void)cudaFree(memory); },
     [](void* to, const void* from, std::int64_t bytes, DeviceStream stream) {

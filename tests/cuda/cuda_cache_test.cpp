@@ -217,6 +217,38 @@ TEST(CudaErrors, NumbersThatDoNotFitAreToldAtTheWait) {
   device.wait(nullptr);
 }
 
+// Memory of the host in a view that says otherwise: an error before a kernel reads it, and nothing has changed.
+TEST(CudaErrors, AddressesAreLookedUp) {
+  CudaCache cache(cache_config("k3v2", 64));
+  const SequenceId sequence = cache.create();
+  Integers random(3);
+  const Rows rows = bell_rows(random, DType::f32, kHeads, 4, 64);
+  const OnDevice<std::uint8_t> memory(rows.words);
+  const OnDevice<float> numbers(rows.number.size());
+  const auto host_memory = std::make_unique_for_overwrite<float[]>(rows.number.size());
+  const TensorView good = TensorView::contiguous(memory.data(), DType::f32, kHeads, 4, 64).on(Device::cuda);
+  TensorView bad = good;
+  bad.data = host_memory.get();
+  const auto expect_host = [](const char* tensor, const auto& call) {
+    expect_error(ErrorKind::invalid_argument, tensor, call);
+    expect_error(ErrorKind::invalid_argument, "memory of the host, wanted that of CUDA device 0", call);
+  };
+  expect_host("[append] keys", [&] { cache.append(sequence, 0, bad, good, nullptr); });
+  expect_host("[append] values", [&] { cache.append(sequence, 0, good, bad, nullptr); });
+  EXPECT_EQ(cache.num_tokens(sequence, 0), 0);
+  const auto plan = [&](const TensorView& queries, const TensorView& keys, const TensorView& values, float* out, float* lse) {
+    const AttendRequest request{sequence, queries, keys, values, OutputView::contiguous(out, kHeads, 4, 64).on(Device::cuda), lse};
+    CudaAttend().plan(cache, 0, std::span(&request, 1), {}, nullptr);
+  };
+  float *out = numbers.data(), *host_out = host_memory.get();
+  plan(good, good, good, out, out);
+  expect_host("[attend] queries", [&] { plan(bad, good, good, out, out); });
+  expect_host("[attend] chunk_keys", [&] { plan(good, bad, good, out, out); });
+  expect_host("[attend] chunk_values", [&] { plan(good, good, bad, out, out); });
+  expect_host("[attend] outputs", [&] { plan(good, good, good, host_out, out); });
+  expect_host("[attend] lse", [&] { plan(good, good, good, out, host_out); });
+}
+
 #if !QJL_ON_HOST
 // A plan once, its run captured and launched twice: the same numbers as a run by itself.
 TEST(CudaGraphs, HoldARun) {

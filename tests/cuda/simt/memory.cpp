@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <stdexcept>
 
 #include "simt.hpp"
 
@@ -12,38 +13,58 @@ namespace {
 
 constexpr std::size_t kHuge = std::size_t{256} << 20;
 
+struct Allocation {
+  std::size_t bytes;
+  bool mapped;  // a mapping of its own, which can be hidden
+  int device;
+};
 struct {
-  std::map<void*, std::size_t> mapped;  // blocks that are mappings of their own
+  std::map<const std::uint8_t*, Allocation> blocks;
   bool hidden = false;
   int at_work = 0;
 } memory;
 
 void protect(int access) {
-  for (const auto& [at, bytes] : memory.mapped) mprotect(at, bytes, access);
+  for (const auto& [at, block] : memory.blocks) {
+    if (block.mapped) mprotect(const_cast<std::uint8_t*>(at), block.bytes, access);
+  }
+}
+
+void* take(std::size_t bytes, bool mapped) {
+  if (!mapped) return std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return at == MAP_FAILED ? nullptr : at;
 }
 
 }  // namespace
 
 void* allocate(std::size_t bytes) {
-  if (bytes <= kHuge && !memory.hidden) {
-    const std::size_t rounded = (bytes + 255) / 256 * 256;
-    void* at = std::aligned_alloc(256, rounded);
-    if (at != nullptr) std::memset(at, 0xa5, rounded);  // what nobody wrote is noise
-    return at;
-  }
-  void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (at == MAP_FAILED) return nullptr;
-  if (bytes <= kHuge) std::memset(at, 0xa5, bytes);
-  memory.mapped[at] = bytes;
+  const bool huge = bytes > kHuge, mapped = huge || memory.hidden;
+  void* at = take(bytes, mapped);
+  if (at == nullptr) return nullptr;
+  if (!huge) std::memset(at, 0xa5, bytes);  // what nobody wrote is noise
+  memory.blocks[static_cast<const std::uint8_t*>(at)] = {bytes, mapped, current_device};
   if (memory.hidden) mprotect(at, bytes, PROT_NONE);
   return at;
 }
 
 void release(void* at) {
-  const auto found = memory.mapped.find(at);
-  if (found == memory.mapped.end()) return std::free(at);
-  munmap(at, found->second);
-  memory.mapped.erase(found);
+  if (at == nullptr) return;
+  const auto found = memory.blocks.find(static_cast<const std::uint8_t*>(at));
+  if (found == memory.blocks.end()) throw std::runtime_error("freed what is no device memory");
+  if (found->second.mapped) {
+    munmap(at, found->second.bytes);
+  } else {
+    std::free(at);
+  }
+  memory.blocks.erase(found);
+}
+
+int holder(const void* at) {
+  auto after = memory.blocks.upper_bound(static_cast<const std::uint8_t*>(at));
+  if (after == memory.blocks.begin()) return -1;
+  const auto& [begin, block] = *--after;
+  return static_cast<const std::uint8_t*>(at) < begin + block.bytes ? block.device : -1;
 }
 
 void hide_from_host(bool hidden) {

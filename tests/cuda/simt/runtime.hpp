@@ -1,4 +1,4 @@
-// CUDA's run time on host memory: a device of this name is always there, and everything is done when a call returns. Part of
+// CUDA's run time on host memory: a device is always there, and everything is done when a call returns. Part of
 // simt.hpp.
 #pragma once
 
@@ -28,9 +28,12 @@ struct Calls {
 };
 inline Calls calls;
 
-// Device memory. Blocks of more than 256 MB are address space that comes as it is written; others start as noise. While it is
-// hidden, what was allocated since then can be touched by kernels and copies alone: the host falls over.
+// Device memory, of the device that is the current one. Blocks of more than 256 MB are address space that comes as it is written;
+// others start as noise. While it is hidden, what was allocated since then can be touched by kernels and copies alone: the host
+// falls over.
+inline int current_device = 0;
 void* allocate(std::size_t bytes);
+int holder(const void* at);  // the device whose memory that is, or -1
 void release(void* at);
 void hide_from_host(bool hidden);
 
@@ -77,9 +80,22 @@ inline cudaError_t cudaDeviceGetAttribute(int* number, cudaDeviceAttr what, int)
   *number = what == cudaDevAttrMultiProcessorCount ? 4 : 227 << 10;
   return cudaSuccess;
 }
-inline cudaError_t cudaSetDevice(int) { return cudaSuccess; }
+inline cudaError_t cudaSetDevice(int device) {
+  qjl::simt::current_device = device;
+  return cudaSuccess;
+}
 inline cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = qjl::simt::current_device;
+  return cudaSuccess;
+}
+enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice, cudaMemoryTypeManaged };
+struct cudaPointerAttributes {
+  cudaMemoryType type;
+  int device;
+};
+inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* found, const void* at) {
+  found->device = qjl::simt::holder(at);
+  found->type = found->device < 0 ? cudaMemoryTypeUnregistered : cudaMemoryTypeDevice;
   return cudaSuccess;
 }
 

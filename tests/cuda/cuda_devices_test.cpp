@@ -1,0 +1,56 @@
+// A cache stays on its device, whichever one the caller has chosen, and takes nothing from another.
+#include <cuda_runtime_api.h>
+
+#include "../../src/core/cuda_cache_state.hpp"
+#include "device_verbs.hpp"
+
+namespace qjl::test {
+namespace {
+
+constexpr int kHeads = 2, kDim = 64, kOther = 1;
+
+int chosen() {
+  int device = -1;
+  cudaGetDevice(&device);
+  return device;
+}
+
+class Chosen {
+ public:
+  explicit Chosen(int device) { cudaSetDevice(device); }
+  ~Chosen() { cudaSetDevice(0); }
+};
+
+TEST(CudaDevices, OfTheCallerAndOfTheCache) {
+  Integers random(2);
+  const Rows rows = bell_rows(random, DType::f32, kHeads, 200, kDim);
+  const OnDevice<std::uint8_t> here(rows.words);
+  const Chosen other(kOther);
+  const OnDevice<std::uint8_t> there(rows.words);
+  const auto view = [&](const void* at) {
+    return TensorView::contiguous(at, DType::f32, kHeads, rows.tokens, kDim).on(Device::cuda);
+  };
+  CacheConfig config;
+  config.num_layers = 1;
+  config.num_kv_heads = kHeads;
+  config.head_dim = kDim;
+  config.max_pages = 4;
+  config.codec = codec_config("k3v2");
+  CudaCache cache(config, 0);
+  const SequenceId sequence = cache.create();
+  cache.append(sequence, 0, view(here.data()), view(here.data()), nullptr);
+  cache.wait(nullptr);
+  EXPECT_EQ(device_backend().holder(cache.state().body(0, 0, 0)), 0);
+  EXPECT_EQ(device_backend().holder(cache.state().open_rows(sequence, 0).keys), 0);
+  try {
+    cache.append(sequence, 0, view(here.data()), view(there.data()), nullptr);
+    ADD_FAILURE() << "rows of another device";
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "[append] values point to memory of CUDA device 1, wanted that of CUDA device 0");
+  }
+  EXPECT_EQ(cache.num_tokens(sequence, 0), rows.tokens);
+  EXPECT_EQ(chosen(), kOther);
+}
+
+}  // namespace
+}  // namespace qjl::test
