@@ -13,6 +13,7 @@ TensorView on_device(const OnDevice<std::uint8_t>& memory, int heads, int tokens
 }
 
 void expect_launches_alone(const char* what) {
+  EXPECT_EQ(simt::calls.on_other_streams, 0) << what;
   EXPECT_EQ(simt::calls.allocations, 0) << what;
   EXPECT_EQ(simt::calls.copies, 0) << what;
   EXPECT_EQ(simt::calls.waits, 0) << what;
@@ -27,6 +28,8 @@ class Hidden {
 
 TEST(CudaCapture, AppendsAndRunsAreLaunchesAlone) {
   const Hidden hidden;
+  cudaStream_t stream;
+  ASSERT_EQ(cudaStreamCreate(&stream), cudaSuccess);
   for (const char* type : {"k2v2", "k3v2", "f16", "paper"}) {
     CacheConfig config;
     config.num_layers = 1;
@@ -41,8 +44,8 @@ TEST(CudaCapture, AppendsAndRunsAreLaunchesAlone) {
       const Rows keys = lifelike_rows(random, DType::f32, kHeads, tokens, kDim),
                  values = lifelike_rows(random, DType::f32, kHeads, tokens, kDim);
       const OnDevice<std::uint8_t> k(keys.words), v(values.words);
-      simt::calls = {};
-      cache.append(sequence, 0, on_device(k, kHeads, tokens), on_device(v, kHeads, tokens), nullptr);
+      simt::calls = {.stream = stream};
+      cache.append(sequence, 0, on_device(k, kHeads, tokens), on_device(v, kHeads, tokens), stream);
       expect_launches_alone(type);
     }
     const int queries = 3;
@@ -56,18 +59,20 @@ TEST(CudaCapture, AppendsAndRunsAreLaunchesAlone) {
     request.chunk_keys = request.chunk_values = on_device(rows, kHeads, queries);
     request.out = OutputView::contiguous(out.data(), kHeads * kGroup, queries, kDim).on(Device::cuda);
     CudaAttend attend;
-    attend.plan(cache, 0, std::span(&request, 1), {}, nullptr);
-    simt::calls = {};
-    attend.run(nullptr);
+    attend.plan(cache, 0, std::span(&request, 1), {}, stream);
+    simt::calls = {.stream = stream};
+    attend.run(stream);
     expect_launches_alone(type);
     for (const float number : out.host()) ASSERT_TRUE(std::isfinite(number)) << type;
     // Planned again for as much work: the memory is there.
-    attend.plan(cache, 0, std::span(&request, 1), {}, nullptr);
-    simt::calls = {};
-    attend.plan(cache, 0, std::span(&request, 1), {}, nullptr);
+    attend.plan(cache, 0, std::span(&request, 1), {}, stream);
+    simt::calls = {.stream = stream};
+    attend.plan(cache, 0, std::span(&request, 1), {}, stream);
     EXPECT_EQ(simt::calls.allocations, 0) << type;
     EXPECT_EQ(simt::calls.copies, 1) << type;
+    EXPECT_EQ(simt::calls.on_other_streams, 0) << type;
   }
+  cudaStreamDestroy(stream);
 }
 
 // The instrument itself: a host that reads what is hidden falls over, one that reads it by a copy does not.

@@ -22,9 +22,16 @@ inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 
 namespace qjl::simt {
 
-// What the host asked for since a test set it to zero.
+// What the host asked for since a test set it to zero, and how much of it on another stream than `stream`.
 struct Calls {
   int allocations = 0, copies = 0, waits = 0, launches = 0;
+  cudaStream_t stream = nullptr;
+  int on_other_streams = 0;
+
+  void count(int& kind, cudaStream_t on) {
+    ++kind;
+    on_other_streams += on != stream ? 1 : 0;
+  }
 };
 inline Calls calls;
 
@@ -59,20 +66,27 @@ inline cudaError_t cudaFree(void* at) {
   qjl::simt::release(at);
   return cudaSuccess;
 }
-inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t = nullptr) {
-  ++qjl::simt::calls.copies;
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream = nullptr) {
+  qjl::simt::calls.count(qjl::simt::calls.copies, stream);
   const qjl::simt::DeviceAtWork work;
   std::memcpy(to, from, bytes);
   return cudaSuccess;
 }
-inline cudaError_t cudaMemsetAsync(void* at, int byte, std::size_t bytes, cudaStream_t = nullptr) {
-  ++qjl::simt::calls.copies;
+inline cudaError_t cudaMemsetAsync(void* at, int byte, std::size_t bytes, cudaStream_t stream = nullptr) {
+  qjl::simt::calls.count(qjl::simt::calls.copies, stream);
   const qjl::simt::DeviceAtWork work;
   std::memset(at, byte, bytes);
   return cudaSuccess;
 }
-inline cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  ++qjl::simt::calls.waits;
+inline cudaError_t cudaStreamCreate(cudaStream_t* stream) {
+  static char streams[16];
+  static int made = 0;
+  *stream = reinterpret_cast<cudaStream_t>(&streams[made++ % 16]);
+  return cudaSuccess;
+}
+inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  qjl::simt::calls.count(qjl::simt::calls.waits, stream);
   return cudaSuccess;
 }
 enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin };
@@ -112,7 +126,7 @@ cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
 }
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments&&... arguments) {
-  ++qjl::simt::calls.launches;
+  qjl::simt::calls.count(qjl::simt::calls.launches, config->stream);
   const qjl::simt::DeviceAtWork work;
   qjl::simt::run(config->gridDim, config->blockDim.x, config->dynamicSmemBytes, [&] { kernel(arguments...); });
   return cudaSuccess;
