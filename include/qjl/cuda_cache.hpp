@@ -53,11 +53,30 @@ class CudaCache {
   SequenceId upload(const KvCache& from, SequenceId sequence, CudaStream stream);
   SequenceId offload(SequenceId sequence, KvCache& to, CudaStream stream) const;
 
+  // The same without the wait: what is read must stay as it is, and what is written may be used, once the stream is past it. Pages
+  // under PinnedPages are copied while the host goes on; rows of sinks and open pages, and pages elsewhere, before the call
+  // returns.
+  SequenceId start_upload(const KvCache& from, SequenceId sequence, CudaStream stream);
+  SequenceId start_offload(SequenceId sequence, KvCache& to, CudaStream stream) const;
+
   struct State;  // the inside, for src/core only
   const State& state() const { return *state_; }
 
  private:
   std::unique_ptr<State> state_;
+};
+
+// Pins the pages of a host's cache while it lives, which must be shorter than the cache does: all of max_pages become resident, and
+// copies between them and devices run at the link's speed. Errors: unsupported without a device or when the driver refuses.
+class PinnedPages {
+ public:
+  explicit PinnedPages(const KvCache& cache);
+  ~PinnedPages();
+  PinnedPages(const PinnedPages&) = delete;
+  PinnedPages& operator=(const PinnedPages&) = delete;
+
+ private:
+  const KvCache& cache_;
 };
 
 // One attend over a CudaCache, as attend() of attention.hpp says, in two steps: the plan is made on the host and copied; the run is

@@ -83,6 +83,8 @@ struct DeviceBackend {
   int (*select)(int device);  // for this thread's calls from here on; returns the one before
   int (*multiprocessors)(int device);
   int (*holder)(const void*);  // the device whose memory that is, or one of the two above; looks it up, waits for nothing
+  void (*pin)(void*, std::int64_t bytes);  // host memory, for copies that run while the host goes on; from and to any device
+  void (*unpin)(void*);
   void* (*allocate)(std::int64_t bytes);
   void (*release)(void*);  // null is nothing; waits for the device
   void (*copy)(void* to, const void* from, std::int64_t bytes,

@@ -1,9 +1,11 @@
-// CudaCache::upload and offload: a sequence from one cache to another, between host and device. Pages go as they are; page indices
-// of the two caches differ, so runs of neighbours that are neighbours on both sides are copied at once.
+// CudaCache::upload, offload and PinnedPages: a sequence from one cache to another, between host and device. Pages go as they are;
+// page indices of the two caches differ, so runs of neighbours that are neighbours on both sides are copied at once.
 #include <algorithm>
+#include <array>
 #include <span>
 #include <vector>
 
+#include "cuda_backend.hpp"
 #include "cuda_cache_state.hpp"
 #include "fail.hpp"
 
@@ -61,9 +63,49 @@ std::span<const std::int32_t> sealed_pages(const Sequence& sequence, const Seque
   return std::span(sequence.pages).first(static_cast<std::size_t>(layer.length / kPage));
 }
 
+// Bodies and heads of all pages of a host's cache.
+std::array<std::span<std::uint8_t>, 2> memory_of(const KvCache& cache) {
+  const PagePool& pool = cache.state().pool;
+  const CacheConfig& c = cache.state().config;
+  const auto range = [](auto* begin, auto* end) {
+    auto *first = reinterpret_cast<std::uint8_t*>(begin), *last = reinterpret_cast<std::uint8_t*>(end);
+    return std::span(first, last);
+  };
+  return {range(pool.body(0, 0, 0), pool.body(c.num_layers - 1, c.num_kv_heads, 0)),
+          range(pool.head(0, 0, 0), pool.head(c.num_layers, 0, 0))};
+}
+
 }  // namespace
 
+PinnedPages::PinnedPages(const KvCache& cache) : cache_(cache) {
+  const DeviceBackend& backend = cuda::backend(0);
+  const auto [bodies, heads] = memory_of(cache);
+  backend.pin(bodies.data(), std::ssize(bodies));
+  try {
+    backend.pin(heads.data(), std::ssize(heads));
+  } catch (...) {
+    backend.unpin(bodies.data());
+    throw;
+  }
+}
+PinnedPages::~PinnedPages() {
+  for (const std::span<std::uint8_t> memory : memory_of(cache_)) cuda::backend(0).unpin(memory.data());
+}
+
 SequenceId CudaCache::upload(const KvCache& from, SequenceId sequence, CudaStream stream) {
+  const SequenceId id = start_upload(from, sequence, stream);
+  const DeviceScope scope(state_->backend, state_->device);
+  state_->backend.wait(stream);
+  return id;
+}
+SequenceId CudaCache::offload(SequenceId sequence, KvCache& to, CudaStream stream) const {
+  const SequenceId id = start_offload(sequence, to, stream);
+  const DeviceScope scope(state_->backend, state_->device);
+  state_->backend.wait(stream);
+  return id;
+}
+
+SequenceId CudaCache::start_upload(const KvCache& from, SequenceId sequence, CudaStream stream) {
   State& s = *state_;
   const KvCache::State& host = from.state();
   check_same(s.config(), host.config, "upload");
@@ -84,11 +126,10 @@ SequenceId CudaCache::upload(const KvCache& from, SequenceId sequence, CudaStrea
     if (rows.sinks) move_rows(s.sink_rows(id, layer), *rows.sinks, s.config(), s.config().codec.sink_tokens, copy);
     copy_of_it.layers[static_cast<std::size_t>(layer)].length = rows.length;
   }
-  s.backend.wait(stream);
   return id;
 }
 
-SequenceId CudaCache::offload(SequenceId sequence, KvCache& to, CudaStream stream) const {
+SequenceId CudaCache::start_offload(SequenceId sequence, KvCache& to, CudaStream stream) const {
   const State& s = *state_;
   KvCache::State& host = to.state();
   check_same(s.config(), host.config, "offload");
@@ -106,8 +147,6 @@ SequenceId CudaCache::offload(SequenceId sequence, KvCache& to, CudaStream strea
     const Sequence::Layer& rows = source.layers[static_cast<std::size_t>(layer)];
     Sequence::Layer& out = copy_of_it.layers[static_cast<std::size_t>(layer)];
     const std::span<const std::int32_t> sealed = sealed_pages(source, rows);
-    for (std::size_t i = 0; i < sealed.size(); ++i) host.pool.touch(layer, copy_of_it.pages[i]);
-    move_layer(s, host, sealed, std::span(copy_of_it.pages).first(sealed.size()), layer, copy);
     if (rows.length % kPage > 0) {
       out.tail = std::make_shared<RowBlock>(config.num_kv_heads, kPage, config.head_dim);
       move_rows(s.open_rows(sequence, layer), *out.tail, config, rows.length % kPage, copy);
@@ -118,7 +157,11 @@ SequenceId CudaCache::offload(SequenceId sequence, KvCache& to, CudaStream strea
     }
     out.length = rows.length;
   }
-  s.backend.wait(stream);
+  for (int layer = 0; layer < config.num_layers; ++layer) {  // after all rows, whose copies wait for the stream
+    const std::span<const std::int32_t> sealed = sealed_pages(source, source.layers[static_cast<std::size_t>(layer)]);
+    for (std::size_t i = 0; i < sealed.size(); ++i) host.pool.touch(layer, copy_of_it.pages[i]);
+    move_layer(s, host, sealed, std::span(copy_of_it.pages).first(sealed.size()), layer, copy);
+  }
   return id;
 }
 

@@ -26,6 +26,15 @@ int holder(const void* at) {
   return found.type == cudaMemoryTypeUnregistered ? kHostMemory : kAnyDevice;
 }
 
+void pin(void* at, std::int64_t bytes) {
+  const cudaError_t status = cudaHostRegister(at, static_cast<std::size_t>(bytes), cudaHostRegisterPortable);
+  if (status == cudaSuccess) return;
+  (void)cudaGetLastError();
+  throw Error(ErrorKind::unsupported, "[cuda] found " + std::to_string(bytes) +
+                                          " bytes of the host that the driver does not pin (" + cudaGetErrorString(status) +
+                                          "), wanted them pinned");
+}
+
 // A verb whose stream is a CUDA stream, as a verb whose stream is plain.
 template <typename Args, void (*kVerb)(const Args&, cudaStream_t)>
 void on_stream(const Args& args, DeviceStream stream) {
@@ -46,6 +55,8 @@ const DeviceBackend kVerbs{
       return count;
     },
     holder,
+    pin,
+    [](void* at) { (void)cudaHostUnregister(at); },
     allocate,
     [](void* memory) { (void)cudaFree(memory); },
     [](void* to, const void* from, std::int64_t bytes, DeviceStream stream) {

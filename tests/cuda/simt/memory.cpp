@@ -3,8 +3,10 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <stdexcept>
+#include <vector>
 
 #include "simt.hpp"
 
@@ -22,6 +24,9 @@ struct {
   std::map<const std::uint8_t*, Allocation> blocks;
   bool hidden = false;
   int at_work = 0;
+  std::map<const std::uint8_t*, std::size_t> pinned;
+  bool put_off = false;
+  std::vector<std::function<void()>> copies;  // that are put off
 } memory;
 
 void protect(int access) {
@@ -50,6 +55,7 @@ void* allocate(std::size_t bytes) {
 
 void release(void* at) {
   if (at == nullptr) return;
+  finish_copies();
   const auto found = memory.blocks.find(static_cast<const std::uint8_t*>(at));
   if (found == memory.blocks.end()) throw std::runtime_error("freed what is no device memory");
   if (found->second.mapped) {
@@ -65,6 +71,37 @@ int holder(const void* at) {
   if (after == memory.blocks.begin()) return -1;
   const auto& [begin, block] = *--after;
   return static_cast<const std::uint8_t*>(at) < begin + block.bytes ? block.device : -1;
+}
+
+void copy(void* to, const void* from, std::size_t bytes) {
+  const auto now = [=] {
+    const DeviceAtWork work;
+    std::memcpy(to, from, bytes);
+  };
+  const auto is_pinned = [](const void* at) {
+    auto after = memory.pinned.upper_bound(static_cast<const std::uint8_t*>(at));
+    if (after == memory.pinned.begin()) return false;
+    --after;
+    return static_cast<const std::uint8_t*>(at) < after->first + after->second;
+  };
+  if (memory.put_off && (holder(to) >= 0 || is_pinned(to)) && (holder(from) >= 0 || is_pinned(from))) {
+    memory.copies.emplace_back(now);
+    return;
+  }
+  finish_copies();
+  now();
+}
+void put_off_copies(bool put_off) {
+  finish_copies();
+  memory.put_off = put_off;
+}
+void finish_copies() {
+  for (const auto& each : memory.copies) each();
+  memory.copies.clear();
+}
+void pin(void* at, std::size_t bytes) { memory.pinned[static_cast<const std::uint8_t*>(at)] = bytes; }
+void unpin(void* at) {
+  if (memory.pinned.erase(static_cast<const std::uint8_t*>(at)) == 0) throw std::runtime_error("unpinned what was not");
 }
 
 void hide_from_host(bool hidden) {

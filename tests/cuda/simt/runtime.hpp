@@ -41,6 +41,14 @@ inline Calls calls;
 inline int current_device = 0;
 void* allocate(std::size_t bytes);
 int holder(const void* at);  // the device whose memory that is, or -1
+
+// Copies as a stream does them. While they are put off, those between device memory and pinned memory wait for the next kernel,
+// copy of other memory or wait of the host.
+void copy(void* to, const void* from, std::size_t bytes);
+void put_off_copies(bool put_off);
+void finish_copies();
+void pin(void* at, std::size_t bytes);
+void unpin(void* at);
 void release(void* at);
 void hide_from_host(bool hidden);
 
@@ -68,12 +76,21 @@ inline cudaError_t cudaFree(void* at) {
 }
 inline cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind, cudaStream_t stream = nullptr) {
   qjl::simt::calls.count(qjl::simt::calls.copies, stream);
-  const qjl::simt::DeviceAtWork work;
-  std::memcpy(to, from, bytes);
+  qjl::simt::copy(to, from, bytes);
+  return cudaSuccess;
+}
+enum { cudaHostRegisterPortable = 1 };
+inline cudaError_t cudaHostRegister(void* at, std::size_t bytes, unsigned) {
+  qjl::simt::pin(at, bytes);
+  return cudaSuccess;
+}
+inline cudaError_t cudaHostUnregister(void* at) {
+  qjl::simt::unpin(at);
   return cudaSuccess;
 }
 inline cudaError_t cudaMemsetAsync(void* at, int byte, std::size_t bytes, cudaStream_t stream = nullptr) {
   qjl::simt::calls.count(qjl::simt::calls.copies, stream);
+  qjl::simt::finish_copies();
   const qjl::simt::DeviceAtWork work;
   std::memset(at, byte, bytes);
   return cudaSuccess;
@@ -87,6 +104,7 @@ inline cudaError_t cudaStreamCreate(cudaStream_t* stream) {
 inline cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
 inline cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   qjl::simt::calls.count(qjl::simt::calls.waits, stream);
+  qjl::simt::finish_copies();
   return cudaSuccess;
 }
 enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin };
@@ -127,6 +145,7 @@ cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int) {
 template <typename... Parameters, typename... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments&&... arguments) {
   qjl::simt::calls.count(qjl::simt::calls.launches, config->stream);
+  qjl::simt::finish_copies();
   const qjl::simt::DeviceAtWork work;
   qjl::simt::run(config->gridDim, config->blockDim.x, config->dynamicSmemBytes, [&] { kernel(arguments...); });
   return cudaSuccess;

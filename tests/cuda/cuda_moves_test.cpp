@@ -1,0 +1,94 @@
+// Sequences that move between host and device while the host goes on: nothing waits, and behind the stream everything is there.
+#include <cuda_runtime_api.h>
+
+#include "device_verbs.hpp"
+#include "qjl/cuda_cache.hpp"
+
+namespace qjl::test {
+namespace {
+
+constexpr int kLayers = 2, kHeads = 2, kDim = 64, kTokens = 300;
+
+CacheConfig cache_config(const char* type) {
+  CacheConfig config;
+  config.num_layers = kLayers;
+  config.num_kv_heads = kHeads;
+  config.head_dim = kDim;
+  config.max_pages = 8;
+  config.codec = turned_config(type, kDim);
+  return config;
+}
+
+std::vector<std::byte> pages_of(const KvCache& cache, SequenceId sequence) {
+  std::vector<std::byte> all;
+  for (int layer = 0; layer < kLayers; ++layer) {
+    for (int head = 0; head < kHeads; ++head) {
+      for (std::int64_t page = 0; page < kTokens / kTokensPerPage; ++page) {
+        const KvCache::PageBytes bytes = cache.page(sequence, layer, head, page);
+        all.insert(all.end(), bytes.head.begin(), bytes.head.end());
+        all.insert(all.end(), bytes.body.begin(), bytes.body.end());
+      }
+    }
+  }
+  return all;
+}
+
+void append(CudaCache& cache, SequenceId sequence, const OnDevice<std::uint8_t>& rows, int tokens, cudaStream_t stream) {
+  const TensorView view = TensorView::contiguous(rows.data(), DType::f32, kHeads, tokens, kDim).on(Device::cuda);
+  for (int layer = 0; layer < kLayers; ++layer) cache.append(sequence, layer, view, view, stream);
+}
+
+class CudaMoves : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override { ASSERT_EQ(cudaStreamCreate(&stream_), cudaSuccess); }
+  void TearDown() override {
+#if QJL_ON_HOST
+    simt::put_off_copies(false);
+#endif
+    cudaStreamDestroy(stream_);
+  }
+  cudaStream_t stream_ = nullptr;
+};
+
+TEST_P(CudaMoves, GoOnWhileTheHostDoes) {
+  const CacheConfig config = cache_config(GetParam());
+  Integers random(6);
+  const Rows rows = lifelike_rows(random, DType::f32, kHeads, kTokens, kDim);
+  const OnDevice<std::uint8_t> memory(rows.words);
+  CudaCache device(config);
+  KvCache plain(config), host(config);
+  const SequenceId sequence = device.create();
+  append(device, sequence, memory, kTokens, stream_);
+  const SequenceId kept = device.offload(sequence, plain, stream_);
+  const std::vector<std::byte> wanted = pages_of(plain, kept);
+  const PinnedPages pinned(host);
+#if QJL_ON_HOST
+  simt::put_off_copies(true);
+  simt::calls = {.stream = stream_};
+#endif
+  const SequenceId offloaded = device.start_offload(sequence, host, stream_);
+#if QJL_ON_HOST
+  EXPECT_EQ(simt::calls.waits, 0);
+  EXPECT_EQ(simt::calls.on_other_streams, 0);
+  EXPECT_NE(pages_of(host, offloaded), wanted) << "the pages were copied before the call returned";
+#endif
+  device.wait(stream_);
+  EXPECT_EQ(pages_of(host, offloaded), wanted);
+
+  // And back, with an append right behind: the stream keeps the order.
+  device.drop(sequence);
+  const SequenceId uploaded = device.start_upload(host, offloaded, stream_);
+  append(device, uploaded, memory, 128, stream_);
+  const SequenceId beside = device.upload(plain, kept, stream_);
+  append(device, beside, memory, 128, stream_);
+  KvCache first(config), second(config);
+  const SequenceId a = device.offload(uploaded, first, stream_), b = device.offload(beside, second, stream_);
+  EXPECT_EQ(pages_of(first, a), wanted);
+  EXPECT_EQ(pages_of(second, b), wanted);
+  const KvCache::PageBytes x = first.page(a, 1, 1, 2), y = second.page(b, 1, 1, 2);  // the page that the append completed
+  EXPECT_TRUE(std::ranges::equal(x.body, y.body));
+}
+INSTANTIATE_TEST_SUITE_P(All, CudaMoves, ::testing::Values("k2v2", "k3v2", "paper"));
+
+}  // namespace
+}  // namespace qjl::test
