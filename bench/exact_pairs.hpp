@@ -16,7 +16,7 @@ QJL_TARGET_BEGIN(QJL_BENCH_BF16)
 namespace qjl::bench::bf16 {
 
 // A tile of kVectors registers by kHeads heads is accumulated at once; scores and values have one each.
-template <int D, int G, int kScoreVectors, int kScoreHeads, int kValueVectors, int kValueHeads, _mm_hint kHint = _MM_HINT_T1>
+template <int D, int G, int kScoreVectors, int kScoreHeads, int kValueVectors, int kValueHeads, auto kHint = _MM_HINT_T1>
 struct PairKernel {
   static constexpr int kChannelVectors = D / 16;
   static_assert(G % kScoreHeads == 0 && G % kValueHeads == 0 && kChannelVectors % kValueVectors == 0);

@@ -17,7 +17,7 @@ namespace {
 
 #if defined(__x86_64__)
 // Register tiles: score vectors x heads + value vectors x heads.
-template <int D, _mm_hint kHint>
+template <int D, auto kHint>
 std::vector<ExactChoice> pair_kernels_of(int group, const std::string& level) {
   using namespace bf16;
   constexpr int kAll = D / 16;
