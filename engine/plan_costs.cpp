@@ -8,6 +8,7 @@
 
 #include "qjl/codec.hpp"
 #include "qjl/error.hpp"
+#include "read_json.hpp"
 
 namespace qjl::engine {
 namespace {
@@ -192,15 +193,15 @@ std::string costs_json(const PlanCosts& costs) {
 
 PlanCosts read_costs(std::string_view text, const std::string& name) {
   try {
-    const Json json = Json::parse(text);
+    const Json json = Json::parse(text, refuse_deep);
     if (json.at("format") != "qjl plan costs" || json.at("version") != 1)
       throw Error(ErrorKind::bad_file,
                   "[plan] `" + name + "` holds " + json.at("format").dump() + ", wanted \"qjl plan costs\" version 1");
     PlanCosts costs;
     costs.model = json.at("model");
     costs.fingerprint = json.at("fingerprint");
-    costs.context = json.at("context");
-    costs.positions = json.at("positions");
+    costs.context = whole_number<decltype(costs.context)>(json, "context");
+    costs.positions = whole_number<decltype(costs.positions)>(json, "positions");
     costs.texts = json.at("texts").get<std::vector<std::string>>();
     costs.joint = json.at("joint");
     for (const Json& layer : json.at("layers")) {

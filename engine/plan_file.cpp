@@ -11,6 +11,7 @@
 
 #include "plan.hpp"
 #include "qjl/error.hpp"
+#include "read_json.hpp"
 
 namespace qjl::engine {
 namespace {
@@ -34,10 +35,10 @@ Plan from_json(const Json& json) {
   const Json& model = json.at("model");
   plan.model = model.at("name");
   plan.fingerprint = model.at("fingerprint");
-  plan.num_kv_heads = model.at("num_kv_heads");
-  plan.head_dim = model.at("head_dim");
-  plan.seed = json.at("seed");
-  plan.sink_tokens = json.at("sinks");
+  plan.num_kv_heads = whole_number<int>(model, "num_kv_heads");
+  plan.head_dim = whole_number<int>(model, "head_dim");
+  plan.seed = whole_number<std::uint64_t>(json, "seed");
+  plan.sink_tokens = whole_number<int>(json, "sinks");
   plan.budget_bits = json.at("budget_bits");
   plan.bits_sealed = json.at("bits_sealed");
   plan.forecast_kld = json.at("forecast_kld");
@@ -75,7 +76,7 @@ std::string plan_json(const Plan& plan) {
 
 Plan read_plan(std::string_view text, const std::string& name) {
   try {
-    return from_json(Json::parse(text));
+    return from_json(Json::parse(text, refuse_deep));
   } catch (const Json::exception& error) {
     throw Error(ErrorKind::bad_file, "[plan] `" + name + "` is no plan: " + error.what());
   }

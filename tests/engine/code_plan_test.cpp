@@ -143,15 +143,28 @@ TEST(PlanFile, WhatIsNoPlanIsRefused) {
     std::string text = good;
     return text.replace(text.find(from), from.size(), to);
   };
-  for (const std::string& text : {std::string(), std::string("{}"), std::string("[1, 2]"), good.substr(0, good.size() / 2),
-                                  changed("qjl plan", "a plan"), changed("\"version\": 1", "\"version\": 2"),
-                                  changed("\"l16\"", "\"l17\""), changed("\"num_layers\": 3", "\"num_layers\": 4")}) {
+  for (const std::string& text :
+       {std::string(), std::string("{}"), std::string("[1, 2]"), good.substr(0, good.size() / 2), changed("qjl plan", "a plan"),
+        changed("\"version\": 1", "\"version\": 2"), changed("\"l16\"", "\"l17\""),
+        changed("\"num_layers\": 3", "\"num_layers\": 4"), changed("\"head_dim\": 64", "\"head_dim\": 64.5"),
+        changed("\"num_kv_heads\": 3", "\"num_kv_heads\": 4294967299"), changed("\"seed\": 7", "\"seed\": -7"),
+        changed("\"sinks\": 2", "\"sinks\": true"), changed("\"sinks\": 2", "\"sinks\": 18446744073709551615")}) {
     try {
       read_plan(text, "text");
       ADD_FAILURE() << text;
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::bad_file) << text;
     }
+  }
+}
+
+// The writer of JSON recurses: a message that quoted such a text would overflow the stack.
+TEST(PlanFile, BracketsWithoutEndAreRefused) {
+  const std::string brackets = std::string(1'000'000, '[') + std::string(1'000'000, ']');
+  for (const char* key : {"\"format\": ", "\"version\": 1, \"format\": "}) {
+    const std::string text = "{" + std::string(key) + brackets + "}";
+    EXPECT_THROW(read_plan(text, "text"), Error);
+    EXPECT_THROW(read_costs(text, "text"), Error);
   }
 }
 
