@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace qjl::cli {
@@ -15,5 +16,7 @@ struct NpyArray {
 
 // Errors: qjl::Error io, bad_file on anything but fp32 in C order with as many numbers as the shape says.
 NpyArray read_npy(const std::string& path);
+// The same for the bytes of a file; `name` is for messages.
+NpyArray parse_npy(std::string_view bytes, const std::string& name);
 
 }  // namespace qjl::cli

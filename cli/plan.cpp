@@ -75,6 +75,8 @@ std::string sketch_text(const Json& report) {
 
 // ---- codes for a budget ---------------------------------------------------------------------------------------------------------
 
+constexpr double kMostBits = 32, kMostBytes = 1e18;  // far beyond any cache, and whole numbers hold them
+
 struct Budget {
   double bits = 0;
   std::int64_t bytes = 0;  // 0: bits count
@@ -89,10 +91,13 @@ Budget read_budget(const std::string& text) {
     used = 0;
   }
   const std::string unit = text.substr(used);
-  if (used == 0 || !(number > 0) || !std::isfinite(number) || !(unit.empty() || unit == "GB" || unit == "MB"))
+  const double bytes = number * (unit == "GB" ? 1e9 : 1e6);
+  const bool is_bits = unit.empty() && number > 0 && number <= kMostBits;
+  const bool is_size = (unit == "GB" || unit == "MB") && bytes >= 1 && bytes <= kMostBytes;
+  if (used == 0 || !(is_bits || is_size))
     throw Usage("[plan] found budget `" + text + "`, wanted bits a number such as 2.7, or a size such as 1.5GB or 300MB");
-  if (unit.empty()) return {.bits = number};
-  return {.bytes = static_cast<std::int64_t>(number * (unit == "GB" ? 1e9 : 1e6))};
+  if (is_bits) return {.bits = number};
+  return {.bytes = static_cast<std::int64_t>(bytes)};
 }
 
 engine::PlanCosts find_costs(LoadedModel& loaded, const PlanOptions& options) {

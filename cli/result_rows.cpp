@@ -9,6 +9,7 @@
 
 #include "files.hpp"
 #include "qjl/error.hpp"
+#include "read_json.hpp"
 
 namespace qjl::cli {
 
@@ -20,7 +21,7 @@ ResultRows::ResultRows(std::string path, std::vector<std::string> key_fields)
   int number = 0;
   for (std::string line; std::getline(lines, line);) {
     ++number;
-    Json row = Json::parse(line, nullptr, false);
+    Json row = Json::parse(line, engine::refuse_deep, false);
     if (!row.is_object()) {
       throw Error(ErrorKind::bad_file,
                   "[study] line " + std::to_string(number) + " of " + path_ + " is no JSON object, wanted a row");

@@ -8,6 +8,7 @@
 #include "files.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/error.hpp"
+#include "read_json.hpp"
 
 namespace qjl::cli {
 namespace {
@@ -62,7 +63,7 @@ void add_text_options(CLI::App& command, StudyOptions& options) {
 }
 
 std::vector<StudyText> study_texts(const LoadedModel& loaded, const StudyOptions& options, std::int64_t max_tokens) {
-  const Json list = Json::parse(read_text(options.texts), nullptr, false);
+  const Json list = Json::parse(read_text(options.texts), engine::refuse_deep, false);
   const auto is_entry = [](const Json& entry) {
     return entry.is_object() && entry.contains("name") && entry["name"].is_string() && entry.contains("file") &&
            entry["file"].is_string() && (!entry.contains("from") || entry["from"].is_string());

@@ -2,13 +2,12 @@
 //
 //   a case: a context and questions about it; a row: (model, case, cache) -> right[question], and what was answered
 //
-// Cases come from a file of JSON lines, {"case", "type", "length", "context", "questions": [{"question", "depth", "prefix",
-// "answer"}]}: the user's message is the context and a question, `prefix` is the given beginning of the assistant's answer. The
-// tokens that all prompts of a case share are processed once, exactly; engine/retrieval.hpp has the rest.
+// Cases come from a file (retrieval_cases.hpp): the user's message is the context and a question, `prefix` is the given beginning
+// of the assistant's answer. The tokens that all prompts of a case share are processed once, exactly; engine/retrieval.hpp has the
+// rest.
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <sstream>
 
 #include "files.hpp"
 #include "generation.hpp"
@@ -17,6 +16,7 @@
 #include "qjl/error.hpp"
 #include "result_rows.hpp"
 #include "retrieval.hpp"
+#include "retrieval_cases.hpp"
 #include "study.hpp"
 
 namespace qjl::cli {
@@ -29,18 +29,6 @@ struct RetrievalOptions : StudyOptions {
   std::string chat_template = "auto";
 };
 
-std::vector<Json> read_cases(const std::string& path) {
-  std::vector<Json> cases;
-  std::istringstream lines(read_text(path));
-  for (std::string line; std::getline(lines, line);) {
-    Json one = Json::parse(line, nullptr, false);
-    const bool fine = one.is_object() && one.contains("case") && one.contains("context") && one.contains("questions");
-    if (!fine) throw Error(ErrorKind::bad_file, "[study] a line of " + path + " is no case, wanted case, context and questions");
-    cases.push_back(std::move(one));
-  }
-  return cases;
-}
-
 class RetrievalStudy {
  public:
   RetrievalStudy(const RetrievalOptions& options)
@@ -48,7 +36,7 @@ class RetrievalStudy {
         loaded_(options.model),
         caches_(loaded_, options),
         template_(chat_template(loaded_, options.chat_template)),
-        cases_(read_cases(options.cases)) {}
+        cases_(read_cases(read_text(options.cases), options.cases)) {}
 
   void run() {
     Progress bar("retrieval");
