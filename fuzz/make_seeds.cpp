@@ -60,6 +60,30 @@ void cache_type_seeds(const fs::path& folder) {
   for (std::size_t i = 0; i < std::size(names); ++i) write(folder / std::to_string(i), std::string_view(names[i]));
 }
 
+void plan_seeds(const fs::path& folder) {
+  write(folder / "plan", std::string_view(R"({"format": "qjl plan", "version": 1, "model": {"name": "m", "fingerprint": "0f",
+    "num_layers": 2, "num_kv_heads": 3, "head_dim": 64}, "seed": 7, "sinks": 4, "budget_bits": 2.7, "bits_sealed": 2.65,
+    "forecast_kld": 0.01, "texts": ["a"], "layers": [{"keys": "l16", "values": "l4"}, {"keys": "f16", "values": "s1"}]})"));
+  write(folder / "costs", std::string_view(R"({"format": "qjl plan costs", "version": 1, "model": "m", "fingerprint": "0f",
+    "context": 2048, "positions": 256, "texts": ["a"], "joint": 1.1, "layers": [{"key_single": 0.1, "value_single": 1e-3,
+    "keys": {"s1": 1, "s2": 0.5, "l8": 0.2, "l16": 0.1}, "values": {"s1": 1, "l4": 0.5, "l8": 0.2, "l16": 0.1}}]})"));
+}
+
+void study_seeds(const fs::path& folder) {
+  const std::string header = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }";
+  const char brief[] = {static_cast<char>(header.size()), 0};
+  write(folder / "npy", std::string("\x93NUMPY\1\0", 8) + std::string(brief, 2) + header + std::string(8, '\0'));
+  write(folder / "case", std::string_view(R"({"case": 1, "type": "t", "length": 5, "context": "c", "questions": [)"
+                                          R"({"question": "q", "depth": 0.5, "prefix": "p", "answer": "a"}]})"));
+}
+
+void words_seeds(const fs::path& folder) {
+  const char* lines[] = {"run\n-m\nm.gguf\n-p\ntext\n-ctk\nk3\n-ctv=v2\n--temp\n0.5\n--top-k\n4", "plan\n--budget\n1.5GB\n-m\nm",
+                         "eval\n-m\nm\n-f\nf\n--cache\nk2v2,paper:rows=128,outliers=0,q4_0\n--json",
+                         "study\nrate\n-m\nm\n--texts\nt\n-o\no\n--contexts\n1,2", "qjl3:rows=3\nsinks=2\nkivi4:seed=1\nx.json"};
+  for (std::size_t i = 0; i < std::size(lines); ++i) write(folder / std::to_string(i), std::string_view(lines[i]));
+}
+
 // Numbers from a plain generator: the targets read decisions, not a format.
 void byte_seeds(const fs::path& folder, std::size_t count, std::size_t size) {
   std::uint32_t state = 1;
@@ -81,6 +105,10 @@ int main(int argc, char** argv) {
   gguf_seeds(folder / "gguf_fuzz");
   text_seeds(folder / "tokenizer_fuzz");
   cache_type_seeds(folder / "cache_type_fuzz");
+  plan_seeds(folder / "plan_fuzz");
+  study_seeds(folder / "study_files_fuzz");
+  words_seeds(folder / "words_fuzz");
+  byte_seeds(folder / "page_fuzz", 8, 2000);
   byte_seeds(folder / "weights_fuzz", 8, 120);
   byte_seeds(folder / "cache_ops_fuzz", 8, 300);
   return 0;
