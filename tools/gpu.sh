@@ -45,7 +45,7 @@ run_test() {  # NAME
 }
 run_tests() {
   local name status=0 pids=() pid
-  for name in cuda_{encode,cache,score,attend,capi,moves}_device_test; do
+  for name in cuda_{encode,cache,score,attend,capi,moves,dtypes}_device_test; do
     run_test "$name" &
     pids+=($!)
   done

@@ -1,8 +1,6 @@
-// The verbs project_query and score of the CUDA back end, on the host: scores are dots with decoded keys, whatever the order of
-// threads.
-#include "kernels_fixtures.hpp"
-#include "launch.hpp"
-#include "turns.hpp"
+// The verbs of the CUDA back end that take one page or one piece: scores are dots with decoded keys, whatever the order of threads;
+// a piece alone gives what it gives in a batch.
+#include "attend_scene.hpp"
 
 namespace qjl::test {
 namespace {
@@ -45,6 +43,29 @@ TEST(CudaScore, ScoresAreDotsWithDecodedKeys) {
           }
         }
       }
+    }
+  }
+}
+
+TEST(CudaAttendVerb, TakesAPieceWithoutAPlan) {
+  for (const char* cache_type : {"k2v2", "k3v2", "paper"}) {
+    const AttendCase c{.cache_type = cache_type, .kv_heads = 2, .queries = 2, .window = 150, .pages_a_piece = 2};
+    const CodecConstants constants(c.d, turned_config(cache_type, c.d), DType::f16);
+    Integers random(12);
+    Story story(c, constants.tables(), 3, random);
+    Plan plan;
+    plan.add(c, story, constants.tables());
+    plan.run(constants.tables());
+    for (const AttendPiece& of_batch : plan.pieces) {
+      const int rows = of_batch.num_queries * of_batch.num_heads_in_group;
+      std::vector<float> out(static_cast<std::size_t>(rows * c.d)), max(static_cast<std::size_t>(rows)), sum(max.size());
+      AttendPiece piece = of_batch;
+      piece.out = out.data(), piece.max = max.data(), piece.sum = sum.data();
+      cuda::attend(plan.requests[0], piece, nullptr);
+      wait_for_device();
+      EXPECT_EQ(max, std::vector<float>(of_batch.max, of_batch.max + rows)) << cache_type;
+      EXPECT_EQ(sum, std::vector<float>(of_batch.sum, of_batch.sum + rows)) << cache_type;
+      EXPECT_EQ(out, std::vector<float>(of_batch.out, of_batch.out + rows * c.d)) << cache_type;
     }
   }
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-TESTS = [f"cuda_{name}_device_test" for name in ("encode", "cache", "score", "attend", "capi", "moves")]
+TESTS = [f"cuda_{name}_device_test" for name in ("encode", "cache", "score", "attend", "capi", "moves", "dtypes")]
 PASSES = "echo '[  PASSED  ] 3 tests.'"
 MACHINE = """echo '{"case": "machine", "device": "a pretended one", "copy_gb_per_s": 4000}'"""
 SYSTEM = ("bash", "timeout", "tee", "grep", "sed", "tail", "head", "mkdir", "rm", "dirname", "sleep", "cat")
