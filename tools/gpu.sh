@@ -33,22 +33,24 @@ stage() {
   return "$status"
 }
 
-# A device test that is skipped has tested nothing.
-run_test() {  # NAME
-  local log=$results/$1.log
-  "$programs/$1" >"$log" 2>&1
-  local status=$?
+# One suite in a process of its own: after a fault of the device nothing else works there. A test that is skipped has tested nothing.
+run_suite() {  # PROGRAM SUITE
+  local log=$results/$2.log status=0
+  "$programs/$1" --gtest_filter="*$2.*" >"$log" 2>&1 || status=$?
   if ((status == 0)) && grep -q -e '\[  SKIPPED \]' -e 'no device: ' "$log"; then status=77; fi
-  ((status == 0)) || { echo "---- $1: status $status"; tail -n 25 "$log"; }
-  grep -h -e '^\[  PASSED' -e '^\[  FAILED' "$log" | sed "s/^/$1 /"
+  ((status == 0)) || { echo "---- $2: status $status"; tail -n 25 "$log"; }
+  grep -h -e '^\[  PASSED' -e '^\[  FAILED' "$log" | sed "s/^/$2 /"
   return "$status"
 }
 run_tests() {
-  local name status=0 pids=() pid
-  for name in cuda_{encode,cache,score,attend,capi,moves,dtypes}_device_test; do
-    run_test "$name" &
-    pids+=($!)
+  local program suite status=0 pids=() pid
+  for program in cuda_device_test cuda_verbs_device_test; do
+    for suite in $("$programs/$program" --gtest_list_tests | sed -n 's/^\(.*\/\)\{0,1\}\([A-Za-z]*\)\.$/\2/p'); do
+      run_suite "$program" "$suite" &
+      pids+=($!)
+    done
   done
+  ((${#pids[@]})) || status=1
   for pid in "${pids[@]}"; do wait "$pid" || status=1; done
   return "$status"
 }
@@ -57,7 +59,7 @@ run_bench() { "$programs/qjl_gpu_bench" "$@" | tee -a "$rows"; }
 
 # Pages of two types sealed, attended and moved: the paths of signs and of levels, encoders, copies.
 sanitize() {  # TOOL
-  compute-sanitizer --tool "$1" --error-exitcode 1 "$programs/cuda_cache_device_test" --gtest_filter='*/0:*/1' \
+  compute-sanitizer --tool "$1" --error-exitcode 1 "$programs/cuda_device_test" --gtest_filter='*CudaCaches.*/0:*CudaCaches.*/1' \
     >"$results/$1.log" 2>&1 || { tail -n 25 "$results/$1.log"; return 1; }
   tail -n 1 "$results/$1.log"
 }
@@ -78,7 +80,7 @@ profile() {
   grep -E 'attend_|Duration|Memory Throughput|Executed Ipc Active|Registers Per' "$results/ncu.log" | head -n 60
 }
 
-export -f run_test run_tests run_bench sanitize run_torch profile
+export -f run_suite run_tests run_bench sanitize run_torch profile
 export programs results rows here
 in_shell() { stage "$1" "$2" bash -c 'set -uo pipefail; "$@"' bash "${@:3}"; }
 

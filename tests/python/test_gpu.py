@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-TESTS = [f"cuda_{name}_device_test" for name in ("encode", "cache", "score", "attend", "capi", "moves", "dtypes")]
+TESTS = ["cuda_device_test", "cuda_verbs_device_test"]
+
+
+def suites(**verdicts: str) -> str:
+    """A test program: what it lists, and what it does when one suite is asked for."""
+    cases = " ".join(f"*{name}.*) {then};;" for name, then in verdicts.items())
+    listed = "".join(f"All/{name}.\\n  Case/0  # GetParam() = 1\\n" for name in verdicts)
+    return f"""case "$*" in *list_tests*) printf 'Running main() from gtest_main.cc\\n{listed}';; {cases} esac"""
+
+
 PASSES = "echo '[  PASSED  ] 3 tests.'"
 MACHINE = """echo '{"case": "machine", "device": "a pretended one", "copy_gb_per_s": 4000}'"""
 SYSTEM = ("bash", "timeout", "tee", "grep", "sed", "tail", "head", "mkdir", "rm", "dirname", "sleep", "cat")
@@ -31,8 +40,8 @@ def stand(tmp_path: Path):
         path.write_text(f"#!/bin/bash\n{text}\n")
         path.chmod(0o755)
 
-    for name in TESTS:
-        script(programs / name, PASSES)
+    for number, name in enumerate(TESTS):
+        script(programs / name, suites(**{f"First{'ab'[number]}": PASSES, f"Second{'ab'[number]}": PASSES}))
     script(programs / "qjl_gpu_bench", MACHINE)
 
     def run(seconds: int = 60, **other: str) -> tuple[subprocess.CompletedProcess[str], dict[str, int], list[dict]]:
@@ -73,15 +82,16 @@ def test_every_tool_has_its_turn(stand) -> None:
 
 def test_faults_are_named_and_stop_nothing(stand) -> None:
     done, stages, _ = stand(
-        cuda_encode_device_test="echo '[  SKIPPED ] no device: none'",
-        cuda_cache_device_test="echo '[  FAILED  ] 1 test'; exit 1",
+        cuda_device_test=suites(Pages="echo '[  SKIPPED ] no device: none'", Good=PASSES),
+        cuda_verbs_device_test=suites(Verbs="echo '[  FAILED  ] 1 test'; exit 1"),
         qjl_gpu_bench=f"""[[ ${{1:-}} == machine ]] && {MACHINE} || exit 3""",
         **{"compute-sanitizer": "echo 'ERROR SUMMARY: 2 errors'; exit 1"},
     )
     assert done.returncode == 1
     assert stages == {"machine": 0, "tests": 1, "benchmark": 3, "memcheck": 1, "racecheck": 1, "torch": 0}
     assert "failed: tests benchmark memcheck racecheck" in done.stderr
-    assert "cuda_encode_device_test: status 77" in done.stdout
+    for words in ("---- Pages: status 77", "---- Verbs: status 1", "Good [  PASSED"):
+        assert words in done.stdout
 
 
 def test_no_device_ends_it(stand) -> None:
@@ -91,7 +101,7 @@ def test_no_device_ends_it(stand) -> None:
 
 def test_time_is_kept(stand) -> None:
     """Tests that hang take what is left; what comes after has no time, and the script ends."""
-    done, stages, _ = stand(seconds=6, cuda_attend_device_test="sleep 50")
+    done, stages, _ = stand(seconds=6, cuda_device_test=suites(Slow="sleep 50"))
     assert done.returncode == 1
     assert stages == {"machine": 0, "tests": 124, "benchmark": 124, "torch": 124}
 
