@@ -34,7 +34,8 @@ class Session {
                 .head_dim = kDim,
                 .max_pages = kPages,
                 .codec = qjl::codec_config(cache_type),
-                .layer_codes = {}}) {}
+                .layer_codes = {},
+                .on_seal = {}}) {}
 
   void step(FuzzInput& input) {
     const std::size_t verb = input.below(8);

@@ -54,7 +54,8 @@ std::vector<std::uint8_t> largest_channels(const AnyRows& rows, std::int64_t hea
   }
   std::vector<std::size_t> order(energy.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return energy[a] > energy[b]; });
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return energy[a] != energy[b] ? energy[a] > energy[b] : a < b; });
   std::vector<std::uint8_t> mask(energy.size());
   for (int i = 0; i < count; ++i) mask[order[static_cast<std::size_t>(i)]] = 1;
   return mask;
