@@ -1,4 +1,4 @@
-// ThreadPool: every item once, no two at a time on one worker, exceptions carried, reuse after sleep. Run under TSan by CI.
+// ThreadPool: every item once, no two at a time on one worker, exceptions carried, reuse after sleep. `./dev tsan` runs it too.
 #include <gtest/gtest.h>
 
 #include <atomic>
