@@ -23,12 +23,14 @@ struct AttendCase {
   int tail = 77;
   int pages_a_piece = 1000;
   double spread = 1.0;  // of the queries: how peaked the softmax is
+  double loud = 1.0;    // keys from token `loud_from` on are so many times as long
+  int loud_from = 1280;
   DType query_dtype = DType::f32;
 };
 inline std::ostream& operator<<(std::ostream& out, const AttendCase& c) {
   return out << c.cache_type << " d=" << c.d << " kv_heads=" << c.kv_heads << " group=" << c.group << " queries=" << c.queries
              << " window=" << c.window << " cap=" << c.cap << " pages=" << c.pages[0] << " tail=" << c.tail << " pieces of "
-             << c.pages_a_piece;
+             << c.pages_a_piece << " loud=" << c.loud;
 }
 
 inline constexpr int kSceneSinks = 4;
@@ -52,7 +54,9 @@ struct Story {
     heads.resize(static_cast<std::size_t>(c.kv_heads) * pages);
     for (int i = 0; i < pages; ++i) table.push_back(pages - 1 - i);
     for (int h = 0; h < c.kv_heads; ++h) {
-      keys.push_back(lifelike_rows(random, DType::f16, 1, tokens, c.d));
+      Rows soft = lifelike_rows(random, DType::f16, 1, tokens, c.d);
+      for (std::size_t i = std::size_t(c.loud_from) * c.d; i < soft.number.size(); ++i) soft.number[i] *= c.loud;
+      keys.push_back(make_rows(DType::f16, 1, tokens, c.d, soft.number));
       values.push_back(lifelike_rows(random, DType::f16, 1, tokens, c.d));
       Rows page_keys = keys[h], page_values = values[h];
       page_keys.tokens = page_values.tokens = pages * kTokensPerPage;

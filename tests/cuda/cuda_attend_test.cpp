@@ -37,9 +37,10 @@ oracle::Rule rule_of(const AttendCase& c) {
 }
 
 // What whole numbers in the fast kernels add, each a sum of many independent roundings of a step: six standard errors.
-//   score   query in steps of its largest / 127 (products of bits) or / 16256 (bytes) times |levels|; turned query times |mean|
-//   out     a weight times its value scale is off by less than a step of 1 / 65280 of the largest; levels are 1 / unit on the
-//   average
+//   score   query in steps of its largest / 31 (products of bits) or / 16256 (bytes) times |levels|; turned query times |mean|;
+//           products of bits carry a bias of 2^25 steps, rounded twice: 2 steps each at most
+//   out     a weight times its value scale is off by less than a step of 1 / 8191 of the largest sum of a lane, which is at most
+//           the sum of all; levels are 1 / unit on the average
 struct AddedByPlanes {
   double score = 0.0, out = 0.0;
 };
@@ -60,10 +61,9 @@ AddedByPlanes added_by_planes(const CodecTables& tables, const Story& story, int
     value_scale = std::max(value_scale, double{page.value_scale_max});
   }
   const double levels = (signs ? 1.0 : 127.0) * std::sqrt(static_cast<double>(projected.size()));
-  const double code = key_scale * levels * largest / (signs ? 127.0 : 16256.0),
-               line = mean * std::sqrt(2.0) * oracle::norm(q) / 16256.0;
-  return {6.0 / std::sqrt(12.0) * (code + line),
-          6.0 * value_scale / 65280.0 * std::sqrt(story.tokens) / codebook(shape.value_code).unit};
+  const double step = key_scale * largest / (signs ? 31.0 : 16256.0), line = mean * std::sqrt(2.0) * oracle::norm(q) / 16256.0;
+  return {6.0 / std::sqrt(12.0) * (step * levels + line) + (signs ? 4.0 * step : 0.0),
+          6.0 * value_scale / 8191.0 * std::sqrt(story.tokens) / codebook(shape.value_code).unit};
 }
 
 // Logits: as scores, then tanh (4e-7 of the cap) and the units of log 2. Weights: 2^x within 2^-22, twice for out and sum. Sums:
@@ -131,6 +131,9 @@ TEST(CudaAttend, EveryShape) {
       {.cache_type = "k3v3", .d = 64, .group = 4, .queries = 11, .window = 7, .pages = {1}, .tail = 0},
       {.cache_type = "k3v2", .d = 64, .kv_heads = 2, .group = 8, .pages = {11, 3}, .pages_a_piece = 9},  // steps, and part of one
       {.cache_type = "k2v2", .d = 128, .group = 4, .pages = {17}, .spread = 12.0},                       // a peaked softmax
+      {.cache_type = "k3v2", .d = 64, .group = 3, .pages = {17}, .loud = 40.0},                          // weights leave fp32
+      {.cache_type = "k4v4", .d = 128, .group = 8, .pages = {17}, .loud = 40.0, .loud_from = 1030},      // in the middle of a page
+      {.cache_type = "k2v2", .d = 64, .group = 8, .cap = 90.0f, .pages = {17}, .loud = 40.0},
       {.cache_type = "k4v4", .d = 64, .group = 2, .queries = 3, .window = 700, .pages = {9}, .query_dtype = DType::bf16},
       {.cache_type = "paper", .d = 64, .group = 4, .queries = 2, .pages = {2, 1}, .pages_a_piece = 1, .query_dtype = DType::f16},
   };

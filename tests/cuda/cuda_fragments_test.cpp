@@ -7,8 +7,6 @@ namespace {
 
 using test::Integers;
 
-constexpr int kRows = 8, kTiles = 2;
-
 std::vector<std::uint8_t> noise(Integers& random, std::int64_t count) {
   std::vector<std::uint8_t> bytes(static_cast<std::size_t>(count) + 64);
   for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random.bits(8));
@@ -25,35 +23,36 @@ AttendLaunch bare_launch(const layout::PageShape& shape) {
   return launched;
 }
 
-// sum over coordinates of (whole query number) * level, for every row and slot.
-template <KeyPath kPath, int kDim>
+// sum over coordinates of (whole query number) * level, or of signs over those that are minus, for every row and slot.
+template <KeyPath kPath, int kDim, int kTiles>
 void check_keys(Code code, int d) {
+  constexpr int kRows = kRowsOf<kTiles>;
   const layout::PageShape shape{d, code, Code::l4};
   const AttendLaunch launched = bare_launch(shape);
-  const int width = layout::key_coordinates(shape), rows = layout::key_row_bytes(code, d);
+  const int width = layout::key_coordinates(shape);
   Integers random(static_cast<std::uint64_t>(d) * 7 + static_cast<int>(code));
   const std::vector<std::uint8_t> body = noise(random, launched.at.bytes);
   std::vector<float> query(static_cast<std::size_t>(kRows) * width);
   for (float& x : query) x = static_cast<float>(random.bell());
   std::vector<int> found(kRows * layout::kPageTokens);
-  simt::run(dim3(1), kStepThreads, sizeof(StepStorage<kPath, kDim, kRows>), [&] {
-    auto& shared = shared_memory<StepStorage<kPath, kDim, kRows>>();
-    const Job job{launched, launched.args, launched.piece, 0, kRows};
+  RowUnits units[kRows];
+  simt::run(dim3(1), kStepThreads, sizeof(StepStorage<kPath, kDim, kTiles>), [&] {
+    auto& shared = shared_memory<StepStorage<kPath, kDim, kTiles>>();
     for (std::size_t i = threadIdx.x; i < sizeof(shared.planes); i += kStepThreads) shared.planes[i] = 0;
-    for (int i = thread_idx(); i < 2 * 64; i += kStepThreads) {
-      shared.row_offset[i / 64][i % 64] = static_cast<int>(layout::key_row_offset(rows, i / 64, std::min(i % 64, rows - 1)));
-    }
+    make_row_offsets<kDim>(launched.at.keys, layout::key_row_bytes(code, d), shared.row_offsets);
     __syncthreads();
-    const int row = warp_idx();
-    make_planes<kPath, kDim>(query.data() + row * width, width, shared.planes + row * row_plane_bytes<kPath, kDim>(),
-                             shared.units[row]);
+    if (const int row = warp_idx(); row < kRows)
+      make_planes<kPath, kDim, kTiles>(query.data() + row * width, width, row, shared.planes, units[row]);
     __syncthreads();
-    int sum[kTiles][4][4];
-    key_sums<kPath, kDim, kTiles>(job, shared, {body.data(), 0, 0, 0, 0, 1}, sum);
-    const int g = lane_idx() / 4, t = lane_idx() % 4;
+    KeySums<kTiles> sum;
+    key_sums<kPath, kDim, kTiles>(launched, shared, body.data(), sum);
+    const int g = lane_group();
     for (int i = 0; warp_idx() == 0 && i < 16 * kTiles; ++i) {
-      const int tile = i / 16, w = i / 4 % 4, slot = layout::kHalfSlots * (g / 4) + 16 * (i % 4) + 4 * (g % 4) + w;
-      found[(kTileRows * tile + t) * layout::kPageTokens + slot] = sum[tile][w][i % 4];
+      const int slot = layout::kHalfSlots * (g / 4) + 16 * (i % 4) + 4 * (g % 4) + i / 4 % 4;
+      const int bits = sum[i / 16][i / 4 % 4][i % 4], whole = kPath == KeyPath::bits ? bits - kWholeBits : bits;
+      const float bias = kPath == KeyPath::bits ? kWholeNumber : 0.0f;
+      if (number_of<kPath>(bits) != bias + static_cast<float>(whole)) ADD_FAILURE() << bits << " is no number";
+      found[lane_row<kTiles>(lane_part(), i / 16) * layout::kPageTokens + slot] = whole;
     }
   });
   for (int row = 0; row < kRows; ++row) {
@@ -62,62 +61,100 @@ void check_keys(Code code, int d) {
     for (int c = 0; c < width; ++c) largest = std::max(largest, std::abs(x[c]));
     const float inverse = (kPath == KeyPath::bits ? kLargestOfBits : kLargestOfPlanes) / largest;
     for (int slot = 0; slot < layout::kPageTokens; ++slot) {
-      int expected = 0;
+      int expected = 0, total = 0;
       for (int c = 0; c < width; ++c) {
         const int level = static_cast<int>(level_of(code, key_code_at(shape, body.data() + launched.at.keys, slot, c)));
-        expected += static_cast<int>(std::nearbyint(x[c] * inverse)) * level;
+        const int whole = static_cast<int>(std::nearbyint(x[c] * inverse));
+        expected += whole * level;
+        total += whole;
       }
+      if (kPath == KeyPath::bits || kPath == KeyPath::sign_bytes) expected = (total - expected) / 2;  // the sum over minus signs
       ASSERT_EQ(found[row * layout::kPageTokens + slot], expected)
           << code_name(code) << " d=" << d << " path " << static_cast<int>(kPath) << " row " << row << " slot " << slot;
     }
   }
 }
+template <KeyPath kPath, int kDim>
+void check_tiles(Code code, int d) {
+  check_keys<kPath, kDim, 1>(code, d);
+  if (kDim == 64 || kDim == 128) check_keys<kPath, kDim, 2>(code, d);
+}
 
 TEST(CudaFragments, KeysAreSummedExactly) {
   for (const Code code : {Code::s1, Code::s2}) {
-    check_keys<KeyPath::bits, 64>(code, 64);
-    check_keys<KeyPath::sign_bytes, 64>(code, 64);
-    for (int d : {80, 96, 128}) check_keys<KeyPath::bits, 128>(code, d), check_keys<KeyPath::sign_bytes, 128>(code, d);
-    check_keys<KeyPath::bits, 256>(code, 256);
-    check_keys<KeyPath::sign_bytes, 256>(code, 256);
+    check_tiles<KeyPath::bits, 64>(code, 64), check_tiles<KeyPath::sign_bytes, 64>(code, 64);
+    for (int d : {80, 96}) check_tiles<KeyPath::bits, 96>(code, d), check_tiles<KeyPath::sign_bytes, 96>(code, d);
+    check_tiles<KeyPath::bits, 128>(code, 128), check_tiles<KeyPath::sign_bytes, 128>(code, 128);
+    check_tiles<KeyPath::bits, 256>(code, 256), check_tiles<KeyPath::sign_bytes, 256>(code, 256);
   }
-  check_keys<KeyPath::l8, 64>(Code::l8, 64);
-  check_keys<KeyPath::l16, 64>(Code::l16, 64);
-  for (int d : {80, 96, 128}) check_keys<KeyPath::l8, 128>(Code::l8, d), check_keys<KeyPath::l16, 128>(Code::l16, d);
-  check_keys<KeyPath::l8, 256>(Code::l8, 256);
-  check_keys<KeyPath::l16, 256>(Code::l16, 256);
+  check_tiles<KeyPath::l8, 64>(Code::l8, 64), check_tiles<KeyPath::l16, 64>(Code::l16, 64);
+  for (int d : {80, 96}) check_tiles<KeyPath::l8, 96>(Code::l8, d), check_tiles<KeyPath::l16, 96>(Code::l16, d);
+  check_tiles<KeyPath::l8, 128>(Code::l8, 128), check_tiles<KeyPath::l16, 128>(Code::l16, 128);
+  check_tiles<KeyPath::l8, 256>(Code::l8, 256), check_tiles<KeyPath::l16, 256>(Code::l16, 256);
+}
+
+// What turns a number into a score: step (number) + offset is step of the query times the sum, to a rounding of the bias.
+TEST(CudaFragments, UnitsUndoTheBiasOfBits) {
+  Integers random(5);
+  std::vector<float> query(256);
+  for (float& x : query) x = static_cast<float>(random.bell());
+  RowUnits units;
+  std::vector<std::uint8_t> planes(plane_bytes<KeyPath::bits, 128, 1>());
+  simt::run(dim3(1), kWarpLanes, 16, [&] { make_planes<KeyPath::bits, 128, 1>(query.data(), 256, 0, planes.data(), units); });
+  double largest = 0.0, total = 0.0;
+  for (float x : query) largest = std::max(largest, std::abs(double{x}));
+  const double step = largest / kLargestOfBits;
+  for (float x : query) total += std::nearbyint(x / step);
+  for (int minus : {-3000, 0, 1, 3000}) {
+    const float score = std::fma(kWholeNumber + static_cast<float>(minus), units.step, units.offset);
+    // Two roundings of a number of 2^25 steps, half a unit in the last place (2 steps) each, and one of the step.
+    EXPECT_NEAR(score, step * (total - 2.0 * minus), 2.0 * 0x1p-24 * 2.0 * kWholeNumber * step + 0x1p-22 * std::abs(score))
+        << minus;
+  }
 }
 
 // sum over 16 tokens of a frame and eight pages of (256 high + low) * level, for every row, frame and channel.
-template <Code kValue, int kGroups>
+template <Code kValue, int kDim, int kTiles>
 void check_values(int d) {
+  constexpr int kRows = kRowsOf<kTiles>, kGroups = (kDim + 63) / 64, kBytes = kRows * kRowWeightBytes;
   const layout::PageShape shape{d, Code::l8, kValue};
   const AttendLaunch launched = bare_launch(shape);
   Integers random(static_cast<std::uint64_t>(d) * 5 + static_cast<int>(kValue));
   std::vector<std::vector<std::uint8_t>> bodies;
   for (int i = 0; i < kStepPages; ++i) bodies.push_back(noise(random, launched.at.bytes));
-  const std::vector<std::uint8_t> weights = noise(random, kRows * kRowWeightBytes);
-  constexpr int kBytes = kRows * kRowWeightBytes;
+  const std::vector<std::uint8_t> weights = noise(random, kBytes);
   const int stride = sums_stride(d);
   std::vector<float> sums(static_cast<std::size_t>(kRows) * stride, 1.0f);
   simt::run(dim3(1), kStepThreads, kBytes, [&] {
     auto* shared = &shared_memory<std::uint8_t>();
     for (int i = thread_idx(); i < kBytes; i += kStepThreads) shared[i] = weights[static_cast<std::size_t>(i)];
     __syncthreads();
-    const Job job{launched, launched.args, launched.piece, 0, kRows};
     StepPage pages[kStepPages];
-    for (int i = 0; i < kStepPages; ++i) pages[i] = {bodies[static_cast<std::size_t>(i)].data(), 0, 0, 0, 0, 1};
-    weigh_values<kValue, kGroups>(job, pages, shared, StepFactors<kTiles>{{0, 0}, {1, 1}}, sums.data());
+    for (int i = 0; i < kStepPages; ++i) pages[i] = {bodies[static_cast<std::size_t>(i)].data(), 0, 0, 0, 0, true, true};
+    const FrameParts<kValue, kDim> parts(launched, pages);
+    WeightFragment fragments[kTiles];
+    weight_fragments<kValue, kTiles>(shared + weight_offset<kTiles>(), fragments);
+    ValueSums<kDim, kTiles> of_lane = {};
+    float unit[kTiles];
+    for (float& x : unit) x = 1.0f;
+    for (int u = 0; u < kGroups; ++u) {
+      ValueWords<kValue> words[2];
+      parts.load(u, words);
+      weigh_group<kValue, kTiles>(launched.value_bytes, words, fragments, unit, of_lane[u]);
+    }
+    store_sums<kTiles>(of_lane, d, sums.data());
   });
+  // Byte of a page's 32: planes one after the other, or words of four tokens by turns.
+  const auto byte = [](int plane, int j) { return kTiles == 1 ? 16 * plane + j : 8 * (j / 4) + 4 * plane + j % 4; };
   for (int row = 0; row < kRows; ++row) {
     for (int frame = 0; frame < layout::kFrames; ++frame) {
       for (int channel = 0; channel < d; ++channel) {
         int expected = 0;
         for (int page = 0; page < kStepPages; ++page) {
-          const std::uint8_t* at = &weights[row * kRowWeightBytes + frame * kFrameWeightBytes + page * 32];
+          const std::uint8_t* at = &weights[row * kRowWeightBytes + frame * kFrameWeightBytes + page * kPageWeightBytes];
           for (int j = 0; j < layout::kFrameSlots; ++j) {
             const int code = value_code_at(shape, bodies[page].data() + launched.at.values, frame, j, channel);
-            expected += (256 * at[j] + at[16 + j]) * static_cast<int>(level_of(kValue, code));
+            expected += (256 * at[byte(0, j)] + at[byte(1, j)]) * static_cast<int>(level_of(kValue, code));
           }
         }
         ASSERT_EQ(sums[static_cast<std::size_t>(row * stride + frame * d + channel)], static_cast<float>(expected))
@@ -128,13 +165,59 @@ void check_values(int d) {
 }
 
 TEST(CudaFragments, ValuesAreSummedExactly) {
-  check_values<Code::l4, 1>(64), check_values<Code::l8, 1>(64), check_values<Code::l16, 1>(64);
-  for (int d : {80, 96, 128}) check_values<Code::l4, 2>(d), check_values<Code::l8, 2>(d), check_values<Code::l16, 2>(d);
-  check_values<Code::l4, 4>(256), check_values<Code::l8, 4>(256), check_values<Code::l16, 4>(256);
+  check_values<Code::l4, 64, 1>(64), check_values<Code::l8, 64, 1>(64), check_values<Code::l16, 64, 1>(64);
+  check_values<Code::l4, 64, 2>(64), check_values<Code::l8, 64, 2>(64), check_values<Code::l16, 64, 2>(64);
+  for (int d : {80, 96}) check_values<Code::l4, 96, 1>(d), check_values<Code::l8, 96, 1>(d), check_values<Code::l16, 96, 1>(d);
+  check_values<Code::l4, 128, 1>(128), check_values<Code::l8, 128, 1>(128), check_values<Code::l16, 128, 1>(128);
+  check_values<Code::l4, 128, 2>(128), check_values<Code::l8, 128, 2>(128), check_values<Code::l16, 128, 2>(128);
+  check_values<Code::l4, 256, 1>(256), check_values<Code::l8, 256, 1>(256), check_values<Code::l16, 256, 1>(256);
 }
 
-template <int kDim>
+// Weights as they are stored: whole numbers of the unit, the sum of many keeps to what was asked, none reaches beyond 15 bits.
+TEST(CudaFragments, WeightsAreWholeNumbersThatKeepTheirSum) {
+  for (const float size : {1.0f, 0x1p-20f, 0x1.fffffep+30f, 3.0f}) {
+    constexpr int kBytes = kTileRows * kRowWeightBytes;
+    std::vector<float> scales(2 * layout::kPageTokens, 1.0f);
+    std::vector<std::uint8_t> stored(kBytes);
+    const float base = weight_base(size * kRoomForRounding);
+    simt::run(dim3(1), kStepThreads, kBytes, [&] {
+      LaneLogits<1> weight;
+      for (int i = 0; i < 16; ++i) weight[0][i / 4][i % 4] = i == 0 ? size : size * 0x1p-14f;
+      const float bases[1] = {base};
+      store_weights<1>(weight, bases, dither_of_lane() * kUnitOfBase,
+                       reinterpret_cast<const float(&)[layout::kPageTokens]>(scales[0]), stored.data());
+    });
+    const double unit = double{base} * kUnitOfBase;
+    EXPECT_GE(size / unit, 8191.0);
+    EXPECT_LT(size / unit, 32768.0);
+    for (int row = 0; row < kTileRows; ++row) {
+      double sum = 0.0;
+      for (int frame = 0; frame < layout::kFrames; ++frame) {
+        for (int i = 0; i < kStepPages * layout::kFrameSlots; ++i) {
+          const std::uint8_t* at = &stored[row * kRowWeightBytes + frame * kFrameWeightBytes + i / 16 * kPageWeightBytes + i % 16];
+          sum += unit * (256 * at[0] + at[16]);
+        }
+      }
+      // 64 lanes' large ones and 960 small ones; the dither of each kind is balanced over lanes to one part in 64, mirrored to 0.
+      const double expected = 64.0 * size + 960.0 * size * 0x1p-14;
+      EXPECT_NEAR(sum, expected, 1024.0 / 64.0 * unit) << size;
+    }
+  }
+}
+
+// Integers in the order of floats.
+TEST(CudaFragments, OrderOfFloats) {
+  const float ascending[] = {kNothing, -3e38f, -1.0f, -1e-40f, 0.0f, 1e-40f, 1.0f, 3e38f};
+  for (std::size_t i = 0; i + 1 < std::size(ascending); ++i) {
+    EXPECT_LT(order_of(ascending[i]), order_of(ascending[i + 1]));
+    EXPECT_EQ(from_order(order_of(ascending[i])), ascending[i]);
+  }
+  EXPECT_EQ(order_of(kNothing), kOrderOfNothing);
+}
+
+template <int kDim, int kTiles>
 void check_knots(int d) {
+  constexpr int kRows = kRowsOf<kTiles>;
   const CodecConstants constants(d, test::turned_config("k3v2", d), DType::f16);
   const CodecTables& tables = constants.tables();
   Integers random(static_cast<std::uint64_t>(d));
@@ -146,16 +229,19 @@ void check_knots(int d) {
   std::vector<float> query(static_cast<std::size_t>(kRows) * d), found(kStepPages * kRows * kKnotFloats);
   for (float& x : query) x = static_cast<float>(random.bell());
   RowUnits units[kRows];
-  constexpr int kBytes = mean_fragment_bytes(kRows, kDim);
+  constexpr int kBytes = mean_fragment_bytes<kRows, kDim>();
   simt::run(dim3(1), kStepThreads, kBytes, [&] {
     auto* fragments = &shared_memory<std::uint8_t>();
     for (int i = thread_idx(); i < kBytes; i += kStepThreads) fragments[i] = 0;
     __syncthreads();
-    turn_query<kRows, kDim>(tables, query.data() + warp_idx() * d, warp_idx(), fragments, units[warp_idx()]);
+    if (warp_idx() < kRows) {
+      turn_query<kRows, kDim>(tables, query.data() + warp_idx() * d, warp_idx(), fragments, units[warp_idx()]);
+      if (lane_idx() == 0) units[warp_idx()].line_offset = static_cast<float>(warp_idx());
+    }
     __syncthreads();
     StepPage pages[kStepPages];
-    for (int i = 0; i < kStepPages; ++i) pages[i] = {bodies[static_cast<std::size_t>(i)].data(), 1.0f, 0, 0, 0, 1};
-    mean_knots<kRows, kDim>(pages, fragments, units, found.data());
+    for (int i = 0; i < kStepPages; ++i) pages[i] = {bodies[static_cast<std::size_t>(i)].data(), 1.0f, 0, 0, 0, true, true};
+    mean_knots<kTiles, kDim>(pages, fragments, units, found.data());
   });
   for (int page = 0; page < kStepPages; ++page) {
     const auto* codes = reinterpret_cast<const std::int8_t*>(bodies[static_cast<std::size_t>(page)].data());
@@ -163,7 +249,7 @@ void check_knots(int d) {
     for (int c = 0; c < d; ++c) sum += std::abs(codes[c]);
     for (int row = 0; row < kRows; ++row) {
       for (int knot = 0; knot < layout::kMeanKnots; ++knot) {
-        const float expected = knot_score(tables, query.data() + row * d, codes, knot);
+        const float expected = knot_score(tables, query.data() + row * d, codes, knot) + static_cast<float>(row);
         ASSERT_NEAR(found[(page * kRows + row) * kKnotFloats + knot], expected, 0.51 * units[row].mean_step * sum + 1e-4)
             << "d=" << d << " page " << page << " row " << row << " knot " << knot;
       }
@@ -173,9 +259,10 @@ void check_knots(int d) {
 
 // A knot is off by half a step for each number of the mean at most, and by the rounding of fp32.
 TEST(CudaFragments, KnotsAreDotsWithTurnedMeans) {
-  check_knots<64>(64);
-  for (int d : {80, 96, 128}) check_knots<128>(d);
-  check_knots<256>(256);
+  check_knots<64, 1>(64), check_knots<64, 2>(64);
+  for (int d : {80, 96}) check_knots<96, 1>(d);
+  check_knots<128, 1>(128), check_knots<128, 2>(128);
+  check_knots<256, 1>(256);
 }
 
 }  // namespace

@@ -44,7 +44,7 @@ __device__ inline std::uint32_t fourth_selector(std::uint32_t row0, std::uint32_
 struct Words {
   std::uint32_t word[4];
 };
-__device__ inline Words load_words(const std::uint8_t* at) {
+__device__ inline Words load_words(const void* at) {
   const uint4 x = load16(at);
   return {{x.x, x.y, x.z, x.w}};
 }

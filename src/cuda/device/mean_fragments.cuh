@@ -4,6 +4,7 @@
 //
 // Queries turn once, before any page is read; a page costs two products of bytes a row for each 32 channels, over the whole block.
 // a: rows g and g + 8 are the two planes of knot 8 v + g of a query; the last tile has knot 16 of all queries. b: column = page.
+// The inner dimension is in the order of 16-byte loads: of 64 channels, lane part t has 16 t .. 16 t + 15 in two steps.
 #pragma once
 
 #include "byte_levels.cuh"
@@ -18,16 +19,20 @@ inline constexpr int kStepPages = 8;    // that a block takes at a time: a page 
 inline constexpr int kKnotFloats = 20;  // of a row of knots: 17 and room for 16-byte loads
 
 // Fragments [tile][step][lane], 16 bytes each.
+template <int kDim>
+inline constexpr int kMeanSteps = (kDim + 63) / 64 * 2;
 QJL_HD constexpr int mean_tiles(int rows) { return 2 * rows + 1; }
-QJL_HD constexpr int mean_fragment_bytes(int rows, int dim) { return mean_tiles(rows) * dim / kStepCoordinates * kWarpLanes * 16; }
+template <int kRows, int kDim>
+constexpr int mean_fragment_bytes() {
+  return mean_tiles(kRows) * kMeanSteps<kDim> * kWarpLanes * 16;
+}
 
 // Byte of channel c of plane 0 of a row's knot; plane 1 is 4 bytes further.
 template <int kRows, int kDim>
 QJL_HD constexpr int mean_byte(int row, int knot, int c) {
-  constexpr int rows = kRows, steps = kDim / kStepCoordinates;
-  const int tile = knot < 16 ? 2 * row + knot / 8 : 2 * rows, g = knot < 16 ? knot % 8 : row;
-  const int k = c % kStepCoordinates, lane = 4 * g + k % 16 / 4, word = 2 * (k / 16);
-  return ((tile * steps + c / kStepCoordinates) * kWarpLanes + lane) * 16 + 4 * word + k % 4;
+  const int tile = knot < 16 ? 2 * row + knot / 8 : 2 * kRows, g = knot < 16 ? knot % 8 : row;
+  const int lane = 4 * g + c % 64 / 16, step = c / 64 * 2 + c % 16 / 8, half = c % 8 / 4;
+  return ((tile * kMeanSteps<kDim> + step) * kWarpLanes + lane) * 16 + 8 * half + c % 4;
 }
 
 // Row `row` of queries by one warp: q [d]; fragments are zero before.
@@ -61,45 +66,70 @@ __device__ inline void turn_query(const CodecTables& tables, const float* q, int
   if (lane_idx() == 0) units.mean_step = largest / kLargestOfPlanes;
 }
 
-// What a step needs of a page, in shared memory. A step that has fewer pages repeats its last one with `counts` 0.
+// What a step needs of a page, in shared memory. A step that has fewer pages repeats its last one, which then does not count.
 struct StepPage {
   const std::uint8_t* body;
   float mean_scale, key_scale_max, value_scale_max;
-  int num_sinks;
-  int counts;
+  std::uint16_t num_sinks;
+  bool counts, plain;  // plain: every row sees every token, and nothing caps its logits
 };
 struct StepPlan {
   StepPage page[kStepPages];
-  float value_unit, value_step;  // weights are whole numbers of value_step = 1 / value_unit
+  float value_scale_max;  // largest of the pages
 };
 
-// Tiles warp_idx(), warp_idx() + 8, ... of all pages of a step: knots [page][row][kKnotFloats]. Beyond head_dim fragments are zero
-// and means are padding.
-template <int kRows, int kDim>
+// Means of the lane's page (column g of b) of a step. Beyond head_dim they are padding.
+template <int kDim>
+using MeanWords = Words[kMeanSteps<kDim> / 2];
+template <int kDim>
+__device__ inline void load_means(const StepPage (&pages)[kStepPages], MeanWords<kDim>& means) {
+  const std::uint8_t* codes = pages[lane_group()].body + 16 * lane_part();  // the mean stands first in a body
+#pragma unroll
+  for (int i = 0; i < kMeanSteps<kDim> / 2; ++i) means[i] = load_words(codes + 64 * i);
+}
+
+// Whole numbers of a tile: of knot (or query) g, pages 2 t and 2 t + 1.
+struct TileNumbers {
+  float of[2];
+};
+template <int kDim>
+__device__ inline TileNumbers mean_tile(const std::uint8_t* fragments, int tile, const MeanWords<kDim>& means) {
+  const std::uint8_t* at = fragments + (tile * kMeanSteps<kDim> * kWarpLanes + lane_idx()) * 16;
+  Sums sums = {0, 0, 0, 0};
+#pragma unroll
+  for (int step = 0; step < kMeanSteps<kDim>; ++step) {
+    const FragmentB b = {means[step / 2].word[step % 2 * 2], means[step / 2].word[step % 2 * 2 + 1]};
+    multiply_signed(sums, load_shared(at + step * kWarpLanes * 16).word, b);
+  }
+  return {{static_cast<float>(kPlaneRadix * sums[0] + sums[2]), static_cast<float>(kPlaneRadix * sums[1] + sums[3])}};
+}
+
+// The lines of a step's pages by all warps: knots [page][row][kKnotFloats], with what a row's line begins with. A warp has one tile
+// of knots a tile of rows; kLastKnotWarp has the last knots too.
+inline constexpr int kLastKnotWarp = 6;
+template <int kTiles, int kDim>
 __device__ inline void mean_knots(const StepPage (&pages)[kStepPages], const std::uint8_t* fragments, const RowUnits* units,
                                   float* knots) {
-  constexpr int kSteps = kDim / kStepCoordinates;
-  const int g = lane_idx() / 4, t = lane_idx() % 4;
-  const auto* codes = reinterpret_cast<const std::uint32_t*>(pages[g].body) + t;  // the mean stands first in a body
-  FragmentB b[kSteps];
+  constexpr int kRows = kTileRows * kTiles;
+  const int g = lane_group(), t = lane_part(), warp = warp_idx();
+  MeanWords<kDim> means;
+  load_means<kDim>(pages, means);
+  const float scale[2] = {pages[2 * t].mean_scale, pages[2 * t + 1].mean_scale};
+  const auto store = [&](const RowUnits& unit, float* at, const TileNumbers& numbers) {
 #pragma unroll
-  for (int i = 0; i < 2 * kSteps; ++i) b[i / 2][i % 2] = load4(codes + 4 * i);
-#pragma unroll 1
-  for (int tile = warp_idx(); tile < mean_tiles(kRows); tile += kStepPages) {
-    Sums sums = {0, 0, 0, 0};
-    __syncwarp();
+    for (int i = 0; i < 2; ++i) at[i * kRows * kKnotFloats] = fmaf(numbers.of[i], unit.mean_step * scale[i], unit.line_offset);
+  };
+  float* of_pages = knots + 2 * t * kRows * kKnotFloats;
+  __syncwarp();
+  const int row = kTiles * warp / 2, first_knot = kTiles == 1 ? warp % 2 * 8 : 0;
 #pragma unroll
-    for (int step = 0; step < kSteps; ++step) {
-      const Words words = load_shared(fragments + ((tile * kSteps + step) * kWarpLanes + lane_idx()) * 16);
-      multiply_signed(sums, words.word, b[step]);
-    }
-    const bool last = tile == 2 * kRows;
-    const int row = last ? g : tile / 2, knot = last ? layout::kMeanKnots - 1 : 8 * (tile % 2) + g;
-#pragma unroll
-    for (int i = 0; i < 2 && row < kRows; ++i) {
-      const float whole = static_cast<float>(kPlaneRadix * sums[i] + sums[2 + i]);
-      knots[((2 * t + i) * kRows + row) * kKnotFloats + knot] = whole * units[row].mean_step * pages[2 * t + i].mean_scale;
-    }
+  for (int tile = 0; tile < kTiles; ++tile) {
+    store(units[row], of_pages + row * kKnotFloats + first_knot + 8 * tile + g,
+          mean_tile<kDim>(fragments, kTiles * warp + tile, means));
+  }
+  if (warp == kLastKnotWarp) {
+    const TileNumbers numbers = mean_tile<kDim>(fragments, 2 * kRows, means);
+    if (g < kRows) store(units[g], of_pages + g * kKnotFloats + layout::kMeanKnots - 1, numbers);
   }
 }
 

@@ -47,10 +47,16 @@ __device__ inline void multiply_unsigned(Sums& d, const FragmentA& a, const Frag
 #endif
 }
 
-__device__ inline void multiply_bits(Sums& d, const FragmentA& a, const FragmentB& b) {
+// Bits, not in place: many sums begin with the same c.
+__device__ inline void multiply_bits(Sums& d, const FragmentA& a, const FragmentB& b, const Sums& c) {
 #if defined(__CUDACC__)
-  QJL_MMA("mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc");
+  asm volatile(
+      "mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+      "{%10, %11, %12, %13};"
+      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]));
 #else
+  for (int i = 0; i < 4; ++i) d[i] = c[i];
   simt::multiply_bits(d, {{a[0], a[1], a[2], a[3]}, {b[0], b[1]}});
 #endif
 }

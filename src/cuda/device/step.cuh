@@ -1,13 +1,16 @@
 // One step of attention over sealed pages: eight pages by a block of eight warps.
 //
-//   scores   warp = page: 16 keys a lane, its row t                          key_fragments.cuh, mean_fragments.cuh
-//   softmax  reference of the step = largest logit of its pages; weights 2^(s - reference)
-//   weights  weight * value scale in 16 bits of the step's largest possible, rounded down after a dither that differs from slot to
-//            slot, so that many small weights keep their sum; two planes of bytes in shared memory
-//   values   warp = value frame: 16 tokens of all pages                      value_fragments.cuh
+//   scores   warp = page: 16 keys a lane, its rows kTiles t ..            key_fragments.cuh, mean_fragments.cuh
+//   softmax  weights 2^(s - reference); a reference stays until weights would leave the range of fp32
+//   weights  weight * value scale in whole units, a power of two so small that the largest takes 13 to 15 bits, rounded down after
+//            a dither that differs from slot to slot, so that many small weights keep their sum; two planes of bytes in shared
+//            memory
+//   values   warp = value frame: 16 tokens of all pages                    value_fragments.cuh
 //
-// Exact but for the roundings of the queries' planes, of 16-bit weights, and fp32 at the end of each integer sum.
+// Exact but for the roundings of the queries' planes, of whole weights, and fp32 at the end of each integer sum.
 #pragma once
+
+#include <new>
 
 #include "exact_rows.cuh"
 #include "key_fragments.cuh"
@@ -18,73 +21,63 @@ namespace qjl::cuda {
 
 inline constexpr unsigned kStepThreads = kStepPages * kWarpLanes;
 inline constexpr int kPlannedSteps = 3;
-inline constexpr float kLargestWeight = 65280.0f;  // high byte 255, low byte 0: room for the dither
 
-// Weights [row][frame][page][plane][16 tokens], padded so that writers and readers meet no bank twice.
-inline constexpr int kFrameWeightBytes = kStepPages * 2 * layout::kFrameSlots + 16;
+// Weights [row][frame][page][32 bytes], padded so that writers and readers meet no bank twice.
+inline constexpr int kPageWeightBytes = 2 * layout::kFrameSlots;
+inline constexpr int kFrameWeightBytes = kStepPages * kPageWeightBytes + 16;
 inline constexpr int kRowWeightBytes = layout::kFrames * kFrameWeightBytes + 16;
 
-template <KeyPath kPath, int kDim, int kRows>
+// Rows of a block.
+template <int kTiles>
+inline constexpr int kRowsOf = kTileRows * kTiles;
+
+template <KeyPath kPath, int kDim, int kTiles>
 struct StepStorage {
-  alignas(16) std::uint8_t mean[mean_fragment_bytes(kRows, kDim)];
-  alignas(16) std::uint8_t planes[kRows * row_plane_bytes<kPath, kDim>()];
+  static constexpr int kRows = kRowsOf<kTiles>;
+  alignas(16) std::uint8_t mean[mean_fragment_bytes<kRows, kDim>()];
+  alignas(16) std::uint8_t planes[plane_bytes<kPath, kDim, kTiles>()];
   alignas(16) std::uint8_t weights[kRows * kRowWeightBytes];
   alignas(16) float knots[kStepPages * kRows * kKnotFloats];
   union {
     alignas(16) float scales[kStepPages][2][layout::kPageTokens];  // of keys and values, slot order
     ExactScratch<kRows, kDim> exact;                               // before the first step
   };
-  float page_max[kStepPages][kRows];
-  alignas(16) int row_offset[2][64];  // of a half's rows of signs
-  StepPlan plans[kPlannedSteps];      // step n in n mod 3: the running one and two to come
+  RowOffsets<kDim> row_offsets;           // of signs
+  float scale_factor[kScaleCodeMax + 1];  // 2^((code - 255) / 32), 0
+  float dither[kStepThreads / 4];         // times kUnitOfBase
+  StepPlan plans[kPlannedSteps];          // step n in n mod 3: the running one and two to come
+  Job job;                                // here and in range: what few steps or one warp need is not kept in registers
   PageRange range;
   RowUnits units[kRows];
+  int largest_logit[kRows];   // order_of() it, when references move
+  int largest_sum[2][kRows];  // bits of the largest sum of a lane's weights, step n in n mod 2
 };
 
-// Logits of a lane: row 4 tile + t, key of word w and byte i.
+// Logits, then weights, of a lane: row kTiles t + tile, key of word w and byte i.
 template <int kTiles>
 using LaneLogits = float[kTiles][4][4];
 
 // Whole scores of the warp's page.
 template <KeyPath kPath, int kDim, int kTiles>
-__device__ inline void key_sums(const Job& job, const StepStorage<kPath, kDim, kTileRows * kTiles>& shared, const StepPage& page,
-                                int (&sum)[kTiles][4][4]) {
-  const layout::PageShape& shape = job.tables().shape;
-  const KeyLane lane = key_lane(job.launch.key_bytes, page.body + job.launch.at.keys);
-  const QueryPlanes<kPath, kDim> planes{shared.planes};
-  if constexpr (kPath == KeyPath::bits) {
-    int minus[4][kTiles][4] = {};
-    score_bits<kPath, kDim, kTiles>(lane, planes, shared.row_offset[lane.half], minus);
-#pragma unroll
-    for (int i = 0; i < 16 * kTiles; ++i) {
-      const int tile = i / 16, w = i / 4 % 4;
-      sum[tile][w][i % 4] = shared.units[kTileRows * tile + lane.t].total - 2 * minus[w][tile][i % 4];
-    }
-  } else {
-    Sums sums[4][kTiles][2] = {};
-    if constexpr (kPath == KeyPath::l8) score_l8<kPath, kDim, kTiles>(lane, planes, shape.head_dim, sums);
-    if constexpr (kPath == KeyPath::l16) score_l16<kPath, kDim, kTiles>(lane, planes, shape.head_dim, sums);
-    if constexpr (kPath == KeyPath::sign_bytes)
-      score_sign_bytes<kPath, kDim, kTiles>(lane, planes, shared.row_offset[lane.half], sums);
-#pragma unroll
-    for (int i = 0; i < 16 * kTiles; ++i) {
-      const int tile = i / 16, w = i / 4 % 4, pair = i % 4 / 2, key = i % 2;
-      const int whole = kPlaneRadix * sums[w][tile][pair][2 * key] + sums[w][tile][pair][2 * key + 1];
-      const int total = kPath == KeyPath::sign_bytes ? shared.units[kTileRows * tile + lane.t].total : 0;
-      sum[tile][w][i % 4] = kPath == KeyPath::sign_bytes ? total - 2 * whole : whole;
-    }
-  }
+__device__ inline void key_sums(const AttendLaunch& launch, const StepStorage<kPath, kDim, kTiles>& shared,
+                                const std::uint8_t* body, KeySums<kTiles>& sum) {
+  const QueryPlanes<kPath, kDim, kTiles> planes{shared.planes};
+  if constexpr (kPath == KeyPath::bits) score_bits<kDim, kTiles>(body, shared.row_offsets, planes, sum);
+  if constexpr (kPath == KeyPath::sign_bytes) score_sign_bytes<kDim, kTiles>(body, shared.row_offsets, planes, sum);
+  if constexpr (kPath == KeyPath::l8) score_l8<kDim, kTiles>(launch.key_bytes, body + launch.at.keys, planes, sum);
+  if constexpr (kPath == KeyPath::l16)
+    score_l16<kDim, kTiles>(launch.key_bytes, body + launch.at.keys, planes, launch.tables.shape.head_dim, sum);
 }
 
-// Scales of the warp's page into its part of shared memory, four slots a lane; those of values in units of 1 / value_unit.
-__device__ inline void decode_scales(const Job& job, const StepPage& page, float value_unit,
+// Scales of the warp's page into its part of shared memory, four slots a lane; those of keys in units of the page's largest.
+__device__ inline void decode_scales(const std::uint8_t* codes, float value_scale_max, const float* factor,
                                      float (&scales)[2][layout::kPageTokens]) {
-  const std::int64_t offset[2] = {job.launch.at.key_scales, job.launch.at.value_scales};
-  const float largest[2] = {page.key_scale_max, page.value_scale_max * value_unit};
+  const auto* of_lane = reinterpret_cast<const std::uint32_t*>(codes) + lane_idx();
+  const float largest[2] = {1.0f, value_scale_max};
 #pragma unroll
-  for (int side = 0; side < 2; ++side) {
-    const std::uint32_t codes = load4(reinterpret_cast<const std::uint32_t*>(page.body + offset[side]) + lane_idx());
-    const auto scale = [&](int i) { return scale_of(static_cast<int>(codes >> 8 * i & 0xffu), largest[side]); };
+  for (int side = 0; side < 2; ++side) {  // those of values follow those of keys
+    const std::uint32_t word = load4(of_lane + side * layout::kPageTokens / 4);
+    const auto scale = [&](int i) { return factor[permute_bytes(word, 0, 0x4440 + static_cast<unsigned>(i))] * largest[side]; };
     *reinterpret_cast<float4*>(&scales[side][4 * lane_idx()]) = {scale(0), scale(1), scale(2), scale(3)};
   }
   __syncwarp();
@@ -95,48 +88,66 @@ struct FourScales {
   float of[4];
 };
 __device__ inline FourScales lane_scales(const float (&scales)[layout::kPageTokens], int i) {
-  const int g = lane_idx() / 4, slot = layout::kHalfSlots * (g / 4) + layout::kFrameSlots * i + 4 * (g % 4);
+  const int g = lane_group(), slot = layout::kHalfSlots * (g / 4) + layout::kFrameSlots * i + 4 * (g % 4);
   const float4 x = *reinterpret_cast<const float4*>(&scales[slot]);
   return {{x.x, x.y, x.z, x.w}};
 }
 
-// score = step sum scale + line of the mean; then soft cap, in units of log 2.
-template <int kTiles>
-__device__ inline void finish_scores(const Job& job, const RowUnits* units, const float* page_knots,
-                                     const float (&key_scales)[layout::kPageTokens], const int (&sum)[kTiles][4][4],
+// logit = (step number + offset) scale + line of the mean.
+template <KeyPath kPath, int kTiles>
+__device__ inline void finish_logits(const StepPage& page, const RowUnits* units, const float* page_knots,
+                                     const float (&key_scales)[layout::kPageTokens], const KeySums<kTiles>& sum,
                                      LaneLogits<kTiles>& logit) {
-  const int g = lane_idx() / 4, t = lane_idx() % 4;
+  const int g = lane_group(), t = lane_part();
+  const float half = static_cast<float>(g / 4) * (4.0f / layout::kKnotTokens);  // the first frame of the lane's half
+  float step[kTiles], offset[kTiles], line[kTiles][4], rise[kTiles][4];
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
-    const int row = kTileRows * tile + t;
+    const int row = lane_row<kTiles>(t, tile);
+    step[tile] = units[row].step * page.key_scale_max;
+    offset[tile] = units[row].offset * page.key_scale_max;
     const float* knots = page_knots + row * kKnotFloats + 4 * (g % 4);
     const float4 early = *reinterpret_cast<const float4*>(knots);
     const float knot[5] = {early.x, early.y, early.z, early.w, knots[4]};
-    const float step = units[row].step;
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const FourScales scale = lane_scales(key_scales, i);
-      const float frame = static_cast<float>(4 * (g / 4) + i) * (1.0f / layout::kKnotTokens);
+    for (int w = 0; w < 4; ++w) {
+      rise[tile][w] = knot[w + 1] - knot[w];
+      line[tile][w] = fmaf(half, rise[tile][w], knot[w]);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const FourScales scale = lane_scales(key_scales, i);
+    const float frame = static_cast<float>(i) * (1.0f / layout::kKnotTokens);
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) {
 #pragma unroll
       for (int w = 0; w < 4; ++w) {
-        const float line = fmaf(frame, knot[w + 1] - knot[w], knot[w]);
-        logit[tile][w][i] = fmaf(static_cast<float>(sum[tile][w][i]) * step, scale.of[w], line);
+        const float code = fmaf(number_of<kPath>(sum[tile][w][i]), step[tile], offset[tile]);
+        const float mean = i == 0 ? line[tile][w] : fmaf(frame, rise[tile][w], line[tile][w]);
+        logit[tile][w][i] = fmaf(code, scale.of[w], mean);
       }
     }
   }
-  if (job.args.logit_soft_cap > 0.0f) {
+}
+
+// Soft cap, units of log 2, reference: what else the line and the units hold.
+template <int kTiles>
+__device__ inline void cap_logits(const Job& job, const float (&reference)[kTiles], LaneLogits<kTiles>& logit) {
 #pragma unroll
-    for (int i = 0; i < 16 * kTiles; ++i) logit[i / 16][i / 4 % 4][i % 4] = logit_of(job, logit[i / 16][i / 4 % 4][i % 4]);
+  for (int i = 0; i < 16 * kTiles; ++i) {
+    const float from = reference[i / 16] == kNothing ? 0.0f : reference[i / 16];
+    logit[i / 16][i / 4 % 4][i % 4] = logit_of(job, logit[i / 16][i / 4 % 4][i % 4]) - from;
   }
 }
 
 // Tokens that a row does not see.
 template <int kTiles>
-__device__ inline void mask_scores(const Job& job, const StepPage& page, std::int64_t base, LaneLogits<kTiles>& logit) {
-  const int g = lane_idx() / 4, t = lane_idx() % 4;
+__device__ inline void mask_logits(const Job& job, const StepPage& page, std::int64_t base, LaneLogits<kTiles>& logit) {
+  const int g = lane_group();
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
-    const int row = kTileRows * tile + t < job.rows ? kTileRows * tile + t : 0;
+    const int lane = lane_row<kTiles>(lane_part(), tile), row = lane < job.rows ? lane : 0;
     const Window window = row_window(job, row, base, page.num_sinks, layout::kPageTokens);
 #pragma unroll
     for (int i = 0; i < 16; ++i) {
@@ -146,59 +157,138 @@ __device__ inline void mask_scores(const Job& job, const StepPage& page, std::in
   }
 }
 
-// Largest logit of each row over the warp's page, into page_max.
+// ---- references -----------------------------------------------------------------------------------------------------------
+// What a lane keeps over all pages, for its rows: the reference of the weights, kNothing before the row saw a token, and the sum of
+// the lane's weights.
 template <int kTiles>
-__device__ inline void reduce_page_max(const LaneLogits<kTiles>& logit, float* page_max) {
+struct Running {
+  float reference[kTiles], sum[kTiles];
+
+  __device__ bool unset() const {
+    bool any = false;
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile) any |= reference[tile] == kNothing;
+    return any;
+  }
+};
+
+// Weights beyond this, relative to the reference, move it. Far below the largest fp32, so that sums of them are safe as well.
+inline constexpr float kLargestSum = 0x1p60f;
+
+// A number whose order among integers is that of x.
+__device__ inline int order_of(float x) {
+  const int bits = __float_as_int(x);
+  return bits < 0 ? bits ^ 0x7fffffff : bits;
+}
+__device__ inline float from_order(int order) { return __int_as_float(order < 0 ? order ^ 0x7fffffff : order); }
+inline constexpr int kOrderOfNothing = static_cast<int>(0xff800000u ^ 0x7fffffffu);
+
+// References up to the largest logit of the step, logits relative to them. factor: what all sums so far must be multiplied with.
+// `capped` lines do not hold the reference. All threads meet twice.
+template <int kTiles>
+__device__ inline void move_references(bool capped, int* largest_logit, RowUnits* units, LaneLogits<kTiles>& logit,
+                                       Running<kTiles>& running, float (&factor)[kTiles]) {
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
-    float largest = logit[tile][0][0];
+    float largest = kNothing;
 #pragma unroll
-    for (int i = 1; i < 16; ++i) largest = fmaxf(largest, logit[tile][i / 4][i % 4]);
+    for (int i = 0; i < 16; ++i) largest = fmaxf(largest, logit[tile][i / 4][i % 4]);
+    atomicMax(&largest_logit[lane_row<kTiles>(lane_part(), tile)], order_of(largest));
+  }
+  __syncthreads();
 #pragma unroll
-    for (int mask = 4; mask < kWarpLanes; mask *= 2) largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, mask));
-    if (lane_idx() < 4) page_max[kTileRows * tile + lane_idx()] = largest;
+  for (int tile = 0; tile < kTiles; ++tile) {
+    const int row = lane_row<kTiles>(lane_part(), tile);
+    const bool unset = running.reference[tile] == kNothing;
+    float by = from_order(largest_logit[row]);
+    factor[tile] = 1.0f;
+    if (unset ? by == kNothing : by <= 0.0f) continue;
+    running.reference[tile] = unset ? by : running.reference[tile] + by;
+    factor[tile] = unset ? 0.0f : exp2_fast(-by);
+    running.sum[tile] *= factor[tile];
+    if (!capped && thread_idx() < kTileRows) units[row].line_offset = -running.reference[tile];
+#pragma unroll
+    for (int i = 0; i < 16; ++i) logit[tile][i / 4][i % 4] -= by;
+  }
+  __syncthreads();
+  if (thread_idx() < kRowsOf<kTiles>) largest_logit[thread_idx()] = kOrderOfNothing;
+}
+
+// ---- weights --------------------------------------------------------------------------------------------------------------
+// Logits to weights; adds each lane's sum to sum[tile] and to the largest of its row.
+template <int kTiles>
+__device__ inline void take_weights(LaneLogits<kTiles>& logit, int* largest_sum, float (&sum)[kTiles]) {
+#pragma unroll
+  for (int tile = 0; tile < kTiles; ++tile) {
+    float(&weight)[4][4] = logit[tile];
+#pragma unroll
+    for (int i = 0; i < 16; ++i) {
+      weight[i / 4][i % 4] = exp2_fast(weight[i / 4][i % 4]);
+      sum[tile] = i == 0 ? weight[0][0] : sum[tile] + weight[i / 4][i % 4];
+    }
+    atomicMax(&largest_sum[lane_row<kTiles>(lane_part(), tile)], __float_as_int(sum[tile]));
   }
 }
 
-// Four weights below 2^16 as bytes: high planes, low planes.
-__device__ inline uint2 pack_planes(const std::uint32_t (&x)[4]) {
-  const std::uint32_t first = interleave_low(x[0], x[1]), second = interleave_low(x[2], x[3]);
+// Weights below 2^e are whole numbers of the unit 2^(e - 15): added to 2^e, bytes 1 and 2 of a number hold them and byte 0 what
+// rounding down leaves out. e is odd or even as the exponent's lowest bit, which stands in byte 2, shall be 0.
+__device__ inline float weight_base(float largest) {
+  constexpr unsigned kTwoExponents = 2u << 23;
+  return __uint_as_float((__float_as_uint(largest) + kTwoExponents) & ~(kTwoExponents - 1));
+}
+inline constexpr float kUnitOfBase = 0x1p-15f;
+// Rounding must not carry the largest weight beyond its base.
+inline constexpr float kRoomForRounding = 1.0f + 0x1p-10f;
+
+// Bytes 2 and 1 of four numbers: high planes, low planes.
+__device__ inline uint2 pack_planes(const float (&x)[4]) {
+  const auto bits = [&](int i) { return __float_as_uint(x[i]); };
+  const std::uint32_t first = permute_bytes(bits(0), bits(1), 0x6251), second = permute_bytes(bits(2), bits(3), 0x6251);
   return {permute_bytes(first, second, 0x7632), permute_bytes(first, second, 0x5410)};
 }
 
 // 64 numbers in (0, 1) for warp and g; neighbours of a lane take it and its mirror image.
 __device__ inline float dither_of_lane() {
-  const int g = lane_idx() / 4, warp = warp_idx();
+  const int g = lane_group(), warp = warp_idx();
   return (static_cast<float>(8 * (g * 5 % 8) + warp * 3 % 8) + 0.5f) * (1.0f / 64.0f);
 }
 
-// Weights of the lane's keys, into shared memory; value_scales in units of a weight. sum[tile] is what softmax divides by.
+// From the weights to those that a lane reads: its frame (the warp's), its column's row and its pages.
 template <int kTiles>
-__device__ inline void store_weights(const LaneLogits<kTiles>& logit, const float (&reference)[kTiles],
-                                     const float (&value_scales)[layout::kPageTokens], std::uint8_t* weights,
-                                     float (&sum)[kTiles]) {
-  const int g = lane_idx() / 4, t = lane_idx() % 4;
-  const float dither = dither_of_lane();
+__device__ inline int weight_offset() {
+  return (kTiles == 1 ? lane_group() / 2 : lane_group()) * kRowWeightBytes + warp_idx() * kFrameWeightBytes;
+}
+
+// Weights of the lane's keys times the scales of their values, in units of base[tile], into shared memory (weight_fragments()).
+// dither: times kUnitOfBase.
+template <int kTiles>
+__device__ inline void store_weights(const LaneLogits<kTiles>& weight, const float (&base)[kTiles], float dither,
+                                     const float (&value_scales)[layout::kPageTokens], std::uint8_t* weights) {
+  const int g = lane_group(), t = lane_part();
+  float add[kTiles][2];
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
-    const float from = reference[tile] == kNothing ? 0.0f : reference[tile];
-    std::uint8_t* row = weights + (kTileRows * tile + t) * kRowWeightBytes + warp_idx() * 2 * layout::kFrameSlots + 4 * (g % 4);
-    sum[tile] = 0.0f;
+    add[tile][0] = fmaf(base[tile], dither, base[tile]);
+    add[tile][1] = fmaf(base[tile], kUnitOfBase - dither, base[tile]);
+  }
+  std::uint8_t* of_lane = weights + lane_row<kTiles>(t, 0) * kRowWeightBytes + 4 * (g / 4) * kFrameWeightBytes +
+                          warp_idx() * kPageWeightBytes + (kTiles == 1 ? 4 : 8) * (g % 4);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const FourScales scale = lane_scales(value_scales, i);
-      std::uint32_t whole[4];
+  for (int i = 0; i < 4; ++i) {
+    const FourScales scale = lane_scales(value_scales, i);
 #pragma unroll
-      for (int w = 0; w < 4; ++w) {
-        const float weight = exp2_fast(logit[tile][w][i] - from);
-        sum[tile] += weight;
-        const float add = (i + w) % 2 == 0 ? dither : 1.0f - dither;
-        whole[w] = static_cast<std::uint32_t>(fmaf(weight, scale.of[w], add));
-      }
+    for (int tile = 0; tile < kTiles; ++tile) {
+      float whole[4];
+#pragma unroll
+      for (int w = 0; w < 4; ++w) whole[w] = fmaf(weight[tile][w][i], scale.of[w], add[tile][(i + w) % 2]);
       const uint2 planes = pack_planes(whole);
-      std::uint8_t* at = row + (4 * (g / 4) + i) * kFrameWeightBytes;
-      *reinterpret_cast<std::uint32_t*>(at) = planes.x;
-      *reinterpret_cast<std::uint32_t*>(at + layout::kFrameSlots) = planes.y;
+      std::uint8_t* at = of_lane + tile * kRowWeightBytes + i * kFrameWeightBytes;
+      if constexpr (kTiles == 1) {
+        *reinterpret_cast<std::uint32_t*>(at) = planes.x;
+        *reinterpret_cast<std::uint32_t*>(at + layout::kFrameSlots) = planes.y;
+      } else {
+        *reinterpret_cast<uint2*>(at) = planes;
+      }
     }
   }
 }

@@ -27,7 +27,10 @@ __device__ inline int lane_idx() {
   return thread_idx() % kWarpLanes;
 #endif
 }
-__device__ inline int warp_idx() { return thread_idx() / kWarpLanes; }
+__device__ inline int warp_idx() { return static_cast<int>(threadIdx.x / kWarpLanes); }
+// g and t of lane 4 g + t.
+__device__ inline int lane_group() { return static_cast<int>(static_cast<unsigned>(lane_idx()) / 4); }
+__device__ inline int lane_part() { return static_cast<int>(static_cast<unsigned>(lane_idx()) % 4); }
 
 // The block's dynamic shared memory as a struct.
 template <typename Storage>
@@ -86,6 +89,17 @@ __device__ inline uint4 load16(const void* at) {
 #endif
 }
 
+// The same, not before the products that stand before it: what it brings must not fill registers that they need.
+__device__ inline uint4 load16_here(const void* at) {
+#if defined(__CUDACC__)
+  uint4 x;
+  asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w) : "l"(at));
+  return x;
+#else
+  return load16(at);
+#endif
+}
+
 // A word of the device's memory through the read-only path.
 __device__ inline std::uint32_t load4(const std::uint32_t* at) {
 #if defined(__CUDACC__)
@@ -95,12 +109,17 @@ __device__ inline std::uint32_t load4(const std::uint32_t* at) {
 #endif
 }
 
-// Asks for a line of the device's memory to come into its second-level cache.
-__device__ inline void prefetch_l2(const void* at) {
-#if defined(__CUDACC__)
-  asm volatile("prefetch.global.L2 [%0];" ::"l"(at));
+// Asks for `bytes` from `at` of the device's memory, both multiples of 16, to come into its second-level cache; by a whole warp.
+__device__ inline void prefetch_page(const std::uint8_t* at, std::uint32_t bytes) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  if (lane_idx() == 0) asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(at), "r"(bytes));
+#elif defined(__CUDACC__)
+  constexpr std::uint32_t kLine = 128;
+#pragma unroll 1
+  for (std::uint32_t i = static_cast<std::uint32_t>(lane_idx()) * kLine; i < bytes; i += kWarpLanes * kLine)
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(at + i));
 #else
-  (void)at;
+  (void)at, (void)bytes;
 #endif
 }
 

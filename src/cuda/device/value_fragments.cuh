@@ -4,7 +4,7 @@
 //
 // A word is one channel: its 16 tokens of a page. Lane (g, t) reads pages t and t + 4, four channels a load; product s of four
 // takes four tokens of each page, so a word feeds every product. Rows g and g + 8 of a product are channels 64 u + 32 (g / 4) + 4
-// (g % 4) + m and 16 more, m = 0 .. 3. Columns are two planes of unsigned bytes of four rows' weights.
+// (g % 4) + m and 16 more, m = 0 .. 3. Columns are two planes of unsigned bytes of the rows' weights, parts as in planes.cuh.
 //
 //   l4   four look-ups a word            l8   three lines hold two blocks: 12 byte operations and half a fourth group
 //   l16  two lines a block
@@ -13,6 +13,7 @@
 #include "byte_levels.cuh"
 #include "mma.cuh"
 #include "page.hpp"
+#include "planes.cuh"
 
 namespace qjl::cuda {
 
@@ -31,24 +32,30 @@ __device__ inline void look_up_pairs(const ByteLevels& table, const std::uint32_
   }
 }
 
-// What a lane reads for 64 channels of one page: lines of its two blocks.
+// Where a lane reads 64 channels of one page: lines of its two blocks.
 template <Code kCode>
 struct ValueWords {
   static constexpr int kLoads = kCode == Code::l4 ? 2 : kCode == Code::l8 ? 3 : 4;
   Words line[kLoads];
   bool alone;  // l8: the block has no partner and stands as nibbles
 
-  // frame: the frame's first line. blocks: of 16 channels. kWhole: head_dim is a multiple of 64.
+  // Bytes from the frame's first line to the lane's part of the first group of channels.
+  static __device__ int lane_offset() {
+    const int g = lane_group();
+    return g / 4 * kLoads * layout::kLineBytes + 16 * (g % 4);
+  }
+  // at: the frame's first line plus lane_offset(). kWhole: head_dim is a multiple of 64, else it has `blocks` blocks of 16.
   template <bool kWhole>
-  __device__ void load(const std::uint8_t* frame, int u, int blocks) {
-    const int g = lane_idx() / 4, block = 4 * u + 2 * (g / 4), column = 16 * (g % 4);
-    alone = !kWhole && kCode == Code::l8 && block + 1 == blocks;
-    const int first = kCode == Code::l4 ? block : kCode == Code::l8 ? block / 2 * 3 : 2 * block;
-    const int lines = kCode == Code::l4 ? blocks : kCode == Code::l8 ? blocks / 2 * 3 + blocks % 2 * 2 : 2 * blocks;
+  __device__ void load(const std::uint8_t* at, int u, int blocks) {
+    const int pair = 2 * u + lane_group() / 4,
+              last = (kCode == Code::l8 ? blocks / 2 * 3 + blocks % 2 * 2 : blocks * kLoads / 2) - 1;
+    alone = !kWhole && kCode == Code::l8 && 2 * pair + 1 == blocks;
 #pragma unroll
     for (int i = 0; i < kLoads; ++i) {  // beyond the last block any line will do: nobody looks at those channels
-      const int at = kWhole || first + i < lines ? first + i : lines - 1;
-      line[i] = load_words(frame + at * layout::kLineBytes + column);
+      const int line_of_group = 2 * u * kLoads + i, beyond = kWhole ? 0 : pair * kLoads + i - last;
+      const std::uint8_t* from = at + (line_of_group - (beyond > 0 ? beyond : 0)) * layout::kLineBytes;
+      const uint4 x = kCode == Code::l16 ? load16_here(from) : load16(from);
+      line[i] = {{x.x, x.y, x.z, x.w}};
     }
   }
   // Channel m of the first and of the second block.
@@ -89,40 +96,60 @@ __device__ inline void order_weights(const Words& tokens, std::uint32_t (&b)[4])
   b[3] = interleave_high(third, w[3]);
 }
 
-// The b operand of a lane: weights of its column, pages t and t + 4, [product].
-struct WeightFragments {
-  FragmentB product[4];
-};
-template <Code kCode>
-__device__ inline WeightFragments weight_fragments(const std::uint8_t* first_page, const std::uint8_t* second_page) {
-  WeightFragments out;
-  std::uint32_t b[2][4];
-  order_weights<kCode>(load_shared(first_page), b[0]);
-  order_weights<kCode>(load_shared(second_page), b[1]);
+// The b operand of a lane: weights of its column, pages t and t + 4, of four products.
+using WeightFragment = FragmentB[4];
+
+// Weights of a frame [page][32 bytes]: two planes of 16 tokens, or (several tiles) words of the two planes by turns.
+template <Code kCode, int kTiles>
+__device__ inline void weight_fragments(const std::uint8_t* frame, WeightFragment (&out)[kTiles]) {
 #pragma unroll
-  for (int s = 0; s < 4; ++s) out.product[s][0] = b[0][s], out.product[s][1] = b[1][s];
-  return out;
+  for (int half = 0; half < 2; ++half) {
+    const std::uint8_t* page = frame + (lane_part() + 4 * half) * 2 * layout::kFrameSlots;
+    Words tokens[kTiles];
+    if constexpr (kTiles == 1) {
+      tokens[0] = load_shared(page + lane_group() % 2 * layout::kFrameSlots);
+    } else {
+      const Words first = load_shared(page), second = load_shared(page + layout::kFrameSlots);
+      tokens[0] = {{first.word[0], first.word[2], second.word[0], second.word[2]}};
+      tokens[1] = {{first.word[1], first.word[3], second.word[1], second.word[3]}};
+    }
+#pragma unroll
+    for (int product = 0; product < kTiles; ++product) {
+      std::uint32_t b[4];
+      order_weights<kCode>(tokens[product], b);
+#pragma unroll
+      for (int s = 0; s < 4; ++s) out[product][s][half] = b[s];
+    }
+  }
 }
 
-// Whole sums of one group of 64 channels: sum[tile][half][m] = 256 high + low of the lane's row and channel.
+// Sums of a lane: channels 16 half + m of its rows, in a group of 64 channels.
+template <int kTiles>
+using GroupSums = float[kTiles][2][4];
+
+// sums += whole sums * unit: the planes join before they meet fp32.
 template <Code kCode, int kTiles>
 __device__ inline void weigh_group(const ByteLevels& table, const ValueWords<kCode> (&words)[2],
-                                   const WeightFragments (&weights)[kTiles], int (&sum)[kTiles][2][4]) {
+                                   const WeightFragment (&weights)[kTiles], const float (&unit)[kTiles], GroupSums<kTiles>& sums) {
   __syncwarp();
 #pragma unroll
   for (int m = 0; m < 4; ++m) {
     ChannelLevels first[2], second[2];
     words[0].decode(table, m, first);
     words[1].decode(table, m, second);
-    Sums sums[kTiles] = {};
+    Sums whole[kTiles] = {};
 #pragma unroll
     for (int s = 0; s < 4; ++s) {
       const FragmentA a = {first[0][s], first[1][s], second[0][s], second[1][s]};
 #pragma unroll
-      for (int tile = 0; tile < kTiles; ++tile) multiply_unsigned(sums[tile], a, weights[tile].product[s]);
+      for (int product = 0; product < kTiles; ++product) multiply_unsigned(whole[product], a, weights[product][s]);
     }
 #pragma unroll
-    for (int i = 0; i < 2 * kTiles; ++i) sum[i / 2][i % 2][m] = (sums[i / 2][i % 2 * 2] << 8) + sums[i / 2][i % 2 * 2 + 1];
+    for (int i = 0; i < 2 * kTiles; ++i) {
+      const int tile = i / 2, half = i % 2;
+      const auto part = [&](int plane) { return whole[product_of<kTiles>(plane)][2 * half + lane_column<kTiles>(tile, plane)]; };
+      sums[tile][half][m] = fmaf(static_cast<float>((part(0) << 8) + part(1)), unit[tile], sums[tile][half][m]);
+    }
   }
 }
 
