@@ -33,10 +33,7 @@ inline constexpr KeyPath kDevicePath = kPath == KeyPath::bits && !kNativeBits ? 
 // Places of step n + 1 and n + 2 among the plans.
 __device__ inline int next_turn(int turn) { return turn + 1 == kPlannedSteps ? 0 : turn + 1; }
 
-// Warps that see to the steps to come.
-inline constexpr int kFetchWarp = 5, kPlanWarp = 7;
-
-// The step of pages `first` .. first + 7, by one warp: a lane looks one page up.
+// The step of pages `first` .. first + 7, by one warp: a lane looks one page up. No weight is known yet.
 __device__ inline void plan_step(const Job& job, const PageRange& range, int first, StepPlan& plan) {
   const int i = lane_idx() % kStepPages, wanted = first + i, at = wanted < range.end ? wanted : range.end - 1;
   const layout::PageHead& head = head_at(job, at);
@@ -53,14 +50,16 @@ __device__ inline void plan_step(const Job& job, const PageRange& range, int fir
                     counts,
                     counts && whole && !(job.args.logit_soft_cap > 0.0f)};
   }
-  if (lane_idx() == 0) plan.value_scale_max = largest;
+  if (lane_idx() < kStepPages) plan.largest_sum[lane_idx()] = 0;
+  if (lane_idx() == 0) plan.value_scale_max = largest * kRoomForRounding;
 }
 
 // The pages of a step to come towards the second-level cache, by one warp.
 __device__ inline void fetch_pages(const AttendLaunch& launch, const StepPlan& plan) {
   const auto bytes = static_cast<std::uint32_t>(launch.at.bytes);
-#pragma unroll 1
-  for (int i = 0; i < kStepPages && plan.page[i].counts; ++i) prefetch_page(plan.page[i].body, bytes);
+  if (kBulkPrefetch && lane_idx() != 0) return;
+#pragma unroll
+  for (int i = 0; i < kStepPages; ++i) prefetch_page(plan.page[i].body, bytes);
 }
 
 // Everything that steps read and that no page decides: queries as planes and as fragments, tables, the plans of two steps, the
@@ -82,7 +81,6 @@ __device__ inline void prepare_steps(const Job& job, const PageRange& range, Ste
   shared.dither[static_cast<unsigned>(thread_idx()) / 4] = dither_of_lane() * kUnitOfBase;
   if (const int row = thread_idx(); row < kRows) {
     shared.largest_logit[row] = kOrderOfNothing;
-    shared.largest_sum[0][row] = 0;
     shared.units[row].line_offset = 0.0f;
   }
   if (thread_idx() == 0) {
@@ -91,7 +89,7 @@ __device__ inline void prepare_steps(const Job& job, const PageRange& range, Ste
   }
   if (const int step = warp_idx(); step < 2) plan_step(job, range, range.first + step * kStepPages, shared.plans[step]);
   __syncthreads();
-  if (warp_idx() == kFetchWarp) fetch_pages(job.launch, shared.plans[0]);
+  if (warp_idx() == 2) fetch_pages(job.launch, shared.plans[0]);
   project_rows(tables, query, kRows, nullptr, projected);
   if (const int row = warp_idx(); row < kRows) {
     make_planes<kPath, kDim, kTiles>(projected + row * width, width, row, shared.planes, shared.units[row]);
@@ -103,7 +101,9 @@ __device__ inline void prepare_steps(const Job& job, const PageRange& range, Ste
     }
   }
   __syncthreads();
-  mean_knots<kTiles, kDim>(shared.plans[0].page, shared.mean, shared.units, shared.knots);
+  const KnotMaker<kTiles, kDim> maker(shared.plans[0].page, shared.mean, shared.units, shared.knots);
+  maker.warp_knots();
+  if (warp_idx() == 0) maker.last_knots();
   __syncthreads();
 }
 
@@ -119,10 +119,9 @@ __device__ inline void scale_sums(const float (&factor)[kTiles], GroupSums<kTile
 
 // How far a block has come.
 struct Step {
-  int first;   // page
-  int turn;    // number of the step mod kPlannedSteps
-  int parity;  // and mod 2
-  bool move;   // references must move: a row has seen nothing before
+  int first;  // page
+  int turn;   // number of the step mod kPlannedSteps
+  bool move;  // references must move: a row has seen nothing before
 };
 
 // Logits of the warp's page, relative to the references.
@@ -149,7 +148,7 @@ template <KeyPath kPath, int kDim, int kTiles, int kGroups>
 __device__ inline void weigh_keys(const AttendLaunch& launch, Step& step, StepStorage<kPath, kDim, kTiles>& shared,
                                   Running<kTiles>& running, GroupSums<kTiles> (&sums)[kGroups], LaneLogits<kTiles>& weight,
                                   float (&largest)[kTiles]) {
-  int* of_rows = shared.largest_sum[step.parity];
+  int* of_rows = shared.plans[step.turn].largest_sum;
   for (;; step.move = true) {
     page_logits<kPath, kDim, kTiles>(launch, step, shared, running, weight);
     if (step.move) {
@@ -187,7 +186,7 @@ struct FrameParts {
 
   __device__ FrameParts(const AttendLaunch& launch, const StepPage (&pages)[kStepPages]) {
     const int d = kWhole ? kDim : launch.tables.shape.head_dim,
-              frame = warp_idx() * layout::value_lines_per_frame(kValue, d) * layout::kLineBytes;
+              frame = anew(warp_idx()) * layout::value_lines_per_frame(kValue, d) * layout::kLineBytes;
     const auto offset =
         static_cast<std::uint32_t>(launch.at.values) + static_cast<std::uint32_t>(frame + ValueWords<kValue>::lane_offset());
     at[0] = pages[lane_part()].body + offset;
@@ -222,7 +221,7 @@ __device__ inline void gather(const Running<kTiles>& running, FragmentStorage<kP
   }
 }
 
-// Sums of values of the warp's frame from registers to shared memory.
+// Sums of values of the warp's frame from registers, where they are in bases of weights, to shared memory.
 template <int kTiles, int kGroups>
 __device__ inline void store_sums(const GroupSums<kTiles> (&sums)[kGroups], int d, float* out) {
   const int g = lane_group(), t = lane_part();
@@ -233,7 +232,7 @@ __device__ inline void store_sums(const GroupSums<kTiles> (&sums)[kGroups], int 
     const float(&of)[4] = sums[u][tile][half];
     if (channel < d) {
       float* at = out + lane_row<kTiles>(t, tile) * sums_stride(d) + warp_idx() * d + channel;
-      *reinterpret_cast<float4*>(at) = {of[0], of[1], of[2], of[3]};
+      *reinterpret_cast<float4*>(at) = {of[0] * kUnitOfBase, of[1] * kUnitOfBase, of[2] * kUnitOfBase, of[3] * kUnitOfBase};
     }
   }
 }
@@ -243,25 +242,25 @@ template <KeyPath kPath, Code kValue, int kDim, int kTiles>
 __device__ inline void attend_pages(const AttendLaunch& launch, const PageRange& range, StepStorage<kPath, kDim, kTiles>& shared,
                                     Running<kTiles>& running, ValueSums<kDim, kTiles>& sums) {
   constexpr int kGroups = (kDim + kGroupChannels - 1) / kGroupChannels;
-  Step step{range.first, 0, 0, true};
+  Step step{range.first, 0, true};
 #pragma unroll 1
   for (; step.first < range.end; step.first += kStepPages) {
     LaneLogits<kTiles> weight;
-    float largest[kTiles], base[kTiles], unit[kTiles];
+    float largest[kTiles], base[kTiles];
     const int next = next_turn(step.turn);
-    if (warp_idx() == kFetchWarp) fetch_pages(launch, shared.plans[next]);
     weigh_keys<kPath, kDim, kTiles>(launch, step, shared, running, sums, weight, largest);
     const StepPlan& plan = shared.plans[step.turn];
 #pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile) {
-      base[tile] = weight_base(largest[tile] * (plan.value_scale_max * kRoomForRounding));
-      unit[tile] = base[tile] * kUnitOfBase;
-    }
-    store_weights<kTiles>(weight, base, shared.dither[static_cast<unsigned>(thread_idx()) / 4], shared.scales[warp_idx()][1],
+    for (int tile = 0; tile < kTiles; ++tile) base[tile] = weight_base(largest[tile] * plan.value_scale_max);
+    store_weights<kTiles>(weight, base, shared.dither[static_cast<unsigned>(anew(thread_idx())) / 4], shared.scales[warp_idx()][1],
                           shared.weights);
-    mean_knots<kTiles, kDim>(shared.plans[next].page, shared.mean, shared.units, shared.knots);
-    if (warp_idx() == kPlanWarp) plan_step(shared.job, shared.range, step.first + 2 * kStepPages, shared.plans[next_turn(next)]);
-    if (thread_idx() < kRowsOf<kTiles>) shared.largest_sum[step.parity ^ 1][thread_idx()] = 0;
+    const KnotMaker<kTiles, kDim> maker(shared.plans[next].page, shared.mean, shared.units, shared.knots);
+    maker.warp_knots();
+    if (const int warp = warp_idx(); warp >= 5) {  // what one warp does for all
+      if (warp == 5) maker.last_knots();
+      if (warp == 6) fetch_pages(launch, shared.plans[next]);
+      if (warp == 7) plan_step(shared.job, shared.range, step.first + 2 * kStepPages, shared.plans[next_turn(next)]);
+    }
     const FrameParts<kValue, kDim> parts(launch, plan.page);
     ValueWords<kValue> words[2];
     parts.load(0, words);
@@ -271,10 +270,9 @@ __device__ inline void attend_pages(const AttendLaunch& launch, const PageRange&
 #pragma unroll
     for (int u = 0; u < kGroups; ++u) {
       if (u > 0) parts.load(u, words);
-      weigh_group<kValue, kTiles>(launch.value_bytes, words, fragments, unit, sums[u]);
+      weigh_group<kValue, kTiles>(launch.value_bytes, words, fragments, base, sums[u]);
     }
     step.turn = next;
-    step.parity ^= 1;
   }
 }
 

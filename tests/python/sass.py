@@ -1,7 +1,8 @@
 """Reads the machine code of CUDA kernels: what a loop executes when nothing special happens.
 
-A kernel's text comes from `cuobjdump -sass`. The common path through a loop is the one through all its matrix products with the fewest
-instructions: masks, soft caps and other exceptions are jumped over. Loops inside count as often as they run.
+A kernel's text comes from `cuobjdump -sass`. The common path through a loop is the one with the fewest instructions: masks, soft caps
+and other exceptions are jumped over. Loops inside count as often as they run, and what one warp of the block does for all counts for
+an eighth (duties).
 """
 
 from __future__ import annotations
@@ -61,73 +62,67 @@ def disassemble(cuobjdump: Path, file: Path, architecture: str) -> dict[str, Ker
 
 def template_numbers(name: str) -> re.Match[str] | None:
     """The last two template numbers of a mangled attend_fragments_kernel."""
-    return re.search(r"attend_fragments_kernel.*Li(\d)ELi(\d)EEE", name)
-
-
-def is_product(text: str) -> bool:
-    return re.search(r"\b[IB]MMA\b", text) is not None
+    return re.search(r"attend_fragments_kernel.*Li(\d+)ELi(\d)EEE", name)
 
 
 def common_path(kernel: Kernel) -> int:
-    """Instructions from the first to the last one, every inner loop once."""
+    """Fewest instructions from the first to the last one, every inner loop once."""
     last = len(kernel.text) - 1
-    # From each instruction on: (products, -instructions), the larger is the common path; None does not reach the end.
-    best: list[tuple[int, int] | None] = [None] * (last + 1)
+    fewest: list[int | None] = [None] * (last + 1)  # from each instruction on; None does not reach the end
     for i in range(last, -1, -1):
         text, to = kernel.text[i], kernel.target(i)
         always = not text.startswith("@")
-        after = [] if i == last or (always and (re.match(r"(BRA\b(?!\.DIV)|EXIT|RET)", text))) else [best[i + 1]]
+        after = [] if i == last or (always and (re.match(r"(BRA\b(?!\.DIV)|EXIT|RET)", text))) else [fewest[i + 1]]
         if to is not None and to > i:
-            after.append(best[to])
-        onward = max((found for found in after if found is not None), default=(0, 0) if i == last else None)
-        best[i] = None if onward is None else (onward[0] + is_product(text), onward[1] - 1)
-    assert best[0] is not None, "no way through the loop"
-    return -best[0][1]
+            after.append(fewest[to])
+        onward = min((found for found in after if found is not None), default=0 if i == last else None)
+        fewest[i] = None if onward is None else onward + 1
+    assert fewest[0] is not None, "no way through the loop"
+    return fewest[0]
 
 
 def page_loop(kernel: Kernel) -> Kernel:
-    """The loop over steps of pages: the smallest one with its three barriers and the products with weights."""
+    """The loop over steps of pages: the smallest one with its barriers and the products with weights."""
     inside = [kernel.part(*loop) for loop in kernel.loops()]
-    steps = [part for part in inside if part.count(r"BAR\.SYNC") >= 3 and part.count(r"IMMA.*S8\.U8") > 0]
+    steps = [part for part in inside if part.count(r"BAR\.SYNC") >= 2 and part.count(r"IMMA.*S8\.U8") > 0]
     return min(steps, key=lambda part: len(part.text))
 
 
 @dataclass(frozen=True)
 class Trips:
-    """What the shape makes of loops: steps of keys, rounds of prefetches, and tiles of four rows."""
+    """What the shape makes of loops: steps of keys."""
 
     key_steps: int
-    prefetches: int
-    tiles: int = 1
 
 
 def inner_loops(loop: Kernel, trips: Trips) -> list[tuple[Kernel, float]]:
-    """Loops inside a page loop and how often each runs."""
+    """Loops inside a page loop and how often each runs. Loops back to a barrier are exceptions."""
     found = []
     for first, last in loop.loops():
         part = loop.part(first, last)
-        if len(part.text) == len(loop.text):
+        if len(part.text) == len(loop.text) or part.count(r"BAR\.SYNC"):
             continue
-        if part.count(r"CCTL"):
-            runs = float(trips.prefetches)
-        elif part.count(r"IMMA.*S8\.U8"):
-            runs = 2.0  # the groups of 64 channels of head_dim 128
-        elif part.count(r"BMMA"):
-            runs = 4.0 / (part.count(r"BMMA") // 8 // trips.tiles)  # pairs of planes
-        elif part.count(r"IMMA") >= 8:
-            runs = float(trips.key_steps)
-        elif part.count(r"IMMA"):
-            runs = 9.0 / 8.0  # nine tiles of knots (seventeen for two tiles of rows) for eight warps
-        else:
-            continue
-        found.append((part, runs))
+        if part.count(r"IMMA") >= 8:
+            found.append((part, float(trips.key_steps)))
     return found
 
 
+# What one warp does for all eight: multiplies the last knots, asks for pages, plans a step.
+DUTIES = (r"IMMA.*S8\.S8", r"UBLKPF", r"SHFL\.BFLY")
+
+
+def duties(loop: Kernel) -> int:
+    """Instructions of the block that some warps enter for the others' sake: the smallest guarded one that has all duties."""
+    guarded = [(i + 1, to - 1) for i in range(len(loop.text)) if (to := loop.target(i)) is not None and to > i + 1]
+    blocks = [loop.part(*block) for block in guarded]
+    return min(len(block.text) for block in blocks if all(block.count(mark) for mark in DUTIES))
+
+
 def instructions_a_page(kernel: Kernel, trips: Trips) -> float:
-    """Of a warp and a page, in the common case."""
+    """Of a warp and a page, in the common case, with its share of duties."""
     loop = page_loop(kernel)
-    return common_path(loop) + sum((runs - 1) * common_path(part) for part, runs in inner_loops(loop, trips))
+    inner = sum((runs - 1) * common_path(part) for part, runs in inner_loops(loop, trips))
+    return common_path(loop) + inner + duties(loop) / 8.0
 
 
 def runs_of(loop: Kernel, pattern: str, trips: Trips) -> float:

@@ -76,6 +76,7 @@ struct StepPage {
 struct StepPlan {
   StepPage page[kStepPages];
   float value_scale_max;  // largest of the pages
+  int largest_sum[8];     // of each row: bits of the largest sum of a lane's weights, once they are known
 };
 
 // Means of the lane's page (column g of b) of a step. Beyond head_dim they are padding.
@@ -88,49 +89,62 @@ __device__ inline void load_means(const StepPage (&pages)[kStepPages], MeanWords
   for (int i = 0; i < kMeanSteps<kDim> / 2; ++i) means[i] = load_words(codes + 64 * i);
 }
 
-// Whole numbers of a tile: of knot (or query) g, pages 2 t and 2 t + 1.
-struct TileNumbers {
-  float of[2];
-};
-template <int kDim>
-__device__ inline TileNumbers mean_tile(const std::uint8_t* fragments, int tile, const MeanWords<kDim>& means) {
-  const std::uint8_t* at = fragments + (tile * kMeanSteps<kDim> * kWarpLanes + lane_idx()) * 16;
-  Sums sums = {0, 0, 0, 0};
+// kTiles tiles by one warp: whole numbers of knot (or query) g, pages 2 t and 2 t + 1.
+template <int kTiles, int kDim>
+__device__ inline void mean_tiles(const std::uint8_t* fragments, int first, const MeanWords<kDim>& means, float (&numbers)[kTiles][2]) {
+  constexpr int kTileBytes = kMeanSteps<kDim> * kWarpLanes * 16;
+  const std::uint8_t* at = fragments + first * kTileBytes + lane_idx() * 16;
+  Sums sums[kTiles] = {};
 #pragma unroll
   for (int step = 0; step < kMeanSteps<kDim>; ++step) {
     const FragmentB b = {means[step / 2].word[step % 2 * 2], means[step / 2].word[step % 2 * 2 + 1]};
-    multiply_signed(sums, load_shared(at + step * kWarpLanes * 16).word, b);
+#pragma unroll
+    for (int tile = 0; tile < kTiles; ++tile)
+      multiply_signed(sums[tile], load_shared(at + tile * kTileBytes + step * kWarpLanes * 16).word, b);
   }
-  return {{static_cast<float>(kPlaneRadix * sums[0] + sums[2]), static_cast<float>(kPlaneRadix * sums[1] + sums[3])}};
+#pragma unroll
+  for (int i = 0; i < 2 * kTiles; ++i)
+    numbers[i / 2][i % 2] = static_cast<float>(kPlaneRadix * sums[i / 2][i % 2] + sums[i / 2][2 + i % 2]);
 }
 
-// The lines of a step's pages by all warps: knots [page][row][kKnotFloats], with what a row's line begins with. A warp has one tile
-// of knots a tile of rows; kLastKnotWarp has the last knots too.
-inline constexpr int kLastKnotWarp = 6;
+// Where the lines of a step's pages come from: knots [page][row][kKnotFloats], with what a row's line begins with.
 template <int kTiles, int kDim>
-__device__ inline void mean_knots(const StepPage (&pages)[kStepPages], const std::uint8_t* fragments, const RowUnits* units,
-                                  float* knots) {
-  constexpr int kRows = kTileRows * kTiles;
-  const int g = lane_group(), t = lane_part(), warp = warp_idx();
+struct KnotMaker {
+  static constexpr int kRows = kTileRows * kTiles;
+  const std::uint8_t* fragments;
+  const RowUnits* units;
+  float* knots;
   MeanWords<kDim> means;
-  load_means<kDim>(pages, means);
-  const float scale[2] = {pages[2 * t].mean_scale, pages[2 * t + 1].mean_scale};
-  const auto store = [&](const RowUnits& unit, float* at, const TileNumbers& numbers) {
-#pragma unroll
-    for (int i = 0; i < 2; ++i) at[i * kRows * kKnotFloats] = fmaf(numbers.of[i], unit.mean_step * scale[i], unit.line_offset);
-  };
-  float* of_pages = knots + 2 * t * kRows * kKnotFloats;
-  __syncwarp();
-  const int row = kTiles * warp / 2, first_knot = kTiles == 1 ? warp % 2 * 8 : 0;
-#pragma unroll
-  for (int tile = 0; tile < kTiles; ++tile) {
-    store(units[row], of_pages + row * kKnotFloats + first_knot + 8 * tile + g,
-          mean_tile<kDim>(fragments, kTiles * warp + tile, means));
+  float scale[2];  // of the means of pages 2 t and 2 t + 1
+
+  __device__ KnotMaker(const StepPage (&pages)[kStepPages], const std::uint8_t* of_queries, const RowUnits* of_rows, float* out)
+      : fragments(of_queries), units(of_rows), knots(out) {
+    load_means<kDim>(pages, means);
+    scale[0] = pages[2 * lane_part()].mean_scale;
+    scale[1] = pages[2 * lane_part() + 1].mean_scale;
   }
-  if (warp == kLastKnotWarp) {
-    const TileNumbers numbers = mean_tile<kDim>(fragments, 2 * kRows, means);
-    if (g < kRows) store(units[g], of_pages + g * kKnotFloats + layout::kMeanKnots - 1, numbers);
+  template <int kCount>
+  __device__ void store(int row, int knot, const float (&numbers)[kCount][2]) const {
+    const float step = units[row].mean_step, offset = units[row].line_offset;
+    float* at = knots + (2 * lane_part() * kRows + row) * kKnotFloats + knot;
+#pragma unroll
+    for (int i = 0; i < 2 * kCount; ++i)
+      at[i % 2 * kRows * kKnotFloats + i / 2 * 8] = fmaf(numbers[i / 2][i % 2], step * scale[i % 2], offset);
   }
-}
+  // A warp's own: all but the last knots of a row, or half of them.
+  __device__ void warp_knots() const {
+    float numbers[kTiles][2];
+    const int tile = kTiles * anew(warp_idx());
+    mean_tiles<kTiles, kDim>(fragments, tile, means, numbers);
+    store(tile / 2, tile % 2 * 8 + lane_group(), numbers);
+  }
+  // The last knots of all rows, by one warp.
+  __device__ void last_knots() const {
+    float numbers[1][2];
+    mean_tiles<1, kDim>(fragments, 2 * kRows, means, numbers);
+    const int row = anew(lane_group());
+    if (row < kRows) store(row, layout::kMeanKnots - 1, numbers);
+  }
+};
 
 }  // namespace qjl::cuda

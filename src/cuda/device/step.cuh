@@ -50,7 +50,6 @@ struct StepStorage {
   PageRange range;
   RowUnits units[kRows];
   int largest_logit[kRows];   // order_of() it, when references move
-  int largest_sum[2][kRows];  // bits of the largest sum of a lane's weights, step n in n mod 2
 };
 
 // Logits, then weights, of a lane: row kTiles t + tile, key of word w and byte i.
@@ -230,7 +229,7 @@ __device__ inline void take_weights(LaneLogits<kTiles>& logit, int* largest_sum,
   }
 }
 
-// Weights below 2^e are whole numbers of the unit 2^(e - 15): added to 2^e, bytes 1 and 2 of a number hold them and byte 0 what
+// Weights below 2^e are whole numbers of the unit 2^(e - 15) = kUnitOfBase base: added to 2^e, bytes 1 and 2 of a number hold them and byte 0 what
 // rounding down leaves out. e is odd or even as the exponent's lowest bit, which stands in byte 2, shall be 0.
 __device__ inline float weight_base(float largest) {
   constexpr unsigned kTwoExponents = 2u << 23;
@@ -256,7 +255,7 @@ __device__ inline float dither_of_lane() {
 // From the weights to those that a lane reads: its frame (the warp's), its column's row and its pages.
 template <int kTiles>
 __device__ inline int weight_offset() {
-  return (kTiles == 1 ? lane_group() / 2 : lane_group()) * kRowWeightBytes + warp_idx() * kFrameWeightBytes;
+  return (kTiles == 1 ? lane_group() / 2 : lane_group()) * kRowWeightBytes + anew(warp_idx()) * kFrameWeightBytes;
 }
 
 // Weights of the lane's keys times the scales of their values, in units of base[tile], into shared memory (weight_fragments()).
@@ -272,7 +271,7 @@ __device__ inline void store_weights(const LaneLogits<kTiles>& weight, const flo
     add[tile][1] = fmaf(base[tile], kUnitOfBase - dither, base[tile]);
   }
   std::uint8_t* of_lane = weights + lane_row<kTiles>(t, 0) * kRowWeightBytes + 4 * (g / 4) * kFrameWeightBytes +
-                          warp_idx() * kPageWeightBytes + (kTiles == 1 ? 4 : 8) * (g % 4);
+                          anew(warp_idx()) * kPageWeightBytes + (kTiles == 1 ? 4 : 8) * (g % 4);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     const FourScales scale = lane_scales(value_scales, i);

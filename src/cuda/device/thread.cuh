@@ -16,18 +16,23 @@ inline constexpr float kNothing = -__builtin_huge_valf();  // the logit of a tok
 
 __device__ inline int thread_idx() { return static_cast<int>(threadIdx.x); }
 __device__ inline int block_threads() { return static_cast<int>(blockDim.x); }
-// Read anew wherever it is asked for: the compiler would else keep every address that follows from it in a register over the whole
-// loop, and push sums into local memory.
 __device__ inline int lane_idx() {
 #if defined(__CUDACC__)
   int lane;
-  asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
+  asm("mov.u32 %0, %%laneid;" : "=r"(lane));
   return lane;
 #else
   return thread_idx() % kWarpLanes;
 #endif
 }
 __device__ inline int warp_idx() { return static_cast<int>(threadIdx.x / kWarpLanes); }
+// x, of which the compiler knows nothing: what follows from it is computed where it stands, not kept in registers over a loop.
+__device__ inline int anew(int x) {
+#if defined(__CUDACC__)
+  asm volatile("" : "+r"(x));
+#endif
+  return x;
+}
 // g and t of lane 4 g + t.
 __device__ inline int lane_group() { return static_cast<int>(static_cast<unsigned>(lane_idx()) / 4); }
 __device__ inline int lane_part() { return static_cast<int>(static_cast<unsigned>(lane_idx()) % 4); }
@@ -109,10 +114,18 @@ __device__ inline std::uint32_t load4(const std::uint32_t* at) {
 #endif
 }
 
-// Asks for `bytes` from `at` of the device's memory, both multiples of 16, to come into its second-level cache; by a whole warp.
+// Whether one lane asks for a whole page at once.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+inline constexpr bool kBulkPrefetch = true;
+#else
+inline constexpr bool kBulkPrefetch = false;
+#endif
+
+// Asks for `bytes` from `at` of the device's memory, both multiples of 16, to come into its second-level cache: by one lane, or a
+// whole warp.
 __device__ inline void prefetch_page(const std::uint8_t* at, std::uint32_t bytes) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  if (lane_idx() == 0) asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(at), "r"(bytes));
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(at), "r"(bytes));
 #elif defined(__CUDACC__)
   constexpr std::uint32_t kLine = 128;
 #pragma unroll 1

@@ -127,10 +127,10 @@ __device__ inline void weight_fragments(const std::uint8_t* frame, WeightFragmen
 template <int kTiles>
 using GroupSums = float[kTiles][2][4];
 
-// sums += whole sums * unit: the planes join before they meet fp32.
+// sums += whole sums * base: the planes join before they meet fp32.
 template <Code kCode, int kTiles>
 __device__ inline void weigh_group(const ByteLevels& table, const ValueWords<kCode> (&words)[2],
-                                   const WeightFragment (&weights)[kTiles], const float (&unit)[kTiles], GroupSums<kTiles>& sums) {
+                                   const WeightFragment (&weights)[kTiles], const float (&base)[kTiles], GroupSums<kTiles>& sums) {
   __syncwarp();
 #pragma unroll
   for (int m = 0; m < 4; ++m) {
@@ -148,7 +148,7 @@ __device__ inline void weigh_group(const ByteLevels& table, const ValueWords<kCo
     for (int i = 0; i < 2 * kTiles; ++i) {
       const int tile = i / 2, half = i % 2;
       const auto part = [&](int plane) { return whole[product_of<kTiles>(plane)][2 * half + lane_column<kTiles>(tile, plane)]; };
-      sums[tile][half][m] = fmaf(static_cast<float>((part(0) << 8) + part(1)), unit[tile], sums[tile][half][m]);
+      sums[tile][half][m] = fmaf(static_cast<float>((part(0) << 8) + part(1)), base[tile], sums[tile][half][m]);
     }
   }
 }
