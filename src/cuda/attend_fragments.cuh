@@ -4,6 +4,8 @@
 // of the mean are a step ahead, pages are asked for a step ahead, what a step needs of them is looked up two steps ahead.
 #pragma once
 
+#include <new>
+
 #include "attend_work.cuh"
 #include "device/finish.cuh"
 #include "device/launcher.cuh"
@@ -17,6 +19,8 @@ constexpr int sums_stride(int d) { return layout::kFrames * d + 8; }
 template <KeyPath kPath, int kDim, int kTiles>
 struct FragmentStorage {
   static constexpr int kRows = kRowsOf<kTiles>;
+  Job job;  // read where it is needed: the loop over pages has no registers for it
+  PageRange range;
   ExactResult<kRows, kDim> exact;
   RowState state[kRows];
   float warp_sum[kStepPages][kRows];
@@ -83,10 +87,6 @@ __device__ inline void prepare_steps(const Job& job, const PageRange& range, Ste
     shared.largest_logit[row] = kOrderOfNothing;
     shared.units[row].line_offset = 0.0f;
   }
-  if (thread_idx() == 0) {
-    new (&shared.job) Job(job);
-    shared.range = range;
-  }
   if (const int step = warp_idx(); step < 2) plan_step(job, range, range.first + step * kStepPages, shared.plans[step]);
   __syncthreads();
   if (warp_idx() == 2) fetch_pages(job.launch, shared.plans[0]);
@@ -126,8 +126,9 @@ struct Step {
 
 // Logits of the warp's page, relative to the references.
 template <KeyPath kPath, int kDim, int kTiles>
-__device__ inline void page_logits(const AttendLaunch& launch, const Step& step, StepStorage<kPath, kDim, kTiles>& shared,
-                                   const Running<kTiles>& running, LaneLogits<kTiles>& logit) {
+__device__ inline void page_logits(const Job& job, const AttendLaunch& launch, const Step& step,
+                                   StepStorage<kPath, kDim, kTiles>& shared, const Running<kTiles>& running,
+                                   LaneLogits<kTiles>& logit) {
   const int warp = warp_idx();
   const StepPage& page = shared.plans[step.turn].page[warp];
   KeySums<kTiles> sum;
@@ -137,7 +138,6 @@ __device__ inline void page_logits(const AttendLaunch& launch, const Step& step,
   finish_logits<kPath, kTiles>(page, shared.units, shared.knots + warp * kRowsOf<kTiles> * kKnotFloats, shared.scales[warp][0], sum,
                                logit);
   if (page.plain) return;
-  const Job job = shared.job;
   if (job.args.logit_soft_cap > 0.0f) cap_logits<kTiles>(job, running.reference, logit);
   mask_logits<kTiles>(job, page, std::int64_t{step.first + warp} * layout::kPageTokens, logit);
 }
@@ -145,15 +145,15 @@ __device__ inline void page_logits(const AttendLaunch& launch, const Step& step,
 // Weights of the warp's page; moves references first if the step says so, or if a weight would leave the range of fp32. Returns,
 // for the lane's rows, the largest sum of a lane's weights. Ends with all threads together.
 template <KeyPath kPath, int kDim, int kTiles, int kGroups>
-__device__ inline void weigh_keys(const AttendLaunch& launch, Step& step, StepStorage<kPath, kDim, kTiles>& shared,
+__device__ inline void weigh_keys(const Job& job, const AttendLaunch& launch, Step& step, StepStorage<kPath, kDim, kTiles>& shared,
                                   Running<kTiles>& running, GroupSums<kTiles> (&sums)[kGroups], LaneLogits<kTiles>& weight,
                                   float (&largest)[kTiles]) {
   int* of_rows = shared.plans[step.turn].largest_sum;
   for (;; step.move = true) {
-    page_logits<kPath, kDim, kTiles>(launch, step, shared, running, weight);
+    page_logits<kPath, kDim, kTiles>(job, launch, step, shared, running, weight);
     if (step.move) {
       float factor[kTiles];
-      move_references<kTiles>(shared.job.args.logit_soft_cap > 0.0f, shared.largest_logit, shared.units, weight, running, factor);
+      move_references<kTiles>(job.args.logit_soft_cap > 0.0f, shared.largest_logit, shared.units, weight, running, factor);
       scale_sums<kTiles>(factor, sums);
       step.move = __any_sync(kAllLanes, running.unset()) != 0;
     }
@@ -214,7 +214,7 @@ __device__ inline void gather(const Running<kTiles>& running, FragmentStorage<kP
     if (warp_idx() == 0) shared.state[row].reference = running.reference[tile];
   }
   __syncthreads();
-  if (const int row = thread_idx(); row < kRowsOf<kTiles>) {
+  if (const int row = anew(thread_idx()); row < kRowsOf<kTiles>) {
     float sum = 0.0f;
     for (int warp = 0; warp < kStepPages; ++warp) sum += shared.warp_sum[warp][row];
     shared.state[row].sum = sum;
@@ -239,8 +239,9 @@ __device__ inline void store_sums(const GroupSums<kTiles> (&sums)[kGroups], int 
 
 // All steps of the piece.
 template <KeyPath kPath, Code kValue, int kDim, int kTiles>
-__device__ inline void attend_pages(const AttendLaunch& launch, const PageRange& range, StepStorage<kPath, kDim, kTiles>& shared,
-                                    Running<kTiles>& running, ValueSums<kDim, kTiles>& sums) {
+__device__ inline void attend_pages(const Job& job, const AttendLaunch& launch, const PageRange& range,
+                                    StepStorage<kPath, kDim, kTiles>& shared, Running<kTiles>& running,
+                                    ValueSums<kDim, kTiles>& sums) {
   constexpr int kGroups = (kDim + kGroupChannels - 1) / kGroupChannels;
   Step step{range.first, 0, true};
 #pragma unroll 1
@@ -248,7 +249,7 @@ __device__ inline void attend_pages(const AttendLaunch& launch, const PageRange&
     LaneLogits<kTiles> weight;
     float largest[kTiles], base[kTiles];
     const int next = next_turn(step.turn);
-    weigh_keys<kPath, kDim, kTiles>(launch, step, shared, running, sums, weight, largest);
+    weigh_keys<kPath, kDim, kTiles>(job, launch, step, shared, running, sums, weight, largest);
     const StepPlan& plan = shared.plans[step.turn];
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) base[tile] = weight_base(largest[tile] * plan.value_scale_max);
@@ -259,7 +260,7 @@ __device__ inline void attend_pages(const AttendLaunch& launch, const PageRange&
     if (const int warp = warp_idx(); warp >= 5) {  // what one warp does for all
       if (warp == 5) maker.last_knots();
       if (warp == 6) fetch_pages(launch, shared.plans[next]);
-      if (warp == 7) plan_step(shared.job, shared.range, step.first + 2 * kStepPages, shared.plans[next_turn(next)]);
+      if (warp == 7) plan_step(job, range, step.first + 2 * kStepPages, shared.plans[next_turn(next)]);
     }
     const FrameParts<kValue, kDim> parts(launch, plan.page);
     ValueWords<kValue> words[2];
@@ -280,21 +281,27 @@ template <KeyPath kKeys, Code kValue, int kDim, int kTiles>
 __global__ void __launch_bounds__(kStepThreads, kTiles == 1 && (kDim == 64 || kDim == 128) ? 2 : 1)
     attend_fragments_kernel(const __grid_constant__ AttendLaunch launch) {
   constexpr KeyPath kPath = kDevicePath<kKeys>;
-  // Who am I.
-  const Job job = find_job(launch, kRowsOf<kTiles>);
-  if (job.rows <= 0) return;
   auto& shared = shared_memory<FragmentStorage<kPath, kDim, kTiles>>();
+  // Who am I.
+  if (find_job(launch, kRowsOf<kTiles>).rows <= 0) return;
+  if (thread_idx() == 0) {
+    const Job found = find_job(launch, kRowsOf<kTiles>);
+    new (&shared.job) Job(found);
+    shared.range = visible_pages(found);
+  }
+  __syncthreads();
+  const Job& job = shared.job;
+  const PageRange& range = shared.range;
   // What is read once: exact rows, queries.
   attend_exact(job, shared.step.exact, shared.exact);
   Running<kTiles> running{};
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) running.reference[tile] = kNothing;
   ValueSums<kDim, kTiles> sums = {};
-  const PageRange range = visible_pages(job);
   if (range.first < range.end) {
     prepare_steps<kPath, kDim, kTiles>(job, range, shared.step);
     // The loop.
-    attend_pages<kPath, kValue, kDim, kTiles>(launch, range, shared.step, running, sums);
+    attend_pages<kPath, kValue, kDim, kTiles>(job, launch, range, shared.step, running, sums);
   }
   // Reduce.
   gather(running, shared);

@@ -135,12 +135,12 @@ void check_values(int d) {
     WeightFragment fragments[kTiles];
     weight_fragments<kValue, kTiles>(shared + weight_offset<kTiles>(), fragments);
     ValueSums<kDim, kTiles> of_lane = {};
-    float unit[kTiles];
-    for (float& x : unit) x = 1.0f;
+    float base[kTiles];
+    for (float& x : base) x = 1.0f / kUnitOfBase;
     for (int u = 0; u < kGroups; ++u) {
       ValueWords<kValue> words[2];
       parts.load(u, words);
-      weigh_group<kValue, kTiles>(launched.value_bytes, words, fragments, unit, of_lane[u]);
+      weigh_group<kValue, kTiles>(launched.value_bytes, words, fragments, base, of_lane[u]);
     }
     store_sums<kTiles>(of_lane, d, sums.data());
   });
@@ -241,7 +241,9 @@ void check_knots(int d) {
     __syncthreads();
     StepPage pages[kStepPages];
     for (int i = 0; i < kStepPages; ++i) pages[i] = {bodies[static_cast<std::size_t>(i)].data(), 1.0f, 0, 0, 0, true, true};
-    mean_knots<kTiles, kDim>(pages, fragments, units, found.data());
+    const KnotMaker<kTiles, kDim> maker(pages, fragments, units, found.data());
+    maker.warp_knots();
+    if (warp_idx() == 3) maker.last_knots();
   });
   for (int page = 0; page < kStepPages; ++page) {
     const auto* codes = reinterpret_cast<const std::int8_t*>(bodies[static_cast<std::size_t>(page)].data());

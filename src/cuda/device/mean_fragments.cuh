@@ -91,7 +91,8 @@ __device__ inline void load_means(const StepPage (&pages)[kStepPages], MeanWords
 
 // kTiles tiles by one warp: whole numbers of knot (or query) g, pages 2 t and 2 t + 1.
 template <int kTiles, int kDim>
-__device__ inline void mean_tiles(const std::uint8_t* fragments, int first, const MeanWords<kDim>& means, float (&numbers)[kTiles][2]) {
+__device__ inline void mean_tiles(const std::uint8_t* fragments, int first, const MeanWords<kDim>& means,
+                                  float (&numbers)[kTiles][2]) {
   constexpr int kTileBytes = kMeanSteps<kDim> * kWarpLanes * 16;
   const std::uint8_t* at = fragments + first * kTileBytes + lane_idx() * 16;
   Sums sums[kTiles] = {};

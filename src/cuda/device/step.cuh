@@ -10,8 +10,6 @@
 // Exact but for the roundings of the queries' planes, of whole weights, and fp32 at the end of each integer sum.
 #pragma once
 
-#include <new>
-
 #include "exact_rows.cuh"
 #include "key_fragments.cuh"
 #include "mean_fragments.cuh"
@@ -49,7 +47,7 @@ struct StepStorage {
   Job job;                                // here and in range: what few steps or one warp need is not kept in registers
   PageRange range;
   RowUnits units[kRows];
-  int largest_logit[kRows];   // order_of() it, when references move
+  int largest_logit[kRows];  // order_of() it, when references move
 };
 
 // Logits, then weights, of a lane: row kTiles t + tile, key of word w and byte i.
@@ -229,8 +227,8 @@ __device__ inline void take_weights(LaneLogits<kTiles>& logit, int* largest_sum,
   }
 }
 
-// Weights below 2^e are whole numbers of the unit 2^(e - 15) = kUnitOfBase base: added to 2^e, bytes 1 and 2 of a number hold them and byte 0 what
-// rounding down leaves out. e is odd or even as the exponent's lowest bit, which stands in byte 2, shall be 0.
+// Weights below 2^e are whole numbers of the unit 2^(e - 15) = kUnitOfBase base: added to 2^e, bytes 1 and 2 of a number hold them
+// and byte 0 what rounding down leaves out. e is odd or even as the exponent's lowest bit, which stands in byte 2, shall be 0.
 __device__ inline float weight_base(float largest) {
   constexpr unsigned kTwoExponents = 2u << 23;
   return __uint_as_float((__float_as_uint(largest) + kTwoExponents) & ~(kTwoExponents - 1));
