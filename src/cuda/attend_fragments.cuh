@@ -121,7 +121,7 @@ __device__ inline void scale_sums(const float (&factor)[kTiles], GroupSums<kTile
 struct Step {
   int first;  // page
   int turn;   // number of the step mod kPlannedSteps
-  bool move;  // references must move: a row has seen nothing before
+  bool move;  // references must move
 };
 
 // Logits of the warp's page, relative to the references.
@@ -155,7 +155,7 @@ __device__ inline void weigh_keys(const Job& job, const AttendLaunch& launch, St
       float factor[kTiles];
       move_references<kTiles>(job.args.logit_soft_cap > 0.0f, shared.largest_logit, shared.units, weight, running, factor);
       scale_sums<kTiles>(factor, sums);
-      step.move = __any_sync(kAllLanes, running.unset()) != 0;
+      step.move = false;
     }
     float sum[kTiles];
     take_weights<kTiles>(weight, of_rows, sum);

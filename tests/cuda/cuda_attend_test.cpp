@@ -183,7 +183,7 @@ TEST(CudaAttend, EveryShape) {
 
 // A missing barrier shows as another result in another order of threads.
 TEST(CudaAttend, EveryOrderOfThreads) {
-  for (const int order : {1, 2}) {
+  for (const int order : kOrders) {
     take_turns(order);
     for (const char* cache_type : {"k2v2", "k3v2", "k4v4", "paper"}) {
       for (int group : {4, 7}) {

@@ -205,6 +205,42 @@ TEST(CudaFragments, WeightsAreWholeNumbersThatKeepTheirSum) {
   }
 }
 
+// Three steps of 19 pages: which count, which are plain, what they weigh at most; no weight is known before.
+TEST(CudaFragments, StepsArePlanned) {
+  constexpr int kPages = 19;
+  Integers random(3);
+  std::vector<layout::PageHead> heads(kPages);
+  std::vector<std::int32_t> table;
+  for (int i = 0; i < kPages; ++i) {
+    heads[static_cast<std::size_t>(i)] = {
+        layout::kFormatVersion, 0, 0, static_cast<std::uint8_t>(i == 2 ? 4 : 0), 1.0f * i, 2.0f * i, 3.0f * i};
+    table.push_back(kPages - 1 - i);
+  }
+  AttendLaunch launched = bare_launch({64, Code::l8, Code::l4});
+  const std::vector<std::uint8_t> bodies = noise(random, 64 * kPages);
+  launched.args.pages = {bodies.data(), 0, 64, heads.data(), 0, 1, table.data(), kPages};
+  const Job job{launched, launched.args, launched.piece, 0, 1};
+  for (int first : {0, 8, 16}) {
+    StepPlan plan;
+    std::memset(static_cast<void*>(&plan), 0xcd, sizeof(plan));
+    simt::run(dim3(1), kWarpLanes, 16, [&] { plan_step(job, {0, kPages, 1, 18}, first, plan); });
+    float largest = 0.0f;
+    for (int i = 0; i < kStepPages; ++i) {
+      const int page = std::min(first + i, kPages - 1), at = table[static_cast<std::size_t>(page)];
+      const StepPage& found = plan.page[i];
+      EXPECT_EQ(found.body, bodies.data() + 64 * at);
+      EXPECT_EQ(found.mean_scale, 1.0f * at);
+      EXPECT_EQ(found.key_scale_max, 2.0f * at);
+      EXPECT_EQ(found.value_scale_max, 3.0f * at);
+      EXPECT_EQ(found.counts, first + i < kPages);
+      EXPECT_EQ(found.plain, first + i >= 1 && first + i < 18 && at != 2) << first + i;
+      EXPECT_EQ(plan.largest_sum[i], 0);
+      largest = std::max(largest, 3.0f * at);
+    }
+    EXPECT_EQ(plan.value_scale_max, largest * kRoomForRounding);
+  }
+}
+
 // Integers in the order of floats.
 TEST(CudaFragments, OrderOfFloats) {
   const float ascending[] = {kNothing, -3e38f, -1.0f, -1e-40f, 0.0f, 1e-40f, 1.0f, 3e38f};

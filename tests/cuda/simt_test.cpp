@@ -9,7 +9,7 @@
 namespace qjl::simt {
 namespace {
 
-constexpr Order kOrders[] = {Order::ascending, Order::descending, Order::shuffled};
+constexpr Order kOrders[] = {Order::ascending, Order::descending, Order::shuffled, Order::first_warp_ahead, Order::last_warp_ahead};
 
 template <typename Kernel>
 void run_kernel(unsigned blocks, unsigned threads, const Kernel& kernel) {

@@ -12,13 +12,14 @@
 #include <gtest/gtest.h>
 
 #include <iostream>
+#include <iterator>
 
 namespace qjl::test {
 
-inline constexpr int kOrders[] = {0, 1, 2};  // upwards, downwards, at random
+inline constexpr int kOrders[] = {0, 1, 2, 3, 4};  // upwards, downwards, at random, the first and the last warp ahead
 
 #if QJL_ON_HOST
-inline void take_turns(int order) { simt::set_order(static_cast<simt::Order>(order % 3)); }
+inline void take_turns(int order) { simt::set_order(static_cast<simt::Order>(order % static_cast<int>(std::size(kOrders)))); }
 inline void wait_for_device() {}
 #else
 inline void take_turns(int) {}

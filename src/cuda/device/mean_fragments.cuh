@@ -143,7 +143,7 @@ struct KnotMaker {
   __device__ void last_knots() const {
     float numbers[1][2];
     mean_tiles<1, kDim>(fragments, 2 * kRows, means, numbers);
-    const int row = anew(lane_group());
+    const int row = lane_group();
     if (row < kRows) store(row, layout::kMeanKnots - 1, numbers);
   }
 };

@@ -160,13 +160,6 @@ __device__ inline void mask_logits(const Job& job, const StepPage& page, std::in
 template <int kTiles>
 struct Running {
   float reference[kTiles], sum[kTiles];
-
-  __device__ bool unset() const {
-    bool any = false;
-#pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile) any |= reference[tile] == kNothing;
-    return any;
-  }
 };
 
 // Weights beyond this, relative to the reference, move it. Far below the largest fp32, so that sums of them are safe as well.

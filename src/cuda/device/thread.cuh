@@ -16,17 +16,19 @@ inline constexpr float kNothing = -__builtin_huge_valf();  // the logit of a tok
 
 __device__ inline int thread_idx() { return static_cast<int>(threadIdx.x); }
 __device__ inline int block_threads() { return static_cast<int>(blockDim.x); }
+// Read anew wherever it is asked for: the compiler would else keep every address that follows from it in a register over the whole
+// loop, and push sums into local memory.
 __device__ inline int lane_idx() {
 #if defined(__CUDACC__)
   int lane;
-  asm("mov.u32 %0, %%laneid;" : "=r"(lane));
+  asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane));
   return lane;
 #else
   return thread_idx() % kWarpLanes;
 #endif
 }
 __device__ inline int warp_idx() { return static_cast<int>(threadIdx.x / kWarpLanes); }
-// x, of which the compiler knows nothing: what follows from it is computed where it stands, not kept in registers over a loop.
+// x, of which the compiler knows nothing: the same for a thread's other numbers.
 __device__ inline int anew(int x) {
 #if defined(__CUDACC__)
   asm volatile("" : "+r"(x));

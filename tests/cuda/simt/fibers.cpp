@@ -166,34 +166,62 @@ void wait(const std::uint64_t* counter, std::uint64_t seen, const char* what) {
   leave(fiber);
 }
 
+namespace {
+
+// Lets a thread go on if it can.
+bool resume(unsigned thread) {
+  Fiber& fiber = block.fibers[thread];
+  if (fiber.done || (fiber.counter != nullptr && *fiber.counter == fiber.seen)) return false;
+  fiber.counter = nullptr;
+  block.current = thread;
+  on_resume(thread);
+  enter(fiber);
+  return true;
+}
+
+// Each thread once.
+bool pass_by_threads(unsigned count) {
+  unsigned all = 1;
+  while (all < count) all *= 2;
+  bool moved = false;
+  for (unsigned i = 0; i < (block.order == Order::shuffled ? all : count); ++i) {
+    const unsigned thread = visited(i, count);
+    if (thread < count) moved |= resume(thread);
+  }
+  return moved;
+}
+
+// Each warp as far as it goes.
+bool pass_by_warps(unsigned count) {
+  constexpr unsigned kLanes = 32;
+  const unsigned warps = (count + kLanes - 1) / kLanes;
+  bool moved = false;
+  for (unsigned i = 0; i < warps; ++i) {
+    const unsigned first = kLanes * (block.order == Order::first_warp_ahead ? i : warps - 1 - i);
+    for (bool again = true; again;) {
+      again = false;
+      for (unsigned thread = first; thread < first + kLanes && thread < count; ++thread) again |= resume(thread);
+      moved |= again;
+    }
+  }
+  return moved;
+}
+
+}  // namespace
+
 void run_block(unsigned count, const std::function<void(unsigned)>& body) {
   if (count == 0 || count > kMaxThreads) throw std::runtime_error("a block of " + std::to_string(count) + " threads");
   make_stacks();
   block.body = &body;
   for (unsigned i = 0; i < count; ++i) prepare(block.fibers[i]);
-  unsigned all = 1;
-  while (all < count) all *= 2;
-  for (unsigned left = count; left > 0;) {
-    bool moved = false;
+  const bool by_warps = block.order == Order::first_warp_ahead || block.order == Order::last_warp_ahead;
+  for (;;) {
     block.random = block.random * 6364136223846793005u + 1442695040888963407u;
-    for (unsigned i = 0; i < (block.order == Order::shuffled ? all : count); ++i) {
-      const unsigned thread = visited(i, count);
-      if (thread >= count) continue;
-      Fiber& fiber = block.fibers[thread];
-      if (fiber.done || (fiber.counter != nullptr && *fiber.counter == fiber.seen)) continue;
-      fiber.counter = nullptr;
-      block.current = thread;
-      on_resume(thread);
-      enter(fiber);
-      moved = true;
-      left -= fiber.done ? 1 : 0;
-    }
-    if (moved) continue;
-    for (unsigned i = 0; i < count; ++i) {
-      if (!block.fibers[i].done) {
-        throw std::runtime_error("a block is stuck: thread " + std::to_string(i) + " waits at " + block.fibers[i].what);
-      }
-    }
+    if (by_warps ? pass_by_warps(count) : pass_by_threads(count)) continue;
+    unsigned waiting = 0;
+    while (waiting < count && block.fibers[waiting].done) ++waiting;
+    if (waiting == count) return;
+    throw std::runtime_error("a block is stuck: thread " + std::to_string(waiting) + " waits at " + block.fibers[waiting].what);
   }
 }
 

@@ -13,7 +13,8 @@
 
 namespace qjl::simt {
 
-enum class Order : std::uint8_t { ascending, descending, shuffled };
+// By threads, each as far as it goes; or by warps, so that the first or the last one runs ahead of all others to the next barrier.
+enum class Order : std::uint8_t { ascending, descending, shuffled, first_warp_ahead, last_warp_ahead };
 void set_order(Order order);
 
 // Runs `body` once for each of `count` threads, to the end of all of them.
