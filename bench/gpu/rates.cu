@@ -23,7 +23,7 @@ __global__ void rate_kernel(long long* clocks, int* sink) {
   const long long start = clock64();
   for (int round = 0; round < kRounds; ++round) {
 #pragma unroll
-    for (auto& sum : sums) kProduct == Product::bits ? cuda::multiply_bits(sum, a, b) : cuda::multiply_signed(sum, a, b);
+    for (auto& sum : sums) kProduct == Product::bits ? cuda::multiply_bits(sum, a, b, sum) : cuda::multiply_signed(sum, a, b);
   }
   __syncthreads();
   if (threadIdx.x == 0) clocks[blockIdx.x] = clock64() - start;

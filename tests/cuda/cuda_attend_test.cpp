@@ -1,6 +1,6 @@
 // Attention of the CUDA back end, on the host: every kernel against softmax over decoded numbers in doubles.
 #include "attend_scene.hpp"
-#include "levels.cuh"
+#include "page_codes.cuh"
 
 namespace qjl::test {
 namespace {
