@@ -19,15 +19,15 @@ constexpr int sums_stride(int d) { return layout::kFrames * d + 8; }
 template <KeyPath kPath, int kDim, int kTiles>
 struct FragmentStorage {
   static constexpr int kRows = kRowsOf<kTiles>;
+  union {
+    StepStorage<kPath, kDim, kTiles> step;
+    alignas(16) float sums[kRows * sums_stride(kDim)];  // after the last step
+  };
   Job job;  // read where it is needed: the loop over pages has no registers for it
   PageRange range;
   ExactResult<kRows, kDim> exact;
   RowState state[kRows];
   float warp_sum[kStepPages][kRows];
-  union {
-    StepStorage<kPath, kDim, kTiles> step;
-    alignas(16) float sums[kRows * sums_stride(kDim)];  // after the last step
-  };
 };
 
 // The path that this device takes.
@@ -107,16 +107,6 @@ __device__ inline void prepare_steps(const Job& job, const PageRange& range, Ste
   __syncthreads();
 }
 
-// Sums of values of a lane, [group of 64 channels].
-template <int kDim, int kTiles>
-using ValueSums = GroupSums<kTiles>[(kDim + kGroupChannels - 1) / kGroupChannels];
-
-template <int kTiles, int kGroups>
-__device__ inline void scale_sums(const float (&factor)[kTiles], GroupSums<kTiles> (&sums)[kGroups]) {
-#pragma unroll
-  for (int i = 0; i < kGroups * kTiles * 8; ++i) sums[i / (8 * kTiles)][i / 8 % kTiles][i / 4 % 2][i % 4] *= factor[i / 8 % kTiles];
-}
-
 // How far a block has come.
 struct Step {
   int first;  // page
@@ -127,7 +117,7 @@ struct Step {
 // Logits of the warp's page, relative to the references.
 template <KeyPath kPath, int kDim, int kTiles>
 __device__ inline void page_logits(const Job& job, const AttendLaunch& launch, const Step& step,
-                                   StepStorage<kPath, kDim, kTiles>& shared, const Running<kTiles>& running,
+                                   StepStorage<kPath, kDim, kTiles>& shared, const Running<kTiles, kDim>& running,
                                    LaneLogits<kTiles>& logit) {
   const int warp = warp_idx();
   const StepPage& page = shared.plans[step.turn].page[warp];
@@ -142,29 +132,27 @@ __device__ inline void page_logits(const Job& job, const AttendLaunch& launch, c
   mask_logits<kTiles>(job, page, std::int64_t{step.first + warp} * layout::kPageTokens, logit);
 }
 
-// Weights of the warp's page; moves references first if the step says so, or if a weight would leave the range of fp32. Returns,
-// for the lane's rows, the largest sum of a lane's weights. Ends with all threads together.
-template <KeyPath kPath, int kDim, int kTiles, int kGroups>
+// Weights of the warp's page; moves references first if the step says so, or if a weight would leave the range of fp32. The first
+// step does: rows of a block are at most 8 positions apart, so that each sees a token of that step or of none. Ends with all
+// threads together.
+template <KeyPath kPath, int kDim, int kTiles>
 __device__ inline void weigh_keys(const Job& job, const AttendLaunch& launch, Step& step, StepStorage<kPath, kDim, kTiles>& shared,
-                                  Running<kTiles>& running, GroupSums<kTiles> (&sums)[kGroups], LaneLogits<kTiles>& weight,
-                                  float (&largest)[kTiles]) {
+                                  Running<kTiles, kDim>& running, LaneWeights<kTiles>& weights) {
   int* of_rows = shared.plans[step.turn].largest_sum;
   for (;; step.move = true) {
-    page_logits<kPath, kDim, kTiles>(job, launch, step, shared, running, weight);
+    page_logits<kPath, kDim, kTiles>(job, launch, step, shared, running, weights.of);
     if (step.move) {
-      float factor[kTiles];
-      move_references<kTiles>(job.args.logit_soft_cap > 0.0f, shared.largest_logit, shared.units, weight, running, factor);
-      scale_sums<kTiles>(factor, sums);
+      move_references(job.args.logit_soft_cap > 0.0f, shared.largest_logit, shared.units, weights.of, running);
       step.move = false;
     }
     float sum[kTiles];
-    take_weights<kTiles>(weight, of_rows, sum);
+    take_weights<kTiles>(weights.of, of_rows, sum);
     __syncthreads();  // largest sums are there
     bool beyond = false;
 #pragma unroll
     for (int tile = 0; tile < kTiles; ++tile) {
-      largest[tile] = __int_as_float(of_rows[lane_row<kTiles>(lane_part(), tile)]);
-      beyond |= largest[tile] > kLargestSum;
+      weights.largest[tile] = __int_as_float(of_rows[lane_row<kTiles>(lane_part(), tile)]);
+      beyond |= weights.largest[tile] > kLargestSum;
     }
     if (!__any_sync(kAllLanes, beyond)) {
 #pragma unroll
@@ -201,7 +189,7 @@ struct FrameParts {
 
 // The softmax of each row from registers to shared memory. Begins and ends with all threads together.
 template <KeyPath kPath, int kDim, int kTiles>
-__device__ inline void gather(const Running<kTiles>& running, FragmentStorage<kPath, kDim, kTiles>& shared) {
+__device__ inline void gather(const Running<kTiles, kDim>& running, FragmentStorage<kPath, kDim, kTiles>& shared) {
   __syncthreads();
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
@@ -221,15 +209,15 @@ __device__ inline void gather(const Running<kTiles>& running, FragmentStorage<kP
   }
 }
 
-// Sums of values of the warp's frame from registers, where they are in bases of weights, to shared memory.
-template <int kTiles, int kGroups>
-__device__ inline void store_sums(const GroupSums<kTiles> (&sums)[kGroups], int d, float* out) {
+// Sums of values from registers to shared memory.
+template <int kTiles, int kDim>
+__device__ inline void store_sums(const Running<kTiles, kDim>& running, int d, float* out) {
   const int g = lane_group(), t = lane_part();
 #pragma unroll
-  for (int i = 0; i < kGroups * kTiles * 2; ++i) {
+  for (int i = 0; i < running.kGroups * kTiles * 2; ++i) {
     const int u = i / (2 * kTiles), tile = i / 2 % kTiles, half = i % 2;
     const int channel = kGroupChannels * u + kGroupChannels / 2 * (g / 4) + 4 * (g % 4) + 16 * half;
-    const float(&of)[4] = sums[u][tile][half];
+    const float(&of)[4] = running.values[u][tile][half];
     if (channel < d) {
       float* at = out + lane_row<kTiles>(t, tile) * sums_stride(d) + warp_idx() * d + channel;
       *reinterpret_cast<float4*>(at) = {of[0] * kUnitOfBase, of[1] * kUnitOfBase, of[2] * kUnitOfBase, of[3] * kUnitOfBase};
@@ -240,21 +228,19 @@ __device__ inline void store_sums(const GroupSums<kTiles> (&sums)[kGroups], int 
 // All steps of the piece.
 template <KeyPath kPath, Code kValue, int kDim, int kTiles>
 __device__ inline void attend_pages(const Job& job, const AttendLaunch& launch, const PageRange& range,
-                                    StepStorage<kPath, kDim, kTiles>& shared, Running<kTiles>& running,
-                                    ValueSums<kDim, kTiles>& sums) {
-  constexpr int kGroups = (kDim + kGroupChannels - 1) / kGroupChannels;
+                                    StepStorage<kPath, kDim, kTiles>& shared, Running<kTiles, kDim>& running) {
   Step step{range.first, 0, true};
 #pragma unroll 1
   for (; step.first < range.end; step.first += kStepPages) {
-    LaneLogits<kTiles> weight;
-    float largest[kTiles], base[kTiles];
+    LaneWeights<kTiles> weights;
+    float base[kTiles];
     const int next = next_turn(step.turn);
-    weigh_keys<kPath, kDim, kTiles>(job, launch, step, shared, running, sums, weight, largest);
+    weigh_keys<kPath, kDim, kTiles>(job, launch, step, shared, running, weights);
     const StepPlan& plan = shared.plans[step.turn];
 #pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile) base[tile] = weight_base(largest[tile] * plan.value_scale_max);
-    store_weights<kTiles>(weight, base, shared.dither[static_cast<unsigned>(anew(thread_idx())) / 4], shared.scales[warp_idx()][1],
-                          shared.weights);
+    for (int tile = 0; tile < kTiles; ++tile) base[tile] = weight_base(weights.largest[tile] * plan.value_scale_max);
+    store_weights<kTiles>(weights.of, base, shared.dither[static_cast<unsigned>(anew(thread_idx())) / 4],
+                          shared.scales[warp_idx()][1], shared.weights);
     const KnotMaker<kTiles, kDim> maker(shared.plans[next].page, shared.mean, shared.units, shared.knots);
     maker.warp_knots();
     if (const int warp = warp_idx(); warp >= 5) {  // what one warp does for all
@@ -269,16 +255,16 @@ __device__ inline void attend_pages(const Job& job, const AttendLaunch& launch, 
     WeightFragment fragments[kTiles];
     weight_fragments<kValue, kTiles>(shared.weights + weight_offset<kTiles>(), fragments);
 #pragma unroll
-    for (int u = 0; u < kGroups; ++u) {
+    for (int u = 0; u < running.kGroups; ++u) {
       if (u > 0) parts.load(u, words);
-      weigh_group<kValue, kTiles>(launch.value_bytes, words, fragments, base, sums[u]);
+      weigh_group<kValue, kTiles>(launch.value_bytes, words, fragments, base, running.values[u]);
     }
     step.turn = next;
   }
 }
 
 template <KeyPath kKeys, Code kValue, int kDim, int kTiles>
-__global__ void __launch_bounds__(kStepThreads, kTiles == 1 && (kDim == 64 || kDim == 128) ? 2 : 1)
+__global__ void __launch_bounds__(kStepThreads, kTiles == 1 && (kDim == kGroupChannels || kDim == 2 * kGroupChannels) ? 2 : 1)
     attend_fragments_kernel(const __grid_constant__ AttendLaunch launch) {
   constexpr KeyPath kPath = kDevicePath<kKeys>;
   auto& shared = shared_memory<FragmentStorage<kPath, kDim, kTiles>>();
@@ -294,18 +280,17 @@ __global__ void __launch_bounds__(kStepThreads, kTiles == 1 && (kDim == 64 || kD
   const PageRange& range = shared.range;
   // What is read once: exact rows, queries.
   attend_exact(job, shared.step.exact, shared.exact);
-  Running<kTiles> running{};
+  Running<kTiles, kDim> running{};
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) running.reference[tile] = kNothing;
-  ValueSums<kDim, kTiles> sums = {};
   if (range.first < range.end) {
     prepare_steps<kPath, kDim, kTiles>(job, range, shared.step);
     // The loop.
-    attend_pages<kPath, kValue, kDim, kTiles>(job, launch, range, shared.step, running, sums);
+    attend_pages<kPath, kValue, kDim, kTiles>(job, launch, range, shared.step, running);
   }
   // Reduce.
   gather(running, shared);
-  store_sums<kTiles>(sums, job.head_dim(), shared.sums);
+  store_sums(running, job.head_dim(), shared.sums);
   __syncthreads();
   // Store.
   finish_rows(job, {shared.exact.out, shared.exact.state}, shared.state,
@@ -335,13 +320,14 @@ void launch_fragments(const AttendWork& work) {
 template <KeyPath kPath, Code kValue>
 void launch_for_shape(const AttendWork& work) {
   constexpr std::size_t kSmallDevice = 99 << 10;  // of a block on sm_86, 89 and 120
-  static_assert(shared_bytes<kPath, 128, 2>() <= kSmallDevice && shared_bytes<kPath, 256, 1>() <= kSmallDevice);
+  constexpr int kOne = kGroupChannels, kOdd = 3 * kOne / 2, kTwo = 2 * kOne, kFour = 4 * kOne;
+  static_assert(shared_bytes<kPath, kTwo, 2>() <= kSmallDevice && shared_bytes<kPath, kFour, 1>() <= kSmallDevice);
   const int d = work.launched.tables.shape.head_dim;
   const bool many = work.rows > kTileRows;
-  if (d == 64) return many ? launch_fragments<kPath, kValue, 64, 2>(work) : launch_fragments<kPath, kValue, 64, 1>(work);
-  if (d <= 96) return launch_fragments<kPath, kValue, 96, 1>(work);
-  if (d == 128) return many ? launch_fragments<kPath, kValue, 128, 2>(work) : launch_fragments<kPath, kValue, 128, 1>(work);
-  launch_fragments<kPath, kValue, 256, 1>(work);
+  if (d == kOne) return many ? launch_fragments<kPath, kValue, kOne, 2>(work) : launch_fragments<kPath, kValue, kOne, 1>(work);
+  if (d <= kOdd) return launch_fragments<kPath, kValue, kOdd, 1>(work);
+  if (d == kTwo) return many ? launch_fragments<kPath, kValue, kTwo, 2>(work) : launch_fragments<kPath, kValue, kTwo, 1>(work);
+  launch_fragments<kPath, kValue, kFour, 1>(work);
 }
 
 }  // namespace qjl::cuda

@@ -222,6 +222,7 @@ TEST(CudaAttend, EveryShape) {
 TEST(CudaAttend, EveryOrderOfThreads) {
   for (const int order : kOrders) {
     take_turns(order);
+    expect_agreement({.cache_type = "k3v2", .d = 64, .group = 4, .pages = {9}, .loud = 20.0, .loud_from = 1030});
     for (const char* cache_type : {"k2v2", "k3v2", "k4v4", "paper"}) {
       for (int group : {4, 7}) {
         expect_agreement({.cache_type = cache_type, .d = 64, .group = group, .queries = 2, .pages = {9}, .tail = 130});

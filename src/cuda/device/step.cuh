@@ -32,6 +32,7 @@ inline constexpr int kRowsOf = kTileRows * kTiles;
 template <KeyPath kPath, int kDim, int kTiles>
 struct StepStorage {
   static constexpr int kRows = kRowsOf<kTiles>;
+  StepPlan plans[kPlannedSteps];  // step n in n mod 3: the running one and two to come
   alignas(16) std::uint8_t mean[mean_fragment_bytes<kRows, kDim>()];
   alignas(16) std::uint8_t planes[plane_bytes<kPath, kDim, kTiles>()];
   alignas(16) std::uint8_t weights[kRows * kRowWeightBytes];
@@ -43,7 +44,6 @@ struct StepStorage {
   RowOffsets<kDim> row_offsets;           // of signs
   float scale_factor[kScaleCodeMax + 1];  // 2^((code - 255) / 32), 0
   float dither[kStepThreads / 4];         // times kUnitOfBase
-  StepPlan plans[kPlannedSteps];          // step n in n mod 3: the running one and two to come
   Job job;                                // here and in range: what few steps or one warp need is not kept in registers
   PageRange range;
   RowUnits units[kRows];
@@ -155,11 +155,19 @@ __device__ inline void mask_logits(const Job& job, const StepPage& page, std::in
 }
 
 // ---- references -----------------------------------------------------------------------------------------------------------
-// What a lane keeps over all pages, for its rows: the reference of the weights, kNothing before the row saw a token, and the sum of
-// the lane's weights.
-template <int kTiles>
+// What a lane keeps over all pages, for its rows: the reference of the weights, kNothing before the row saw a token, the sum of the
+// lane's weights, and sums of values of the warp's frame in bases of weights, by groups of channels.
+template <int kTiles, int kDim>
 struct Running {
+  static constexpr int kGroups = (kDim + kGroupChannels - 1) / kGroupChannels;
   float reference[kTiles], sum[kTiles];
+  GroupSums<kTiles> values[kGroups];
+
+  __device__ void scale(int tile, float factor) {
+    sum[tile] *= factor;
+#pragma unroll
+    for (int i = 0; i < 8 * kGroups; ++i) values[i / 8][tile][i / 4 % 2][i % 4] *= factor;
+  }
 };
 
 // Weights beyond this, relative to the reference, move it. Far below the largest fp32, so that sums of them are safe as well.
@@ -173,11 +181,11 @@ __device__ inline int order_of(float x) {
 __device__ inline float from_order(int order) { return __int_as_float(order < 0 ? order ^ 0x7fffffff : order); }
 inline constexpr int kOrderOfNothing = static_cast<int>(0xff800000u ^ 0x7fffffffu);
 
-// References up to the largest logit of the step, logits relative to them. factor: what all sums so far must be multiplied with.
-// `capped` lines do not hold the reference. All threads meet twice.
-template <int kTiles>
+// References up to the largest logit of the step; logits and all sums so far relative to them. `capped` lines do not hold the
+// reference. All threads meet twice.
+template <int kTiles, int kDim>
 __device__ inline void move_references(bool capped, int* largest_logit, RowUnits* units, LaneLogits<kTiles>& logit,
-                                       Running<kTiles>& running, float (&factor)[kTiles]) {
+                                       Running<kTiles, kDim>& running) {
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
     float largest = kNothing;
@@ -190,12 +198,10 @@ __device__ inline void move_references(bool capped, int* largest_logit, RowUnits
   for (int tile = 0; tile < kTiles; ++tile) {
     const int row = lane_row<kTiles>(lane_part(), tile);
     const bool unset = running.reference[tile] == kNothing;
-    float by = from_order(largest_logit[row]);
-    factor[tile] = 1.0f;
+    const float by = from_order(largest_logit[row]);
     if (unset ? by == kNothing : by <= 0.0f) continue;
     running.reference[tile] = unset ? by : running.reference[tile] + by;
-    factor[tile] = unset ? 0.0f : exp2_fast(-by);
-    running.sum[tile] *= factor[tile];
+    running.scale(tile, unset ? 0.0f : exp2_fast(-by));
     if (!capped && thread_idx() < kTileRows) units[row].line_offset = -running.reference[tile];
 #pragma unroll
     for (int i = 0; i < 16; ++i) logit[tile][i / 4][i % 4] -= by;
@@ -205,6 +211,13 @@ __device__ inline void move_references(bool capped, int* largest_logit, RowUnits
 }
 
 // ---- weights --------------------------------------------------------------------------------------------------------------
+// Weights of a lane; for its rows the largest sum of a lane's.
+template <int kTiles>
+struct LaneWeights {
+  LaneLogits<kTiles> of;
+  float largest[kTiles];
+};
+
 // Logits to weights; adds each lane's sum to sum[tile] and to the largest of its row.
 template <int kTiles>
 __device__ inline void take_weights(LaneLogits<kTiles>& logit, int* largest_sum, float (&sum)[kTiles]) {

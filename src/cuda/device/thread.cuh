@@ -129,7 +129,7 @@ __device__ inline void prefetch_page(const std::uint8_t* at, std::uint32_t bytes
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(at), "r"(bytes));
 #elif defined(__CUDACC__)
-  constexpr std::uint32_t kLine = 128;
+  constexpr std::uint32_t kLine = 4 * kWarpLanes;
 #pragma unroll 1
   for (std::uint32_t i = static_cast<std::uint32_t>(lane_idx()) * kLine; i < bytes; i += kWarpLanes * kLine)
     asm volatile("prefetch.global.L2 [%0];" ::"l"(at + i));
