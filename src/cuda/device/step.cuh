@@ -149,7 +149,7 @@ __device__ inline void mask_logits(const Job& job, const StepPage& page, std::in
 #pragma unroll
     for (int i = 0; i < 16; ++i) {
       const int token = layout::kFrames * (4 * (g % 4) + i / 4) + 4 * (g / 4) + i % 4;
-      if (page.counts == 0 || token < window.first || token > window.last) logit[tile][i / 4][i % 4] = kNothing;
+      if (!page.counts || token < window.first || token > window.last) logit[tile][i / 4][i % 4] = kNothing;
     }
   }
 }
@@ -170,8 +170,9 @@ struct Running {
   }
 };
 
-// Weights beyond this, relative to the reference, move it. Far below the largest fp32, so that sums of them are safe as well.
-inline constexpr float kLargestSum = 0x1p60f;
+// Weights beyond this, relative to the reference, move it. So far below the largest fp32 that sums of them times whole numbers and
+// values of up to 2^50 are safe.
+inline constexpr float kLargestSum = 0x1p30f;
 
 // A number whose order among integers is that of x.
 __device__ inline int order_of(float x) {
