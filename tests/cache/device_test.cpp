@@ -1,6 +1,7 @@
 // Tensors say whose memory they are in; a machine without a device says so.
 #include <gtest/gtest.h>
 
+#include "dl_tensor.hpp"
 #include "qjl/cuda.hpp"
 #include "qjl/cuda_cache.hpp"
 #include "qjl/dlpack.hpp"
@@ -8,22 +9,6 @@
 
 namespace qjl::test {
 namespace {
-
-// dlpack.h's struct, of which view_of() takes any that has these members.
-struct DlTensor {
-  void* data;
-  struct {
-    int device_type, device_id;
-  } device;
-  int ndim;
-  struct {
-    std::uint8_t code, bits;
-    std::uint16_t lanes;
-  } dtype;
-  std::int64_t* shape;
-  std::int64_t* strides;
-  std::uint64_t byte_offset;
-};
 
 std::string error_of(const DlTensor& tensor) {
   try {

@@ -8,10 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "cache_config.hpp"
 #include "half.hpp"
 #include "qjl/attention.hpp"
-#include "qjl/cache.hpp"
-#include "qjl/codec.hpp"
 #include "qjl/error.hpp"
 
 namespace qjl::test {
@@ -61,19 +60,6 @@ inline Tokens random_tokens(std::uint64_t seed, const CacheConfig& config, std::
     tokens.values.push_back(random_rows(seed + 100 * l + 50, config.num_kv_heads, count, config.head_dim, 0.0f));
   }
   return tokens;
-}
-
-inline CacheConfig cache_config(const std::string& type, int head_dim = 64, std::int64_t max_pages = 32) {
-  CacheConfig config;
-  config.num_layers = 2;
-  config.num_kv_heads = 2;
-  config.head_dim = head_dim;
-  config.max_pages = max_pages;
-  config.codec = codec_config(type);
-  for (int pair = 0; pair < head_dim / 2; ++pair) {
-    config.codec.rope.frequency.push_back(std::pow(1e4, -2.0 * pair / head_dim));
-  }
-  return config;
 }
 
 // Tokens [first, first + count).

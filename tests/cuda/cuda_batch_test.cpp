@@ -75,12 +75,7 @@ struct Told {
 
 std::vector<std::unique_ptr<Told>> attend_to_all(const char* type, const AttendOptions& options, bool zeros) {
   Integers random(14);
-  CacheConfig config;
-  config.num_layers = 1;
-  config.num_kv_heads = kHeads;
-  config.head_dim = kDim;
-  config.max_pages = 20;
-  config.codec = turned_config(type, kDim);
+  const CacheConfig config = cache_config(type, kDim, 20, 1);
   CudaCache cache(config);
   std::vector<std::unique_ptr<Told>> members;
   std::vector<AttendRequest> requests;

@@ -8,16 +8,6 @@ namespace {
 
 constexpr int kLayers = 2, kHeads = 2, kGroup = 3;
 
-CacheConfig cache_config(const char* type, int d) {
-  CacheConfig config;
-  config.num_layers = kLayers;
-  config.num_kv_heads = kHeads;
-  config.head_dim = d;
-  config.max_pages = 12;
-  config.codec = turned_config(type, d);
-  return config;
-}
-
 // Keys and values of all layers, and the same tokens on the device.
 struct Story {
   int d, tokens;
@@ -124,7 +114,7 @@ class CudaCaches : public ::testing::TestWithParam<const char*> {};
 TEST_P(CudaCaches, SealAttendAndMoveLikeTheHosts) {
   constexpr int kDim = 64, kTokens = 330, kQueries = 5;
   Integers random(11);
-  const CacheConfig config = cache_config(GetParam(), kDim);
+  const CacheConfig config = cache_config(GetParam(), kDim, 12);
   const Story story(kDim, kTokens + kQueries, random);
   KvCache host(config), back(config);
   CudaCache device(config);
@@ -186,7 +176,7 @@ void expect_error(ErrorKind kind, const char* part, const Call& call) {
 }
 
 TEST(CudaErrors, AreClear) {
-  const CacheConfig config = cache_config("k3v2", 64);
+  const CacheConfig config = cache_config("k3v2", 64, 12);
   Integers random(3);
   const Rows rows = bell_rows(random, DType::f32, kHeads, 4, 64);
   KvCache host(config);
@@ -206,7 +196,7 @@ TEST(CudaErrors, AreClear) {
 }
 
 TEST(CudaErrors, NumbersThatDoNotFitAreToldAtTheWait) {
-  CudaCache device(cache_config("k3v2", 64));
+  CudaCache device(cache_config("k3v2", 64, 12));
   const SequenceId sequence = device.create();
   std::vector<float> numbers(kHeads * 64, 1.0f);
   numbers[70] = std::numeric_limits<float>::quiet_NaN();
@@ -219,7 +209,7 @@ TEST(CudaErrors, NumbersThatDoNotFitAreToldAtTheWait) {
 
 // Memory of the host in a view that says otherwise: an error before a kernel reads it, and nothing has changed.
 TEST(CudaErrors, AddressesAreLookedUp) {
-  CudaCache cache(cache_config("k3v2", 64));
+  CudaCache cache(cache_config("k3v2", 64, 12));
   const SequenceId sequence = cache.create();
   Integers random(3);
   const Rows rows = bell_rows(random, DType::f32, kHeads, 4, 64);
@@ -255,7 +245,7 @@ TEST(CudaGraphs, HoldARun) {
   constexpr int kDim = 128, kTokens = 400;
   Integers random(5);
   const Story story(kDim, kTokens, random);
-  CudaCache cache(cache_config("k3v2", kDim));
+  CudaCache cache(cache_config("k3v2", kDim, 12));
   const SequenceId sequence = cache.create();
   story.append(cache, sequence, 0, kTokens);
   const Rows queries = bell_rows(random, DType::f32, kHeads * kGroup, 1, kDim);

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include "device_verbs.hpp"
+#include "dl_tensor.hpp"
 #include "qjl/cuda_cache.hpp"
 #include "qjl/dlpack.hpp"
 #include "qjl/qjl.h"
@@ -11,22 +12,6 @@ namespace qjl::test {
 namespace {
 
 constexpr int kHeads = 2, kGroup = 3, kDim = 64, kTokens = 300;
-
-// dlpack.h's struct.
-struct DlTensor {
-  void* data;
-  struct {
-    int device_type, device_id;
-  } device;
-  int ndim;
-  struct {
-    std::uint8_t code, bits;
-    std::uint16_t lanes;
-  } dtype;
-  std::int64_t* shape;
-  std::int64_t* strides;
-  std::uint64_t byte_offset;
-};
 
 struct Stream {
   cudaStream_t stream = nullptr;
@@ -48,12 +33,8 @@ struct Story {
 };
 
 std::vector<float> by_dlpack(const Story& story, cudaStream_t stream) {
-  CacheConfig config;
-  config.num_layers = 1;
-  config.num_kv_heads = kHeads;
-  config.head_dim = kDim;
-  config.max_pages = 4;
-  config.codec = codec_config("k3v2");
+  CacheConfig config = cache_config("k3v2", kDim, 4, 1);
+  config.codec.rope = {};  // none in the options of the C API below
   CudaCache cache(config);
   const SequenceId sequence = cache.create();
   std::int64_t shape[] = {kHeads, kTokens, kDim}, strides[] = {kDim, kHeads * kDim, 1}, query_shape[] = {kHeads * kGroup, 1, kDim};

@@ -31,12 +31,7 @@ TEST(CudaCapture, AppendsAndRunsAreLaunchesAlone) {
   cudaStream_t stream;
   ASSERT_EQ(cudaStreamCreate(&stream), cudaSuccess);
   for (const char* type : {"k2v2", "k3v2", "f16", "paper"}) {
-    CacheConfig config;
-    config.num_layers = 1;
-    config.num_kv_heads = kHeads;
-    config.head_dim = kDim;
-    config.max_pages = 8;
-    config.codec = turned_config(type, kDim);
+    const CacheConfig config = cache_config(type, kDim, 8, 1);
     Integers random(7);
     CudaCache cache(config);
     const SequenceId sequence = cache.create();

@@ -30,12 +30,7 @@ TEST(CudaDevices, OfTheCallerAndOfTheCache) {
   const auto view = [&](const void* at) {
     return TensorView::contiguous(at, DType::f32, kHeads, rows.tokens, kDim).on(Device::cuda);
   };
-  CacheConfig config;
-  config.num_layers = 1;
-  config.num_kv_heads = kHeads;
-  config.head_dim = kDim;
-  config.max_pages = 4;
-  config.codec = codec_config("k3v2");
+  const CacheConfig config = cache_config("k3v2", kDim, 4, 1);
   CudaCache cache(config, 0);
   const SequenceId sequence = cache.create();
   cache.append(sequence, 0, view(here.data()), view(here.data()), nullptr);

@@ -8,13 +8,8 @@ namespace {
 constexpr int kHeads = 2, kGroup = 3, kDim = 64;
 constexpr DType kAll[] = {DType::f32, DType::f16, DType::bf16}, kTails[] = {DType::f16, DType::bf16};
 
-CacheConfig cache_config(const char* type, DType tail) {
-  CacheConfig config;
-  config.num_layers = 1;
-  config.num_kv_heads = kHeads;
-  config.head_dim = kDim;
-  config.max_pages = 4;
-  config.codec = turned_config(type, kDim);
+CacheConfig rounded_config(const char* type, DType tail) {
+  CacheConfig config = cache_config(type, kDim, 4, 1);
   config.tail_dtype = tail;
   return config;
 }
@@ -49,8 +44,8 @@ TEST(CudaDtypes, AreRoundedAsTheHostRounds) {
       for (const DType dtype : kAll) {
         const Rows k = make_rows(dtype, kHeads, kTokens, kDim, keys), v = make_rows(dtype, kHeads, kTokens, kDim, values);
         const OnDevice<std::uint8_t> device_k(k.words), device_v(v.words);
-        KvCache host(cache_config(type, tail)), back(cache_config(type, tail));
-        CudaCache device(cache_config(type, tail));
+        KvCache host(rounded_config(type, tail)), back(rounded_config(type, tail));
+        CudaCache device(rounded_config(type, tail));
         ThreadPool threads(1);
         const SequenceId on_host = host.create(), sequence = device.create();
         host.append(on_host, 0, k.view(), v.view(), threads);
@@ -101,7 +96,7 @@ TEST(CudaDtypes, AreAttendedToAsTheyStand) {
   for (const char* type : {"k2v2", "k3v2", "f16", "paper"}) {
     const int tokens = type == std::string("f16") ? 300 : 100;  // pages of exact rows too, else the open page alone
     for (const DType tail : kTails) {
-      CudaCache cache(cache_config(type, tail));
+      CudaCache cache(rounded_config(type, tail));
       const SequenceId sequence = cache.create();
       const Rows keys = whole_rows(random, tail, kHeads, tokens), values = whole_rows(random, DType::f32, kHeads, tokens);
       const OnDevice<std::uint8_t> k(keys.words), v(values.words);

@@ -9,16 +9,6 @@ namespace {
 
 constexpr int kLayers = 2, kHeads = 2, kDim = 64, kTokens = 300;
 
-CacheConfig cache_config(const char* type) {
-  CacheConfig config;
-  config.num_layers = kLayers;
-  config.num_kv_heads = kHeads;
-  config.head_dim = kDim;
-  config.max_pages = 8;
-  config.codec = turned_config(type, kDim);
-  return config;
-}
-
 std::vector<std::byte> pages_of(const KvCache& cache, SequenceId sequence) {
   std::vector<std::byte> all;
   for (int layer = 0; layer < kLayers; ++layer) {
@@ -51,7 +41,7 @@ class CudaMoves : public ::testing::TestWithParam<const char*> {
 };
 
 TEST_P(CudaMoves, GoOnWhileTheHostDoes) {
-  const CacheConfig config = cache_config(GetParam());
+  const CacheConfig config = cache_config(GetParam(), kDim, 8);
   Integers random(6);
   const Rows rows = lifelike_rows(random, DType::f32, kHeads, kTokens, kDim);
   const OnDevice<std::uint8_t> memory(rows.words);

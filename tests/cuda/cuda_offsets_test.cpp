@@ -9,16 +9,6 @@ namespace {
 constexpr int kLayers = 2, kHeads = 2, kGroup = 2, kDim = 64, kTokens = 300, kFewPages = 4;
 constexpr std::int64_t kFar = std::int64_t{5} << 30;  // bytes: neither 31 nor 32 bits hold it
 
-CacheConfig cache_config(const char* type, std::int64_t max_pages) {
-  CacheConfig config;
-  config.num_layers = kLayers;
-  config.num_kv_heads = kHeads;
-  config.head_dim = kDim;
-  config.max_pages = max_pages;
-  config.codec = turned_config(type, kDim);
-  return config;
-}
-
 // fp32 rows on the device whose heads are `head_bytes` apart.
 struct Spread {
   std::int64_t heads, tokens, stride;
@@ -73,7 +63,7 @@ Told tell(CudaCache& cache, const char* type, const Story& story, std::int64_t h
   attend.plan(cache, kLayers - 1, std::span(&request, 1), {}, nullptr);
   attend.run(nullptr);
   Told told{out.host(), {}};
-  KvCache host(cache_config(type, kFewPages));
+  KvCache host(cache_config(type, kDim, kFewPages));
   const SequenceId offloaded = cache.offload(sequence, host, nullptr);
   for (int layer = 0; layer < kLayers; ++layer) {
     for (int head = 0; head < kHeads; ++head) {
@@ -93,12 +83,12 @@ TEST_P(CudaOffsets, BeyondFourGigabytes) {
   const char* type = GetParam();
   Integers random(5);
   const Story story(random);
-  CudaCache small(cache_config(type, kFewPages));
+  CudaCache small(cache_config(type, kDim, kFewPages));
   const Told wanted = tell(small, type, story, 0);
 
   // A pool in which a head's pages alone are more than kFar, all of them taken but the last few.
   const std::int64_t body = small.state().books.pool.body_bytes(0), max_pages = kFar / body + kFewPages;
-  CudaCache large(cache_config(type, max_pages));
+  CudaCache large(cache_config(type, kDim, max_pages));
   std::vector<std::int32_t> taken(static_cast<std::size_t>(max_pages - kFewPages));
   const_cast<PagePool&>(large.state().books.pool).acquire(taken);
   ASSERT_GT(large.state().body(0, 0, taken.back()) - large.state().body(0, 0, 0), kFar - body * (kFewPages + 1));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "../../src/core/device_tables.hpp"
+#include "cache_config.hpp"
 #include "cuda_backend.hpp"
 #include "kernels_fixtures.hpp"
 #include "turns.hpp"

@@ -21,10 +21,10 @@ inline constexpr int kKnotFloats = 20;  // of a row of knots: 17 and room for 16
 // Fragments [tile][step][lane], 16 bytes each.
 template <int kDim>
 inline constexpr int kMeanSteps = (kDim + 63) / 64 * 2;
-QJL_HD constexpr int mean_tiles(int rows) { return 2 * rows + 1; }
+QJL_HD constexpr int num_mean_tiles(int rows) { return 2 * rows + 1; }
 template <int kRows, int kDim>
 constexpr int mean_fragment_bytes() {
-  return mean_tiles(kRows) * kMeanSteps<kDim> * kWarpLanes * 16;
+  return num_mean_tiles(kRows) * kMeanSteps<kDim> * kWarpLanes * 16;
 }
 
 // Byte of channel c of plane 0 of a row's knot; plane 1 is 4 bytes further.

@@ -96,17 +96,6 @@ __device__ inline uint4 load16(const void* at) {
 #endif
 }
 
-// The same, not before the products that stand before it: what it brings must not fill registers that they need.
-__device__ inline uint4 load16_here(const void* at) {
-#if defined(__CUDACC__)
-  uint4 x;
-  asm volatile("ld.global.nc.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(x.x), "=r"(x.y), "=r"(x.z), "=r"(x.w) : "l"(at));
-  return x;
-#else
-  return load16(at);
-#endif
-}
-
 // A word of the device's memory through the read-only path.
 __device__ inline std::uint32_t load4(const std::uint32_t* at) {
 #if defined(__CUDACC__)

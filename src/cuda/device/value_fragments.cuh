@@ -53,9 +53,7 @@ struct ValueWords {
 #pragma unroll
     for (int i = 0; i < kLoads; ++i) {  // beyond the last block any line will do: nobody looks at those channels
       const int line_of_group = 2 * u * kLoads + i, beyond = kWhole ? 0 : pair * kLoads + i - last;
-      const std::uint8_t* from = at + (line_of_group - (beyond > 0 ? beyond : 0)) * layout::kLineBytes;
-      const uint4 x = kCode == Code::l16 ? load16_here(from) : load16(from);
-      line[i] = {{x.x, x.y, x.z, x.w}};
+      line[i] = load_words(at + (line_of_group - (beyond > 0 ? beyond : 0)) * layout::kLineBytes);
     }
   }
   // Channel m of the first and of the second block.
