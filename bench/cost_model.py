@@ -28,8 +28,8 @@ From `src/shared/page.hpp`: a page of 128 tokens, divided by 128. An exact 16-bi
 
 ## Instructions
 
-Counted from the loops for AVX-512 with VBMI (`src/cpu/fast_scores_avx512vbmi.hpp`, `src/cpu/fast_values_avx512vbmi.hpp`,
-`src/cpu/fast_weights.hpp`, `src/cpu/mean_line.hpp`). Query heads go through the loops in groups of at most four (g of them), which
+Counted from the loops for AVX-512 with VBMI (`src/cpu/bytes/scores_avx512vbmi.hpp`, `src/cpu/bytes/values_avx512vbmi.hpp`,
+`src/cpu/bytes/weights.hpp`, `src/cpu/tile/mean_line.hpp`). Query heads go through the loops in groups of at most four (g of them), which
 share loads, prefetches and decoding.
 
 | part | shared, for each g | for each query head |

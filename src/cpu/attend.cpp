@@ -15,32 +15,32 @@
 // clang-format off: each header of a pass needs those above it
 #include "simd.hpp"
 #include "simd_permute.hpp"
-#include "rotate_lanes.hpp"
-#include "rotate_rows.hpp"
-#include "project.hpp"
-#include "key_tile.hpp"
-#include "value_tile.hpp"
-#include "scales.hpp"
-#include "fetch.hpp"
-#include "mean_line.hpp"
-#include "exact_rows.hpp"
-#include "half_scores.hpp"
+#include "rotate/lanes.hpp"
+#include "rotate/rows.hpp"
+#include "rotate/project.hpp"
+#include "tile/key_tile.hpp"
+#include "tile/value_tile.hpp"
+#include "tile/scales.hpp"
+#include "bytes/fetch.hpp"
+#include "tile/mean_line.hpp"
+#include "tile/exact_rows.hpp"
+#include "tile/half_scores.hpp"
 #include "exp.hpp"
-#include "softmax_block.hpp"
-#include "weigh_values.hpp"
-#if QJL_FAST_LOOPS
-#include "fast_query.hpp"
+#include "tile/softmax_block.hpp"
+#include "tile/weigh_values.hpp"
+#if QJL_BYTE_LOOPS
+#include "bytes/query.hpp"
 #if QJL_VBMI
-#include "fast_scores_avx512vbmi.hpp"
-#include "fast_values_avx512vbmi.hpp"
+#include "bytes/scores_avx512vbmi.hpp"
+#include "bytes/values_avx512vbmi.hpp"
 #else
-#include "byte_vectors.hpp"
-#include "fast_scores_table16.hpp"
-#include "fast_values_table16.hpp"
+#include "bytes/vectors.hpp"
+#include "bytes/scores_table16.hpp"
+#include "bytes/values_table16.hpp"
 #endif
-#include "fast_groups.hpp"
-#include "fast_weights.hpp"
-#include "fast_pass.hpp"
+#include "bytes/groups.hpp"
+#include "bytes/weights.hpp"
+#include "bytes/pass.hpp"
 #endif
 // clang-format on
 
@@ -157,14 +157,14 @@ inline PageRange visible_pages(const Piece& p) {
           std::min(p.args.pages.count, (range.end + layout::kPageTokens - 1) / layout::kPageTokens)};
 }
 
-#if QJL_FAST_LOOPS
+#if QJL_BYTE_LOOPS
 // Few rows: pages in passes that end on multiples of kPassPages. One row waits for memory: a page at a time, every byte in the
 // order of addresses. Several rows wait for their own arithmetic: four pages, so that accumulators are touched seldom.
-inline void attend_pages_fast(const Piece& p, PageRange range, const Rows& ordered) {
+inline void attend_pages_bytes(const Piece& p, PageRange range, const Rows& ordered) {
   const CodecTables& tables = *p.args.tables;
-  const FastPiece fast{tables, p.at, p.scratch, p.state, ordered, p.rows};
+  const BytesPiece bytes{tables, p.at, p.scratch, p.state, ordered, p.rows};
   const std::int64_t at_once = p.rows > 1 ? kPassPages : 1;
-  build_fast_query(tables.shape, {p.scratch.projected, layout::key_coordinates(tables.shape), p.rows}, fast.query());
+  build_query(tables.shape, {p.scratch.projected, layout::key_coordinates(tables.shape), p.rows}, bytes.query());
   Fetcher fetcher = p.rows == 1 ? Fetcher(tables.shape) : Fetcher();
   for (std::int64_t i = range.first; i < range.end;) {
     const std::int64_t pages = std::min(i / at_once * at_once + at_once, range.end) - i;  // up to the next multiple
@@ -175,9 +175,9 @@ inline void attend_pages_fast(const Piece& p, PageRange range, const Rows& order
       pass.head[pass.count] = &head_at(p, i);
       pass.ahead[pass.count] = i + at_once < range.end ? body_at(p, i + at_once) - body_at(p, i) : 0;
       if (p.rows == 1) fetcher.start(pass.body[pass.count] + pass.ahead[pass.count]);
-      score_page(fast, pass, pass.count, fetcher);
+      score_page(bytes, pass, pass.count, fetcher);
       for (int row = 0; row < p.rows; ++row) {
-        float* scores = p.scratch.fast.scores + row * kPassTokens + pass.count * layout::kPageTokens;
+        float* scores = p.scratch.byte_loops.scores + row * kPassTokens + pass.count * layout::kPageTokens;
         if (p.args.logit_soft_cap > 0.0f) cap_scores(p.args.logit_soft_cap, layout::kPageTokens, scores);
         const Window window = row_window(p, row, i * layout::kPageTokens, pass.head[pass.count]->num_sinks, layout::kPageTokens);
         if (window.first > 0 || window.last + 1 < window.end) mask_scores(window, scores);
@@ -185,7 +185,7 @@ inline void attend_pages_fast(const Piece& p, PageRange range, const Rows& order
       ++pass.count;
       ++i;
     }
-    weigh_pass(fast, pass, fetcher);
+    weigh_pass(bytes, pass, fetcher);
   }
 }
 #endif
@@ -196,8 +196,8 @@ inline void attend_pages(const Piece& p) {
   if (range.first >= range.end) return;
   project_rows({&tables, p.scratch.queries, p.rows, body_at(p, range.first) + p.at.outlier_idx, p.scratch.projected});
   const Rows ordered = order_rows(tables, {p.scratch.queries, tables.shape.head_dim, p.rows}, p.scratch.ordered);
-#if QJL_FAST_LOOPS
-  if (can_attend_fast(tables.shape, p.rows)) return attend_pages_fast(p, range, ordered);
+#if QJL_BYTE_LOOPS
+  if (can_attend_bytes(tables.shape, p.rows)) return attend_pages_bytes(p, range, ordered);
 #endif
   for (std::int64_t i = range.first; i < range.end; ++i) {
     const std::uint8_t* body = body_at(p, i);

@@ -10,15 +10,15 @@
 // clang-format off: each header of a pass needs those above it
 #include "simd.hpp"
 #include "simd_permute.hpp"
-#include "rotate_lanes.hpp"
-#include "rotate_rows.hpp"
-#include "key_tile.hpp"
-#include "value_tile.hpp"
-#include "scales.hpp"
-#include "fetch.hpp"
-#include "mean_line.hpp"
-#include "exact_rows.hpp"
-#include "half_scores.hpp"
+#include "rotate/lanes.hpp"
+#include "rotate/rows.hpp"
+#include "tile/key_tile.hpp"
+#include "tile/value_tile.hpp"
+#include "tile/scales.hpp"
+#include "bytes/fetch.hpp"
+#include "tile/mean_line.hpp"
+#include "tile/exact_rows.hpp"
+#include "tile/half_scores.hpp"
 // clang-format on
 
 namespace qjl::cpu::QJL_NAMESPACE {

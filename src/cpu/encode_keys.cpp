@@ -1,10 +1,10 @@
 // Codes the keys of whole pages.
 //
-//   mean    = of the page's keys before RoPE, int8 (encode_mean.hpp)
-//   x_t     = k_t - what the mean predicts   coded in the keys' frames (encode.hpp), 16 tokens of one value frame at a time
+//   mean    = of the page's keys before RoPE, int8 (encode/mean.hpp)
+//   x_t     = k_t - what the mean predicts   coded in the keys' frames (encode/tokens.hpp), 16 tokens of one value frame at a time
 //   bytes   = codes packed as page.hpp says, 8-bit scales below the page's largest
 //
-// Exact keys are copied, the paper's are sketched (paper_encode.hpp). Source: docs/format.md, docs/numerics.md.
+// Exact keys are copied, the paper's are sketched (encode/paper.hpp). Source: docs/format.md, docs/numerics.md.
 #define QJL_THIS_FILE "encode_keys.cpp"
 #ifndef QJL_PASS
 #include "foreach_target.hpp"
@@ -13,14 +13,14 @@
 // clang-format off: each header of a pass needs those above it
 #include "simd.hpp"
 #include "simd_permute.hpp"
-#include "rotate_lanes.hpp"
+#include "rotate/lanes.hpp"
 #include "simd_small.hpp"
-#include "encode.hpp"
-#include "encode_mean.hpp"
-#include "encode_levels.hpp"
-#include "encode_signs.hpp"
-#include "encode_vectors.hpp"
-#include "paper_encode.hpp"
+#include "encode/tokens.hpp"
+#include "encode/mean.hpp"
+#include "encode/levels.hpp"
+#include "encode/signs.hpp"
+#include "encode/vectors.hpp"
+#include "encode/paper.hpp"
 // clang-format on
 
 namespace qjl::cpu::QJL_NAMESPACE {

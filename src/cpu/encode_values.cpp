@@ -1,10 +1,10 @@
 // Codes the values of whole pages: no mean, closing scale, and the frame of token t is t mod 8, so the 16 tokens of a slot block
 // share one frame.
 //
-//   x_t   = v_t, coded in the frames 8-cycle (encode.hpp)
+//   x_t   = v_t, coded in the frames 8-cycle (encode/tokens.hpp)
 //   bytes = per frame, per 16 channels: 32-bit words of 4 tokens a byte, packed as page.hpp says; 8-bit scales as for keys
 //
-// Exact values are copied, the paper's are min-max coded (paper_encode.hpp).
+// Exact values are copied, the paper's are min-max coded (encode/paper.hpp).
 #define QJL_THIS_FILE "encode_values.cpp"
 #ifndef QJL_PASS
 #include "foreach_target.hpp"
@@ -13,13 +13,13 @@
 // clang-format off: each header of a pass needs those above it
 #include "simd.hpp"
 #include "simd_permute.hpp"
-#include "rotate_lanes.hpp"
+#include "rotate/lanes.hpp"
 #include "simd_small.hpp"
-#include "encode.hpp"
-#include "encode_levels.hpp"
-#include "encode_signs.hpp"
-#include "encode_vectors.hpp"
-#include "paper_encode.hpp"
+#include "encode/tokens.hpp"
+#include "encode/levels.hpp"
+#include "encode/signs.hpp"
+#include "encode/vectors.hpp"
+#include "encode/paper.hpp"
 // clang-format on
 
 namespace qjl::cpu::QJL_NAMESPACE {

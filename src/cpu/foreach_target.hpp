@@ -5,7 +5,7 @@
 //   QJL_LANES       32-bit numbers in one register of the target: 4, 8, 16
 //   QJL_NEON        0 where the pass may not use Arm's vector intrinsics, 1 where it may, 2 with the dot products
 //   QJL_VBMI        1 where bytes can be looked up across a register and multiplied by fours (AVX-512 VBMI, VNNI, GFNI), else 0
-//   QJL_FAST_LOOPS  1 where the target has byte loops for sealed pages (fast_shape.hpp), else 0
+//   QJL_BYTE_LOOPS  1 where the target has byte loops for sealed pages (bytes/shape.hpp), else 0
 //
 // Passes for avx512vbmi and neon_dotprod are made only for files that define QJL_WITH_BYTE_DOTS: the rest of their verbs are those
 // of avx512 and neon.
@@ -48,7 +48,7 @@
 
 #define QJL_VBMI 0
 #define QJL_NEON 0
-#define QJL_FAST_LOOPS 0
+#define QJL_BYTE_LOOPS 0
 
 #define QJL_NAMESPACE scalar
 #define QJL_LANES 4
@@ -57,8 +57,8 @@
 #undef QJL_LANES
 
 #if defined(__x86_64__)
-#undef QJL_FAST_LOOPS
-#define QJL_FAST_LOOPS 1
+#undef QJL_BYTE_LOOPS
+#define QJL_BYTE_LOOPS 1
 #define QJL_NAMESPACE avx512
 #define QJL_LANES 16
 QJL_TARGET_BEGIN(QJL_TARGET_AVX512)
@@ -88,8 +88,8 @@ QJL_TARGET_END
 #endif
 
 #elif defined(__aarch64__)
-#undef QJL_FAST_LOOPS
-#define QJL_FAST_LOOPS 1
+#undef QJL_BYTE_LOOPS
+#define QJL_BYTE_LOOPS 1
 #define QJL_LANES 4
 #undef QJL_NEON
 #define QJL_NEON 1
@@ -113,5 +113,5 @@ QJL_TARGET_END
 
 #undef QJL_VBMI
 #undef QJL_NEON
-#undef QJL_FAST_LOOPS
+#undef QJL_BYTE_LOOPS
 #undef QJL_PASS

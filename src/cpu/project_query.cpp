@@ -1,4 +1,4 @@
-// Projects queries once, before any page is read: rotated by the keys' frames, or sketched. See project.hpp.
+// Projects queries once, before any page is read: rotated by the keys' frames, or sketched. See rotate/project.hpp.
 #define QJL_THIS_FILE "project_query.cpp"
 #ifndef QJL_PASS
 #include "foreach_target.hpp"
@@ -6,9 +6,9 @@
 
 // clang-format off: each header of a pass needs those above it
 #include "simd.hpp"
-#include "rotate_lanes.hpp"
-#include "rotate_rows.hpp"
-#include "project.hpp"
+#include "rotate/lanes.hpp"
+#include "rotate/rows.hpp"
+#include "rotate/project.hpp"
 // clang-format on
 
 namespace qjl::cpu::QJL_NAMESPACE {

@@ -1,6 +1,6 @@
 // Scores one page of sealed keys against projected queries, in slot order: what attend does inside, by itself.
 //
-//   out[row * 128 + slot] = <q, prediction of the mean> + scale[slot] * <projected, level[slot]>          see half_scores.hpp
+//   out[row * 128 + slot] = <q, prediction of the mean> + scale[slot] * <projected, level[slot]>          see tile/half_scores.hpp
 #define QJL_THIS_FILE "score.cpp"
 #ifndef QJL_PASS
 #include "foreach_target.hpp"
@@ -9,13 +9,13 @@
 // clang-format off: each header of a pass needs those above it
 #include "simd.hpp"
 #include "simd_permute.hpp"
-#include "rotate_lanes.hpp"
-#include "rotate_rows.hpp"
-#include "key_tile.hpp"
-#include "scales.hpp"
-#include "mean_line.hpp"
-#include "exact_rows.hpp"
-#include "half_scores.hpp"
+#include "rotate/lanes.hpp"
+#include "rotate/rows.hpp"
+#include "tile/key_tile.hpp"
+#include "tile/scales.hpp"
+#include "tile/mean_line.hpp"
+#include "tile/exact_rows.hpp"
+#include "tile/half_scores.hpp"
 // clang-format on
 
 namespace qjl::cpu::QJL_NAMESPACE {

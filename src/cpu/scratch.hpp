@@ -8,7 +8,7 @@
 #include <cstdint>
 
 #include "args.hpp"
-#include "fast_shape.hpp"
+#include "bytes/shape.hpp"
 #include "page.hpp"
 
 namespace qjl::cpu {
@@ -69,9 +69,9 @@ struct EncodeScratch {
   }
 };
 
-// What the fast path needs besides, for kFastRows rows.
-struct FastScratch {
-  std::uint8_t* query;    // [rows][fast_query_bytes]
+// What the byte loops need besides, for kBytesRows rows.
+struct BytesScratch {
+  std::uint8_t* query;    // [rows][bytes_of_query]
   float* query_step;      // [rows]
   float* query_offset;    // [rows]
   float* scores;          // [rows][kPassTokens]
@@ -94,7 +94,7 @@ struct AttendScratch {
   float* sums;        // [32][16]: sums of exponentials, by lane
   float* frames;      // [32][8 parts d]: weighted sums of levels, by value frame
   float* rows;        // [16][2 d]: decoded levels of 16 tokens
-  FastScratch fast{};
+  BytesScratch byte_loops{};
   std::size_t bytes;
 
   AttendScratch(const CodecTables& tables, std::uint8_t* base) {
@@ -115,14 +115,14 @@ struct AttendScratch {
     sums = carver.take<float>(n * kLanes);
     frames = carver.take<float>(rotated ? n * layout::kFrames * layout::frames_per_token(shape.value_code) * d : 0);
     rows = carver.take<float>(kLanes * 2 * d);
-    if (has_fast_loops(shape)) {
-      fast.query = carver.take<std::uint8_t>(kFastRows * fast_query_bytes(shape));
-      fast.query_step = carver.take<float>(kFastRows);
-      fast.query_offset = carver.take<float>(kFastRows);
-      fast.scores = carver.take<float>(kFastRows * kPassTokens);
-      fast.value_scales = carver.take<float>(kPassTokens);
-      fast.weights = carver.take<std::uint8_t>(kFastRows * kPassTokens);
-      fast.weight_scales = carver.take<float>(kFastRows * layout::kFrames);
+    if (has_byte_loops(shape)) {
+      byte_loops.query = carver.take<std::uint8_t>(kBytesRows * bytes_of_query(shape));
+      byte_loops.query_step = carver.take<float>(kBytesRows);
+      byte_loops.query_offset = carver.take<float>(kBytesRows);
+      byte_loops.scores = carver.take<float>(kBytesRows * kPassTokens);
+      byte_loops.value_scales = carver.take<float>(kPassTokens);
+      byte_loops.weights = carver.take<std::uint8_t>(kBytesRows * kPassTokens);
+      byte_loops.weight_scales = carver.take<float>(kBytesRows * layout::kFrames);
     }
     bytes = carver.bytes();
   }

@@ -4,7 +4,7 @@
 //   backward  x += D2 H sum_f D1_f H y_f / d, or sum_f P_f^T y_f      (sums of levels out of the values' frames)
 //
 // A Hadamard of d = 16 n numbers stays in n vectors: four levels move lanes, log2 n levels add whole vectors, d log2 d additions in
-// all. Header of a pass: see foreach_target.hpp. Needs simd.hpp, rotate_lanes.hpp (struct Frame).
+// all. Header of a pass: see foreach_target.hpp. Needs simd.hpp, rotate/lanes.hpp (struct Frame).
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // One level of a Hadamard inside a vector: (a, b) -> (a + b, a - b) for lanes a, b whose numbers differ by Width.

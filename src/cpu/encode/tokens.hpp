@@ -5,7 +5,7 @@
 //   words  four codes a 32-bit word, a byte each, [word][16]: the order of their coordinates suits the packing
 //
 // Every lane does the same IEEE operations, or the same whole numbers, in the same order on every target: the bytes are the same.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, rotate_lanes.hpp.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, rotate/lanes.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Coordinates first(w) + k stride, k = 0..3, are the bytes of word w: neighbours (keys), or 16 apart (values: a word holds the same

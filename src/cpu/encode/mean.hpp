@@ -6,7 +6,7 @@
 //   |C_t|^2 = 1 - 2 (f/8) (1 - f/8) (1 - cos 8w), w the pair's frequency; 1 for a still channel, whose mean is the plain one
 //
 // Then int8 * mean_scale with mean_scale = max |mean| / 127. The same operations in the same order on every target.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, encode.hpp.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, encode/tokens.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Numbers are divided by 128 first, so that sums over a page cannot overflow.

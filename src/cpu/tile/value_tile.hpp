@@ -4,7 +4,7 @@
 //   rows:    the paper's min-max codes
 //
 // A line of codes has lane = channel and byte i of a word = tokens 4 q + i (page.hpp): one shift and one look-up a vector.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, key_tile.hpp (fourth_group).
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, tile/key_tile.hpp (fourth_group).
 namespace qjl::cpu::QJL_NAMESPACE {
 
 using ValueTile = f32x16[16];

@@ -5,7 +5,7 @@
 //
 // The inlier norm is stored itself: subtracting two rounded norms, as the released code does, can give NaN.
 // A constant group has step 0 and is exact. Same IEEE operations on every target.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, rotate_lanes.hpp, encode.hpp.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, rotate/lanes.hpp, encode/tokens.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 QJL_INLINE std::uint16_t saturated_half(float number) { return float_to_half(std::clamp(number, -kHalfMax, kHalfMax)); }

@@ -3,7 +3,7 @@
 //   sealed:  one accumulator per value frame, in the frame's coordinates; the weights carry the values' scales
 //   minmax:  one accumulator in plain coordinates
 //
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, value_tile.hpp, half_scores.hpp (SealedPage).
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, tile/value_tile.hpp, tile/half_scores.hpp (SealedPage).
 namespace qjl::cpu::QJL_NAMESPACE {
 
 template <int NumRows>

@@ -5,8 +5,8 @@
 //
 // A dot is added up in the same order whatever stands beside it. The block that comes next is asked for line by line, so that the
 // two streams of keys and values are one block ahead (less and more were slower). Cost: rows * d / 16 multiply-adds a token each,
-// one conversion for up to four rows. Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, mean_line.hpp
-// (Rows).
+// one conversion for up to four rows. Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp,
+// tile/mean_line.hpp (Rows).
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // 16-bit rows [count <= 64][d], row t at data + t * stride; the same row of the block to come is `ahead` numbers further, 0 if

@@ -1,15 +1,15 @@
 // Which of a target's loops a code and a group of rows take.
 //
-//   build_fast_query   tables or whole numbers of queries       build_tables, build_numbers
-//   fast_scores        scores of one page                       table_scores<code, rows>, word_scores<rows>
-//   fast_values        weighted sums of a pass of pages         weigh_group<code, rows>
+//   build_query        tables or whole numbers of queries       build_tables, build_numbers
+//   page_scores        scores of one page                       table_scores<code, rows>, word_scores<rows>
+//   pass_values        weighted sums of a pass of pages         weigh_group<code, rows>
 //
 // Rows are counted at compile time because their sums live in registers.
-// Header of a pass: see foreach_target.hpp. Needs fast_scores_<target>.hpp and fast_values_<target>.hpp.
+// Header of a pass: see foreach_target.hpp. Needs bytes/scores_<target>.hpp and bytes/values_<target>.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Projected queries [rows][coordinates].
-inline void build_fast_query(const layout::PageShape& shape, const Rows& projected, const FastQuery& out) {
+inline void build_query(const layout::PageShape& shape, const Rows& projected, const BytesQuery& out) {
   for (int row = 0; row < projected.count; ++row) {
     const float* q = projected.data + row * projected.stride;
     if (shape.key_code == Code::l16) {
@@ -32,7 +32,7 @@ QJL_INLINE void with_rows(int rows, const Loop& loop) {
   }
 }
 
-inline void fast_scores(const layout::PageShape& shape, int rows, const FastQuery& q, const ScoredPage& page) {
+inline void page_scores(const layout::PageShape& shape, int rows, const BytesQuery& q, const ScoredPage& page) {
   const int code_rows = layout::key_row_bytes(shape.key_code, shape.head_dim);
   with_rows(rows, [&](auto count) {
     switch (shape.key_code) {
@@ -43,7 +43,7 @@ inline void fast_scores(const layout::PageShape& shape, int rows, const FastQuer
   });
 }
 
-inline void fast_values(const layout::PageShape& shape, int rows, const WeighedPages& pages) {
+inline void pass_values(const layout::PageShape& shape, int rows, const WeighedPages& pages) {
   with_rows(rows, [&](auto count) {
     switch (shape.value_code) {
       case Code::l4: return weigh_group<Code::l4, count>(shape, pages);

@@ -1,12 +1,12 @@
-// One pass of the fast path: up to four sealed pages against all rows of a piece.
+// One pass of the byte loops: up to four sealed pages against all rows of a piece.
 //
-//   for each page:  scales, the mean's lines, scores of every row       fast_scores_<target>.hpp
-//   for each row:   running softmax, weights as bytes                    fast_weights.hpp
-//   for all pages:  weighted sums of values                              fast_values_<target>.hpp
+//   for each page:  scales, the mean's lines, scores of every row       bytes/scores_<target>.hpp
+//   for each row:   running softmax, weights as bytes                    bytes/weights.hpp
+//   for all pages:  weighted sums of values                              bytes/values_<target>.hpp
 //
 // Rows go in groups of up to four, which the inner loops keep in registers. Tokens that a row does not see get the score -infinity.
-// Header of a pass: see foreach_target.hpp. Needs all of the above and mean_line.hpp, half_scores.hpp, scales.hpp,
-// softmax_block.hpp.
+// Header of a pass: see foreach_target.hpp. Needs all of the above and tile/mean_line.hpp, tile/half_scores.hpp, tile/scales.hpp,
+// tile/softmax_block.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Sealed pages in a row.
@@ -19,7 +19,7 @@ struct PagePass {
 };
 
 // What does not change from pass to pass.
-struct FastPiece {
+struct BytesPiece {
   const CodecTables& tables;
   layout::BodyLayout at;
   const AttendScratch& scratch;
@@ -27,8 +27,8 @@ struct FastPiece {
   Rows ordered;  // queries in the mean's order of channels
   int rows;
 
-  FastQuery query() const {
-    return {scratch.fast.query, fast_query_bytes(tables.shape), scratch.fast.query_step, scratch.fast.query_offset};
+  BytesQuery query() const {
+    return {scratch.byte_loops.query, bytes_of_query(tables.shape), scratch.byte_loops.query_step, scratch.byte_loops.query_offset};
   }
   // Rows of a group that starts at `row`: groups of nearly equal size, at most kGroupRows.
   int group_at(int row) const {
@@ -38,7 +38,7 @@ struct FastPiece {
 };
 
 // Scores of page `i` of the pass, all rows.
-inline void score_page(const FastPiece& p, const PagePass& pass, int i, Fetcher& fetcher) {
+inline void score_page(const BytesPiece& p, const PagePass& pass, int i, Fetcher& fetcher) {
   const AttendScratch& s = p.scratch;
   const layout::PageShape& shape = p.tables.shape;
   const std::uint8_t* body = pass.body[i];
@@ -46,16 +46,16 @@ inline void score_page(const FastPiece& p, const PagePass& pass, int i, Fetcher&
   for (std::int64_t at = 0; p.rows > 1 && at < p.at.keys; at += layout::kLineBytes) ask<1>(body + at, pass.ahead[i]);
   fetcher.setup();
   decode_scales(body + p.at.key_scales, head.key_scale_max, s.scales);
-  decode_scales(body + p.at.value_scales, head.value_scale_max, s.fast.value_scales + i * layout::kPageTokens);
+  decode_scales(body + p.at.value_scales, head.value_scale_max, s.byte_loops.value_scales + i * layout::kPageTokens);
   fetcher.setup();
   mean_lines(p.tables, head, body + p.at.mean, p.ordered, s);
   const auto* lines = reinterpret_cast<const MeanLine*>(s.mean_lines);
-  const FastQuery q = p.query();
+  const BytesQuery q = p.query();
   for (int row = 0; row < p.rows;) {
     const int count = p.group_at(row);
-    const FastQuery group{q.bytes + row * q.stride, q.stride, q.step + row, q.offset + row};
-    fast_scores(shape, count, group,
-                {body + p.at.keys, s.scales, lines + row, s.fast.scores + row * kPassTokens + i * layout::kPageTokens,
+    const BytesQuery group{q.bytes + row * q.stride, q.stride, q.step + row, q.offset + row};
+    page_scores(shape, count, group,
+                {body + p.at.keys, s.scales, lines + row, s.byte_loops.scores + row * kPassTokens + i * layout::kPageTokens,
                  row == 0 ? pass.ahead[i] : 0, &fetcher});
     row += count;
   }
@@ -78,8 +78,8 @@ inline void cap_scores(float soft_cap, int count, float* scores) {
 }
 
 // Softmax and values of a pass whose scores are there.
-inline void weigh_pass(const FastPiece& p, const PagePass& pass, Fetcher& fetcher) {
-  const FastScratch& s = p.scratch.fast;
+inline void weigh_pass(const BytesPiece& p, const PagePass& pass, Fetcher& fetcher) {
+  const BytesScratch& s = p.scratch.byte_loops;
   bool any = false;
   for (int row = 0; row < p.rows; ++row) {
     const PassRow weights{pass.count,
@@ -109,7 +109,7 @@ inline void weigh_pass(const FastPiece& p, const PagePass& pass, Fetcher& fetche
       pages.values[i] = pass.body[i] + p.at.values;
       pages.ahead[i] = row == 0 ? pass.ahead[i] : 0;
     }
-    fast_values(p.tables.shape, count, pages);
+    pass_values(p.tables.shape, count, pages);
     row += count;
   }
 }

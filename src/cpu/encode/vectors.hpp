@@ -1,6 +1,6 @@
 // Codes of two groups of 16 vectors in any rotated code: words and scales.
 //
-// Header of a pass: see foreach_target.hpp. Needs encode.hpp, encode_levels.hpp, encode_signs.hpp.
+// Header of a pass: see foreach_target.hpp. Needs encode/tokens.hpp, encode/levels.hpp, encode/signs.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // The groups are two value frames of a page, one after the other.

@@ -4,7 +4,8 @@
 // byte i = token 4 q + i of the frame; a vpermb turns the codes of one quad q into four bytes of levels. Weights are ordered
 // [row][frame][quad][page][4 tokens]. Sums of 64 tokens stay below 64 * 255 * 127 < 2^21, then go to fp32.
 // Cost a token and row: d / 64 dots; decoding, shared by the rows, about 1.2 times as much.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, fast_scores_avx512vbmi.hpp (TopBits), fast_query.hpp, fetch.hpp.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, bytes/scores_avx512vbmi.hpp (TopBits), bytes/query.hpp,
+// bytes/fetch.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Weights [pages][16 tokens], 0 <= w < 256, of one frame; those of missing pages are not stored or 0.

@@ -1,5 +1,5 @@
 // Sums over the codes of one page by bytes where a look-up takes 16 entries: AVX-512 without VBMI, AVX2 and NEON.
-// The seam is that of fast_scores_avx512vbmi.hpp.
+// The seam is that of bytes/scores_avx512vbmi.hpp.
 //
 //   s2    sum = step * sum_n table[n][nibble n of the key] + offset          four signs a look-up
 //   l8    sum = step * sum_c table[c][level of c] + offset                   one number a look-up, its eight levels twice
@@ -8,7 +8,7 @@
 // Tables are built once per query. An entry is its part of the dot, less its minimum, in steps, rounded. Sets of six look-ups (s2:
 // three rows) or two (l8) are added in u8: step = max over sets of range / (255.49 - n/2), n = 6 or 2, so that n rounded entries
 // never exceed 255. l8 rounds twice as many entries as 64-entry tables, in steps about half as large.
-// Header of a pass: see foreach_target.hpp. Needs byte_vectors.hpp, fast_query.hpp, fetch.hpp, mean_line.hpp.
+// Header of a pass: see foreach_target.hpp. Needs bytes/vectors.hpp, bytes/query.hpp, bytes/fetch.hpp, tile/mean_line.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 inline constexpr int kEntries = 16;
@@ -44,7 +44,7 @@ QJL_INLINE void level_table(const Levels& levels, float q, float per_step, std::
   store_table(fused_multiply_add(lookup<8>(levels, as_u32(lane_numbers())), splat(part), splat(reach)), table);
 }
 
-inline void build_tables(Code code, const float* q, int coordinates, int row, const FastQuery& out) {
+inline void build_tables(Code code, const float* q, int coordinates, int row, const BytesQuery& out) {
   const bool signs = code == Code::s2;
   const int set = signs ? 24 : 2, part = signs ? 4 : 1;  // coordinates added in u8; of one look-up
   const float level = signs ? 1.0f : kL8.level[kL8.count - 1];
@@ -61,7 +61,7 @@ inline void build_tables(Code code, const float* q, int coordinates, int row, co
 }
 
 // round(127 q / max |q|).
-inline void build_numbers(const float* q, int d, int row, const FastQuery& out) {
+inline void build_numbers(const float* q, int d, int row, const BytesQuery& out) {
   constexpr float kReach = 127.0f;
   f32x16 largest = splat(0.0f);
   for (int c = 0; c < d; c += 16) largest = max(largest, abs(load(q + c)));
@@ -83,7 +83,7 @@ template <int kRows>
 struct HalfDots {
   alignas(64) float of[kRows][4][layout::kFrameSlots];
 
-  QJL_INLINE void put(int row, int frame, int vector, NativeI sum, const FastQuery& q) {
+  QJL_INLINE void put(int row, int frame, int vector, NativeI sum, const BytesQuery& q) {
     NativeF step, offset;
     fill(q.step[row], step);
     fill(q.offset[row], offset);
@@ -139,7 +139,7 @@ QJL_INLINE void add_levels(const std::uint8_t* keys, const std::uint8_t* tables,
 }
 
 template <Code kCode, int kRows>
-inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage& page) {
+inline void table_scores(const BytesQuery& q, int num_code_rows, const ScoredPage& page) {
   constexpr int kTriple = (kCode == Code::s2 ? 6 : 8) * kEntries;
   for (int half = 0; half < layout::kHalves; ++half) {
     HalfDots<kRows> dots;
@@ -188,7 +188,7 @@ constexpr ByteLevels byte_levels16() {
 inline constexpr ByteLevels kByteLevels16 = byte_levels16();
 
 template <int kRows>
-inline void word_scores(const FastQuery& q, int d, const ScoredPage& page) {
+inline void word_scores(const BytesQuery& q, int d, const ScoredPage& page) {
   constexpr int kFrames = kRows > 2 ? 1 : 4 / kRows;  // at a time, so that all sums stay in registers
   const NativeB levels = load_table(kByteLevels16.of);
   for (int half = 0; half < layout::kHalves; ++half) {

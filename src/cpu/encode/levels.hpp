@@ -6,7 +6,7 @@
 //   code     by m_c against the chosen thresholds and the sign of y_c
 //
 // Judging a candidate is whole numbers in bytes, 64 at a time; the scale is taken with y itself. codebook.hpp has the candidates.
-// Header of a pass: see foreach_target.hpp. Needs simd_small.hpp, encode.hpp.
+// Header of a pass: see foreach_target.hpp. Needs simd_small.hpp, encode/tokens.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Code words [word][16], the bytes 0 or 1.

@@ -1,11 +1,11 @@
 // Weighted sums of the values of up to four pages by bytes where a look-up takes 16 entries: AVX-512 without VBMI, AVX2 and NEON.
-// The seam is that of fast_values_avx512vbmi.hpp: frames[row][f][channel] += scale[row][f] * sum_t w[t] * level[t].
+// The seam is that of bytes/values_avx512vbmi.hpp: frames[row][f][channel] += scale[row][f] * sum_t w[t] * level[t].
 //
 // Levels of l4 and l8 are small whole numbers times a unit, so that more products are added in 16 bits: l4 (3 10) 12, exactly; l8
 // (5 16 28 45) 2.8195, which is off by .01 % of the code's own error. Those of l16 are what they are; weight_reach() keeps the two
 // products that one instruction adds within 16 bits. Cost a token and row: d / (register bytes * 4) products a token; decoding is
 // shared.
-// Header of a pass: see foreach_target.hpp. Needs byte_vectors.hpp, fast_query.hpp, fetch.hpp.
+// Header of a pass: see foreach_target.hpp. Needs bytes/vectors.hpp, bytes/query.hpp, bytes/fetch.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Levels by the low nibble of a byte of codes: of its first number (shift 0) or its second.

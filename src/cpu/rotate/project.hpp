@@ -2,7 +2,7 @@
 //
 //   rotated codes  [P_f q] for each frame f of a key       jl   [S q_in, S_o q_out]       exact   q itself
 //
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, rotate_lanes.hpp, rotate_rows.hpp.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, rotate/lanes.hpp, rotate/rows.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 inline void project_sketch(const CodecTables& tables, const float* q, const std::uint8_t* outlier_idx, float* out) {

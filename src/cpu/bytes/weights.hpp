@@ -7,7 +7,7 @@
 // 9 % (l16) to 36 % (l4). What would be lost is the mass of many small weights beside a large one: the dither, fixed numbers that
 // fill [0, 1) evenly, keeps the expectation of a byte at its weight (and doubles its variance: larger weights do without), and the
 // scale makes the bytes of a frame sum to its weights.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, fetch.hpp, exp.hpp, softmax_block.hpp, and
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, bytes/fetch.hpp, exp.hpp, tile/softmax_block.hpp, and
 // weight_reach() and store_weights() of the target.
 // store_weights() of the target.
 namespace qjl::cpu::QJL_NAMESPACE {

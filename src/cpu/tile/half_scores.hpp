@@ -3,10 +3,10 @@
 //   out[row][column] = sum_c q[row][c] * tile[c][column]            4 rows x 64 columns in registers on AVX-512
 //   sealed:  score = <q, prediction of the mean> + key_scale[slot] * sum_c projected[row][c] * level[c][slot]
 //   jl:      score = s |k_in| <S q_in, bits> + s_o |k_out| <S_o q_out, bits_o>
-//   f16:     rows as they are, without a tile                               exact_rows.hpp
+//   f16:     rows as they are, without a tile                               tile/exact_rows.hpp
 //
 // Cost: one decode of every code per block of queries, then rows * coordinates multiply-adds a key.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, key_tile.hpp, mean_line.hpp, exact_rows.hpp.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, tile/key_tile.hpp, tile/mean_line.hpp, tile/exact_rows.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 template <int NumRows, int NumVectors>

@@ -6,7 +6,7 @@
 // Tables are built once per query. An entry is the group's part of the dot, less its minimum, in steps, rounded. Sets of four
 // look-ups (s2) or two (l8) are added before widening: step = max over sets of range / (255.49 - n/2), n = 4 or 2, so that n
 // rounded entries never exceed 255. Cost a key and row: one look-up per 6 bits, 1.5 (s2) or 2 (l8) additions per look-up.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, mean_line.hpp, half_scores.hpp.
+// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, tile/mean_line.hpp, tile/half_scores.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 inline constexpr int kByteShift = 1 << 7;  // makes a signed byte unsigned
@@ -98,7 +98,7 @@ inline Reach reach_of(const float* q, int count, int set) {
   return reach;
 }
 
-inline void build_tables(Code code, const float* q, int coordinates, int row, const FastQuery& out) {
+inline void build_tables(Code code, const float* q, int coordinates, int row, const BytesQuery& out) {
   const bool signs = code == Code::s2;
   const int set = signs ? 24 : 4;  // coordinates whose look-ups are added in u8
   const float level = signs ? 1.0f : kL8.level[kL8.count - 1], look_ups = signs ? 4.0f : 2.0f;
@@ -119,7 +119,7 @@ inline void build_tables(Code code, const float* q, int coordinates, int row, co
 }
 
 // q8 = round(127 q / max|q|).
-inline void build_numbers(const float* q, int d, int row, const FastQuery& out) {
+inline void build_numbers(const float* q, int d, int row, const BytesQuery& out) {
   f32x16 largest = splat(0.0f);
   for (int c = 0; c < d; c += 16) largest = max(largest, abs(load(q + c)));
   const float reach = reduce_max(largest), step = reach / 127.0f;
@@ -202,7 +202,7 @@ QJL_INLINE void add_code_rows(const std::uint8_t* keys, const TopBits& top, cons
 }
 
 // Four vectors of sums of one half (frames 4h ..) become scores.
-QJL_INLINE void store_scores(const __m512i (&sum)[4], const FastQuery& q, const ScoredPage& page, int row, int half) {
+QJL_INLINE void store_scores(const __m512i (&sum)[4], const BytesQuery& q, const ScoredPage& page, int row, int half) {
   const __m512 step = _mm512_set1_ps(q.step[row]), offset = _mm512_set1_ps(q.offset[row]);
   QJL_UNROLL
   for (int i = 0; i < 4; ++i) {
@@ -214,7 +214,7 @@ QJL_INLINE void store_scores(const __m512i (&sum)[4], const FastQuery& q, const 
 }
 
 template <Code kCode, int kRows>
-inline void table_scores(const FastQuery& q, int num_code_rows, const ScoredPage& page) {
+inline void table_scores(const BytesQuery& q, int num_code_rows, const ScoredPage& page) {
   WideSum sum[layout::kHalves][kRows];
   QJL_UNROLL
   for (int row = 0; row < kRows; ++row) sum[0][row] = sum[1][row] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
@@ -254,7 +254,7 @@ constexpr ShiftedLevels shifted_levels16() {
 inline constexpr ShiftedLevels kShiftedLevels16 = shifted_levels16();
 
 template <int kRows>
-inline void word_scores(const FastQuery& q, int d, const ScoredPage& page) {
+inline void word_scores(const BytesQuery& q, int d, const ScoredPage& page) {
   constexpr int kParts = kRows == 1 ? 2 : 1;  // sums of one row, so that eight dots are always under way
   const __m512i levels = _mm512_load_si512(kShiftedLevels16.of);
   const std::uint8_t* keys = page.keys;

@@ -1,11 +1,11 @@
 // What the two halves of the byte loops hand on: a query as a target's score loops read it, a page to score, pages to weigh.
 //
-// fast_scores_<target>.hpp and fast_values_<target>.hpp have the loops, fast_groups.hpp the seam: build_fast_query, fast_scores,
-// fast_values. Header of a pass: see foreach_target.hpp. Needs simd.hpp, mean_line.hpp.
+// bytes/scores_<target>.hpp and bytes/values_<target>.hpp have the loops, bytes/groups.hpp the seam: build_query, page_scores,
+// pass_values. Header of a pass: see foreach_target.hpp. Needs simd.hpp, tile/mean_line.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // The queries of an attend: [rows][stride] bytes of tables or whole numbers, and what turns integer sums into dots.
-struct FastQuery {
+struct BytesQuery {
   std::uint8_t* bytes;
   std::int64_t stride;
   float* step;

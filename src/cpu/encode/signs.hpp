@@ -9,7 +9,7 @@
 // variance is .098 where the plain alternation gives .113 and its best of four starts .104 (docs/decisions.md). u C = H E H with E
 // = D1_1 D1_2, whole numbers: |H m| <= 4 d, and |H E H m| <= sqrt(d) |H E H m|_2 = 4 d^1.5 <= 2^14 since H / sqrt(d) keeps norms;
 // targets are kept below 2^14 too. A lane holds a token of the first group in its low half, of the second in its high. Cost: a
-// round is 4 Hadamards of 32 tokens a register. Header of a pass: see foreach_target.hpp. Needs simd_small.hpp, encode.hpp.
+// round is 4 Hadamards of 32 tokens a register. Header of a pass: see foreach_target.hpp. Needs simd_small.hpp, encode/tokens.hpp.
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // Two groups of 16 vectors, each with its own pair of frames.

@@ -1,0 +1,35 @@
+// Which attends take the byte loops over sealed pages, and the sizes that its parts share.
+//
+//   few rows (decode): scores by byte look-ups or byte dots, 8-bit softmax weights, values by byte dots    bytes/pass.hpp
+//   many rows (prompts): a page is decoded once into an fp32 tile and multiplied                           tile/half_scores.hpp
+//
+// A target that has no byte loops takes the second way always. Both ways add into the same Accumulators, so an attend may mix them.
+#pragma once
+
+#include <cstdint>
+
+#include "page.hpp"
+
+namespace qjl::cpu {
+
+inline constexpr int kBytesRows = 32;  // up to here byte loops beat the tile: docs/decisions.md
+inline constexpr int kGroupRows = 4;   // rows that the inner loops keep in registers together
+inline constexpr int kPassPages = 4;   // pages whose weights share a scale, and whose values are summed before fp32
+inline constexpr int kPassTokens = kPassPages * layout::kPageTokens;
+inline constexpr int kWeightLevels = 255;
+
+constexpr bool has_byte_loops(const layout::PageShape& s) {
+  const bool keys = s.key_code == Code::s2 || s.key_code == Code::l8 || s.key_code == Code::l16;
+  const bool values = s.value_code == Code::l4 || s.value_code == Code::l8 || s.value_code == Code::l16;
+  return keys && values && s.head_dim % 64 == 0;
+}
+constexpr bool can_attend_bytes(const layout::PageShape& s, int rows) { return rows <= kBytesRows && has_byte_loops(s); }
+
+// Bytes of one row's query as the score loops read it: 64-byte tables of 6-bit groups, four per three rows of codes (16-entry
+// tables need less), or whole numbers of up to two bytes.
+constexpr std::int64_t bytes_of_query(const layout::PageShape& s) {
+  if (s.key_code == Code::l16) return layout::round_up(std::int64_t{2} * s.head_dim, layout::kLineBytes);
+  return std::int64_t{(layout::key_row_bytes(s.key_code, s.head_dim) + 2) / 3} * 4 * layout::kLineBytes;
+}
+
+}  // namespace qjl::cpu
