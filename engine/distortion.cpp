@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <tuple>
 #include <utility>
 
 #include "qjl/codec.hpp"
@@ -116,12 +115,6 @@ class HeadComparison {
   const DecodedHead& decoded_;
   std::int64_t kv_head_, first_, end_, dim_;
 };
-
-CodecConfig layer_codec(const CacheConfig& config, int layer) {
-  CodecConfig codec = config.codec;
-  if (!config.layer_codes.empty()) std::tie(codec.key_code, codec.value_code) = config.layer_codes[static_cast<std::size_t>(layer)];
-  return codec;
-}
 
 DecodedHead decode_head(const KvCache& cache, SequenceId sequence, int layer, int kv_head, std::int64_t pages) {
   const PageCodec codec(cache.config().head_dim, layer_codec(cache.config(), layer));

@@ -1,6 +1,5 @@
 #include "trial_cache.hpp"
 
-#include <tuple>
 #include <utility>
 
 #include "plan.hpp"
@@ -59,12 +58,8 @@ double TrialCache::side_bits(CacheSide side) const {
   if (rival_) return side == CacheSide::keys ? rival_->key_bits() : rival_->value_bits();
   const CacheConfig& config = cache_->config();
   double sum = 0;
-  for (int layer = 0; layer < config.num_layers; ++layer) {
-    CodecConfig codec = config.codec;
-    if (!config.layer_codes.empty())
-      std::tie(codec.key_code, codec.value_code) = config.layer_codes[static_cast<std::size_t>(layer)];
-    sum += engine::side_bits(config.head_dim, codec, side);
-  }
+  for (int layer = 0; layer < config.num_layers; ++layer)
+    sum += engine::side_bits(config.head_dim, layer_codec(config, layer), side);
   return sum / config.num_layers;
 }
 

@@ -3,7 +3,7 @@
 //   s[t] = cap(softmax_scale * <q, k_t>),  cap(x) = logit_soft_cap * tanh(x / logit_soft_cap), or x when logit_soft_cap = 0
 //   out  = sum_t softmax(s)[t] v_t,        lse = log sum_t exp(s[t])                           (natural logarithm)
 //
-// t runs over the positions p <= position of the query, and p > position - sliding_window when sliding_window > 0.
+// t runs over the positions p <= position of the query, and p > position - w with a window w: sliding_window, or the layer's own.
 #pragma once
 
 #include <cstdint>
@@ -26,10 +26,12 @@ struct AttendRequest {
   float* lse = nullptr;  // [query_heads, tokens] contiguous, or null. An empty range gives out 0 and lse -infinity
 };
 
+inline constexpr std::int64_t kNoWindow = std::int64_t{1} << 40;  // longer than any sequence
+
 struct AttendOptions {
   float softmax_scale = 0.0f;       // usually 1 / sqrt(head_dim); 0 means that
   float logit_soft_cap = 0.0f;      // 0: none
-  std::int64_t sliding_window = 0;  // 0: none
+  std::int64_t sliding_window = 0;  // 0: the layer's (CacheConfig::layer_windows); kNoWindow: none, whatever the layer's
 };
 
 // Scratch memory of attend(): grows on first use, is reused after. One per concurrent caller.

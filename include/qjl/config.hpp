@@ -32,6 +32,7 @@ struct KeyRope {
   enum class Pairs : std::uint8_t { halves, interleaved };
   std::vector<double> frequency;  // [at most head_dim / 2], each 0 or more; channels beyond 2 * size do not turn
   Pairs pairs = Pairs::halves;    // (i, i + size), or (2 i, 2 i + 1)
+  bool operator==(const KeyRope&) const = default;
 };
 
 // How one layer is coded. The same config, keys and values give the same bytes on every machine.
@@ -73,11 +74,18 @@ struct CacheConfig {
   CodecConfig codec;
   // Codes of single layers (keys, values), for a per-layer plan; empty: codec.key_code and codec.value_code everywhere.
   std::vector<std::pair<Code, Code>> layer_codes;
+  // Of a model whose layers differ, [num_layers] each. How keys turn; empty: codec.rope everywhere. And how far back a query sees,
+  // unless a call says otherwise: positions p > its own - window, 0: all; empty: all, everywhere.
+  std::vector<KeyRope> layer_ropes = {};
+  std::vector<std::int64_t> layer_windows = {};
   DType tail_dtype = DType::f16;  // 16-bit format of sinks and open pages: f16 or bf16
   // The door for simulation: called once per page and layer before it is coded, from several threads at once. What it leaves is
   // rounded to tail_dtype and coded: with an exact codec the cache then holds the numbers that another method would decode. It must
   // leave finite numbers and depend on the page alone, or chunks and forks no longer agree.
   std::function<void(const SealingPage&)> on_seal;
 };
+
+// How one layer of a cache is coded: `codec` with the layer's own codes and RoPE.
+CodecConfig layer_codec(const CacheConfig& config, int layer);
 
 }  // namespace qjl

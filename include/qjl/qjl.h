@@ -69,6 +69,10 @@ typedef struct qjl_cache_options {
   const double* rope_frequencies;
   int32_t num_rope_frequencies; /* at most head_dim / 2; channels beyond twice as many do not turn */
   int32_t rope_interleaved;     /* 0: pairs (i, i + num_rope_frequencies); 1: pairs (2 i, 2 i + 1) */
+  /* Of a model whose layers differ; null: they do not. [num_layers][num_rope_frequencies] in place of rope_frequencies, and
+   * [num_layers] positions that a query sees unless a call says otherwise, its own included; 0: all. */
+  const double* layer_rope_frequencies;
+  const int64_t* layer_windows;
 } qjl_cache_options;
 
 /* Reserves address space for max_pages; memory is taken as pages are first used. */
@@ -118,6 +122,8 @@ typedef struct qjl_attend_request {
   float* lse;     /* natural log-sum-exp [query_heads, tokens] contiguous, or null */
 } qjl_attend_request;
 
+#define QJL_NO_WINDOW ((int64_t)1 << 40)
+
 /* One call: all requests in one layer. Zero everywhere else means the default. */
 typedef struct qjl_attend_call {
   int32_t layer;
@@ -125,7 +131,7 @@ typedef struct qjl_attend_call {
   size_t num_requests;
   float softmax_scale;    /* 0: 1 / sqrt(head_dim) */
   float logit_soft_cap;   /* 0: none */
-  int64_t sliding_window; /* 0: none */
+  int64_t sliding_window; /* 0: the layer's; QJL_NO_WINDOW: none, whatever the layer's */
 } qjl_attend_call;
 
 /* Attends. An empty range gives out 0 and lse -infinity. */

@@ -98,6 +98,14 @@ inline OutputView view(const qjl_output& t, const char* operation) {
 
 inline SequenceId id(qjl_sequence sequence) { return SequenceId{sequence}; }
 
+inline void add_layers(const qjl_cache_options& o, CacheConfig& config) {
+  if (o.layer_windows != nullptr) config.layer_windows.assign(o.layer_windows, o.layer_windows + o.num_layers);
+  for (std::int64_t layer = 0; o.layer_rope_frequencies != nullptr && layer < o.num_layers; ++layer) {
+    const double* first = o.layer_rope_frequencies + layer * o.num_rope_frequencies;
+    config.layer_ropes.push_back({{first, first + o.num_rope_frequencies}, config.codec.rope.pairs});
+  }
+}
+
 inline CacheConfig cache_config(const qjl_cache_options& o) {
   CacheConfig config;
   config.num_layers = o.num_layers;
@@ -111,11 +119,12 @@ inline CacheConfig cache_config(const qjl_cache_options& o) {
     throw Error(ErrorKind::invalid_argument, "[qjl_cache_create] num_rope_frequencies is " +
                                                  std::to_string(o.num_rope_frequencies) + ", wanted 0 to head_dim / 2");
   }
-  if (o.num_rope_frequencies > 0) {
+  if (o.num_rope_frequencies > 0 && o.layer_rope_frequencies == nullptr) {
     const double& first = required(o.rope_frequencies, "qjl_cache_create", "rope_frequencies");
     config.codec.rope.frequency.assign(&first, &first + o.num_rope_frequencies);
   }
   if (o.rope_interleaved != 0) config.codec.rope.pairs = KeyRope::Pairs::interleaved;
+  if (o.num_layers > 0) add_layers(o, config);
   return config;
 }
 

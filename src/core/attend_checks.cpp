@@ -15,6 +15,12 @@ void check_options(const AttendOptions& options) {
   require(options.sliding_window >= 0, "attend", "sliding_window is ", options.sliding_window, ", wanted 0 or more");
 }
 
+std::int64_t window_of(const CacheConfig& config, int layer, const AttendOptions& options) {
+  std::int64_t window = options.sliding_window;
+  if (window == 0 && !config.layer_windows.empty()) window = config.layer_windows[static_cast<std::size_t>(layer)];
+  return window < kNoWindow ? window : 0;
+}
+
 void check_request(const CacheConfig& config, const AttendRequest& r, Device where) {
   const TensorView& q = r.queries;
   require(q.heads > 0 && q.heads % config.num_kv_heads == 0, "attend", "queries have ", q.heads,

@@ -137,7 +137,7 @@ AttendArgs request_args(const Call& call, const AttendRequest& r, std::uint16_t*
   const float scale = call.options.softmax_scale;
   args.softmax_scale = scale != 0.0f ? scale : 1.0f / std::sqrt(static_cast<float>(config.head_dim));
   args.logit_soft_cap = call.options.logit_soft_cap;
-  args.sliding_window = call.options.sliding_window;
+  args.sliding_window = window_of(config, call.layer, call.options);
   return args;
 }
 
@@ -156,7 +156,7 @@ void prepare(const Call& call) {
     w.plan_requests.push_back(
         {args.num_queries, args.first_query_position, config.num_kv_heads, args.num_query_heads / config.num_kv_heads});
   }
-  w.plan.make(w.plan_requests, call.options.sliding_window, call.threads.num_threads());
+  w.plan.make(w.plan_requests, window_of(config, call.layer, call.options), call.threads.num_threads());
 }
 
 // Queries that stand before position 0 belong to no token: out 0, lse -infinity.

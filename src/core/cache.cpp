@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
+#include <string>
 #include <unordered_set>
 #include <utility>
 
@@ -17,6 +18,23 @@ namespace {
 
 constexpr int kMaxLayers = 4096, kMaxKvHeads = 4096;
 
+void check_layers(const CacheConfig& c) {
+  const auto check_size = [&](const char* name, std::size_t found) {
+    require(found == 0 || static_cast<int>(found) == c.num_layers, "cache", name, " has ", found, " layers, wanted none or ",
+            c.num_layers);
+  };
+  check_size("layer_codes", c.layer_codes.size());
+  check_size("layer_ropes", c.layer_ropes.size());
+  check_size("layer_windows", c.layer_windows.size());
+  for (std::size_t layer = 0; layer < c.layer_ropes.size(); ++layer) {
+    check_rope(c.head_dim, c.layer_ropes[layer], "layer " + std::to_string(layer) + ": ");
+  }
+  for (std::size_t layer = 0; layer < c.layer_windows.size(); ++layer) {
+    require(c.layer_windows[layer] >= 0, "cache", "the window of layer ", layer, " is ", c.layer_windows[layer],
+            ", wanted 0 or more");
+  }
+}
+
 void check_config(const CacheConfig& c) {
   require(c.num_layers > 0 && c.num_layers <= kMaxLayers, "cache", "num_layers is ", c.num_layers, ", wanted 1 to ", kMaxLayers);
   require(c.num_kv_heads > 0 && c.num_kv_heads <= kMaxKvHeads, "cache", "num_kv_heads is ", c.num_kv_heads, ", wanted 1 to ",
@@ -26,8 +44,7 @@ void check_config(const CacheConfig& c) {
   require(c.codec.sink_tokens >= 0 && c.codec.sink_tokens <= layout::kMaxSinks, "cache", "sink_tokens is ", c.codec.sink_tokens,
           ", wanted 0 to ", layout::kMaxSinks);
   require(c.tail_dtype == DType::f16 || c.tail_dtype == DType::bf16, "cache", "tail_dtype is f32, wanted f16 or bf16");
-  require(c.layer_codes.empty() || static_cast<int>(c.layer_codes.size()) == c.num_layers, "cache", "layer_codes has ",
-          c.layer_codes.size(), " layers, wanted none or ", c.num_layers);
+  check_layers(c);
 }
 
 std::int64_t node_bytes() {  // a node of std::unordered_map: next pointer and pair; the pair's Sequence is counted by itself
@@ -39,15 +56,15 @@ std::int64_t node_bytes() {  // a node of std::unordered_map: next pointer and p
 KvCache::State::Codecs KvCache::State::make_codecs(const CacheConfig& config) {
   check_config(config);
   Codecs codecs;
-  std::vector<std::pair<Code, Code>> known;
+  std::vector<CodecConfig> known;
   for (int layer = 0; layer < config.num_layers; ++layer) {
-    CodecConfig codec = config.codec;
-    if (!config.layer_codes.empty())
-      std::tie(codec.key_code, codec.value_code) = config.layer_codes[static_cast<std::size_t>(layer)];
-    const std::pair codes{codec.key_code, codec.value_code};
-    const auto index = static_cast<std::size_t>(std::find(known.begin(), known.end(), codes) - known.begin());
+    const CodecConfig codec = layer_codec(config, layer);
+    const auto same = [&codec](const CodecConfig& other) {
+      return other.key_code == codec.key_code && other.value_code == codec.value_code && other.rope == codec.rope;
+    };
+    const auto index = static_cast<std::size_t>(std::ranges::find_if(known, same) - known.begin());
     if (index == known.size()) {
-      known.push_back(codes);
+      known.push_back(codec);
       codecs.constants.emplace_back(config.head_dim, codec, config.tail_dtype);
     }
     codecs.of_layer.push_back(index);

@@ -29,7 +29,7 @@ struct KvCache::State {
 
   CacheConfig config;
   const Backend& backend;
-  std::vector<CodecConstants> constants;        // one per pair of codes in use
+  std::vector<CodecConstants> constants;        // one per pair of codes and RoPE in use
   std::vector<std::size_t> constants_of_layer;  // [num_layers]
   PagePool pool;
   std::unordered_map<std::int64_t, Sequence> sequences;

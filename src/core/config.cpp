@@ -8,6 +8,7 @@
 #include <charconv>
 #include <limits>
 #include <optional>
+#include <tuple>
 
 #include "qjl/error.hpp"
 
@@ -183,6 +184,14 @@ std::string cache_type_name(const CodecConfig& config) {
     name = "k" + std::string(short_name(kKeyDigits, key)) + "v" + std::string(short_name(kValueDigits, value));
   }
   return name + option_text(config, make(key, value));
+}
+
+CodecConfig layer_codec(const CacheConfig& config, int layer) {
+  const auto l = static_cast<std::size_t>(layer);
+  CodecConfig codec = config.codec;
+  if (!config.layer_codes.empty()) std::tie(codec.key_code, codec.value_code) = config.layer_codes[l];
+  if (!config.layer_ropes.empty()) codec.rope = config.layer_ropes[l];
+  return codec;
 }
 
 }  // namespace qjl

@@ -105,7 +105,7 @@ AttendArgs CudaAttend::State::request_args(const AttendRequest& r, const AttendO
   }
   a.softmax_scale = options.softmax_scale != 0.0f ? options.softmax_scale : 1.0f / std::sqrt(static_cast<float>(dim));
   a.logit_soft_cap = options.logit_soft_cap;
-  a.sliding_window = options.sliding_window;
+  a.sliding_window = window_of(config, layer, options);
   return a;
 }
 
@@ -125,7 +125,7 @@ void CudaAttend::State::fill_args(std::span<const AttendRequest> requests, const
     page_tables.insert(page_tables.end(), a.pages.page_table, a.pages.page_table + a.pages.count);
     plan_requests.push_back({a.num_queries, a.first_query_position, a.num_kv_heads, a.num_query_heads / a.num_kv_heads});
   }
-  plan.make(plan_requests, options.sliding_window, cache->backend.multiprocessors(cache->device));
+  plan.make(plan_requests, window_of(cache->config(), layer, options), cache->backend.multiprocessors(cache->device));
 }
 
 void CudaAttend::State::fill_pieces(std::span<const AttendRequest> requests) {

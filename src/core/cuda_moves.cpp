@@ -20,8 +20,9 @@ void check_same(const CacheConfig& device, const CacheConfig& host, const char* 
           ", wanted the same");
   require(device.num_layers == host.num_layers && device.num_kv_heads == host.num_kv_heads && device.head_dim == host.head_dim &&
               device.tail_dtype == host.tail_dtype && device.layer_codes == host.layer_codes &&
-              device.codec.rope.frequency == host.codec.rope.frequency && device.codec.rope.pairs == host.codec.rope.pairs,
-          operation, "the caches differ in layers, heads, head_dim, tail_dtype, codes of layers or RoPE, wanted the same");
+              device.codec.rope == host.codec.rope && device.layer_ropes == host.layer_ropes &&
+              device.layer_windows == host.layer_windows,
+          operation, "the caches differ in layers, heads, head_dim, tail_dtype, codes of layers, RoPE or windows, wanted the same");
 }
 
 // move(first, count) for runs of pages [0, count) whose indices rise by one on both sides.

@@ -7,20 +7,17 @@
 #include "page.hpp"
 
 namespace qjl {
-namespace {
-
-void check(int head_dim, const KeyRope& rope) {
-  require(2 * rope.frequency.size() <= static_cast<std::size_t>(head_dim), "codec", "found ", rope.frequency.size(),
+void check_rope(int head_dim, const KeyRope& rope, std::string_view where) {
+  require(2 * rope.frequency.size() <= static_cast<std::size_t>(head_dim), "codec", where, "found ", rope.frequency.size(),
           " RoPE frequencies, wanted at most ", head_dim / 2);
   for (const double frequency : rope.frequency) {
-    require(std::isfinite(frequency) && frequency >= 0.0, "codec", "found the RoPE frequency ", frequency, ", wanted 0 or more");
+    require(std::isfinite(frequency) && frequency >= 0.0, "codec", where, "found the RoPE frequency ", frequency,
+            ", wanted 0 or more");
   }
 }
 
-}  // namespace
-
 MeanTurn make_mean_turn(int head_dim, const KeyRope& rope) {
-  check(head_dim, rope);
+  check_rope(head_dim, rope);
   const int pairs = static_cast<int>(rope.frequency.size());
   const bool halves = rope.pairs == KeyRope::Pairs::halves;
   const auto channel = [&](int pair, int part) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "qjl/config.hpp"
@@ -18,7 +19,10 @@ struct MeanTurn {
   std::vector<float> early;     // [turning_pairs][8][2]: cosine and sine of knots 0 .. 7
 };
 
-// Errors: invalid_argument on frequencies.
+// Errors: invalid_argument on frequencies; `where` comes before what was found.
+void check_rope(int head_dim, const KeyRope& rope, std::string_view where = {});
+
+// Errors: as check_rope().
 MeanTurn make_mean_turn(int head_dim, const KeyRope& rope);
 
 }  // namespace qjl

@@ -37,7 +37,7 @@ struct session {
 };
 
 /* Attends with one query per head; the newest token is the query's own. */
-static int attend(struct session* s, float* out, float* lse) {
+static int attend_in(struct session* s, int64_t window, float* out, float* lse) {
   qjl_attend_request request = {0};
   qjl_attend_call call = {0};
   qjl_output output = {out, kHeads * kGroup, 1, kDim, kDim, kDim, QJL_CPU};
@@ -48,13 +48,15 @@ static int attend(struct session* s, float* out, float* lse) {
   call.layer = 1;
   call.requests = &request;
   call.num_requests = 1;
+  call.sliding_window = window;
   return qjl_attend(s->cache, &call, s->workspace, s->threads);
 }
+static int attend(struct session* s, float* out, float* lse) { return attend_in(s, 0, out, lse); }
 
 static const double kFrequencies[2] = {0.1, 0.001};
 
 static void open_session(struct session* s) {
-  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 16, "k4v4", 0, kFrequencies, 2, 1};
+  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 16, "k4v4", 0, kFrequencies, 2, 1, NULL, NULL};
   const size_t count = (size_t)kHeads * kTokens * kDim;
   size_t i;
   memset(s, 0, sizeof(*s));
@@ -103,6 +105,25 @@ static void check_attention(struct session* s) {
   CHECK(memcmp(out, again, sizeof(out)) == 0);
 }
 
+/* Layer 1 with its own RoPE and window, in a cache whose other layer has none. */
+static void check_layers(struct session* s) {
+  const double frequencies[2 * kLayers] = {0.5, 0.25, 0.1, 0.001};
+  const int64_t windows[kLayers] = {0, 40};
+  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 16, "k4v4", 0, NULL, 2, 1, frequencies, windows};
+  float out[kHeads * kGroup * kDim], plain[kHeads * kGroup * kDim];
+  struct session own = *s;
+  CHECK_OK(qjl_cache_create(&options, &own.cache));
+  CHECK_OK(qjl_sequence_create(own.cache, &own.sequence));
+  CHECK_OK(qjl_append(own.cache, own.sequence, 1, &own.keys, &own.values, own.threads));
+  CHECK_OK(attend(&own, out, NULL));
+  CHECK_OK(attend_in(s, 40, plain, NULL));
+  CHECK(memcmp(out, plain, sizeof(out)) == 0);
+  CHECK_OK(attend_in(&own, QJL_NO_WINDOW, out, NULL));
+  CHECK_OK(attend(s, plain, NULL));
+  CHECK(memcmp(out, plain, sizeof(out)) == 0);
+  qjl_cache_destroy(own.cache);
+}
+
 static void check_memory(const qjl_cache* cache) {
   qjl_memory_report r;
   int64_t number = 0;
@@ -119,7 +140,7 @@ static void check_memory(const qjl_cache* cache) {
 }
 
 static void check_errors(qjl_cache* cache, qjl_threads* threads, const qjl_tensor* keys) {
-  qjl_cache_options bad = {kLayers, kHeads, 65, QJL_F16, 4, "k3v2", 0, NULL, 0, 0};
+  qjl_cache_options bad = {kLayers, kHeads, 65, QJL_F16, 4, "k3v2", 0, NULL, 0, 0, NULL, NULL};
   qjl_cache* none = NULL;
   qjl_tensor wrong = *keys;
   CHECK(qjl_cache_create(&bad, &none) == QJL_INVALID_ARGUMENT && none == NULL);
@@ -148,7 +169,7 @@ static void check_errors(qjl_cache* cache, qjl_threads* threads, const qjl_tenso
 
 /* A device when there is one, else the reason; never device memory for a cache of the host. */
 static void check_cuda(struct session* s) {
-  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 4, "k3v2", 0, NULL, 0, 0};
+  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 4, "k3v2", 0, NULL, 0, 0, NULL, NULL};
   qjl_cuda_cache* cache = NULL;
   qjl_cuda_attend* attend = NULL;
   qjl_tensor wrong = s->keys;
@@ -170,6 +191,7 @@ int main(void) {
   struct session s;
   open_session(&s);
   check_attention(&s);
+  check_layers(&s);
   check_memory(s.cache);
   check_errors(s.cache, s.threads, &s.keys);
   check_cuda(&s);
