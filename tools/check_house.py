@@ -19,18 +19,19 @@ from pathlib import Path
 MAX_LINES, MAX_TEST_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 400, 300, 60, 6
 
 # folder -> the folders whose headers it may include, besides its own. "std": the language's own headers in <>; "system": any <>.
-# The order shared <- backend <- cpu, cuda <- core <- doors is the house's; everything else sees the doors (include/qjl).
+# The order shared <- simd <- backend <- cpu, cuda <- core <- doors is the house's; everything else sees the doors (include/qjl).
 DOORS = "include"
 CPU_PARTS = ("encode", "tile", "bytes", "rotate")  # named from src/cpu: "tile/key_tile.hpp"
 DIRECTIONS = {
     "include/qjl": ("std",),
     "src/shared": ("std", DOORS),
+    "src/simd": ("std", "system", DOORS, "src/shared"),
     "src/backend": ("std", DOORS, "src/shared"),
-    "src/cpu": ("std", "system", DOORS, "src/shared", "src/backend"),
-    **{f"src/cpu/{part}": ("std", "system", DOORS, "src/shared", "src/backend", "src/cpu") for part in CPU_PARTS},
+    "src/cpu": ("std", "system", DOORS, "src/shared", "src/simd", "src/backend"),
+    **{f"src/cpu/{part}": ("std", "system", DOORS, "src/shared", "src/simd", "src/backend", "src/cpu") for part in CPU_PARTS},
     "src/cuda": ("std", "system", DOORS, "src/shared", "src/backend", "src/cuda/device"),
     "src/cuda/device": ("std", "system", DOORS, "src/shared", "src/backend"),
-    "src/core": ("std", "system", DOORS, "src/shared", "src/backend", "src/cpu", "src/cuda"),
+    "src/core": ("std", "system", DOORS, "src/shared", "src/simd", "src/backend", "src/cpu", "src/cuda"),
     "src/capi": ("std", DOORS),
     "engine": ("std", "system", DOORS),
     "engine/rivals": ("std", "system", DOORS, "engine"),

@@ -8,43 +8,32 @@
 // end. Cost: one decode of every page in range; 2 rows * head_dim multiply-adds a token.
 #define QJL_THIS_FILE "attend.cpp"
 #define QJL_WITH_BYTE_DOTS
-#ifndef QJL_PASS
 #include "foreach_target.hpp"
-#else
+#ifdef QJL_PASS
 
-// clang-format off: each header of a pass needs those above it
-#include "simd.hpp"
-#include "simd_permute.hpp"
-#include "rotate/lanes.hpp"
-#include "rotate/rows.hpp"
-#include "rotate/project.hpp"
-#include "tile/key_tile.hpp"
-#include "tile/value_tile.hpp"
-#include "tile/scales.hpp"
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
+#include "args.hpp"
 #include "bytes/fetch.hpp"
-#include "tile/mean_line.hpp"
+#include "bytes/groups.hpp"
+#include "bytes/pass.hpp"
+#include "bytes/shape.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "rotate/project.hpp"
+#include "rotate/rows.hpp"
+#include "scratch.hpp"
 #include "tile/exact_rows.hpp"
 #include "tile/half_scores.hpp"
-#include "exp.hpp"
+#include "tile/scales.hpp"
 #include "tile/softmax_block.hpp"
 #include "tile/weigh_values.hpp"
-#if QJL_BYTE_LOOPS
-#include "bytes/query.hpp"
-#if QJL_VBMI
-#include "bytes/scores_avx512vbmi.hpp"
-#include "bytes/values_avx512vbmi.hpp"
-#else
-#include "bytes/vectors.hpp"
-#include "bytes/scores_table16.hpp"
-#include "bytes/values_table16.hpp"
-#endif
-#include "bytes/groups.hpp"
-#include "bytes/weights.hpp"
-#include "bytes/pass.hpp"
-#endif
-// clang-format on
 
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // Everything that the steps of one piece share.
 struct Piece {
@@ -266,5 +255,6 @@ void attend(const AttendArgs& args, const AttendPiece& piece) {
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
 
 #endif

@@ -3,25 +3,30 @@
 //   k_t = prediction of the mean + scale[t] * sum_f P_f^T level[c_f]        v_t = scale[t] * sum_f P_f^T level[c_f]
 //   jl: the vector whose product with q is the estimate, s |k_in| S^T bits and s_o |k_out| S_o^T bits_o in the outlier channels
 #define QJL_THIS_FILE "decode.cpp"
-#ifndef QJL_PASS
 #include "foreach_target.hpp"
-#else
+#ifdef QJL_PASS
 
-// clang-format off: each header of a pass needs those above it
-#include "simd.hpp"
-#include "simd_permute.hpp"
-#include "rotate/lanes.hpp"
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "args.hpp"
+#include "half.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "permute.hpp"
 #include "rotate/rows.hpp"
-#include "tile/key_tile.hpp"
-#include "tile/value_tile.hpp"
-#include "tile/scales.hpp"
-#include "bytes/fetch.hpp"
-#include "tile/mean_line.hpp"
-#include "tile/exact_rows.hpp"
+#include "rotate/tokens.hpp"
+#include "scratch.hpp"
 #include "tile/half_scores.hpp"
-// clang-format on
+#include "tile/key_tile.hpp"
+#include "tile/mean_line.hpp"
+#include "tile/scales.hpp"
+#include "tile/value_tile.hpp"
 
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // out = offset + scale * sum_f P_f^T levels_f, levels [parts][d] used up; offset may be null.
 inline void decode_row(const Frame* frames, int parts, float scale, const float* offset, float* levels, float* out) {
@@ -156,5 +161,6 @@ void decode(const DecodeArgs& args) {
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
 
 #endif

@@ -6,24 +6,25 @@
 //
 // Exact keys are copied, the paper's are sketched (encode/paper.hpp). Source: docs/format.md, docs/numerics.md.
 #define QJL_THIS_FILE "encode_keys.cpp"
-#ifndef QJL_PASS
 #include "foreach_target.hpp"
-#else
+#ifdef QJL_PASS
 
-// clang-format off: each header of a pass needs those above it
-#include "simd.hpp"
-#include "simd_permute.hpp"
-#include "rotate/lanes.hpp"
-#include "simd_small.hpp"
-#include "encode/tokens.hpp"
+#include <cstdint>
+#include <cstring>
+
+#include "args.hpp"
 #include "encode/mean.hpp"
-#include "encode/levels.hpp"
-#include "encode/signs.hpp"
-#include "encode/vectors.hpp"
 #include "encode/paper.hpp"
-// clang-format on
+#include "encode/tokens.hpp"
+#include "encode/vectors.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "rotate/tokens.hpp"
+#include "scratch.hpp"
 
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 QJL_INLINE void merge_u32(std::uint8_t* p, u32x16 bits) { store_u32(p, load_u32(p) | bits); }
 
@@ -123,5 +124,6 @@ void encode_keys(const EncodeArgs& args) {
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
 
 #endif

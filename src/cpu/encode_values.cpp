@@ -6,23 +6,27 @@
 //
 // Exact values are copied, the paper's are min-max coded (encode/paper.hpp).
 #define QJL_THIS_FILE "encode_values.cpp"
-#ifndef QJL_PASS
 #include "foreach_target.hpp"
-#else
+#ifdef QJL_PASS
 
-// clang-format off: each header of a pass needs those above it
-#include "simd.hpp"
-#include "simd_permute.hpp"
-#include "rotate/lanes.hpp"
-#include "simd_small.hpp"
-#include "encode/tokens.hpp"
-#include "encode/levels.hpp"
-#include "encode/signs.hpp"
-#include "encode/vectors.hpp"
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "args.hpp"
 #include "encode/paper.hpp"
-// clang-format on
+#include "encode/tokens.hpp"
+#include "encode/vectors.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "permute.hpp"
+#include "rotate/tokens.hpp"
+#include "scratch.hpp"
+#include "small.hpp"
 
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // The codes of 16 tokens in four blocks of 16 channels: byte r of lane l = channel 16 r + l.
 using Tokens = u32x16[16];
@@ -155,5 +159,6 @@ void encode_values(const EncodeArgs& args) {
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
 
 #endif

@@ -1,20 +1,17 @@
 // Projects queries once, before any page is read: rotated by the keys' frames, or sketched. See rotate/project.hpp.
 #define QJL_THIS_FILE "project_query.cpp"
-#ifndef QJL_PASS
 #include "foreach_target.hpp"
-#else
+#ifdef QJL_PASS
 
-// clang-format off: each header of a pass needs those above it
-#include "simd.hpp"
-#include "rotate/lanes.hpp"
-#include "rotate/rows.hpp"
+#include "args.hpp"
 #include "rotate/project.hpp"
-// clang-format on
 
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
 
 void project_query(const ProjectArgs& args) { project_rows(args); }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
 
 #endif

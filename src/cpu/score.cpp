@@ -2,23 +2,22 @@
 //
 //   out[row * 128 + slot] = <q, prediction of the mean> + scale[slot] * <projected, level[slot]>          see tile/half_scores.hpp
 #define QJL_THIS_FILE "score.cpp"
-#ifndef QJL_PASS
 #include "foreach_target.hpp"
-#else
+#ifdef QJL_PASS
 
-// clang-format off: each header of a pass needs those above it
-#include "simd.hpp"
-#include "simd_permute.hpp"
-#include "rotate/lanes.hpp"
-#include "rotate/rows.hpp"
-#include "tile/key_tile.hpp"
-#include "tile/scales.hpp"
-#include "tile/mean_line.hpp"
-#include "tile/exact_rows.hpp"
+#include <algorithm>
+#include <cstdint>
+
+#include "args.hpp"
+#include "page.hpp"
+#include "scratch.hpp"
 #include "tile/half_scores.hpp"
-// clang-format on
+#include "tile/mean_line.hpp"
+#include "tile/scales.hpp"
 
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 void score(const ScoreArgs& args) {
   const layout::PageShape& shape = args.tables->shape;
@@ -46,5 +45,6 @@ void score(const ScoreArgs& args) {
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
 
 #endif

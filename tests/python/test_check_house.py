@@ -16,7 +16,7 @@ FILES = {
     "include/qjl/types.hpp",
     "src/shared/page.hpp",
     "src/backend/args.hpp",
-    "src/cpu/simd.hpp",
+    "src/simd/lanes.hpp",
     "src/core/pool.hpp",
     "engine/model.hpp",
     "tests/oracle.hpp",
@@ -32,7 +32,7 @@ def rules(path: str, text: str) -> list[str]:
     ("path", "include"),
     [
         ("src/shared/a.hpp", '"args.hpp"'),
-        ("src/backend/a.hpp", '"simd.hpp"'),
+        ("src/backend/a.hpp", '"lanes.hpp"'),
         ("src/cpu/a.cpp", '"pool.hpp"'),
         ("src/cpu/a.cpp", '"../core/pool.hpp"'),
         ("src/capi/a.cpp", '"pool.hpp"'),
@@ -54,7 +54,7 @@ def test_wrong_direction(path: str, include: str) -> None:
     [
         ("src/backend/a.hpp", '"page.hpp"'),
         ("src/cpu/a.cpp", '"args.hpp"'),
-        ("src/core/a.cpp", '"simd.hpp"'),
+        ("src/core/a.cpp", '"lanes.hpp"'),
         ("src/core/a.cpp", "<sys/mman.h>"),
         ("engine/a.cpp", '"qjl/types.hpp"'),
         ("cli/a.cpp", '"model.hpp"'),

@@ -6,7 +6,21 @@
 // A core has few requests for memory under way; a burst of them stops the loop that makes it, and in between nothing is under way.
 // One row waits for memory, so its requests must be even in time: also while scales, means and weights are made, which read no
 // lines. A distance of 0 (nothing comes, or others have asked) asks for the line itself, which is free.
-// Header of a pass: see foreach_target.hpp.
+#if defined(QJL_BYTES_FETCH) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_BYTES_FETCH
+#undef QJL_BYTES_FETCH
+#else
+#define QJL_BYTES_FETCH
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "page.hpp"
+#include "target.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
 
 template <int kLines>
@@ -48,3 +62,6 @@ class Fetcher {
 };
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

@@ -5,8 +5,29 @@
 //   pass_values        weighted sums of a pass of pages         weigh_group<code, rows>
 //
 // Rows are counted at compile time because their sums live in registers.
-// Header of a pass: see foreach_target.hpp. Needs bytes/scores_<target>.hpp and bytes/values_<target>.hpp.
+#if defined(QJL_BYTES_GROUPS) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_BYTES_GROUPS
+#undef QJL_BYTES_GROUPS
+#else
+#define QJL_BYTES_GROUPS
+#endif
+
+#include <cstdint>
+#include <type_traits>
+
+#include "bytes/query.hpp"
+#include "bytes/scores_avx512vbmi.hpp"
+#include "bytes/scores_table16.hpp"
+#include "bytes/shape.hpp"
+#include "bytes/values_avx512vbmi.hpp"
+#include "bytes/values_table16.hpp"
+#include "page.hpp"
+#include "tile/mean_line.hpp"
+
+#if QJL_BYTE_LOOPS
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // Projected queries [rows][coordinates].
 inline void build_query(const layout::PageShape& shape, const Rows& projected, const BytesQuery& out) {
@@ -54,3 +75,7 @@ inline void pass_values(const layout::PageShape& shape, int rows, const WeighedP
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+#endif
+
+#endif

@@ -5,9 +5,37 @@
 //   for all pages:  weighted sums of values                              bytes/values_<target>.hpp
 //
 // Rows go in groups of up to four, which the inner loops keep in registers. Tokens that a row does not see get the score -infinity.
-// Header of a pass: see foreach_target.hpp. Needs all of the above and tile/mean_line.hpp, tile/half_scores.hpp, tile/scales.hpp,
-// tile/softmax_block.hpp.
+#if defined(QJL_BYTES_PASS) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_BYTES_PASS
+#undef QJL_BYTES_PASS
+#else
+#define QJL_BYTES_PASS
+#endif
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include "args.hpp"
+#include "bytes/fetch.hpp"
+#include "bytes/groups.hpp"
+#include "bytes/query.hpp"
+#include "bytes/shape.hpp"
+#include "bytes/weights.hpp"
+#include "exp.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "scratch.hpp"
+#include "tile/half_scores.hpp"
+#include "tile/mean_line.hpp"
+#include "tile/scales.hpp"
+#include "tile/softmax_block.hpp"
+
+#if QJL_BYTE_LOOPS
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // Sealed pages in a row.
 struct PagePass {
@@ -115,3 +143,7 @@ inline void weigh_pass(const BytesPiece& p, const PagePass& pass, Fetcher& fetch
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+#endif
+
+#endif

@@ -1,7 +1,22 @@
 // What the two halves of the byte loops hand on: a query as a target's score loops read it, a page to score, pages to weigh.
 //
 // bytes/scores_<target>.hpp and bytes/values_<target>.hpp have the loops, bytes/groups.hpp the seam: build_query, page_scores,
-// pass_values. Header of a pass: see foreach_target.hpp. Needs simd.hpp, tile/mean_line.hpp.
+// pass_values.
+#if defined(QJL_BYTES_QUERY) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_BYTES_QUERY
+#undef QJL_BYTES_QUERY
+#else
+#define QJL_BYTES_QUERY
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#include "bytes/fetch.hpp"
+#include "bytes/shape.hpp"
+#include "tile/mean_line.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // The queries of an attend: [rows][stride] bytes of tables or whole numbers, and what turns integer sums into dots.
@@ -34,3 +49,6 @@ struct WeighedPages {
 };
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

@@ -6,8 +6,31 @@
 // Tables are built once per query. An entry is the group's part of the dot, less its minimum, in steps, rounded. Sets of four
 // look-ups (s2) or two (l8) are added before widening: step = max over sets of range / (255.49 - n/2), n = 4 or 2, so that n
 // rounded entries never exceed 255. Cost a key and row: one look-up per 6 bits, 1.5 (s2) or 2 (l8) additions per look-up.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, tile/mean_line.hpp, tile/half_scores.hpp.
+#if defined(QJL_BYTES_SCORES_AVX512VBMI) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_BYTES_SCORES_AVX512VBMI
+#undef QJL_BYTES_SCORES_AVX512VBMI
+#else
+#define QJL_BYTES_SCORES_AVX512VBMI
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "bytes/fetch.hpp"
+#include "bytes/query.hpp"
+#include "bytes/shape.hpp"
+#include "codebook.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "permute.hpp"
+#include "tile/mean_line.hpp"
+
+#if QJL_VBMI
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 inline constexpr int kByteShift = 1 << 7;  // makes a signed byte unsigned
 
@@ -299,3 +322,7 @@ inline void word_scores(const BytesQuery& q, int d, const ScoredPage& page) {
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+#endif
+
+#endif

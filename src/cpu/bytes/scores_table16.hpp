@@ -8,8 +8,31 @@
 // Tables are built once per query. An entry is its part of the dot, less its minimum, in steps, rounded. Sets of six look-ups (s2:
 // three rows) or two (l8) are added in u8: step = max over sets of range / (255.49 - n/2), n = 6 or 2, so that n rounded entries
 // never exceed 255. l8 rounds twice as many entries as 64-entry tables, in steps about half as large.
-// Header of a pass: see foreach_target.hpp. Needs bytes/vectors.hpp, bytes/query.hpp, bytes/fetch.hpp, tile/mean_line.hpp.
+#if defined(QJL_BYTES_SCORES_TABLE16) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_BYTES_SCORES_TABLE16
+#undef QJL_BYTES_SCORES_TABLE16
+#else
+#define QJL_BYTES_SCORES_TABLE16
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "bytes/fetch.hpp"
+#include "bytes/query.hpp"
+#include "bytes/shape.hpp"
+#include "bytes/vectors.hpp"
+#include "codebook.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "permute.hpp"
+#include "tile/mean_line.hpp"
+
+#if QJL_BYTE_LOOPS && !QJL_VBMI
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 inline constexpr int kEntries = 16;
 
@@ -220,3 +243,7 @@ inline void word_scores(const BytesQuery& q, int d, const ScoredPage& page) {
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+#endif
+
+#endif

@@ -10,6 +10,9 @@
 
 #include "page.hpp"
 
+// Whether the target of a pass has byte loops: all but the scalar one.
+#define QJL_BYTE_LOOPS (QJL_LANES > 4 || QJL_NEON)
+
 namespace qjl::cpu {
 
 inline constexpr int kBytesRows = 32;  // up to here byte loops beat the tile: docs/decisions.md

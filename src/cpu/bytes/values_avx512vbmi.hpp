@@ -4,9 +4,28 @@
 // byte i = token 4 q + i of the frame; a vpermb turns the codes of one quad q into four bytes of levels. Weights are ordered
 // [row][frame][quad][page][4 tokens]. Sums of 64 tokens stay below 64 * 255 * 127 < 2^21, then go to fp32.
 // Cost a token and row: d / 64 dots; decoding, shared by the rows, about 1.2 times as much.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, bytes/scores_avx512vbmi.hpp (TopBits), bytes/query.hpp,
-// bytes/fetch.hpp.
+#if defined(QJL_BYTES_VALUES_AVX512VBMI) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_BYTES_VALUES_AVX512VBMI
+#undef QJL_BYTES_VALUES_AVX512VBMI
+#else
+#define QJL_BYTES_VALUES_AVX512VBMI
+#endif
+
+#include <cstdint>
+#include <cstring>
+
+#include "bytes/fetch.hpp"
+#include "bytes/query.hpp"
+#include "bytes/scores_avx512vbmi.hpp"
+#include "bytes/shape.hpp"
+#include "codebook.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+
+#if QJL_VBMI
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // Weights [pages][16 tokens], 0 <= w < 256, of one frame; those of missing pages are not stored or 0.
 template <int kPages>
@@ -138,3 +157,7 @@ inline void weigh_group(const layout::PageShape& shape, const WeighedPages& page
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+#endif
+
+#endif

@@ -5,8 +5,27 @@
 // (5 16 28 45) 2.8195, which is off by .01 % of the code's own error. Those of l16 are what they are; weight_reach() keeps the two
 // products that one instruction adds within 16 bits. Cost a token and row: d / (register bytes * 4) products a token; decoding is
 // shared.
-// Header of a pass: see foreach_target.hpp. Needs bytes/vectors.hpp, bytes/query.hpp, bytes/fetch.hpp.
+#if defined(QJL_BYTES_VALUES_TABLE16) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_BYTES_VALUES_TABLE16
+#undef QJL_BYTES_VALUES_TABLE16
+#else
+#define QJL_BYTES_VALUES_TABLE16
+#endif
+
+#include <cstdint>
+
+#include "bytes/fetch.hpp"
+#include "bytes/query.hpp"
+#include "bytes/shape.hpp"
+#include "bytes/vectors.hpp"
+#include "codebook.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+
+#if QJL_BYTE_LOOPS && !QJL_VBMI
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // Levels by the low nibble of a byte of codes: of its first number (shift 0) or its second.
 template <Code kCode, int kShift>
@@ -110,3 +129,7 @@ inline void weigh_group(const layout::PageShape& shape, const WeighedPages& page
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+#endif
+
+#endif

@@ -5,9 +5,24 @@
 //   WideSum            sums of unsigned bytes in 16 bits
 //   add_dot            four levels of keys a lane times four numbers of a query, -127 .. 127
 //   add_weighed        four quads of levels times their weights 0 .. 255
-//
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp.
+#if defined(QJL_BYTES_VECTORS) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_BYTES_VECTORS
+#undef QJL_BYTES_VECTORS
+#else
+#define QJL_BYTES_VECTORS
+#endif
+
+#include <cstdint>
+#include <cstring>
+
+#include "bytes/shape.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+
+#if QJL_BYTE_LOOPS && !QJL_VBMI
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 typedef std::uint8_t NativeB __attribute__((vector_size(4 * QJL_LANES)));
 typedef std::uint16_t NativeH __attribute__((vector_size(4 * QJL_LANES)));
@@ -228,3 +243,7 @@ QJL_INLINE void store_weights(const i32x16 (&given)[kPages], std::uint8_t* out) 
 #endif
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+#endif
+
+#endif

@@ -7,10 +7,31 @@
 // 9 % (l16) to 36 % (l4). What would be lost is the mass of many small weights beside a large one: the dither, fixed numbers that
 // fill [0, 1) evenly, keeps the expectation of a byte at its weight (and doubles its variance: larger weights do without), and the
 // scale makes the bytes of a frame sum to its weights.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, bytes/fetch.hpp, exp.hpp, tile/softmax_block.hpp, and
-// weight_reach() and store_weights() of the target.
-// store_weights() of the target.
+#if defined(QJL_BYTES_WEIGHTS) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_BYTES_WEIGHTS
+#undef QJL_BYTES_WEIGHTS
+#else
+#define QJL_BYTES_WEIGHTS
+#endif
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "bytes/fetch.hpp"
+#include "bytes/shape.hpp"
+#include "bytes/values_avx512vbmi.hpp"
+#include "bytes/vectors.hpp"
+#include "exp.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "permute.hpp"
+#include "tile/softmax_block.hpp"
+
+#if QJL_BYTE_LOOPS
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // 2^x, x <= 0: 2^floor(x) times a polynomial of degree 5 in the fraction; relative error below 2e-7, exactly 1 at 0.
 QJL_INLINE f32x16 exp2_below(f32x16 x) {
@@ -151,3 +172,7 @@ inline bool weigh_row(const Accumulators& state, int row, const PassRow& pass, F
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+#endif
+
+#endif

@@ -6,8 +6,24 @@
 //   code     by m_c against the chosen thresholds and the sign of y_c
 //
 // Judging a candidate is whole numbers in bytes, 64 at a time; the scale is taken with y itself. codebook.hpp has the candidates.
-// Header of a pass: see foreach_target.hpp. Needs simd_small.hpp, encode/tokens.hpp.
+#if defined(QJL_ENCODE_LEVELS) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_ENCODE_LEVELS
+#undef QJL_ENCODE_LEVELS
+#else
+#define QJL_ENCODE_LEVELS
+#endif
+
+#include <cstdint>
+
+#include "codebook.hpp"
+#include "encode/tokens.hpp"
+#include "lanes.hpp"
+#include "permute.hpp"
+#include "small.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // Code words [word][16], the bytes 0 or 1.
 inline void sign_words(const WordOrder& order, const float* y, std::uint32_t* words) {
@@ -110,3 +126,6 @@ inline f32x16 encode_levels(const WordOrder& order, const float* y, const f32x16
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

@@ -6,8 +6,27 @@
 //   |C_t|^2 = 1 - 2 (f/8) (1 - f/8) (1 - cos 8w), w the pair's frequency; 1 for a still channel, whose mean is the plain one
 //
 // Then int8 * mean_scale with mean_scale = max |mean| / 127. The same operations in the same order on every target.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, encode/tokens.hpp.
+#if defined(QJL_ENCODE_MEAN) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_ENCODE_MEAN
+#undef QJL_ENCODE_MEAN
+#else
+#define QJL_ENCODE_MEAN
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "args.hpp"
+#include "encode/tokens.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "permute.hpp"
+#include "scratch.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // Numbers are divided by 128 first, so that sums over a page cannot overflow.
 inline constexpr float kTokenShare = 1.0f / layout::kPageTokens;
@@ -122,3 +141,6 @@ inline void take_residual(const EncodeScratch& scratch, int frame, int d) {
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

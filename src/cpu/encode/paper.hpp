@@ -5,8 +5,28 @@
 //
 // The inlier norm is stored itself: subtracting two rounded norms, as the released code does, can give NaN.
 // A constant group has step 0 and is exact. Same IEEE operations on every target.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, rotate/lanes.hpp, encode/tokens.hpp.
+#if defined(QJL_ENCODE_PAPER) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_ENCODE_PAPER
+#undef QJL_ENCODE_PAPER
+#else
+#define QJL_ENCODE_PAPER
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "args.hpp"
+#include "encode/tokens.hpp"
+#include "half.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "scratch.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 QJL_INLINE std::uint16_t saturated_half(float number) { return float_to_half(std::clamp(number, -kHalfMax, kHalfMax)); }
 
@@ -118,3 +138,6 @@ inline void encode_minmax(const EncodeArgs& args, std::int64_t i, const layout::
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

@@ -9,8 +9,30 @@
 // variance is .098 where the plain alternation gives .113 and its best of four starts .104 (docs/decisions.md). u C = H E H with E
 // = D1_1 D1_2, whole numbers: |H m| <= 4 d, and |H E H m| <= sqrt(d) |H E H m|_2 = 4 d^1.5 <= 2^14 since H / sqrt(d) keeps norms;
 // targets are kept below 2^14 too. A lane holds a token of the first group in its low half, of the second in its high. Cost: a
-// round is 4 Hadamards of 32 tokens a register. Header of a pass: see foreach_target.hpp. Needs simd_small.hpp, encode/tokens.hpp.
+// round is 4 Hadamards of 32 tokens a register.
+#if defined(QJL_ENCODE_SIGNS) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_ENCODE_SIGNS
+#undef QJL_ENCODE_SIGNS
+#else
+#define QJL_ENCODE_SIGNS
+#endif
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <type_traits>
+
+#include "codebook.hpp"
+#include "encode/tokens.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "rotate/tokens.hpp"
+#include "scratch.hpp"
+#include "small.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // Two groups of 16 vectors, each with its own pair of frames.
 struct SignJob {
@@ -194,3 +216,6 @@ inline void anneal_signs(const SignJob& job, const WordOrder& order, const Encod
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

@@ -5,8 +5,28 @@
 //   words  four codes a 32-bit word, a byte each, [word][16]: the order of their coordinates suits the packing
 //
 // Every lane does the same IEEE operations, or the same whole numbers, in the same order on every target: the bytes are the same.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, rotate/lanes.hpp.
+#if defined(QJL_ENCODE_TOKENS) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_ENCODE_TOKENS
+#undef QJL_ENCODE_TOKENS
+#else
+#define QJL_ENCODE_TOKENS
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "args.hpp"
+#include "estimator.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "permute.hpp"
+#include "rotate/tokens.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // Coordinates first(w) + k stride, k = 0..3, are the bytes of word w: neighbours (keys), or 16 apart (values: a word holds the same
 // channel of four blocks). The last words of values may not be full; the other bytes are 0.
@@ -137,3 +157,6 @@ inline void copy_rows(const std::uint16_t* rows, std::int64_t stride, int num_si
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

@@ -1,7 +1,23 @@
 // Codes of two groups of 16 vectors in any rotated code: words and scales.
-//
-// Header of a pass: see foreach_target.hpp. Needs encode/tokens.hpp, encode/levels.hpp, encode/signs.hpp.
+#if defined(QJL_ENCODE_VECTORS) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_ENCODE_VECTORS
+#undef QJL_ENCODE_VECTORS
+#else
+#define QJL_ENCODE_VECTORS
+#endif
+
+#include <cstdint>
+
+#include "encode/levels.hpp"
+#include "encode/signs.hpp"
+#include "encode/tokens.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "scratch.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // The groups are two value frames of a page, one after the other.
 struct VectorJob {
@@ -48,3 +64,6 @@ inline void encode_vectors(const VectorJob& job, const Load& load_group, const i
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

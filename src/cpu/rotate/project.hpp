@@ -1,9 +1,24 @@
 // Queries into the coordinates of the key codes.
 //
 //   rotated codes  [P_f q] for each frame f of a key       jl   [S q_in, S_o q_out]       exact   q itself
-//
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, rotate/lanes.hpp, rotate/rows.hpp.
+#if defined(QJL_ROTATE_PROJECT) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_ROTATE_PROJECT
+#undef QJL_ROTATE_PROJECT
+#else
+#define QJL_ROTATE_PROJECT
+#endif
+
+#include <algorithm>
+#include <cstdint>
+
+#include "args.hpp"
+#include "page.hpp"
+#include "rotate/rows.hpp"
+#include "rotate/tokens.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 inline void project_sketch(const CodecTables& tables, const float* q, const std::uint8_t* outlier_idx, float* out) {
   const layout::PageShape& shape = tables.shape;
@@ -40,3 +55,6 @@ inline void project_rows(const ProjectArgs& args) {
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

@@ -4,8 +4,24 @@
 //   backward  x += D2 H sum_f D1_f H y_f / d, or sum_f P_f^T y_f      (sums of levels out of the values' frames)
 //
 // A Hadamard of d = 16 n numbers stays in n vectors: four levels move lanes, log2 n levels add whole vectors, d log2 d additions in
-// all. Header of a pass: see foreach_target.hpp. Needs simd.hpp, rotate/lanes.hpp (struct Frame).
+// all.
+#if defined(QJL_ROTATE_ROWS) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_ROTATE_ROWS
+#undef QJL_ROTATE_ROWS
+#else
+#define QJL_ROTATE_ROWS
+#endif
+
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#include "lanes.hpp"
+#include "rotate/tokens.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // One level of a Hadamard inside a vector: (a, b) -> (a + b, a - b) for lanes a, b whose numbers differ by Width.
 template <int Width, int... Lane>
@@ -130,3 +146,6 @@ inline void unrotate_rows(const Frame* frames, int num_frames, const float* y, f
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

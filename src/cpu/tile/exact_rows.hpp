@@ -5,9 +5,25 @@
 //
 // A dot is added up in the same order whatever stands beside it. The block that comes next is asked for line by line, so that the
 // two streams of keys and values are one block ahead (less and more were slower). Cost: rows * d / 16 multiply-adds a token each,
-// one conversion for up to four rows. Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp,
-// tile/mean_line.hpp (Rows).
+// one conversion for up to four rows.
+#if defined(QJL_TILE_EXACT_ROWS) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_TILE_EXACT_ROWS
+#undef QJL_TILE_EXACT_ROWS
+#else
+#define QJL_TILE_EXACT_ROWS
+#endif
+
+#include <algorithm>
+#include <cstdint>
+
+#include "lanes.hpp"
+#include "permute.hpp"
+#include "scratch.hpp"
+#include "tile/mean_line.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // 16-bit rows [count <= 64][d], row t at data + t * stride; the same row of the block to come is `ahead` numbers further, 0 if
 // none.
@@ -129,3 +145,6 @@ inline void weigh_rows(const ExactBlock& values, int d, const float* weights, in
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

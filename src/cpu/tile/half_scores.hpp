@@ -6,8 +6,28 @@
 //   f16:     rows as they are, without a tile                               tile/exact_rows.hpp
 //
 // Cost: one decode of every code per block of queries, then rows * coordinates multiply-adds a key.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, tile/key_tile.hpp, tile/mean_line.hpp, tile/exact_rows.hpp.
+#if defined(QJL_TILE_HALF_SCORES) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_TILE_HALF_SCORES
+#undef QJL_TILE_HALF_SCORES
+#else
+#define QJL_TILE_HALF_SCORES
+#endif
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#include "args.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "scratch.hpp"
+#include "tile/exact_rows.hpp"
+#include "tile/key_tile.hpp"
+#include "tile/mean_line.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 template <int NumRows, int NumVectors>
 QJL_INLINE void dot_block(const float* q, std::int64_t stride, const float* tile, int coordinates, float* out, bool add) {
@@ -137,3 +157,6 @@ inline void half_scores(const SealedPage& page, const Rows& projected, int half,
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

@@ -3,8 +3,24 @@
 //   sealed, half h of a page:  column 16 i + j = slot of frame 4h + i, token 8 j + 4h + i; levels, or +-1
 //
 // A row of codes read as 16 words has lane = j and byte i = frame 4h + i (page.hpp), so a level is one shift and one look-up.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp.
+#if defined(QJL_TILE_KEY_TILE) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_TILE_KEY_TILE
+#undef QJL_TILE_KEY_TILE
+#else
+#define QJL_TILE_KEY_TILE
+#endif
+
+#include <cstdint>
+
+#include "codebook.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "permute.hpp"
+#include "scratch.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // A stretch of coordinates, multiples of 8.
 struct Stretch {
@@ -96,3 +112,6 @@ inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, i
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

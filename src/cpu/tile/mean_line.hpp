@@ -5,9 +5,25 @@
 //         A = q1 m1 + q2 m2,  B = q2 m1 - q1 m2
 //
 // Queries and mean are given in the mean's order of channels (CodecTables::mean_order), so that pairs stand in two runs. Cost per
-// page and query: d numbers and two vectors of 16 lanes a turning pair. Header of a pass: see foreach_target.hpp. Needs simd.hpp,
-// simd_permute.hpp.
+// page and query: d numbers and two vectors of 16 lanes a turning pair.
+#if defined(QJL_TILE_MEAN_LINE) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_TILE_MEAN_LINE
+#undef QJL_TILE_MEAN_LINE
+#else
+#define QJL_TILE_MEAN_LINE
+#endif
+
+#include <algorithm>
+#include <cstdint>
+
+#include "args.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "permute.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // Rows of numbers: row r at data + r * stride.
 struct Rows {
@@ -197,3 +213,6 @@ inline void predict_key(const CodecTables& tables, const float* mean, int token,
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

@@ -4,8 +4,22 @@
 // as integers, bits(T_i) + (octave - 8) 2^23. With bits(T_i) - (8 * 2^23 + i * 2^18) in the table what is left to add is
 // code * 2^18. The same bits as the products of the other targets, since a power of two rounds nothing; scales near the ends of
 // the floats go the plain way.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp.
+#if defined(QJL_TILE_SCALES) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_TILE_SCALES
+#undef QJL_TILE_SCALES
+#else
+#define QJL_TILE_SCALES
+#endif
+
+#include <cstdint>
+
+#include "estimator.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 #if QJL_LANES == 16
 struct ScaleSteps {
@@ -46,3 +60,6 @@ inline void decode_scales(const std::uint8_t* codes, float largest, float* scale
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

@@ -4,8 +4,23 @@
 //   m' = max(m, max s), weights = exp(s - m'), sum = sum exp(m - m') + sum weights, accumulators rescaled by exp(m - m')
 //
 // The reference m only moves when a block exceeds it, so the accumulators are mostly left alone.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, exp.hpp.
+#if defined(QJL_TILE_SOFTMAX_BLOCK) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_TILE_SOFTMAX_BLOCK
+#undef QJL_TILE_SOFTMAX_BLOCK
+#else
+#define QJL_TILE_SOFTMAX_BLOCK
+#endif
+
+#include <cstdint>
+#include <limits>
+
+#include "exp.hpp"
+#include "lanes.hpp"
+#include "softmax_state.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // Which token a column is: column 16 v + j stands at first + lane_step j + vector_step v of the block's own positions.
 struct ColumnOrder {
@@ -74,3 +89,6 @@ inline bool softmax_row(const Accumulators& state, int row, const Window& window
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

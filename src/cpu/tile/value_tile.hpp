@@ -4,8 +4,26 @@
 //   rows:    the paper's min-max codes
 //
 // A line of codes has lane = channel and byte i of a word = tokens 4 q + i (page.hpp): one shift and one look-up a vector.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, simd_permute.hpp, tile/key_tile.hpp (fourth_group).
+#if defined(QJL_TILE_VALUE_TILE) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_TILE_VALUE_TILE
+#undef QJL_TILE_VALUE_TILE
+#else
+#define QJL_TILE_VALUE_TILE
+#endif
+
+#include <cstdint>
+#include <cstring>
+
+#include "codebook.hpp"
+#include "half.hpp"
+#include "lanes.hpp"
+#include "page.hpp"
+#include "permute.hpp"
+#include "tile/key_tile.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 using ValueTile = f32x16[16];
 
@@ -84,3 +102,6 @@ inline void minmax_values(const layout::PageShape& shape, const layout::BodyLayo
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

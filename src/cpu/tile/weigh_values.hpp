@@ -2,9 +2,24 @@
 //
 //   sealed:  one accumulator per value frame, in the frame's coordinates; the weights carry the values' scales
 //   minmax:  one accumulator in plain coordinates
-//
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp, tile/value_tile.hpp, tile/half_scores.hpp (SealedPage).
+#if defined(QJL_TILE_WEIGH_VALUES) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_TILE_WEIGH_VALUES
+#undef QJL_TILE_WEIGH_VALUES
+#else
+#define QJL_TILE_WEIGH_VALUES
+#endif
+
+#include <cstdint>
+
+#include "lanes.hpp"
+#include "page.hpp"
+#include "scratch.hpp"
+#include "tile/half_scores.hpp"
+#include "tile/value_tile.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 template <int NumRows>
 QJL_INLINE void weigh_block(const float* weights, const ValueTile& tile, float* out, std::int64_t stride) {
@@ -71,3 +86,6 @@ inline void weigh_minmax(const SealedPage& page, int half, const float* weights,
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

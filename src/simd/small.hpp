@@ -2,9 +2,19 @@
 //
 //   16 bits   add, subtract (modulo 2^16), multiply (low half), min, max, shift
 //   8 bits    add and subtract (modulo 2^8), greater (signed; 255 where true), dot_bytes: lane += sum of its four products
-//
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp.
-namespace qjl::cpu::QJL_NAMESPACE {
+#if defined(QJL_SIMD_SMALL) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_SIMD_SMALL
+#undef QJL_SIMD_SMALL
+#else
+#define QJL_SIMD_SMALL
+#endif
+
+#include <cstdint>
+
+#include "lanes.hpp"
+
+QJL_PASS_BEGIN
+namespace qjl::simd::QJL_NAMESPACE {
 
 typedef std::int16_t NativeS __attribute__((vector_size(4 * QJL_LANES)));
 typedef std::int8_t NativeB __attribute__((vector_size(4 * QJL_LANES)));
@@ -65,4 +75,7 @@ QJL_INLINE Pair<T> dot_bytes(const Pair<T>& sum, const Pair<T>& a, const Pair<T>
 QJL_INLINE u32x16 splat_16(int x) { return splat_u32((static_cast<std::uint32_t>(x) & 0xffffu) * 0x10001u); }
 QJL_INLINE u32x16 splat_8(int x) { return splat_u32((static_cast<std::uint32_t>(x) & 0xffu) * 0x1010101u); }
 
-}  // namespace qjl::cpu::QJL_NAMESPACE
+}  // namespace qjl::simd::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

@@ -1,80 +1,36 @@
 // Sixteen 32-bit lanes, whatever the instruction set: f32x16, u32x16, i32x16, and the few operations that the kernels need.
 //
-// A vector is one register of 16 lanes, a pair of 8, or a pair of pairs of 4: compilers make poor code of vectors wider than a
-// register, and good code of pairs. One lane does the same IEEE operations in the same order on every target; only
-// fused_multiply_add rounds once where the processor can and twice elsewhere, so encoders do not use it. Header of a pass: see
-// foreach_target.hpp.
-namespace qjl::cpu::QJL_NAMESPACE {
-
-typedef float NativeF __attribute__((vector_size(4 * QJL_LANES)));
-typedef std::uint32_t NativeU __attribute__((vector_size(4 * QJL_LANES)));
-typedef std::int32_t NativeI __attribute__((vector_size(4 * QJL_LANES)));
-
-template <typename T>
-struct Pair {
-  T lo, hi;
-};
-
-#if QJL_LANES == 16
-using f32x16 = NativeF;
-using u32x16 = NativeU;
-using i32x16 = NativeI;
-#elif QJL_LANES == 8
-using f32x16 = Pair<NativeF>;
-using u32x16 = Pair<NativeU>;
-using i32x16 = Pair<NativeI>;
+// One lane does the same IEEE operations in the same order on every target; only fused_multiply_add rounds once where the processor
+// can and twice elsewhere, so encoders do not use it.
+#if defined(QJL_SIMD_LANES) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_SIMD_LANES
+#undef QJL_SIMD_LANES
 #else
-using f32x16 = Pair<Pair<NativeF> >;
-using u32x16 = Pair<Pair<NativeU> >;
-using i32x16 = Pair<Pair<NativeI> >;
+#define QJL_SIMD_LANES
 #endif
 
-// ---- one register -----------------------------------------------------------------------------------------------------------
+#include <cstdint>
+#include <cstring>
+
+#include "qjl/types.hpp"
+#include "registers.hpp"
 #if QJL_LANES == 16
-QJL_INLINE void fill(float x, NativeF& v) { v = _mm512_set1_ps(x); }
-QJL_INLINE NativeF fused_multiply_add(NativeF a, NativeF b, NativeF c) { return _mm512_fmadd_ps(a, b, c); }
-QJL_INLINE NativeF min(NativeF a, NativeF b) { return _mm512_min_ps(a, b); }
-QJL_INLINE NativeF max(NativeF a, NativeF b) { return _mm512_max_ps(a, b); }
-QJL_INLINE NativeF sqrt(NativeF a) { return _mm512_sqrt_ps(a); }
-QJL_INLINE float reduce_max(NativeF a) { return _mm512_reduce_max_ps(a); }
-QJL_INLINE float reduce_add(NativeF a) { return _mm512_reduce_add_ps(a); }
-QJL_INLINE NativeF half_lanes(const std::uint16_t* p) {
-  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-}
+#include "lanes_avx512.hpp"
 #elif QJL_LANES == 8
-QJL_INLINE void fill(float x, NativeF& v) { v = _mm256_set1_ps(x); }
-QJL_INLINE NativeF fused_multiply_add(NativeF a, NativeF b, NativeF c) { return _mm256_fmadd_ps(a, b, c); }
-QJL_INLINE NativeF min(NativeF a, NativeF b) { return _mm256_min_ps(a, b); }
-QJL_INLINE NativeF max(NativeF a, NativeF b) { return _mm256_max_ps(a, b); }
-QJL_INLINE NativeF sqrt(NativeF a) { return _mm256_sqrt_ps(a); }
-QJL_INLINE NativeF half_lanes(const std::uint16_t* p) {
-  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-}
+#include "lanes_avx2.hpp"
 #elif QJL_NEON
-QJL_INLINE void fill(float x, NativeF& v) { v = (NativeF)vdupq_n_f32(x); }
-QJL_INLINE NativeF fused_multiply_add(NativeF a, NativeF b, NativeF c) {
-  return (NativeF)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b);
-}
-QJL_INLINE NativeF min(NativeF a, NativeF b) { return (NativeF)vminq_f32((float32x4_t)a, (float32x4_t)b); }
-QJL_INLINE NativeF max(NativeF a, NativeF b) { return (NativeF)vmaxq_f32((float32x4_t)a, (float32x4_t)b); }
-QJL_INLINE NativeF sqrt(NativeF a) { return (NativeF)vsqrtq_f32((float32x4_t)a); }
-QJL_INLINE float reduce_max(NativeF a) { return vmaxvq_f32((float32x4_t)a); }
-QJL_INLINE NativeF half_lanes(const std::uint16_t* p) {
-  float16x4_t halves;
-  std::memcpy(&halves, p, sizeof(halves));
-  return (NativeF)vcvt_f32_f16(halves);
-}
+#include "lanes_neon.hpp"
 #else
-QJL_INLINE void fill(float x, NativeF& v) { v = NativeF{x, x, x, x}; }
-QJL_INLINE NativeF fused_multiply_add(NativeF a, NativeF b, NativeF c) { return a * b + c; }
-QJL_INLINE NativeF min(NativeF a, NativeF b) { return a < b ? a : b; }
-QJL_INLINE NativeF max(NativeF a, NativeF b) { return a > b ? a : b; }
-QJL_INLINE NativeF sqrt(NativeF a) { return NativeF{std::sqrt(a[0]), std::sqrt(a[1]), std::sqrt(a[2]), std::sqrt(a[3])}; }
-QJL_INLINE NativeF half_lanes(const std::uint16_t* p) {
-  return NativeF{half_to_float(p[0]), half_to_float(p[1]), half_to_float(p[2]), half_to_float(p[3])};
-}
+#include "lanes_scalar.hpp"
 #endif
 
+QJL_PASS_BEGIN
+namespace qjl::simd::QJL_NAMESPACE {
+
+inline constexpr int kLanes = 16;
+
+// ---- one register: what the targets have in common
+// -------------------------------------------------------------------------------
 #if QJL_LANES < 16 && !QJL_NEON
 QJL_INLINE float reduce_max(NativeF a) {
   float largest = a[0];
@@ -285,4 +241,7 @@ QJL_INLINE f32x16 sign_of_bit(u32x16 word, int bit) {
   return as_f32((word << (31 - bit) & splat_u32(0x80000000u)) ^ splat_u32(0x3f800000u));
 }
 
-}  // namespace qjl::cpu::QJL_NAMESPACE
+}  // namespace qjl::simd::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

@@ -1,6 +1,19 @@
 // The operations that move lanes: the look-up of a level by the low bits of an index, the 16 x 16 transpose, the sums of 16
-// vectors, pairs of numbers. Header of a pass: see foreach_target.hpp. Needs simd.hpp.
-namespace qjl::cpu::QJL_NAMESPACE {
+// vectors, pairs of numbers.
+#if defined(QJL_SIMD_PERMUTE) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_SIMD_PERMUTE
+#undef QJL_SIMD_PERMUTE
+#else
+#define QJL_SIMD_PERMUTE
+#endif
+
+#include <cstdint>
+
+#include "codebook.hpp"
+#include "lanes.hpp"
+
+QJL_PASS_BEGIN
+namespace qjl::simd::QJL_NAMESPACE {
 
 // lookup<Levels>(table, index): entry index mod 16 of a table that repeats its first `Levels` entries, so an index may carry other
 // bits above those of the code.
@@ -261,4 +274,7 @@ QJL_INLINE void store_pairs(f32x16 a, f32x16 b, float* out) {
 #endif
 }
 
-}  // namespace qjl::cpu::QJL_NAMESPACE
+}  // namespace qjl::simd::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

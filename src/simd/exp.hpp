@@ -3,9 +3,18 @@
 //   exp(x) = 2^n 2^f, n = round(x log2 e), |f| <= 1/2; 2^f by a polynomial of degree 6 (relative error 3e-7 with its rounding);
 //            x < -87 gives 0, so that nothing is subnormal
 //   tanh(x) = sign(x) (1 - 2 / (exp(2|x|) + 1)), absolute error below 4e-7
-//
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp.
-namespace qjl::cpu::QJL_NAMESPACE {
+#if defined(QJL_SIMD_EXP) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_SIMD_EXP
+#undef QJL_SIMD_EXP
+#else
+#define QJL_SIMD_EXP
+#endif
+
+#include "lanes.hpp"
+#include "softmax_state.hpp"
+
+QJL_PASS_BEGIN
+namespace qjl::simd::QJL_NAMESPACE {
 
 // For x <= 88; -infinity gives 0.
 QJL_INLINE f32x16 exp(f32x16 x) {
@@ -27,4 +36,7 @@ QJL_INLINE f32x16 tanh(f32x16 x) {
   return as_f32(as_u32(result) | (as_u32(x) & splat_u32(0x80000000u)));
 }
 
-}  // namespace qjl::cpu::QJL_NAMESPACE
+}  // namespace qjl::simd::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

@@ -3,8 +3,21 @@
 //   hadamard frame:  y = H D1 H D2 x (d times P x)       dense frame:  y = P x
 //
 // The same additions in the same order on every target, no fused ones: the encoders' bytes depend on them.
-// Header of a pass: see foreach_target.hpp. Needs simd.hpp.
+#if defined(QJL_ROTATE_TOKENS) == defined(QJL_TARGET_TOGGLE)
+#ifdef QJL_ROTATE_TOKENS
+#undef QJL_ROTATE_TOKENS
+#else
+#define QJL_ROTATE_TOKENS
+#endif
+
+#include <cstdint>
+
+#include "args.hpp"
+#include "lanes.hpp"
+
+QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 // One frame of the tables: the diagonals, or the matrix.
 struct Frame {
@@ -105,3 +118,6 @@ inline void rotate_lanes(const Frame* frames, int count, float* x, float* y) {
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
+
+#endif

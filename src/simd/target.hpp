@@ -1,0 +1,25 @@
+// The means to compile a function for an instruction set: what each target is called for the compiler, and regions of a file.
+//
+//   QJL_TARGET_BEGIN(QJL_TARGET_AVX2) ... QJL_TARGET_END
+//
+// A region holds functions only, in a namespace of its own, so that no inline function is shared between instruction sets; every
+// #include stands outside. No file needs an -m flag. Files for several targets are compiled by foreach_target.hpp.
+#pragma once
+
+#include "qjl/simd.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+// A function that may not be inlined takes vectors by reference: clang's AddressSanitizer aligns its frames to 32 bytes, and an
+// argument of 64 bytes on the stack to 64.
+#define QJL_INLINE inline __attribute__((always_inline))
+// Before a loop over an array of vectors, which stays in registers only when the loop is unrolled whole.
+#if defined(__clang__)
+#define QJL_UNROLL _Pragma("unroll")
+#else
+#define QJL_UNROLL _Pragma("GCC unroll 16")
+#endif
