@@ -20,14 +20,21 @@
 #include "bytes/groups.hpp"
 #include "bytes/pass.hpp"
 #include "bytes/shape.hpp"
+#include "frame.hpp"
 #include "lanes.hpp"
 #include "page.hpp"
+#include "piece.hpp"
 #include "rotate/project.hpp"
 #include "rotate/rows.hpp"
 #include "scratch.hpp"
+#include "tile/accumulators.hpp"
+#include "tile/block.hpp"
 #include "tile/exact_rows.hpp"
 #include "tile/half_scores.hpp"
+#include "tile/mean_line.hpp"
+#include "tile/rows.hpp"
 #include "tile/scales.hpp"
+#include "tile/sealed_page.hpp"
 #include "tile/softmax_block.hpp"
 #include "tile/weigh_values.hpp"
 
@@ -36,22 +43,16 @@ namespace qjl::cpu::QJL_NAMESPACE {
 using namespace simd::QJL_NAMESPACE;
 
 // Everything that the steps of one piece share.
-struct Piece {
-  const AttendArgs& args;
-  const AttendPiece& piece;
+struct Piece : PieceRows {
   layout::BodyLayout at;
   AttendScratch scratch;
   Accumulators state;
-  int rows, heads;  // row = query * heads + head
-  std::int64_t first_query_position, last_query_position;
 
   Piece(const AttendArgs& a, const AttendPiece& p)
-      : args(a), piece(p), at(layout::body_layout(a.tables->shape)), scratch(*a.tables, p.workspace) {
+      : PieceRows{a, p, 0, p.num_queries * p.num_heads_in_group},
+        at(layout::body_layout(a.tables->shape)),
+        scratch(*a.tables, p.workspace) {
     const layout::PageShape& shape = a.tables->shape;
-    heads = p.num_heads_in_group;
-    rows = p.num_queries * heads;
-    first_query_position = a.first_query_position + p.first_query;
-    last_query_position = first_query_position + p.num_queries - 1;
     const std::int64_t frame_floats =
         layout::is_rotated(shape.value_code) ? layout::kFrames * layout::frames_per_token(shape.value_code) * shape.head_dim : 0;
     state = {scratch.reference, scratch.sums, scratch.frames, frame_floats, p.out, shape.head_dim};
@@ -62,11 +63,8 @@ struct Piece {
 inline void begin(const Piece& p) {
   const AttendArgs& a = p.args;
   const int d = a.tables->shape.head_dim;
-  const std::int64_t first_head =
-      std::int64_t{p.piece.kv_head} * (a.num_query_heads / a.num_kv_heads) + p.piece.first_head_in_group;
   for (int row = 0; row < p.rows; ++row) {
-    const std::int64_t head = first_head + row % p.heads, query = p.piece.first_query + row / p.heads;
-    const std::int64_t at = head * a.query_head_stride + query * a.query_token_stride;
+    const std::int64_t at = query_at(p, row);
     float* out = p.scratch.queries + std::int64_t{row} * d;
     for (int c = 0; c < d; c += 16) {
       const f32x16 q = a.query_dtype == DType::f32 ? load(static_cast<const float*>(a.queries) + at + c)
@@ -80,33 +78,12 @@ inline void begin(const Piece& p) {
   std::fill_n(p.state.exact, std::int64_t{p.rows} * d, 0.0f);
 }
 
-// Tokens [begin, end) of a block at position `base` that the row's query sees.
-inline Window row_window(const Piece& p, int row, std::int64_t base, std::int64_t begin, std::int64_t end) {
-  const std::int64_t position = p.first_query_position + row / p.heads;
-  std::int64_t first = std::max(begin, p.piece.first_position - base);
-  std::int64_t last = std::min({end - 1, p.piece.end_position - 1 - base, position - base});
-  if (p.args.sliding_window > 0) first = std::max(first, position - p.args.sliding_window + 1 - base);
-  const std::int64_t limit = layout::kPageTokens;
-  return {static_cast<std::int32_t>(std::min(first, limit)), static_cast<std::int32_t>(std::max(last, std::int64_t{-1})),
-          static_cast<std::int32_t>(end)};
-}
-
-// The range of positions that some query of the piece sees.
-struct Range {
-  std::int64_t first, end;
-};
-inline Range visible(const Piece& p) {
-  const std::int64_t window = p.args.sliding_window;
-  const std::int64_t first = window > 0 ? p.first_query_position - window + 1 : 0;
-  return {std::max(first, p.piece.first_position), std::min(p.last_query_position + 1, p.piece.end_position)};
-}
-
 inline void attend_half(const Piece& p, const SealedPage& page, int half, std::int64_t base, int num_sinks) {
   const layout::PageShape& shape = p.args.tables->shape;
   const AttendScratch& s = p.scratch;
   const std::int64_t width = layout::key_coordinates(shape);
   half_scores(page, {s.projected, width, p.rows}, half, s.tile, s.weights, s.scores);
-  const ColumnOrder order{4 * half, layout::kFrames, 1};
+  const ColumnOrder order{4 * half, layout::kFrames, 1, layout::kPageTokens};
   const bool rotated = layout::is_rotated(shape.value_code);
   const float* value_scales = s.scales + layout::kPageTokens + layout::kHalfSlots * half;
   bool any = false;
@@ -126,26 +103,6 @@ inline void attend_half(const Piece& p, const SealedPage& page, int half, std::i
   }
 }
 
-// Page i as this piece's kv head has it.
-inline const std::uint8_t* body_at(const Piece& p, std::int64_t i) {
-  const SealedPages& pages = p.args.pages;
-  return pages.bodies + p.piece.kv_head * pages.body_head_stride + pages.page_table[i] * pages.body_page_stride;
-}
-inline const layout::PageHead& head_at(const Piece& p, std::int64_t i) {
-  const SealedPages& pages = p.args.pages;
-  return pages.heads[p.piece.kv_head * pages.head_head_stride + pages.page_table[i] * pages.head_page_stride];
-}
-
-// Sealed pages that some query sees.
-struct PageRange {
-  std::int64_t first, end;
-};
-inline PageRange visible_pages(const Piece& p) {
-  const Range range = visible(p);
-  return {range.first / layout::kPageTokens,
-          std::min(p.args.pages.count, (range.end + layout::kPageTokens - 1) / layout::kPageTokens)};
-}
-
 #if QJL_BYTE_LOOPS
 // Few rows: pages in passes that end on multiples of kPassPages. One row waits for memory: a page at a time, every byte in the
 // order of addresses. Several rows wait for their own arithmetic: four pages, so that accumulators are touched seldom.
@@ -156,7 +113,7 @@ inline void attend_pages_bytes(const Piece& p, PageRange range, const Rows& orde
   build_query(tables.shape, {p.scratch.projected, layout::key_coordinates(tables.shape), p.rows}, bytes.query());
   Fetcher fetcher = p.rows == 1 ? Fetcher(tables.shape) : Fetcher();
   for (std::int64_t i = range.first; i < range.end;) {
-    const std::int64_t pages = std::min(i / at_once * at_once + at_once, range.end) - i;  // up to the next multiple
+    const std::int64_t pages = smaller(i / at_once * at_once + at_once, range.end) - i;  // up to the next multiple
     PagePass pass{};
     pass.first_page = i;
     while (pass.count < pages) {
@@ -169,7 +126,7 @@ inline void attend_pages_bytes(const Piece& p, PageRange range, const Rows& orde
         float* scores = p.scratch.byte_loops.scores + row * kPassTokens + pass.count * layout::kPageTokens;
         if (p.args.logit_soft_cap > 0.0f) cap_scores(p.args.logit_soft_cap, layout::kPageTokens, scores);
         const Window window = row_window(p, row, i * layout::kPageTokens, pass.head[pass.count]->num_sinks, layout::kPageTokens);
-        if (window.first > 0 || window.last + 1 < window.end) mask_scores(window, scores);
+        if (window.hides_some(layout::kPageTokens)) mask_scores(window, scores);
       }
       ++pass.count;
       ++i;
@@ -211,8 +168,8 @@ inline void attend_pages(const Piece& p) {
 inline void attend_rows(const Piece& p, const ExactRows& rows) {
   const int d = p.args.tables->shape.head_dim;
   const Range range = visible(p);
-  const std::int64_t begin = std::max<std::int64_t>(range.first - rows.first_position, 0);
-  const std::int64_t end = std::min(range.end - rows.first_position, rows.count);
+  const std::int64_t begin = larger(range.first - rows.first_position, 0);
+  const std::int64_t end = smaller(range.end - rows.first_position, rows.count);
   const Rows queries{p.scratch.queries, d, p.rows};
   for (std::int64_t t = begin; t < end; t += kBlockTokens) {
     const int count = static_cast<int>(std::min<std::int64_t>(kBlockTokens, end - t));
@@ -221,9 +178,9 @@ inline void attend_rows(const Piece& p, const ExactRows& rows) {
     row_scores(queries, {rows.keys + offset, rows.token_stride, p.args.row_dtype, count, ahead}, d, p.scratch.scores);
     bool any = false;
     for (int row = 0; row < p.rows; ++row) {
-      Window window = row_window(p, row, rows.first_position + t, 0, count);
-      window.end = kBlockTokens;
-      any |= softmax_row(p.state, row, window, {0, 1, 16}, p.args.logit_soft_cap, p.scratch.scores + row * kBlockTokens);
+      const Window window = row_window(p, row, rows.first_position + t, 0, count);
+      any |=
+          softmax_row(p.state, row, window, {0, 1, 16, kBlockTokens}, p.args.logit_soft_cap, p.scratch.scores + row * kBlockTokens);
     }
     if (!any) continue;
     const ExactBlock values{rows.values + offset, rows.token_stride, p.args.row_dtype, count, ahead};

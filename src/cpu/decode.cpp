@@ -11,14 +11,14 @@
 #include <cstring>
 
 #include "args.hpp"
+#include "frame.hpp"
 #include "half.hpp"
 #include "lanes.hpp"
 #include "page.hpp"
 #include "permute.hpp"
 #include "rotate/rows.hpp"
-#include "rotate/tokens.hpp"
 #include "scratch.hpp"
-#include "tile/half_scores.hpp"
+#include "tile/block.hpp"
 #include "tile/key_tile.hpp"
 #include "tile/mean_line.hpp"
 #include "tile/scales.hpp"

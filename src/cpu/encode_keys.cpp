@@ -17,9 +17,9 @@
 #include "encode/paper.hpp"
 #include "encode/tokens.hpp"
 #include "encode/vectors.hpp"
+#include "frame.hpp"
 #include "lanes.hpp"
 #include "page.hpp"
-#include "rotate/tokens.hpp"
 #include "scratch.hpp"
 
 QJL_PASS_BEGIN

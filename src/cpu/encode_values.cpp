@@ -17,10 +17,10 @@
 #include "encode/paper.hpp"
 #include "encode/tokens.hpp"
 #include "encode/vectors.hpp"
+#include "frame.hpp"
 #include "lanes.hpp"
 #include "page.hpp"
 #include "permute.hpp"
-#include "rotate/tokens.hpp"
 #include "scratch.hpp"
 #include "small.hpp"
 

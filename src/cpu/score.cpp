@@ -11,9 +11,12 @@
 #include "args.hpp"
 #include "page.hpp"
 #include "scratch.hpp"
+#include "tile/block.hpp"
 #include "tile/half_scores.hpp"
 #include "tile/mean_line.hpp"
+#include "tile/rows.hpp"
 #include "tile/scales.hpp"
+#include "tile/sealed_page.hpp"
 
 QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {

@@ -10,6 +10,7 @@
 #include "args.hpp"
 #include "bytes/shape.hpp"
 #include "page.hpp"
+#include "tile/block.hpp"
 
 namespace qjl::cpu {
 
@@ -31,9 +32,7 @@ class Carver {
   std::uintptr_t base_, at_;
 };
 
-inline constexpr int kLanes = layout::kFrameSlots;       // 16: one vector, the tokens of one frame
-inline constexpr int kBlockTokens = layout::kHalfSlots;  // 64: tokens that attend takes at a time
-inline constexpr int kTileCoordinates = 64;              // coordinates of a key tile: 64 x 64 floats, half of a 32 KB cache
+inline constexpr int kLaneTokens = layout::kFrameSlots;  // 16: the tokens of a frame, one a lane
 
 struct EncodeScratch {
   float* x;                   // [d][16]: 16 tokens of one frame, a token a lane
@@ -53,17 +52,17 @@ struct EncodeScratch {
   EncodeScratch(const CodecTables& tables, std::uint8_t* base) {
     Carver carver(base);
     const std::int64_t d = tables.shape.head_dim;
-    num_words = layout::round_up(2 * d, 4 * kLanes) / 4;
-    x = carver.take<float>(d * kLanes);
-    rotated = carver.take<float>(4 * d * kLanes);
-    words = carver.take<std::uint32_t>(2 * num_words * kLanes);
-    targets = carver.take<std::uint32_t>(2 * d * kLanes);
-    field = carver.take<std::uint32_t>(std::max(d, num_words) * kLanes);
-    soft_signs = carver.take<std::uint32_t>(d * kLanes);
+    num_words = layout::round_up(2 * d, 4 * kLaneTokens) / 4;
+    x = carver.take<float>(d * kLaneTokens);
+    rotated = carver.take<float>(4 * d * kLaneTokens);
+    words = carver.take<std::uint32_t>(2 * num_words * kLaneTokens);
+    targets = carver.take<std::uint32_t>(2 * d * kLaneTokens);
+    field = carver.take<std::uint32_t>(std::max(d, num_words) * kLaneTokens);
+    soft_signs = carver.take<std::uint32_t>(d * kLaneTokens);
     scales = carver.take<float>(layout::kPageTokens);
     page = carver.take<float>(layout::kPageTokens * d);
-    knots = carver.take<float>(d * kLanes);
-    step = carver.take<float>(d * kLanes);
+    knots = carver.take<float>(d * kLaneTokens);
+    step = carver.take<float>(d * kLaneTokens);
     mean = carver.take<float>(d);
     bytes = carver.bytes();
   }
@@ -108,13 +107,13 @@ struct AttendScratch {
     scores = carver.take<float>(n * kBlockTokens);
     weights = carver.take<float>(n * kBlockTokens);
     scales = carver.take<float>(2 * layout::kPageTokens);
-    ordered = carver.take<float>(n * (d + kLanes));
-    mean = carver.take<float>(d + kLanes);
-    mean_lines = carver.take<float>(n * 2 * kLanes);
+    ordered = carver.take<float>(n * (d + kLaneTokens));
+    mean = carver.take<float>(d + kLaneTokens);
+    mean_lines = carver.take<float>(n * 2 * kLaneTokens);
     reference = carver.take<float>(n);
-    sums = carver.take<float>(n * kLanes);
+    sums = carver.take<float>(n * kLaneTokens);
     frames = carver.take<float>(rotated ? n * layout::kFrames * layout::frames_per_token(shape.value_code) * d : 0);
-    rows = carver.take<float>(kLanes * 2 * d);
+    rows = carver.take<float>(kLaneTokens * 2 * d);
     if (has_byte_loops(shape)) {
       byte_loops.query = carver.take<std::uint8_t>(kBytesRows * bytes_of_query(shape));
       byte_loops.query_step = carver.take<float>(kBytesRows);

@@ -84,14 +84,16 @@ constexpr const ScaleSearch& scale_search(Code code) {
   return code == Code::l4 ? kSearch4 : code == Code::l8 ? kSearch8 : kSearch16;
 }
 
-// ---- how s2 is searched (cpu/encode_signs.hpp)
-// ------------------------------------------------------------------------------------ Targets are 4 u s y in whole numbers, made
-// of steps of u / 8; round r softens by 2^(log2 u - kAnnealing[r]), the last one not.
+// ---- how s2 is searched (encode/signs.hpp, code_signs.cuh) ----------------------------------------------------------------------
+// Targets are 4 u s y in whole numbers, made of steps of u / 8; round r softens by 2^(log2 u - cooling[r]), the last one not.
 inline constexpr float kSignScale = 1.6f;
 inline constexpr int kSoftMax = 4;
 inline constexpr int kTargetSteps = 8;
 inline constexpr int kTargetMax = 1 << 14;
 inline constexpr int kCrossUnit = 512;  // u of dense frames
-inline constexpr int kAnnealing[] = {0, 0, 1, 1, 1, 1, 2, 2, 9};
+struct Annealing {
+  int cooling[9];
+};
+inline constexpr Annealing kAnnealing = {{0, 0, 1, 1, 1, 1, 2, 2, 9}};
 
 }  // namespace qjl

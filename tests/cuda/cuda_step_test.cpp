@@ -51,7 +51,7 @@ TEST(CudaStep, StepsArePlanned) {
   launched.tables.shape = {64, Code::l8, Code::l4};
   const std::vector<std::uint8_t> bodies(64 * kPages);
   launched.args.pages = {bodies.data(), 0, 64, heads.data(), 0, 1, table.data(), kPages};
-  const Job job{launched, launched.args, launched.piece, 0, 1};
+  const Job job{{launched.args, launched.piece, 0, 1}, launched};
   for (int first : {0, 8, 16}) {
     StepPlan plan;
     std::memset(static_cast<void*>(&plan), 0xcd, sizeof(plan));

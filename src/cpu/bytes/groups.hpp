@@ -22,7 +22,7 @@
 #include "bytes/values_avx512vbmi.hpp"
 #include "bytes/values_table16.hpp"
 #include "page.hpp"
-#include "tile/mean_line.hpp"
+#include "tile/rows.hpp"
 
 #if QJL_BYTE_LOOPS
 QJL_PASS_BEGIN

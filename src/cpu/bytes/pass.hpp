@@ -26,11 +26,12 @@
 #include "exp.hpp"
 #include "lanes.hpp"
 #include "page.hpp"
+#include "piece.hpp"
 #include "scratch.hpp"
-#include "tile/half_scores.hpp"
+#include "tile/accumulators.hpp"
 #include "tile/mean_line.hpp"
+#include "tile/rows.hpp"
 #include "tile/scales.hpp"
-#include "tile/softmax_block.hpp"
 
 #if QJL_BYTE_LOOPS
 QJL_PASS_BEGIN

@@ -26,7 +26,7 @@
 #include "lanes.hpp"
 #include "page.hpp"
 #include "permute.hpp"
-#include "tile/softmax_block.hpp"
+#include "tile/accumulators.hpp"
 
 #if QJL_BYTE_LOOPS
 QJL_PASS_BEGIN

@@ -107,7 +107,7 @@ inline void encode_sketch(const EncodeArgs& args, std::int64_t i, const layout::
 }
 
 // One group of up to 32 channels of one token: its minimum and step as fp16, and its codes.
-inline void encode_group(const float* v, int count, std::uint8_t* step_at, std::uint8_t* minimum_at, std::uint8_t* codes) {
+inline void encode_minmax_group(const float* v, int count, std::uint8_t* step_at, std::uint8_t* minimum_at, std::uint8_t* codes) {
   const auto [low, high] = std::minmax_element(v, v + count);
   const std::uint16_t minimum = saturated_half(*low), step = saturated_half((*high - *low) / 3.0f);
   std::memcpy(minimum_at, &minimum, sizeof(minimum));
@@ -131,8 +131,8 @@ inline void encode_minmax(const EncodeArgs& args, std::int64_t i, const layout::
     for (int group = 0; group < groups; ++group) {
       const int first = group * layout::kMinMaxGroup, count = std::min(layout::kMinMaxGroup, d - first);
       const std::int64_t pair = (std::int64_t{slot} * groups + group) * 2;
-      encode_group(v + first, count, body + at.value_steps + pair, body + at.value_minima + pair,
-                   body + at.values + std::int64_t{slot} * (d / 4) + first / 4);
+      encode_minmax_group(v + first, count, body + at.value_steps + pair, body + at.value_minima + pair,
+                          body + at.values + std::int64_t{slot} * (d / 4) + first / 4);
     }
   }
 }

@@ -24,9 +24,9 @@
 
 #include "codebook.hpp"
 #include "encode/tokens.hpp"
+#include "frame.hpp"
 #include "lanes.hpp"
 #include "page.hpp"
-#include "rotate/tokens.hpp"
 #include "scratch.hpp"
 #include "small.hpp"
 
@@ -195,8 +195,8 @@ inline void anneal_signs(const SignJob& job, const WordOrder& order, const Encod
   constexpr auto kPass = std::integral_constant<Fields, Fields::pass>();
   constexpr auto kKeep = std::integral_constant<Fields, Fields::keep>();
   const int start = std::bit_width(static_cast<unsigned>(job.unit())) - 1;
-  decide(1, start - kAnnealing[0], kPass);
-  for (int cooling : kAnnealing) {
+  decide(1, start - kAnnealing.cooling[0], kPass);
+  for (int cooling : kAnnealing.cooling) {
     const int shift = std::max(0, start - cooling);
     decide(0, shift, kPass);
     decide(1, shift, kPass);

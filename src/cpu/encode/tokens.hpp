@@ -19,6 +19,7 @@
 
 #include "args.hpp"
 #include "estimator.hpp"
+#include "frame.hpp"
 #include "lanes.hpp"
 #include "page.hpp"
 #include "permute.hpp"
@@ -27,6 +28,8 @@
 QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
 using namespace simd::QJL_NAMESPACE;
+
+static_assert(kLanes == layout::kFrameSlots);
 
 // Coordinates first(w) + k stride, k = 0..3, are the bytes of word w: neighbours (keys), or 16 apart (values: a word holds the same
 // channel of four blocks). The last words of values may not be full; the other bytes are 0.

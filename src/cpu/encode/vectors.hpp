@@ -27,7 +27,7 @@ struct VectorJob {
 };
 
 // The code words of one group from its y: <y, level>.
-inline f32x16 encode_group(const VectorJob& job, const float* y, const f32x16& to_unit, std::uint32_t* signs,
+inline f32x16 encode_codes(const VectorJob& job, const float* y, const f32x16& to_unit, std::uint32_t* signs,
                            std::uint32_t* words) {
   switch (job.code) {
     case Code::l4: return encode_levels<Code::l4>(job.order, y, to_unit, signs, words);
@@ -51,7 +51,7 @@ inline void encode_vectors(const VectorJob& job, const Load& load_group, const i
     rotated[group] = rotate_group(job.frames.frame[group], parts, scratch.x, y);
     to_unit[group] = rotated[group].to_unit;
     std::uint32_t* words = scratch.words + std::int64_t{group} * scratch.num_words * 16;
-    if (parts == 1) dot[group] = encode_group(job, y, to_unit[group], scratch.field, words);
+    if (parts == 1) dot[group] = encode_codes(job, y, to_unit[group], scratch.field, words);
   }
   if (parts == 2) anneal_signs(job.frames, job.order, scratch, to_unit, dot);
   for (int group = 0; group < 2; ++group) {

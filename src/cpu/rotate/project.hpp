@@ -12,9 +12,9 @@
 #include <cstdint>
 
 #include "args.hpp"
+#include "frame.hpp"
 #include "page.hpp"
 #include "rotate/rows.hpp"
-#include "rotate/tokens.hpp"
 
 QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {

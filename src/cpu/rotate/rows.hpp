@@ -16,8 +16,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "frame.hpp"
 #include "lanes.hpp"
-#include "rotate/tokens.hpp"
 
 QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {

@@ -13,31 +13,12 @@
 #include <cstdint>
 
 #include "args.hpp"
+#include "frame.hpp"
 #include "lanes.hpp"
 
 QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
 using namespace simd::QJL_NAMESPACE;
-
-// One frame of the tables: the diagonals, or the matrix.
-struct Frame {
-  int dim;
-  const float* sign_in;   // D2, null for a dense frame
-  const float* sign_mid;  // D1_f
-  const float* dense;     // [d][d]
-};
-
-// Frame f of the keys, or frame f of the values (token t, part s: f = (t mod 8) parts + s).
-inline Frame key_frame(const CodecTables& t, int f) {
-  const std::int64_t d = t.shape.head_dim;
-  if (t.hadamard) return {t.shape.head_dim, t.key_sign_in, t.key_sign_mid + f * d, nullptr};
-  return {t.shape.head_dim, nullptr, nullptr, t.key_frames + f * d * d};
-}
-inline Frame value_frame(const CodecTables& t, int f) {
-  const std::int64_t d = t.shape.head_dim;
-  if (t.hadamard) return {t.shape.head_dim, t.value_sign_in, t.value_sign_mid + f * d, nullptr};
-  return {t.shape.head_dim, nullptr, nullptr, t.value_frames + f * d * d};
-}
 
 // One pass over arrays [d][16]: log2 Rows levels of the Hadamard, beginning with pairs `width` apart; Rows rows stay in registers.
 // input(i) reads number i. A level is the same additions whatever the passes are.

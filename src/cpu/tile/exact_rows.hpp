@@ -18,8 +18,8 @@
 
 #include "lanes.hpp"
 #include "permute.hpp"
-#include "scratch.hpp"
-#include "tile/mean_line.hpp"
+#include "tile/block.hpp"
+#include "tile/rows.hpp"
 
 QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {

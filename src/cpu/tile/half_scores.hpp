@@ -20,10 +20,12 @@
 #include "args.hpp"
 #include "lanes.hpp"
 #include "page.hpp"
-#include "scratch.hpp"
+#include "tile/block.hpp"
 #include "tile/exact_rows.hpp"
 #include "tile/key_tile.hpp"
 #include "tile/mean_line.hpp"
+#include "tile/rows.hpp"
+#include "tile/sealed_page.hpp"
 
 QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
@@ -63,42 +65,6 @@ inline void dot_tile(const Rows& q, const float* tile, int coordinates, float* o
       }
     }
   }
-}
-
-// One sealed page as the kernels read it: scales [128] of the keys and mean_lines [rows] are made once a page.
-struct SealedPage {
-  const CodecTables* tables;
-  const layout::BodyLayout* at;
-  const std::uint8_t* body;
-  const float* scales;
-  const MeanLine* mean_lines;
-  const std::uint8_t* next_body;  // of the page to come, null if none
-};
-
-// Half a page of 16-bit rows that start at byte `offset` of the body; the half to come is the page's other or the next page's
-// first.
-inline ExactBlock half_rows(const SealedPage& page, std::int64_t offset, int half) {
-  const layout::PageShape& shape = page.tables->shape;
-  const std::int64_t numbers = std::int64_t{layout::kHalfSlots} * shape.head_dim;
-  const auto* rows = reinterpret_cast<const std::uint16_t*>(page.body + offset);
-  std::int64_t ahead = numbers;
-  if (half == layout::kHalves - 1) ahead = page.next_body == nullptr ? 0 : (page.next_body - page.body) / 2 - numbers;
-  return {rows + half * numbers, shape.head_dim, shape.row_dtype, kBlockTokens, ahead};
-}
-
-// Rows of queries in the mean's order of channels: out [rows][d + 16].
-inline Rows order_rows(const CodecTables& tables, const Rows& q, float* out) {
-  const Rows ordered{out, tables.shape.head_dim + kLanes, q.count};
-  for (int row = 0; row < q.count; ++row) order_channels(tables, q.data + row * q.stride, out + row * ordered.stride);
-  return ordered;
-}
-
-// The line of every row, from queries in the mean's order.
-inline void mean_lines(const CodecTables& tables, const layout::PageHead& head, const std::uint8_t* codes, const Rows& ordered,
-                       const AttendScratch& scratch) {
-  decode_mean(tables, codes, head.mean_scale, scratch.mean);
-  auto* lines = reinterpret_cast<MeanLine*>(scratch.mean_lines);
-  mean_lines_of(tables, scratch.mean, ordered, lines);
 }
 
 // The signs of one sketch and the norms that go with them.

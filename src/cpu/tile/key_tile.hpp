@@ -16,7 +16,7 @@
 #include "lanes.hpp"
 #include "page.hpp"
 #include "permute.hpp"
-#include "scratch.hpp"
+#include "tile/block.hpp"
 
 QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {

@@ -20,17 +20,12 @@
 #include "lanes.hpp"
 #include "page.hpp"
 #include "permute.hpp"
+#include "scratch.hpp"
+#include "tile/rows.hpp"
 
 QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
 using namespace simd::QJL_NAMESPACE;
-
-// Rows of numbers: row r at data + r * stride.
-struct Rows {
-  const float* data;
-  std::int64_t stride;
-  int count;
-};
 
 // Slot (frame f, lane j), token 8 j + f, gets base[j] + f * step[j].
 struct MeanLine {
@@ -195,6 +190,21 @@ inline void mean_lines_of(const CodecTables& tables, const float* mean, const Ro
     case 3: return mean_line_group<3>(tables, mean, {q, stride, 3}, out);
     default: return;
   }
+}
+
+// Rows of queries in the mean's order of channels: out [rows][d + 16].
+inline Rows order_rows(const CodecTables& tables, const Rows& q, float* out) {
+  const Rows ordered{out, tables.shape.head_dim + kLanes, q.count};
+  for (int row = 0; row < q.count; ++row) order_channels(tables, q.data + row * q.stride, out + row * ordered.stride);
+  return ordered;
+}
+
+// The line of every row, from queries in the mean's order.
+inline void mean_lines(const CodecTables& tables, const layout::PageHead& head, const std::uint8_t* codes, const Rows& ordered,
+                       const AttendScratch& scratch) {
+  decode_mean(tables, codes, head.mean_scale, scratch.mean);
+  auto* lines = reinterpret_cast<MeanLine*>(scratch.mean_lines);
+  mean_lines_of(tables, scratch.mean, ordered, lines);
 }
 
 // The key that the mean predicts for a token of the page: out [d], in the order of the head.

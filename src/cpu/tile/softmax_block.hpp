@@ -16,44 +16,17 @@
 
 #include "exp.hpp"
 #include "lanes.hpp"
-#include "softmax_state.hpp"
+#include "piece.hpp"
+#include "tile/accumulators.hpp"
 
 QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
 using namespace simd::QJL_NAMESPACE;
 
-// Which token a column is: column 16 v + j stands at first + lane_step j + vector_step v of the block's own positions.
+// Which token a column is: column 16 v + j stands at first + lane_step j + vector_step v of the block's own `count` positions.
 struct ColumnOrder {
-  std::int32_t first, lane_step, vector_step;
+  std::int32_t first, lane_step, vector_step, count;
 };
-
-// Tokens of the block that a row sees, inclusive, and the block's last token.
-struct Window {
-  std::int32_t first, last, end;
-};
-
-// What is kept per row over all blocks.
-struct Accumulators {
-  float* reference;  // [rows]
-  float* sums;       // [rows][16]
-  float* frames;     // [rows][frame_floats]
-  std::int64_t frame_floats;
-  float* exact;  // [rows][d]
-  int d;
-};
-
-QJL_INLINE void scale_floats(float* x, std::int64_t count, float factor) {
-  const f32x16 f = splat(factor);
-  for (std::int64_t i = 0; i < count; i += 16) store(x + i, load(x + i) * f);
-}
-
-inline void move_reference(const Accumulators& state, int row, float reference) {
-  const float factor = rescale_factor(state.reference[row], reference);
-  state.reference[row] = reference;
-  scale_floats(state.sums + row * 16, 16, factor);
-  scale_floats(state.frames + row * state.frame_floats, state.frame_floats, factor);
-  scale_floats(state.exact + std::int64_t{row} * state.d, state.d, factor);
-}
 
 // scores [64] of one row become weights; returns whether any token counts.
 inline bool softmax_row(const Accumulators& state, int row, const Window& window, const ColumnOrder& order, float soft_cap,
@@ -61,7 +34,7 @@ inline bool softmax_row(const Accumulators& state, int row, const Window& window
   constexpr float kNothing = -std::numeric_limits<float>::infinity();
   f32x16 s[4];
   f32x16 largest = splat(kNothing);
-  const bool masked = window.first > 0 || window.last + 1 < window.end;
+  const bool masked = window.hides_some(order.count);
   for (int v = 0; v < 4; ++v) {
     s[v] = load(scores + 16 * v);
     if (soft_cap > 0.0f) s[v] = tanh(s[v] / splat(soft_cap)) * splat(soft_cap);

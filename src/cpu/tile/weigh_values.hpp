@@ -13,8 +13,8 @@
 
 #include "lanes.hpp"
 #include "page.hpp"
-#include "scratch.hpp"
-#include "tile/half_scores.hpp"
+#include "tile/block.hpp"
+#include "tile/sealed_page.hpp"
 #include "tile/value_tile.hpp"
 
 QJL_PASS_BEGIN

@@ -124,10 +124,9 @@ __device__ inline float anneal_signs(const Share& me, const SignJob& job, float 
   __syncthreads();
   int start = 0;
   for (int unit = job.cross != nullptr ? kCrossUnit : job.d; unit > 1; unit /= 2) ++start;
-  constexpr int kCooling[] = {0, 0, 1, 1, 1, 1, 2, 2, 9};
-  static_assert(sizeof(kCooling) == sizeof(kAnnealing));
-  decide<kDim>(me, job, 1, start - kCooling[0], Fields::pass, space);
-  for (const int cooling : kCooling) {
+  constexpr Annealing kPlan = kAnnealing;  // by value: device code may not index a constant of the host
+  decide<kDim>(me, job, 1, start - kPlan.cooling[0], Fields::pass, space);
+  for (const int cooling : kPlan.cooling) {
     const int shift = start > cooling ? start - cooling : 0;
     decide<kDim>(me, job, 0, shift, Fields::pass, space);
     decide<kDim>(me, job, 1, shift, Fields::pass, space);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "args.hpp"
+#include "frame.hpp"
 #include "thread.cuh"
 
 namespace qjl::cuda {
@@ -129,21 +130,6 @@ __device__ inline float sum_of(const Share& me, float* chains, int count, const 
     for (int c = k; c < count; c += kChains) sum = sum + term(c);
     return sum;
   });
-}
-
-// One frame of the tables: the diagonals, or the matrix. The frames of keys; of values, frame f belongs to token t mod 8 and part s
-// with f = (t mod 8) parts + s.
-struct Frame {
-  const float *sign_in, *sign_mid, *dense;
-};
-__device__ inline Frame key_frame(const CodecTables& t, int f) {
-  const std::int64_t d = t.shape.head_dim;
-  return t.hadamard ? Frame{t.key_sign_in, t.key_sign_mid + f * d, nullptr} : Frame{nullptr, nullptr, t.key_frames + f * d * d};
-}
-__device__ inline Frame value_frame(const CodecTables& t, int f) {
-  const std::int64_t d = t.shape.head_dim;
-  return t.hadamard ? Frame{t.value_sign_in, t.value_sign_mid + f * d, nullptr}
-                    : Frame{nullptr, nullptr, t.value_frames + f * d * d};
 }
 
 }  // namespace qjl::cuda

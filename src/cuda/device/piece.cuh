@@ -1,12 +1,12 @@
-// What a block of attend works on: up to kRows rows of one piece, and which tokens each row sees.
+// What a block of attend works on: up to kRows rows of one piece; piece.hpp says which tokens they see.
 //
-//   row r of the block = row first_row + r of the piece; row = query * heads + head, as AttendPiece says
 //   logits are kept in units of log 2: 2^x is one instruction
 #pragma once
 
 #include "args.hpp"
 #include "half.hpp"
 #include "levels.cuh"
+#include "piece.hpp"
 #include "softmax_state.hpp"
 #include "thread.cuh"
 
@@ -37,17 +37,11 @@ inline AttendLaunch launch_of(const CodecTables& tables) {
   return launched;
 }
 
-struct Job {
+struct Job : PieceRows {  // at most kRows rows of the piece
   const AttendLaunch& launch;
-  const AttendArgs& args;
-  const AttendPiece& piece;
-  int first_row, rows;  // rows of this block, at most its kRows
 
   __device__ const CodecTables& tables() const { return launch.tables; }
   __device__ int head_dim() const { return launch.tables.shape.head_dim; }
-  __device__ int head_in_group(int row) const { return (first_row + row) % piece.num_heads_in_group; }
-  __device__ std::int64_t query(int row) const { return piece.first_query + (first_row + row) / piece.num_heads_in_group; }
-  __device__ std::int64_t position(int row) const { return args.first_query_position + query(row); }
 };
 
 // blockIdx.x is the piece, blockIdx.y the group of rows.
@@ -56,56 +50,7 @@ __device__ inline Job find_job(const AttendLaunch& launch, int max_rows) {
   const AttendPiece& piece = launch.requests == nullptr ? launch.piece : launch.pieces[i];
   const AttendArgs& args = launch.requests == nullptr ? launch.args : launch.requests[launch.request_of_piece[i]];
   const int first = static_cast<int>(blockIdx.y) * max_rows, left = piece.num_queries * piece.num_heads_in_group - first;
-  return {launch, args, piece, first, left < max_rows ? left : max_rows};
-}
-
-__device__ inline std::int64_t larger(std::int64_t a, std::int64_t b) { return a > b ? a : b; }
-__device__ inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
-
-// Positions [first, end) that some row of the block sees.
-struct Range {
-  std::int64_t first, end;
-};
-__device__ inline Range visible(const Job& job) {
-  const std::int64_t window = job.args.sliding_window;
-  const std::int64_t first = window > 0 ? job.position(0) - window + 1 : 0;
-  return {larger(first, job.piece.first_position), smaller(job.position(job.rows - 1) + 1, job.piece.end_position)};
-}
-
-// Tokens first .. last of a block of `count` tokens at position `base` that a row sees; the first `begin` never count.
-struct Window {
-  int first, last;
-};
-__device__ inline Window row_window(const Job& job, int row, std::int64_t base, int begin, int count) {
-  const std::int64_t position = job.position(row), window = job.args.sliding_window;
-  std::int64_t first = larger(begin, job.piece.first_position - base);
-  const std::int64_t last = smaller(count - 1, smaller(job.piece.end_position - 1, position) - base);
-  if (window > 0) first = larger(first, position - window + 1 - base);
-  return {static_cast<int>(smaller(first, count)), static_cast<int>(larger(last, -1))};
-}
-
-// Sealed pages [first, end) that some row sees, and those of them, [whole_first, whole_end), of which every row sees every token.
-struct PageRange {
-  int first, end;
-  int whole_first, whole_end;
-};
-__device__ inline PageRange visible_pages(const Job& job) {
-  constexpr std::int64_t kPage = layout::kPageTokens;
-  const Range range = visible(job);
-  if (range.end <= range.first) return {0, 0, 0, 0};
-  const std::int64_t end = smaller(job.args.pages.count, (range.end + kPage - 1) / kPage), window = job.args.sliding_window;
-  const std::int64_t seen_first = window > 0 ? larger(job.position(job.rows - 1) - window + 1, 0) : 0;
-  const std::int64_t whole_first = (larger(seen_first, job.piece.first_position) + kPage - 1) / kPage;
-  const std::int64_t whole_end = smaller(job.position(0) + 1, job.piece.end_position) / kPage;
-  return {static_cast<int>(range.first / kPage), static_cast<int>(end), static_cast<int>(whole_first), static_cast<int>(whole_end)};
-}
-__device__ inline const std::uint8_t* body_at(const Job& job, std::int64_t page) {
-  const SealedPages& pages = job.args.pages;
-  return pages.bodies + job.piece.kv_head * pages.body_head_stride + pages.page_table[page] * pages.body_page_stride;
-}
-__device__ inline const layout::PageHead& head_at(const Job& job, std::int64_t page) {
-  const SealedPages& pages = job.args.pages;
-  return pages.heads[job.piece.kv_head * pages.head_head_stride + pages.page_table[page] * pages.head_page_stride];
+  return {{args, piece, first, left < max_rows ? left : max_rows}, launch};
 }
 
 __device__ inline float number_at(const void* data, std::int64_t i, DType dtype) {
@@ -130,12 +75,8 @@ __device__ inline float logit_of(const Job& job, float score) {
 __device__ inline void load_queries(const Job& job, float* out) {
   const AttendArgs& a = job.args;
   const int d = job.head_dim();
-  const std::int64_t first_head =
-      std::int64_t{job.piece.kv_head} * (a.num_query_heads / a.num_kv_heads) + job.piece.first_head_in_group;
   for (int i = thread_idx(); i < job.rows * d; i += block_threads()) {
-    const int row = i / d;
-    const std::int64_t at = (first_head + job.head_in_group(row)) * a.query_head_stride + job.query(row) * a.query_token_stride;
-    out[i] = number_at(a.queries, at + i % d, a.query_dtype) * a.softmax_scale;
+    out[i] = number_at(a.queries, query_at(job, i / d) + i % d, a.query_dtype) * a.softmax_scale;
   }
   __syncthreads();
 }
