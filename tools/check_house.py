@@ -33,7 +33,7 @@ DIRECTIONS = {
     "src/cuda/device": ("std", "system", DOORS, "src/shared", "src/backend"),
     "src/core": ("std", "system", DOORS, "src/shared", "src/simd", "src/backend", "src/cpu", "src/cuda"),
     "src/capi": ("std", DOORS),
-    "engine": ("std", "system", DOORS),
+    "engine": ("std", "system", DOORS, "src/simd"),
     "engine/rivals": ("std", "system", DOORS, "engine"),
     "cli": ("std", "system", DOORS, "engine"),
 }

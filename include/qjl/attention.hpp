@@ -16,7 +16,7 @@ namespace qjl {
 
 // Queries of one sequence. Without a chunk the queries belong to the last `tokens` cached tokens. With one, chunk_keys and
 // chunk_values [num_kv_heads, tokens, head_dim] are the queries' own tokens, not yet appended: they follow the cached ones, are
-// rounded to tail_dtype and attended to exactly and causally. Append them after the call.
+// rounded to tail_dtype (but see ChunkProducts) and attended to exactly and causally. Append them after the call.
 struct AttendRequest {
   SequenceId sequence{};
   TensorView queries;     // [query_heads, tokens, head_dim]; query_heads is a multiple of num_kv_heads
@@ -28,10 +28,16 @@ struct AttendRequest {
 
 inline constexpr std::int64_t kNoWindow = std::int64_t{1} << 40;  // longer than any sequence
 
+// How queries meet a chunk: in fp32, its numbers rounded to tail_dtype; or, where the processor has the instruction
+// (has_bf16_products) and head_dim is a multiple of 32, in products of numbers rounded to bf16 with sums in fp32, several times as
+// fast for many tokens.
+enum class ChunkProducts : std::uint8_t { fp32, bf16 };
+
 struct AttendOptions {
   float softmax_scale = 0.0f;       // usually 1 / sqrt(head_dim); 0 means that
   float logit_soft_cap = 0.0f;      // 0: none
   std::int64_t sliding_window = 0;  // 0: the layer's (CacheConfig::layer_windows); kNoWindow: none, whatever the layer's
+  ChunkProducts chunk_products = ChunkProducts::fp32;
 };
 
 // Scratch memory of attend(): grows on first use, is reused after. One per concurrent caller.

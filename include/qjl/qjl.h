@@ -124,6 +124,9 @@ typedef struct qjl_attend_request {
 
 #define QJL_NO_WINDOW ((int64_t)1 << 40)
 
+/* How queries meet a chunk: in fp32, or, where the processor has the instruction, in products of bf16 with sums in fp32. */
+typedef enum qjl_chunk_products { QJL_CHUNK_FP32 = 0, QJL_CHUNK_BF16 = 1 } qjl_chunk_products;
+
 /* One call: all requests in one layer. Zero everywhere else means the default. */
 typedef struct qjl_attend_call {
   int32_t layer;
@@ -132,6 +135,7 @@ typedef struct qjl_attend_call {
   float softmax_scale;    /* 0: 1 / sqrt(head_dim) */
   float logit_soft_cap;   /* 0: none */
   int64_t sliding_window; /* 0: the layer's; QJL_NO_WINDOW: none, whatever the layer's */
+  int32_t chunk_products; /* qjl_chunk_products */
 } qjl_attend_call;
 
 /* Attends. An empty range gives out 0 and lse -infinity. */

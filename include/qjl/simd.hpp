@@ -29,6 +29,9 @@ std::span<const SimdTarget> simd_targets();
 // Errors: invalid_argument when that name is unknown or the processor lacks it.
 SimdTarget simd_target();
 
+// Whether simd_target() allows, and this processor has, products of bf16 pairs (AVX-512 BF16).
+bool has_bf16_products();
+
 }  // namespace qjl
 
 #define QJL_PRAGMA(text) _Pragma(#text)

@@ -117,6 +117,21 @@ struct AttendPiece {
   std::uint8_t* workspace;  // attend_workspace_bytes(tables)
 };
 
+// New tokens that attend to each other in products of bf16 (docs/decisions.md says why that is a verb of its own). `attend` has
+// their queries, scale, cap and window; positions count from the first of them. Keys and values are read where they are, once.
+inline constexpr int kMaxChunkRows = 96, kChunkBlockTokens = 32;
+struct ChunkRows {
+  const void* data;  // [kv_heads, tokens, head_dim]
+  DType dtype;
+  std::int64_t head_stride, token_stride;  // elements
+};
+struct ChunkArgs {
+  const AttendArgs* attend;
+  ChunkRows keys, values;
+  std::uint32_t *key_pairs, *value_pairs;  // [kv_heads][num_queries rounded up to kChunkBlockTokens][head_dim / 2] each
+};
+inline bool can_attend_chunk(int head_dim, int group) { return head_dim % 32 == 0 && group <= kMaxChunkRows; }
+
 // Rotates or sketches queries: [rows, head_dim] fp32 contiguous -> [rows, key_coordinates]. outlier_idx for jl, else null.
 struct ProjectArgs {
   const CodecTables* tables;

@@ -1,5 +1,6 @@
 // A device's table of verbs. Core calls through it and knows nothing else of a device.
-// Five verbs, and decode, whose reason is in docs/decisions.md: truncating into a sealed page needs its numbers back.
+// Five verbs, and two more whose reasons are in docs/decisions.md: decode, because truncating into a sealed page needs its numbers
+// back, and attend_chunk, because a prompt's own attention is a product of large matrices.
 #pragma once
 
 #include <cstddef>
@@ -18,6 +19,14 @@ struct Backend {
   void (*score)(const ScoreArgs&);
   void (*attend)(const AttendArgs&, const AttendPiece&);
   void (*decode)(const DecodeArgs&);
+
+  // attend_chunk, null where the processor has no bf16 products. First the tokens [32 block, 32 (block + 1)) of a kv head become
+  // pairs, for every block; returns the largest magnitude among them as the bits of an fp32 number. Then pieces: the queries of all
+  // heads of a group, at most kMaxChunkRows rows, see the tokens up to their own. Of a piece's fields, positions are not read; out
+  // [rows, head_dim], max and sum have room for kMaxChunkRows rows; workspace: chunk_workspace_bytes(head_dim).
+  std::size_t (*chunk_workspace_bytes)(int head_dim) = nullptr;
+  std::uint32_t (*pack_chunk)(const ChunkArgs&, int kv_head, std::int64_t block) = nullptr;
+  void (*attend_chunk)(const ChunkArgs&, const AttendPiece&) = nullptr;
 };
 
 }  // namespace qjl

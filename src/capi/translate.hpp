@@ -143,6 +143,13 @@ inline std::vector<AttendRequest> requests(const qjl_attend_call& call, const ch
   }
   return list;
 }
-inline AttendOptions options(const qjl_attend_call& call) { return {call.softmax_scale, call.logit_soft_cap, call.sliding_window}; }
+inline AttendOptions options(const qjl_attend_call& call) {
+  if (call.chunk_products != QJL_CHUNK_FP32 && call.chunk_products != QJL_CHUNK_BF16) {
+    throw Error(ErrorKind::invalid_argument, "[qjl_attend] chunk_products is " + std::to_string(call.chunk_products) +
+                                                 ", wanted QJL_CHUNK_FP32 or QJL_CHUNK_BF16");
+  }
+  return {call.softmax_scale, call.logit_soft_cap, call.sliding_window,
+          call.chunk_products == QJL_CHUNK_BF16 ? ChunkProducts::bf16 : ChunkProducts::fp32};
+}
 
 }  // namespace qjl::capi

@@ -26,8 +26,10 @@ void add_blocks(std::vector<AttendBlock>& blocks, std::int32_t request_idx, cons
         const std::int64_t count = std::min<std::int64_t>(queries_per_block, request.num_queries - q);
         const std::int64_t first = request.first_position + q;  // position of the block's first query
         const std::int64_t begin = window > 0 ? std::max<std::int64_t>(0, first - window + 1) / kPage * kPage : 0;
-        blocks.push_back({request_idx, kv_head, first_head, end_head - first_head, q, static_cast<std::int32_t>(count), 1, begin,
-                          first + count, 0});
+        const std::int64_t end = std::min(first + count, request.end_position);
+        if (begin >= end) continue;
+        blocks.push_back(
+            {request_idx, kv_head, first_head, end_head - first_head, q, static_cast<std::int32_t>(count), 1, begin, end, 0});
       }
     }
   }

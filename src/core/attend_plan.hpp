@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -19,6 +20,8 @@ struct PlanRequest {
   std::int64_t first_position;  // of query 0, may be negative
   int num_kv_heads;
   int group;  // query heads per kv head
+  // Positions from here on are not the plan's. A query may then see nothing, and stands in no block.
+  std::int64_t end_position = std::numeric_limits<std::int64_t>::max();
 };
 
 struct AttendBlock {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "attend_checks.hpp"
+#include "attend_chunk.hpp"
 #include "attend_plan.hpp"
 #include "buffer.hpp"
 #include "cache_state.hpp"
@@ -42,6 +43,9 @@ struct AttendWorkspace::State {
   std::vector<PlanRequest> plan_requests;
   std::vector<AttendArgs> args;  // [requests]
   Buffer chunks, workers, partials;
+  ChunkWork apart;
+  std::vector<AttendRequest> requests;  // of a call with chunks apart: with an lse where one is needed
+  std::vector<float> lse;
 };
 
 AttendWorkspace::AttendWorkspace() : state_(std::make_unique<State>()) {}
@@ -52,17 +56,12 @@ AttendWorkspace& AttendWorkspace::operator=(AttendWorkspace&&) noexcept = defaul
 std::int64_t AttendWorkspace::bytes() const {
   const State& s = *state_;
   const auto tables = s.plan_requests.capacity() * sizeof(PlanRequest) + s.args.capacity() * sizeof(AttendArgs);
-  return s.plan.bytes() + static_cast<std::int64_t>(tables) + s.chunks.bytes() + s.workers.bytes() + s.partials.bytes();
+  const auto apart = s.requests.capacity() * sizeof(AttendRequest) + s.lse.capacity() * sizeof(float);
+  return s.plan.bytes() + static_cast<std::int64_t>(tables + apart) + s.chunks.bytes() + s.workers.bytes() + s.partials.bytes() +
+         s.apart.bytes();
 }
 
 namespace {
-
-void check_request_numbers(const CacheConfig& config, const AttendRequest& r, ThreadPool& threads) {
-  check_numbers(r.queries, DType::f32, {"attend", "queries"}, threads);
-  if (r.chunk_keys.empty()) return;
-  check_numbers(r.chunk_keys, config.tail_dtype, {"attend", "chunk_keys"}, threads);
-  check_numbers(r.chunk_values, config.tail_dtype, {"attend", "chunk_values"}, threads);
-}
 
 // A chunk is read where it is when both tensors have the cache's format and the same strides; else it is rounded into scratch.
 bool readable_in_place(const AttendRequest& r, DType tail) {
@@ -108,7 +107,18 @@ struct Call {
   const AttendOptions& options;
   AttendWorkspace::State& work;
   ThreadPool& threads;
+
+  bool is_apart(const AttendRequest& r) const { return attends_chunk_apart(cache.backend, cache.config, r, options); }
+  std::int64_t staged_numbers(const AttendRequest& r) const { return is_apart(r) ? 0 : chunk_numbers(r, cache.config.tail_dtype); }
 };
+
+// Chunks apart are checked as they are packed.
+void check_request_numbers(const Call& call, const AttendRequest& r) {
+  check_numbers(r.queries, DType::f32, {"attend", "queries"}, call.threads);
+  if (r.chunk_keys.empty() || call.is_apart(r)) return;
+  check_numbers(r.chunk_keys, call.cache.config.tail_dtype, {"attend", "chunk_keys"}, call.threads);
+  check_numbers(r.chunk_values, call.cache.config.tail_dtype, {"attend", "chunk_values"}, call.threads);
+}
 
 AttendArgs request_args(const Call& call, const AttendRequest& r, std::uint16_t* staging) {
   const CacheConfig& config = call.cache.config;
@@ -133,7 +143,8 @@ AttendArgs request_args(const Call& call, const AttendRequest& r, std::uint16_t*
   };
   if (layer.sinks) add(*layer.sinks, 0, config.codec.sink_tokens);
   if (open > 0) add(*layer.tail, sealed * layout::kPageTokens, open);
-  if (!r.chunk_keys.empty()) args.exact[args.num_exact++] = chunk_rows(r, config.tail_dtype, layer.length, staging, call.threads);
+  if (!r.chunk_keys.empty() && !call.is_apart(r))
+    args.exact[args.num_exact++] = chunk_rows(r, config.tail_dtype, layer.length, staging, call.threads);
   const float scale = call.options.softmax_scale;
   args.softmax_scale = scale != 0.0f ? scale : 1.0f / std::sqrt(static_cast<float>(config.head_dim));
   args.logit_soft_cap = call.options.logit_soft_cap;
@@ -147,19 +158,52 @@ void prepare(const Call& call) {
   w.args.clear();
   w.plan_requests.clear();
   std::int64_t numbers = 0;
-  for (const AttendRequest& r : call.requests) numbers += chunk_numbers(r, config.tail_dtype);
+  for (const AttendRequest& r : call.requests) numbers += call.staged_numbers(r);
   auto* staging = reinterpret_cast<std::uint16_t*>(w.chunks.at_least(numbers * static_cast<std::int64_t>(sizeof(std::uint16_t))));
   for (const AttendRequest& r : call.requests) {
     w.args.push_back(request_args(call, r, staging));
-    staging += chunk_numbers(r, config.tail_dtype);
+    staging += call.staged_numbers(r);
     const AttendArgs& args = w.args.back();
     w.plan_requests.push_back(
         {args.num_queries, args.first_query_position, config.num_kv_heads, args.num_query_heads / config.num_kv_heads});
+    if (call.is_apart(r)) w.plan_requests.back().end_position = args.first_query_position;
   }
   w.plan.make(w.plan_requests, window_of(config, call.layer, call.options), call.threads.num_threads());
 }
 
-// Queries that stand before position 0 belong to no token: out 0, lse -infinity.
+// Makes the list of chunks apart and packs them. A request whose cached tokens come first needs an lse to merge with.
+void prepare_apart(Call& call) {
+  AttendWorkspace::State& w = call.work;
+  w.apart.clear();
+  if (std::ranges::none_of(call.requests, [&](const AttendRequest& r) { return call.is_apart(r); })) return;
+  std::int64_t rows = 0;
+  for (std::size_t i = 0; i < w.args.size(); ++i) {
+    if (!call.is_apart(call.requests[i])) continue;
+    w.apart.add(static_cast<std::int32_t>(i), call.requests[i], w.args[i]);
+    rows += call.requests[i].out.heads * call.requests[i].out.tokens;
+  }
+  w.lse.resize(static_cast<std::size_t>(rows));
+  w.requests.assign(call.requests.begin(), call.requests.end());
+  float* lse = w.lse.data();
+  for (const ChunkWork::Chunk& chunk : w.apart.chunks) {
+    AttendRequest& r = w.requests[static_cast<std::size_t>(chunk.request)];
+    if (!chunk.has_cached || r.lse != nullptr) continue;
+    r.lse = lse;
+    lse += r.out.heads * r.out.tokens;
+  }
+  call.requests = w.requests;
+  pack_chunks(call.cache.backend, call.requests, call.cache.config.tail_dtype, w.apart, call.threads);
+}
+
+// The first queries of a request that may stand in no block: those before position 0, which belong to no token; and those beside
+// their chunk, when a window may hide every cached token from them.
+std::int64_t unplanned_queries(const Call& call, std::size_t request) {
+  const AttendArgs& args = call.work.args[request];
+  const bool hides = args.sliding_window > 0 && args.first_query_position > 0 && call.is_apart(call.requests[request]);
+  return hides ? args.num_queries : -args.first_query_position;
+}
+
+// They see nothing: out 0, lse -infinity.
 void clear_unplanned(const AttendRequest& r, std::int64_t count) {
   for (std::int64_t head = 0; head < r.out.heads; ++head) {
     for (std::int64_t query = 0; query < std::min(count, r.out.tokens); ++query) {
@@ -241,15 +285,17 @@ void attend(const KvCache& cache, int layer, std::span<const AttendRequest> requ
   const KvCache::State& state = cache.state();
   state.check_layer(layer, "attend");
   check_options(options);
+  Call call{state, layer, requests, options, workspace.state(), threads};
   for (const AttendRequest& request : requests) {
     state.find(request.sequence, "attend");
     check_request(state.config, request, Device::cpu);
-    check_request_numbers(state.config, request, threads);
+    check_request_numbers(call, request);
   }
-  const Call call{state, layer, requests, options, workspace.state(), threads};
   prepare(call);
-  for (std::size_t i = 0; i < requests.size(); ++i) clear_unplanned(requests[i], -call.work.args[i].first_query_position);
+  prepare_apart(call);
+  for (std::size_t i = 0; i < requests.size(); ++i) clear_unplanned(call.requests[i], unplanned_queries(call, i));
   run_pieces(call);
+  attend_chunks(state.backend, call.requests, call.work.apart, threads);
 }
 
 }  // namespace qjl

@@ -109,6 +109,8 @@ void check_numbers(const TensorView& rows, DType stored, const RowsName& name, T
   if (bad < rows.heads * rows.tokens) fail_at(rows, bad / rows.tokens, bad % rows.tokens, limit, name);
 }
 
+std::uint32_t refused_from(DType stored) { return bad_from(DType::f32, stored); }
+
 bool rows_fit(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored) {
   const std::uint32_t limit = bad_from(rows.dtype, stored);
   for (std::int64_t token = first; token < first + count; ++token) {

@@ -28,6 +28,9 @@ void check_shape(const TensorView& rows, std::int64_t heads, std::int64_t dim, c
 // stored = rows.dtype or f32: only NaN and infinity are wrong. Cost: one read of the rows.
 void check_numbers(const TensorView& rows, DType stored, const RowsName& name, ThreadPool& threads);
 
+// Bits of the least fp32 magnitude that check_numbers refuses.
+std::uint32_t refused_from(DType stored);
+
 // Whether check_numbers would accept tokens [first, first + count) of one head.
 bool rows_fit(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored);
 

@@ -33,6 +33,11 @@ QJL_DECLARE_VERBS(avx512)
 namespace avx512vbmi {  // the verbs that gain by it; the rest are those of avx512
 void attend(const AttendArgs&, const AttendPiece&);
 }  // namespace avx512vbmi
+namespace avx512bf16 {
+std::size_t chunk_workspace_bytes(int head_dim);
+std::uint32_t pack_chunk(const ChunkArgs&, int kv_head, std::int64_t block);
+void attend_chunk(const ChunkArgs&, const AttendPiece&);
+}  // namespace avx512bf16
 #elif defined(__aarch64__)
 QJL_DECLARE_VERBS(neon)
 namespace neon_dotprod {  // likewise
@@ -49,6 +54,10 @@ const Backend& backend(SimdTarget target) {
     Backend verbs = QJL_VERBS(avx512);
     verbs.name = "cpu avx512vbmi";
     verbs.attend = avx512vbmi::attend;
+    if (!has_bf16_products()) return verbs;
+    verbs.chunk_workspace_bytes = avx512bf16::chunk_workspace_bytes;
+    verbs.pack_chunk = avx512bf16::pack_chunk;
+    verbs.attend_chunk = avx512bf16::attend_chunk;
     return verbs;
   }();
   if (target == SimdTarget::avx512vbmi) return avx512vbmi_verbs;

@@ -93,4 +93,13 @@ SimdTarget simd_target() {
   return target;
 }
 
+bool has_bf16_products() {
+#if defined(__x86_64__)
+  static const bool has = simd_target() >= SimdTarget::avx512vbmi && __builtin_cpu_supports("avx512bf16");
+  return has;
+#else
+  return false;
+#endif
+}
+
 }  // namespace qjl

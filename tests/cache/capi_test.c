@@ -124,6 +124,28 @@ static void check_layers(struct session* s) {
   qjl_cache_destroy(own.cache);
 }
 
+/* Tokens that are not yet appended, in both kinds of products. */
+static void check_chunk(struct session* s) {
+  float out[2][kHeads * kGroup * kDim];
+  qjl_attend_request request = {0};
+  qjl_attend_call call = {0};
+  size_t i;
+  request.sequence = s->sequence;
+  request.queries = tensor(s->queries, kHeads * kGroup, 1, kDim);
+  request.chunk_keys = tensor(s->numbers, kHeads, 1, kDim);
+  request.chunk_values = tensor(s->numbers + kHeads * kDim, kHeads, 1, kDim);
+  call.requests = &request;
+  call.num_requests = 1;
+  for (call.chunk_products = QJL_CHUNK_FP32; call.chunk_products <= QJL_CHUNK_BF16; ++call.chunk_products) {
+    qjl_output output = {out[call.chunk_products], kHeads * kGroup, 1, kDim, kDim, kDim, QJL_CPU};
+    request.out = output;
+    CHECK_OK(qjl_attend(s->cache, &call, s->workspace, s->threads));
+  }
+  for (i = 0; i < kHeads * kGroup * kDim; ++i) CHECK(fabsf(out[0][i] - out[1][i]) < 0.01f);
+  CHECK(qjl_attend(s->cache, &call, s->workspace, s->threads) == QJL_INVALID_ARGUMENT);
+  CHECK(strstr(qjl_last_error(), "chunk_products is 2") != NULL);
+}
+
 static void check_memory(const qjl_cache* cache) {
   qjl_memory_report r;
   int64_t number = 0;
@@ -192,6 +214,7 @@ int main(void) {
   open_session(&s);
   check_attention(&s);
   check_layers(&s);
+  check_chunk(&s);
   check_memory(s.cache);
   check_errors(s.cache, s.threads, &s.keys);
   check_cuda(&s);

@@ -83,7 +83,7 @@ void by_c(const Story& story, bool moved, cudaStream_t stream, std::vector<float
   request.sequence = sequence;
   request.queries = {story.q.data(), QJL_F32, kHeads * kGroup, 1, kDim, kDim, kDim, QJL_CUDA};
   request.out = {out.data(), kHeads * kGroup, 1, kDim, kDim, kDim, QJL_CUDA};
-  const qjl_attend_call call = {0, &request, 1, 0.0f, 0.0f, 0};
+  const qjl_attend_call call = {0, &request, 1, 0.0f, 0.0f, 0, QJL_CHUNK_FP32};
   qjl_cuda_attend* attend = nullptr;
   ASSERT_OK(qjl_cuda_attend_create(&attend));
   ASSERT_OK(qjl_cuda_attend_plan(attend, cache, &call, stream));

@@ -1,0 +1,279 @@
+// New tokens attend to each other in bf16: the part of an attend that reads no page.
+//
+//   s[t] = cap(softmax_scale <q, k_t>),  out = sum_t exp(s[t] - max) v_t,  sum = sum_t exp(s[t] - max),  t in the query's window
+//
+// q (times the scale), k, v and the weights are rounded to bf16; sums, cap and softmax are fp32. Keys and values become pairs once
+// a call, as [kv_head][block of 32 keys][d / 2][32] and [kv_head][pair of tokens][d]; a piece is up to 96 rows (queries times heads
+// of one group) against 128 keys at a time, with a running maximum. Cost: 4 d flop a pair of query and key, 64 an instruction.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "args.hpp"
+#include "bf16_tile.hpp"
+#include "qjl/simd.hpp"
+#include "softmax_state.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+namespace qjl::cpu {
+namespace {
+
+constexpr std::int64_t kTileRows = 12, kKeyBlock = kChunkBlockTokens, kKeys = 4 * kKeyBlock;
+static_assert(kMaxChunkRows % kTileRows == 0 && kKeys % kKeyBlock == 0);
+
+std::int64_t round_up(std::int64_t n, std::int64_t step) { return (n + step - 1) / step * step; }
+
+struct Numbers {
+  const void* data;
+  DType dtype;
+};
+
+// One call, as all its pieces see it.
+struct Chunk {
+  const ChunkArgs& args;
+  const AttendArgs& a;
+  std::int64_t tokens, d, group, padded;
+
+  explicit Chunk(const ChunkArgs& chunk)
+      : args(chunk),
+        a(*chunk.attend),
+        tokens(a.num_queries),
+        d(a.tables->shape.head_dim),
+        group(a.num_query_heads / a.num_kv_heads),
+        padded(round_up(tokens, kKeyBlock)) {}
+  std::uint32_t* key_block(std::int64_t kv_head, std::int64_t block) const {
+    return args.key_pairs + (kv_head * padded / 2 + block * kKeyBlock / 2) * d;
+  }
+  std::uint32_t* value_pair(std::int64_t kv_head, std::int64_t pair) const {
+    return args.value_pairs + (kv_head * padded / 2 + pair) * d;
+  }
+};
+
+// One piece's state; rows beyond the last are zero queries that see nothing.
+struct Piece {
+  const AttendPiece& at;
+  std::int64_t rows;                 // row = query * group + head
+  float *out, *max, *sum, *scores;   // [kMaxChunkRows][d], [kMaxChunkRows] twice, [kMaxChunkRows][kKeys]
+  std::uint16_t *queries, *weights;  // [kMaxChunkRows][d], [kMaxChunkRows][kKeys]
+
+  Piece(const Chunk& chunk, const AttendPiece& piece)
+      : at(piece),
+        rows(piece.num_queries * chunk.group),
+        out(piece.out),
+        max(piece.max),
+        sum(piece.sum),
+        scores(reinterpret_cast<float*>(piece.workspace)),
+        queries(reinterpret_cast<std::uint16_t*>(scores + kMaxChunkRows * kKeys)),
+        weights(queries + kMaxChunkRows * chunk.d) {}
+  std::int64_t padded_rows() const { return round_up(rows, kTileRows); }
+};
+
+// Keys [first, end) of a block that a row sees.
+struct Seen {
+  std::int64_t first, end;
+};
+
+}  // namespace
+}  // namespace qjl::cpu
+
+QJL_TARGET_BEGIN(QJL_TARGET_AVX512BF16)
+namespace qjl::cpu::avx512bf16 {
+
+using simd::avx512bf16::add_tile, simd::avx512bf16::bf16_pairs, simd::avx512bf16::store_bf16;
+
+inline __m512 load(Numbers rows, std::int64_t at) {
+  if (rows.dtype == DType::f32) return _mm512_loadu_ps(static_cast<const float*>(rows.data) + at);
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(static_cast<const std::uint16_t*>(rows.data) + at));
+  if (rows.dtype == DType::f16) return _mm512_cvtph_ps(bits);
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+
+inline __m512i larger_magnitude(__m512i largest, __m512 x) {
+  return _mm512_max_epu32(largest, _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)));
+}
+
+// exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2; ln 2 in two parts so that r is exact to fp32, then a polynomial of
+// degree 6 (Cephes expf). x is kept to the range where 2^n is normal.
+inline __m512 exponential(__m512 x) {
+  x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-87.0f)), _mm512_set1_ps(88.0f));
+  const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(kLog2E)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(2.12194440e-4f), _mm512_fmadd_ps(n, _mm512_set1_ps(-0.693359375f), x));
+  __m512 p = _mm512_set1_ps(1.9875691500e-4f);
+  for (const float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
+    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(c));
+  p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), _mm512_add_ps(r, _mm512_set1_ps(1.0f)));
+  return _mm512_mul_ps(p, _mm512_scalef_ps(_mm512_set1_ps(1.0f), n));
+}
+
+// cap tanh(s / cap), tanh(x) = sign(x) (1 - 2 / (exp(2 |x|) + 1))
+inline __m512 capped(__m512 s, float cap) {
+  const __m512 one = _mm512_set1_ps(1.0f), two = _mm512_set1_ps(2.0f);
+  const __m512 x = _mm512_div_ps(s, _mm512_set1_ps(cap)), size = _mm512_min_ps(_mm512_abs_ps(x), _mm512_set1_ps(20.0f));
+  const __m512 tanh = _mm512_sub_ps(one, _mm512_div_ps(two, _mm512_add_ps(exponential(_mm512_mul_ps(two, size)), one)));
+  return _mm512_or_ps(_mm512_mul_ps(tanh, _mm512_set1_ps(cap)), _mm512_and_ps(x, _mm512_set1_ps(-0.0f)));
+}
+
+inline std::uint32_t pack_keys(const Chunk& c, int kv_head, std::int64_t block) {
+  const ChunkRows& rows = c.args.keys;
+  const Numbers numbers{rows.data, rows.dtype};
+  std::uint32_t* keys = c.key_block(kv_head, block);
+  __m512i largest = _mm512_setzero_si512();
+  for (std::int64_t j = 0; j < kKeyBlock; ++j) {
+    const std::int64_t token = block * kKeyBlock + j, at = kv_head * rows.head_stride + token * rows.token_stride;
+    for (std::int64_t i = 0; i < c.d; i += 32) {
+      alignas(64) std::uint32_t pairs[16] = {};
+      if (token < c.tokens) {
+        auto* rounded = reinterpret_cast<std::uint16_t*>(pairs);
+        const __m512 first = load(numbers, at + i), second = load(numbers, at + i + 16);
+        store_bf16(rounded, first);
+        store_bf16(rounded + 16, second);
+        largest = larger_magnitude(larger_magnitude(largest, first), second);
+      }
+      for (std::int64_t p = 0; p < 16; ++p) keys[(i / 2 + p) * kKeyBlock + j] = pairs[p];
+    }
+  }
+  return _mm512_reduce_max_epu32(largest);
+}
+
+inline std::uint32_t pack_values(const Chunk& c, int kv_head, std::int64_t block) {
+  const ChunkRows& rows = c.args.values;
+  const Numbers numbers{rows.data, rows.dtype};
+  __m512i largest = _mm512_setzero_si512();
+  for (std::int64_t pair = block * kKeyBlock / 2; pair < (block + 1) * kKeyBlock / 2; ++pair) {
+    const std::int64_t even = kv_head * rows.head_stride + 2 * pair * rows.token_stride;
+    for (std::int64_t i = 0; i < c.d; i += 16) {
+      const __m512 first = 2 * pair < c.tokens ? load(numbers, even + i) : _mm512_setzero_ps();
+      const __m512 second = 2 * pair + 1 < c.tokens ? load(numbers, even + rows.token_stride + i) : _mm512_setzero_ps();
+      _mm512_storeu_si512(c.value_pair(kv_head, pair) + i, bf16_pairs(first, second));
+      largest = larger_magnitude(larger_magnitude(largest, first), second);
+    }
+  }
+  return _mm512_reduce_max_epu32(largest);
+}
+
+inline void begin(const Chunk& c, const Piece& p) {
+  const Numbers numbers{c.a.queries, c.a.query_dtype};
+  for (std::int64_t row = 0; row < p.padded_rows(); ++row) {
+    const std::int64_t head = p.at.kv_head * c.group + row % c.group, query = p.at.first_query + row / c.group;
+    const std::int64_t at = head * c.a.query_head_stride + query * c.a.query_token_stride;
+    for (std::int64_t i = 0; i < c.d; i += 16) {
+      const __m512 scaled =
+          row < p.rows ? _mm512_mul_ps(load(numbers, at + i), _mm512_set1_ps(c.a.softmax_scale)) : _mm512_setzero_ps();
+      store_bf16(p.queries + row * c.d + i, scaled);
+      _mm512_storeu_ps(p.out + row * c.d + i, _mm512_setzero_ps());
+    }
+    p.max[row] = -std::numeric_limits<float>::infinity();
+    p.sum[row] = 0.0f;
+  }
+}
+
+// scores[row][key] of the keys from first_key on.
+inline void score(const Chunk& c, const Piece& p, std::int64_t first_key, std::int64_t num_keys) {
+  for (std::int64_t row = 0; row < p.rows; row += kTileRows) {
+    for (std::int64_t key = 0; key < num_keys; key += kKeyBlock) {
+      __m512 sum[kTileRows][2];
+      for (auto& pair : sum) pair[0] = pair[1] = _mm512_setzero_ps();
+      const std::uint32_t* keys = c.key_block(p.at.kv_head, (first_key + key) / kKeyBlock);
+      add_tile<2, kTileRows>({keys, kKeyBlock, p.queries + row * c.d, c.d, c.d / 2}, sum);
+      for (std::int64_t n = 0; n < kTileRows; ++n) {
+        _mm512_storeu_ps(p.scores + (row + n) * kKeys + key, sum[n][0]);
+        _mm512_storeu_ps(p.scores + (row + n) * kKeys + key + 16, sum[n][1]);
+      }
+    }
+  }
+}
+
+// Lanes of the vector from key `at` on that lie in a range.
+inline __mmask16 lanes_of(Seen seen, std::int64_t at) {
+  const auto below = [at](std::int64_t key) { return (1u << std::clamp<std::int64_t>(key - at, 0, 16)) - 1u; };
+  return static_cast<__mmask16>(below(seen.end) & ~below(seen.first));
+}
+
+// Weights exp(score - max) of the keys that one row sees, 0 for the rest; what was summed before shrinks with a new maximum.
+inline void softmax_row(const Chunk& c, const Piece& p, std::int64_t row, Seen seen) {
+  std::uint16_t* weights = p.weights + row * kKeys;
+  if (seen.first >= seen.end) {
+    std::memset(weights, 0, kKeys * sizeof *weights);
+    return;
+  }
+  const __m512 hidden = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
+  __m512 scores[kKeys / 16], largest = hidden;
+  for (std::int64_t i = 0; i < kKeys / 16; ++i) {
+    const __mmask16 lanes = lanes_of(seen, 16 * i);
+    scores[i] = _mm512_mask_loadu_ps(hidden, lanes, p.scores + row * kKeys + 16 * i);
+    if (c.a.logit_soft_cap > 0.0f) scores[i] = _mm512_mask_mov_ps(hidden, lanes, capped(scores[i], c.a.logit_soft_cap));
+    largest = _mm512_max_ps(largest, scores[i]);
+  }
+  const float before = p.max[row], now = std::max(before, _mm512_reduce_max_ps(largest));
+  __m512 sum = _mm512_setzero_ps();
+  for (std::int64_t i = 0; i < kKeys / 16; ++i) {
+    const __m512 difference = _mm512_add_ps(scores[i], _mm512_set1_ps(-now));
+    const __m512 weight =
+        _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(difference, _mm512_set1_ps(-87.0f), _CMP_GE_OQ), exponential(difference));
+    sum = _mm512_add_ps(sum, weight);
+    store_bf16(weights + 16 * i, weight);
+  }
+  if (now > before) {
+    const float factor = std::exp(before - now);
+    p.max[row] = now;
+    p.sum[row] *= factor;
+    float* out = p.out + row * c.d;
+    for (std::int64_t i = 0; i < c.d; i += 16)
+      _mm512_storeu_ps(out + i, _mm512_mul_ps(_mm512_loadu_ps(out + i), _mm512_set1_ps(factor)));
+  }
+  p.sum[row] += _mm512_reduce_add_ps(sum);
+}
+
+inline void weigh(const Chunk& c, const Piece& p, std::int64_t first_key, std::int64_t num_keys) {
+  for (std::int64_t row = 0; row < p.rows; row += kTileRows) {
+    for (std::int64_t i = 0; i < c.d; i += 32) {
+      __m512 sum[kTileRows][2];
+      float* out = p.out + row * c.d + i;
+      for (std::int64_t n = 0; n < kTileRows; ++n) {
+        for (std::int64_t v = 0; v < 2; ++v) sum[n][v] = _mm512_loadu_ps(out + n * c.d + 16 * v);
+      }
+      const std::uint32_t* values = c.value_pair(p.at.kv_head, first_key / 2) + i;
+      add_tile<2, kTileRows>({values, c.d, p.weights + row * kKeys, kKeys, num_keys / 2}, sum);
+      for (std::int64_t n = 0; n < kTileRows; ++n) {
+        for (std::int64_t v = 0; v < 2; ++v) _mm512_storeu_ps(out + n * c.d + 16 * v, sum[n][v]);
+      }
+    }
+  }
+}
+
+std::size_t chunk_workspace_bytes(int head_dim) {  // scores, queries and weights of a piece
+  return static_cast<std::size_t>(kMaxChunkRows) *
+         (kKeys * sizeof(float) + (static_cast<std::size_t>(head_dim) + kKeys) * sizeof(std::uint16_t));
+}
+
+std::uint32_t pack_chunk(const ChunkArgs& args, int kv_head, std::int64_t block) {
+  const Chunk chunk(args);
+  const std::uint32_t keys = pack_keys(chunk, kv_head, block), values = pack_values(chunk, kv_head, block);
+  return std::max(keys, values);
+}
+
+void attend_chunk(const ChunkArgs& args, const AttendPiece& piece) {
+  const Chunk chunk(args);
+  const Piece p(chunk, piece);
+  begin(chunk, p);
+  const std::int64_t window = chunk.a.sliding_window, end = piece.first_query + piece.num_queries;
+  const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, piece.first_query + 1 - window) : 0;
+  for (std::int64_t key = first / kKeyBlock * kKeyBlock; key < end; key += kKeys) {
+    const std::int64_t num_keys = std::min(kKeys, round_up(end - key, kKeyBlock));
+    score(chunk, p, key, num_keys);
+    for (std::int64_t row = 0; row < p.padded_rows(); ++row) {
+      const std::int64_t query = piece.first_query + row / chunk.group;
+      const Seen seen{window > 0 ? query + 1 - window - key : 0, row < p.rows ? std::min(kKeys, query + 1 - key) : 0};
+      softmax_row(chunk, p, row, {std::max<std::int64_t>(0, seen.first), seen.end});
+    }
+    weigh(chunk, p, key, num_keys);
+  }
+}
+
+}  // namespace qjl::cpu::avx512bf16
+QJL_TARGET_END
+
+#endif
