@@ -16,7 +16,7 @@
 #include <cstdint>
 
 #include "codebook.hpp"
-#include "encode/tokens.hpp"
+#include "encode/words.hpp"
 #include "lanes.hpp"
 #include "permute.hpp"
 #include "small.hpp"

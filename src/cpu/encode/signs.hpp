@@ -24,6 +24,7 @@
 
 #include "codebook.hpp"
 #include "encode/tokens.hpp"
+#include "encode/words.hpp"
 #include "frame.hpp"
 #include "lanes.hpp"
 #include "page.hpp"

@@ -9,8 +9,10 @@
 #include <cstdint>
 
 #include "encode/levels.hpp"
+#include "encode/scales.hpp"
 #include "encode/signs.hpp"
 #include "encode/tokens.hpp"
+#include "encode/words.hpp"
 #include "lanes.hpp"
 #include "page.hpp"
 #include "scratch.hpp"
