@@ -1,9 +1,12 @@
-"""The README keeps what it promises: its C++ compiles, its figures are those of docs/results, and it stays one page."""
+"""The README keeps what it promises: its C++ compiles, its figures are those of docs/results, it stays one page, and the words of
+its picture stay in their boxes.
+"""
 
 from __future__ import annotations
 
 import re
 import subprocess
+import xml.etree.ElementTree as xml
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,3 +60,19 @@ def test_each_figure_stands_in_the_results() -> None:
 
 def test_it_stays_one_page() -> None:
     assert README.count("\n") <= 80
+
+
+def test_the_words_of_the_picture_stay_in_their_boxes() -> None:
+    """textLength is the width in Arial; common fonts are up to a quarter wider, and some viewers ignore textLength."""
+    space = {"svg": "http://www.w3.org/2000/svg"}
+    picture = xml.parse(ROOT / "docs/route.svg").getroot()
+    boxes = []
+    for box in picture.findall("svg:rect", space):
+        left, top, width, height = (float(box.get(name, "0")) for name in ("x", "y", "width", "height"))
+        boxes.append((left, top, left + width, top + height))
+    for text in picture.findall("svg:text", space):
+        x, y, width = float(text.get("x")), float(text.get("y")), 1.25 * float(text.get("textLength"))
+        left = x - width / 2 if text.get("text-anchor") == "middle" else x
+        around = [box for box in boxes if box[0] <= x <= box[2] and box[1] <= y <= box[3]]
+        smallest = min(around, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]))
+        assert smallest[0] + 2 <= left and left + width + 2 <= smallest[2], text.text
