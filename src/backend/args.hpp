@@ -117,8 +117,9 @@ struct AttendPiece {
   std::uint8_t* workspace;  // attend_workspace_bytes(tables)
 };
 
-// New tokens that attend to each other in products of bf16 (docs/decisions.md says why that is a verb of its own). `attend` has
-// their queries, scale, cap and window; positions count from the first of them. Keys and values are read where they are, once.
+// New tokens that attend to each other in products of bf16 (docs/decisions.md says why that is a verb of its own): those from
+// first_query_position on, as many as queries. `attend` has the queries, scale, cap and window; keys and values are read where they
+// are, once.
 inline constexpr int kMaxChunkRows = 96, kChunkBlockTokens = 32;
 struct ChunkRows {
   const void* data;  // [kv_heads, tokens, head_dim]

@@ -22,8 +22,8 @@ struct Backend {
 
   // attend_chunk, null where the processor has no bf16 products. First the tokens [32 block, 32 (block + 1)) of a kv head become
   // pairs, for every block; returns the largest magnitude among them as the bits of an fp32 number. Then pieces: the queries of all
-  // heads of a group, at most kMaxChunkRows rows, see the tokens up to their own. Of a piece's fields, positions are not read; out
-  // [rows, head_dim], max and sum have room for kMaxChunkRows rows; workspace: chunk_workspace_bytes(head_dim).
+  // heads of a group, at most kMaxChunkRows rows, see the tokens up to their own. A piece's range is that
+  // of the chunk; out, max and sum have room for kMaxChunkRows rows, its workspace is chunk_workspace_bytes(head_dim).
   std::size_t (*chunk_workspace_bytes)(int head_dim) = nullptr;
   std::uint32_t (*pack_chunk)(const ChunkArgs&, int kv_head, std::int64_t block) = nullptr;
   void (*attend_chunk)(const ChunkArgs&, const AttendPiece&) = nullptr;

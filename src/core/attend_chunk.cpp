@@ -110,6 +110,8 @@ void attend_chunks(const Backend& backend, std::span<const AttendRequest> reques
     piece.num_heads_in_group = static_cast<int>(group_of(args));
     piece.first_query = (stretches_of(args) - 1 - i / args.num_kv_heads) * per_piece;  // the longest first
     piece.num_queries = static_cast<int>(std::min(per_piece, args.num_queries - piece.first_query));
+    piece.first_position = args.first_query_position;
+    piece.end_position = args.first_query_position + args.num_queries;
     piece.out = out;
     piece.max = out + kMaxChunkRows * dim;
     piece.sum = piece.max + kMaxChunkRows;

@@ -12,6 +12,7 @@
 
 #include "args.hpp"
 #include "bf16_tile.hpp"
+#include "piece.hpp"
 #include "qjl/simd.hpp"
 #include "softmax_state.hpp"
 
@@ -35,15 +36,10 @@ struct Numbers {
 struct Chunk {
   const ChunkArgs& args;
   const AttendArgs& a;
-  std::int64_t tokens, d, group, padded;
+  std::int64_t tokens, d, padded;
 
   explicit Chunk(const ChunkArgs& chunk)
-      : args(chunk),
-        a(*chunk.attend),
-        tokens(a.num_queries),
-        d(a.tables->shape.head_dim),
-        group(a.num_query_heads / a.num_kv_heads),
-        padded(round_up(tokens, kKeyBlock)) {}
+      : args(chunk), a(*chunk.attend), tokens(a.num_queries), d(a.tables->shape.head_dim), padded(round_up(tokens, kKeyBlock)) {}
   std::uint32_t* key_block(std::int64_t kv_head, std::int64_t block) const {
     return args.key_pairs + (kv_head * padded / 2 + block * kKeyBlock / 2) * d;
   }
@@ -53,27 +49,19 @@ struct Chunk {
 };
 
 // One piece's state; rows beyond the last are zero queries that see nothing.
-struct Piece {
-  const AttendPiece& at;
-  std::int64_t rows;                 // row = query * group + head
+struct Piece : PieceRows {
   float *out, *max, *sum, *scores;   // [kMaxChunkRows][d], [kMaxChunkRows] twice, [kMaxChunkRows][kKeys]
   std::uint16_t *queries, *weights;  // [kMaxChunkRows][d], [kMaxChunkRows][kKeys]
 
-  Piece(const Chunk& chunk, const AttendPiece& piece)
-      : at(piece),
-        rows(piece.num_queries * chunk.group),
-        out(piece.out),
-        max(piece.max),
-        sum(piece.sum),
-        scores(reinterpret_cast<float*>(piece.workspace)),
+  Piece(const Chunk& chunk, const AttendPiece& p)
+      : PieceRows{chunk.a, p, 0, p.num_queries * p.num_heads_in_group},
+        out(p.out),
+        max(p.max),
+        sum(p.sum),
+        scores(reinterpret_cast<float*>(p.workspace)),
         queries(reinterpret_cast<std::uint16_t*>(scores + kMaxChunkRows * kKeys)),
         weights(queries + kMaxChunkRows * chunk.d) {}
-  std::int64_t padded_rows() const { return round_up(rows, kTileRows); }
-};
-
-// Keys [first, end) of a block that a row sees.
-struct Seen {
-  std::int64_t first, end;
+  int padded_rows() const { return static_cast<int>(round_up(rows, kTileRows)); }
 };
 
 }  // namespace
@@ -156,9 +144,8 @@ inline std::uint32_t pack_values(const Chunk& c, int kv_head, std::int64_t block
 
 inline void begin(const Chunk& c, const Piece& p) {
   const Numbers numbers{c.a.queries, c.a.query_dtype};
-  for (std::int64_t row = 0; row < p.padded_rows(); ++row) {
-    const std::int64_t head = p.at.kv_head * c.group + row % c.group, query = p.at.first_query + row / c.group;
-    const std::int64_t at = head * c.a.query_head_stride + query * c.a.query_token_stride;
+  for (int row = 0; row < p.padded_rows(); ++row) {
+    const std::int64_t at = query_at(p, row);
     for (std::int64_t i = 0; i < c.d; i += 16) {
       const __m512 scaled =
           row < p.rows ? _mm512_mul_ps(load(numbers, at + i), _mm512_set1_ps(c.a.softmax_scale)) : _mm512_setzero_ps();
@@ -176,7 +163,7 @@ inline void score(const Chunk& c, const Piece& p, std::int64_t first_key, std::i
     for (std::int64_t key = 0; key < num_keys; key += kKeyBlock) {
       __m512 sum[kTileRows][2];
       for (auto& pair : sum) pair[0] = pair[1] = _mm512_setzero_ps();
-      const std::uint32_t* keys = c.key_block(p.at.kv_head, (first_key + key) / kKeyBlock);
+      const std::uint32_t* keys = c.key_block(p.piece.kv_head, (first_key + key) / kKeyBlock);
       add_tile<2, kTileRows>({keys, kKeyBlock, p.queries + row * c.d, c.d, c.d / 2}, sum);
       for (std::int64_t n = 0; n < kTileRows; ++n) {
         _mm512_storeu_ps(p.scores + (row + n) * kKeys + key, sum[n][0]);
@@ -186,23 +173,24 @@ inline void score(const Chunk& c, const Piece& p, std::int64_t first_key, std::i
   }
 }
 
-// Lanes of the vector from key `at` on that lie in a range.
-inline __mmask16 lanes_of(Seen seen, std::int64_t at) {
-  const auto below = [at](std::int64_t key) { return (1u << std::clamp<std::int64_t>(key - at, 0, 16)) - 1u; };
-  return static_cast<__mmask16>(below(seen.end) & ~below(seen.first));
+// Lanes of the vector from key `at` on that a row sees.
+inline __mmask16 lanes_of(Window seen, int at) {
+  const auto below = [at](int key) { return (1u << std::clamp(key - at, 0, 16)) - 1u; };
+  return static_cast<__mmask16>(below(seen.last + 1) & ~below(seen.first));
 }
 
 // Weights exp(score - max) of the keys that one row sees, 0 for the rest; what was summed before shrinks with a new maximum.
-inline void softmax_row(const Chunk& c, const Piece& p, std::int64_t row, Seen seen) {
+inline void softmax_row(const Chunk& c, const Piece& p, std::int64_t row, Window seen) {
   std::uint16_t* weights = p.weights + row * kKeys;
-  if (seen.first >= seen.end) {
+  if (seen.first > seen.last) {
     std::memset(weights, 0, kKeys * sizeof *weights);
     return;
   }
+  const bool hides_some = seen.hides_some(kKeys);
   const __m512 hidden = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
   __m512 scores[kKeys / 16], largest = hidden;
   for (std::int64_t i = 0; i < kKeys / 16; ++i) {
-    const __mmask16 lanes = lanes_of(seen, 16 * i);
+    const __mmask16 lanes = hides_some ? lanes_of(seen, static_cast<int>(16 * i)) : __mmask16{0xffff};
     scores[i] = _mm512_mask_loadu_ps(hidden, lanes, p.scores + row * kKeys + 16 * i);
     if (c.a.logit_soft_cap > 0.0f) scores[i] = _mm512_mask_mov_ps(hidden, lanes, capped(scores[i], c.a.logit_soft_cap));
     largest = _mm512_max_ps(largest, scores[i]);
@@ -235,7 +223,7 @@ inline void weigh(const Chunk& c, const Piece& p, std::int64_t first_key, std::i
       for (std::int64_t n = 0; n < kTileRows; ++n) {
         for (std::int64_t v = 0; v < 2; ++v) sum[n][v] = _mm512_loadu_ps(out + n * c.d + 16 * v);
       }
-      const std::uint32_t* values = c.value_pair(p.at.kv_head, first_key / 2) + i;
+      const std::uint32_t* values = c.value_pair(p.piece.kv_head, first_key / 2) + i;
       add_tile<2, kTileRows>({values, c.d, p.weights + row * kKeys, kKeys, num_keys / 2}, sum);
       for (std::int64_t n = 0; n < kTileRows; ++n) {
         for (std::int64_t v = 0; v < 2; ++v) _mm512_storeu_ps(out + n * c.d + 16 * v, sum[n][v]);
@@ -259,15 +247,13 @@ void attend_chunk(const ChunkArgs& args, const AttendPiece& piece) {
   const Chunk chunk(args);
   const Piece p(chunk, piece);
   begin(chunk, p);
-  const std::int64_t window = chunk.a.sliding_window, end = piece.first_query + piece.num_queries;
-  const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, piece.first_query + 1 - window) : 0;
-  for (std::int64_t key = first / kKeyBlock * kKeyBlock; key < end; key += kKeys) {
-    const std::int64_t num_keys = std::min(kKeys, round_up(end - key, kKeyBlock));
+  const std::int64_t start = chunk.a.first_query_position;
+  const Range range = visible(p);
+  for (std::int64_t key = (range.first - start) / kKeyBlock * kKeyBlock; start + key < range.end; key += kKeys) {
+    const std::int64_t num_keys = std::min(kKeys, round_up(range.end - start - key, kKeyBlock));
     score(chunk, p, key, num_keys);
-    for (std::int64_t row = 0; row < p.padded_rows(); ++row) {
-      const std::int64_t query = piece.first_query + row / chunk.group;
-      const Seen seen{window > 0 ? query + 1 - window - key : 0, row < p.rows ? std::min(kKeys, query + 1 - key) : 0};
-      softmax_row(chunk, p, row, {std::max<std::int64_t>(0, seen.first), seen.end});
+    for (int row = 0; row < p.padded_rows(); ++row) {
+      softmax_row(chunk, p, row, row < p.rows ? row_window(p, row, start + key, 0, kKeys) : Window{0, -1});
     }
     weigh(chunk, p, key, num_keys);
   }
