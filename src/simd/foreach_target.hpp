@@ -1,5 +1,5 @@
-// Compiles a file once per instruction set. The file defines QJL_THIS_FILE as its own name and includes this header, which includes
-// the file again for each target, with QJL_PASS defined and
+// Compiles a file once per instruction set. The file defines QJL_THIS_FILE as its own name (its folder is one of its include
+// directories) and includes this header, which includes the file again for each target, with QJL_PASS defined and
 //
 //   QJL_NAMESPACE   scalar, avx2, avx512, avx512vbmi, neon, neon_dotprod: where the pass puts everything it defines
 //   QJL_LANES       32-bit numbers in one register of the target: 4, 8, 16
