@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include "fixtures.hpp"
+#include "format_example.hpp"
 
 namespace qjl::test {
 namespace {
@@ -12,6 +13,13 @@ TEST(PageFormat, DocumentIsMadeFromTheLayout) {
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   EXPECT_EQ(text, page_format_markdown())
       << "docs/format.md is out of date; write it anew: build/release/write_format_doc > docs/format.md";
+}
+
+TEST(PageFormat, ExampleIsMadeFromAPage) {
+  std::ifstream file(QJL_SOURCE_DIR "/docs/format_example.md");
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_EQ(text, format_example_markdown())
+      << "docs/format_example.md is out of date; write it anew: build/release/write_format_example > docs/format_example.md";
 }
 
 // bits = page bytes * 8 / (2 * 128 * d), head included; to two digits as the table of presets prints it.
