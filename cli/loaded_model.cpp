@@ -3,6 +3,8 @@
 #include <spdlog/spdlog.h>
 
 #include "gguf.hpp"
+#include "gguf_tokenizer.hpp"
+#include "plan_file.hpp"
 
 namespace qjl::cli {
 

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
+#include "cache_type.hpp"
 #include "model.hpp"
 #include "options.hpp"
-#include "plan.hpp"
 #include "qjl/threads.hpp"
 #include "tokenizer.hpp"
 

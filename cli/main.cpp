@@ -15,6 +15,7 @@
 #include "interrupt.hpp"
 #include "options.hpp"
 #include "qjl/simd.hpp"
+#include "verbs.hpp"
 
 namespace qjl::cli {
 namespace {

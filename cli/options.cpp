@@ -6,7 +6,6 @@
 #include <string_view>
 
 #include "qjl/error.hpp"
-#include "rivals/rival.hpp"
 
 namespace qjl::cli {
 
@@ -104,37 +103,6 @@ engine::CacheType cache_type(const CacheOptions& options) {
   } catch (const Error& error) {
     throw Usage(error.what());
   }
-}
-
-namespace {
-
-// A cache type of the library or a rival's.
-void check_type(const std::string& type) {
-  if (!engine::is_rival(type)) {
-    cache_type(type);
-    return;
-  }
-  try {
-    engine::check_rival(type);
-  } catch (const Error& error) {
-    throw Usage(error.what());
-  }
-}
-
-}  // namespace
-
-std::vector<std::string> cache_list(const std::vector<std::string>& parts) {
-  std::vector<std::string> types;
-  for (const auto& part : parts) {
-    const bool setting = part.find('=') != std::string::npos && part.find(':') == std::string::npos;
-    if (setting && !types.empty()) {
-      types.back() += "," + part;
-    } else {
-      types.push_back(part);
-    }
-  }
-  for (const auto& type : types) check_type(type);
-  return types;
 }
 
 std::vector<std::string> spell_out_short_words(int argc, const char* const* argv) {

@@ -13,8 +13,8 @@
 #include <string>
 #include <vector>
 
+#include "cache_type.hpp"
 #include "model.hpp"
-#include "plan.hpp"
 #include "qjl/config.hpp"
 #include "sampler.hpp"
 
@@ -33,11 +33,7 @@ struct Verb {
 
 Verb add_run(CLI::App& program);
 Verb add_chat(CLI::App& program);
-Verb add_eval(CLI::App& program);
 Verb add_info(CLI::App& program);
-Verb add_plan(CLI::App& program);
-Verb add_study(CLI::App& program);
-Verb add_inspect(CLI::App& program);
 
 struct ModelOptions {
   std::string path;
@@ -75,10 +71,6 @@ void apply_log_level(const OutputOptions& options);
 engine::CacheType cache_type(const CacheOptions& options);
 // The same for one name.
 engine::CacheType cache_type(const std::string& type);
-// A list of names that was cut at every comma: "k2v2,paper:rows=128,outliers=0" has two; a part like "outliers=0" belongs to the
-// type before it. Usage on an unknown name.
-std::vector<std::string> cache_list(const std::vector<std::string>& parts);
-
 // CLI11 has no one-dash words of several letters: -ctk and -ctv (also -ctk=k3) become --cache-type-k and --cache-type-v.
 // Everything after `--` is left alone.
 std::vector<std::string> spell_out_short_words(int argc, const char* const* argv);

@@ -1,5 +1,6 @@
 // Any bytes as a GGUF file: header, keys, tensors, tokenizer and the model's shape are read or refused with a qjl::Error.
 #include "gguf.hpp"
+#include "gguf_tokenizer.hpp"
 
 #include "fuzz_input.hpp"
 #include "model_config.hpp"

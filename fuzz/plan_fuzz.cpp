@@ -1,5 +1,5 @@
 // Any bytes as a plan and as measured costs: refused as a bad file, or written and read again to the same text.
-#include "plan.hpp"
+#include "plan_file.hpp"
 
 #include "fuzz_input.hpp"
 #include "plan_costs.hpp"

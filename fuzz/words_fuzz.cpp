@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <sstream>
 
+#include "cache_list.hpp"
 #include "fuzz_input.hpp"
 #include "options.hpp"
 #include "qjl/error.hpp"
+#include "verbs.hpp"
 
 using namespace qjl::cli;
 

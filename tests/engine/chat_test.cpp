@@ -6,6 +6,7 @@
 
 #include "gguf.hpp"
 #include "gguf_builder.hpp"
+#include "gguf_tokenizer.hpp"
 #include "qjl/error.hpp"
 
 namespace {

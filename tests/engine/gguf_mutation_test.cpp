@@ -10,6 +10,7 @@
 #include "chat.hpp"
 #include "gguf.hpp"
 #include "gguf_builder.hpp"
+#include "gguf_tokenizer.hpp"
 #include "qjl/error.hpp"
 #include "tokenizer.hpp"
 

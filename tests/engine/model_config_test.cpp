@@ -1,6 +1,7 @@
 // What a model file says of itself: good files, and for each bad one the error that names the place, what was found and what was
 // wanted.
 #include "model_config.hpp"
+#include "model.hpp"
 
 #include <gtest/gtest.h>
 

@@ -17,6 +17,7 @@
 
 #include "eval_metrics.hpp"
 #include "gguf.hpp"
+#include "gguf_tokenizer.hpp"
 #include "model.hpp"
 #include "qjl/simd.hpp"
 

@@ -14,6 +14,7 @@
 
 #include "chat.hpp"
 #include "gguf.hpp"
+#include "gguf_tokenizer.hpp"
 #include "tokenizer.hpp"
 
 namespace {

@@ -9,6 +9,7 @@
 
 #include "gguf.hpp"
 #include "gguf_builder.hpp"
+#include "gguf_tokenizer.hpp"
 #include "qjl/error.hpp"
 
 namespace {

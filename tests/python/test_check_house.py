@@ -18,7 +18,9 @@ FILES = {
     "src/backend/args.hpp",
     "src/simd/lanes.hpp",
     "src/core/pool.hpp",
-    "engine/model.hpp",
+    "engine/run/model.hpp",
+    "study/rivals/rival.hpp",
+    "cli/study/verbs.hpp",
     "tests/oracle.hpp",
     "tests/oracle_page.hpp",
 }
@@ -37,9 +39,12 @@ def rules(path: str, text: str) -> list[str]:
         ("src/cpu/a.cpp", '"../core/pool.hpp"'),
         ("src/capi/a.cpp", '"pool.hpp"'),
         ("src/capi/a.cpp", '"page.hpp"'),
-        ("engine/a.cpp", '"page.hpp"'),
-        ("engine/a.cpp", '"src/shared/page.hpp"'),
+        ("engine/run/a.cpp", '"page.hpp"'),
+        ("engine/run/a.cpp", '"src/shared/page.hpp"'),
         ("cli/a.cpp", '"args.hpp"'),
+        ("cli/a.cpp", '"verbs.hpp"'),
+        ("engine/run/a.cpp", '"rival.hpp"'),
+        ("engine/text/a.cpp", '"model.hpp"'),
         ("include/qjl/a.hpp", '"page.hpp"'),
         ("include/qjl/a.hpp", "<nlohmann/json.hpp>"),
         ("tests/oracle.hpp", '"qjl/types.hpp"'),
@@ -56,8 +61,10 @@ def test_wrong_direction(path: str, include: str) -> None:
         ("src/cpu/a.cpp", '"args.hpp"'),
         ("src/core/a.cpp", '"lanes.hpp"'),
         ("src/core/a.cpp", "<sys/mman.h>"),
-        ("engine/a.cpp", '"qjl/types.hpp"'),
+        ("engine/run/a.cpp", '"qjl/types.hpp"'),
         ("cli/a.cpp", '"model.hpp"'),
+        ("cli/main.cpp", '"verbs.hpp"'),
+        ("study/a.cpp", '"model.hpp"'),
         ("include/qjl/a.hpp", '"qjl/types.hpp"'),
         ("include/qjl/a.h", "<stdint.h>"),
         ("include/qjl/a.hpp", "<vector>"),
@@ -73,7 +80,7 @@ def test_literal_outside_shared(literal: str) -> None:
     line = f"int f(int x) {{ return {literal}; }}\n"
     assert "literal" in rules("src/cpu/a.cpp", line)
     assert rules("src/shared/a.cpp", line) == []
-    assert rules("engine/a.cpp", line) == []
+    assert rules("engine/run/a.cpp", line) == []
     assert rules("src/cpu/a.cpp", f'// {literal}\nconst char* text = "{literal}";\n') == []
 
 
@@ -95,18 +102,18 @@ def test_long_function(opening: str) -> None:
     def text(lines: int) -> str:
         return opening.format("void f() {\n" + "  g();\n" * (lines - 2) + "}")
 
-    assert rules("engine/a.cpp", text(60)) == []
-    assert rules("engine/a.cpp", text(61)) == ["budget"]
+    assert rules("engine/run/a.cpp", text(60)) == []
+    assert rules("engine/run/a.cpp", text(61)) == ["budget"]
 
 
 def test_many_short_functions_are_not_one_long_one() -> None:
-    assert rules("engine/a.cpp", "namespace a {\n" + "void f() {\n  g('{');\n}\n" * 90 + "}\n") == []
+    assert rules("engine/run/a.cpp", "namespace a {\n" + "void f() {\n  g('{');\n}\n" * 90 + "}\n") == []
 
 
 def test_parameters() -> None:
     seven = ", ".join(f"std::map<int, int> {name}" for name in "abcdefg")
-    assert rules("engine/a.cpp", f"void f({seven}) {{}}\n") == ["budget"]
-    assert rules("engine/a.cpp", f"void f({seven.rsplit(',', 2)[0]}) {{}}\n") == []
+    assert rules("engine/run/a.cpp", f"void f({seven}) {{}}\n") == ["budget"]
+    assert rules("engine/run/a.cpp", f"void f({seven.rsplit(',', 2)[0]}) {{}}\n") == []
 
 
 def test_long_python_function() -> None:
@@ -121,11 +128,11 @@ def test_machine_path(words: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("word", ["TO" + "DO", "FIX" + "ME", "XX" + "X"])
 def test_unfinished(word: str) -> None:
-    assert rules("engine/a.cpp", f"// {word}: later\n") == ["unfinished"]
+    assert rules("engine/run/a.cpp", f"// {word}: later\n") == ["unfinished"]
 
 
 def test_header_without_opening() -> None:
-    assert rules("engine/a.hpp", "#pragma once\n") == ["opening"]
+    assert rules("engine/run/a.hpp", "#pragma once\n") == ["opening"]
 
 
 def test_documents_name_files_that_exist() -> None:

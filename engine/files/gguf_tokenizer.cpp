@@ -1,0 +1,89 @@
+// What a GGUF file says of its tokenizer, checked: lengths that fit each other, ids inside the vocabulary, known kinds.
+//
+// tokenizer.ggml.{model, pre, tokens, token_type, scores, merges, *_token_id, add_*_token, add_space_prefix},
+// tokenizer.chat_template. Where a file is silent the defaults are llama.cpp's.
+#include "gguf_tokenizer.hpp"
+
+#include <algorithm>
+#include <limits>
+
+#include "pretokenizer.hpp"
+#include "printable.hpp"
+#include "qjl/error.hpp"
+#include "vocabulary.hpp"
+
+namespace qjl::engine {
+namespace {
+
+using Type = TokenizerData::Type;
+
+[[noreturn]] void fail(const std::string& what, const std::string& found, const std::string& wanted) {
+  throw Error(ErrorKind::bad_file, "[tokenizer] " + what + ": found " + found + ", wanted " + wanted);
+}
+
+Token read_id(const GgufFile& file, std::string_view name, Token absent) {
+  const std::string key = "tokenizer.ggml." + std::string(name);
+  const std::int64_t id = file.integer_or(key, absent);
+  if (id < -1 || id > std::numeric_limits<Token>::max()) fail(key, std::to_string(id), "a token id");
+  return static_cast<Token>(id);
+}
+
+std::vector<Type> read_types(const GgufFile& file, std::size_t count) {
+  const auto* numbers = file.find_integers("tokenizer.ggml.token_type");
+  if (numbers == nullptr) return std::vector<Type>(count, Type::normal);
+  std::vector<Type> types;
+  types.reserve(numbers->size());
+  for (const std::int64_t number : *numbers) {
+    if (number < 0 || number > 6) fail("tokenizer.ggml.token_type", std::to_string(number), "0 to 6");
+    types.push_back(number == 0 ? Type::unused : static_cast<Type>(number));  // 0: undefined
+  }
+  return types;
+}
+
+std::vector<float> read_scores(const GgufFile& file) {
+  const auto* numbers = file.find_numbers("tokenizer.ggml.scores");
+  if (numbers == nullptr) return {};
+  std::vector<float> scores(numbers->size());
+  std::transform(numbers->begin(), numbers->end(), scores.begin(), [](double score) { return static_cast<float>(score); });
+  return scores;
+}
+
+TokenizerData::Model read_model(const GgufFile& file) {
+  const std::string& model = file.text("tokenizer.ggml.model");
+  if (model == "gpt2") return TokenizerData::Model::bpe;
+  if (model == "llama") return TokenizerData::Model::spm;
+  throw Error(ErrorKind::unsupported, "[tokenizer] " + file.name() + ": tokenizer.ggml.model: found " + printable(model) +
+                                          ", wanted gpt2 (BPE) or llama (SentencePiece)");
+}
+
+}  // namespace
+
+TokenizerData tokenizer_data(const GgufFile& file) {
+  TokenizerData data;
+  data.model = read_model(file);
+  const bool spm = data.model == TokenizerData::Model::spm;
+  data.pre = spm ? "" : file.text_or("tokenizer.ggml.pre", "");
+  data.tokens = file.texts("tokenizer.ggml.tokens");
+  data.types = read_types(file, data.tokens.size());
+  if (spm) {
+    data.scores = read_scores(file);
+  } else {
+    data.merges = file.texts("tokenizer.ggml.merges");
+  }
+  data.bos = read_id(file, "bos_token_id", spm ? 1 : -1);
+  data.eos = read_id(file, "eos_token_id", spm ? 2 : -1);
+  data.unk = read_id(file, "unknown_token_id", spm ? 0 : -1);
+  const PretokenizerRule* rule = find_pretokenizer(data.pre);
+  data.add_bos = file.boolean_or("tokenizer.ggml.add_bos_token", data.bos >= 0 && (spm || (rule != nullptr && rule->adds_bos)));
+  data.add_eos = file.boolean_or("tokenizer.ggml.add_eos_token", false);
+  data.add_space_prefix = spm && file.boolean_or("tokenizer.ggml.add_space_prefix", true);
+  data.chat_template = file.text_or("tokenizer.chat_template", "");
+  for (const Token token : {data.eos, read_id(file, "eot_token_id", -1), read_id(file, "eom_token_id", -1)}) {
+    if (token >= 0) data.end_of_generation.push_back(token);
+  }
+  add_ends_by_text(data);
+  check_tokenizer_data(data);
+  return data;
+}
+
+}  // namespace qjl::engine

@@ -1,0 +1,63 @@
+// The weight types: name, bytes and numbers of a block, as ggml lays them out (ggml-common.h).
+//
+//   f32, f16, bf16                one number
+//   qN_0: f16 scale + codes       qN_1: f16 scale, f16 minimum + codes       32 numbers
+//   qN_k: f16 scales, 6-bit or 8-bit scales of sub-blocks + codes            256 numbers
+#include "weight_type.hpp"
+
+#include <utility>
+
+namespace qjl::engine {
+namespace {
+
+struct Row {
+  WeightType type;
+  std::string_view name;
+  int bytes;
+  int numbers;
+};
+
+constexpr Row kRows[] = {
+    {WeightType::f32, "F32", 4, 1},       {WeightType::f16, "F16", 2, 1},       {WeightType::bf16, "BF16", 2, 1},
+    {WeightType::q4_0, "Q4_0", 18, 32},   {WeightType::q4_1, "Q4_1", 20, 32},   {WeightType::q5_0, "Q5_0", 22, 32},
+    {WeightType::q5_1, "Q5_1", 24, 32},   {WeightType::q8_0, "Q8_0", 34, 32},   {WeightType::q4_k, "Q4_K", 144, 256},
+    {WeightType::q5_k, "Q5_K", 176, 256}, {WeightType::q6_k, "Q6_K", 210, 256},
+};
+
+// Types of ggml that the engine does not read, for the message.
+constexpr std::pair<std::uint32_t, std::string_view> kOthers[] = {
+    {9, "Q8_1"},   {10, "Q2_K"},   {11, "Q3_K"},  {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"}, {18, "IQ3_XXS"},
+    {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"}, {22, "IQ2_S"}, {23, "IQ4_XS"},  {24, "I8"},     {25, "I16"},
+    {26, "I32"},   {27, "I64"},    {28, "F64"},   {29, "IQ1_M"}, {34, "TQ1_0"},   {35, "TQ2_0"},  {39, "MXFP4"},
+};
+
+const Row* find_row(std::uint32_t number) {
+  for (const Row& row : kRows) {
+    if (static_cast<std::uint32_t>(row.type) == number) return &row;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+bool known_weight_type(std::uint32_t number) { return find_row(number) != nullptr; }
+
+std::string ggml_type_name(std::uint32_t number) {
+  if (const Row* row = find_row(number)) return std::string(row->name);
+  for (const auto& [other, name] : kOthers) {
+    if (other == number) return std::string(name);
+  }
+  return "number " + std::to_string(number);
+}
+
+std::string known_weight_types() {
+  std::string out;
+  for (const Row& row : kRows) out.append(out.empty() ? "" : ", ").append(row.name);
+  return out;
+}
+
+std::string_view weight_type_name(WeightType type) { return find_row(static_cast<std::uint32_t>(type))->name; }
+int block_bytes(WeightType type) { return find_row(static_cast<std::uint32_t>(type))->bytes; }
+int block_numbers(WeightType type) { return find_row(static_cast<std::uint32_t>(type))->numbers; }
+
+}  // namespace qjl::engine

@@ -1,0 +1,33 @@
+// The kinds of numbers that a model's weights are stored as: ggml's tensor types, by the numbers of its file format.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace qjl::engine {
+
+enum class WeightType : std::uint32_t {
+  f32 = 0,
+  f16 = 1,
+  q4_0 = 2,
+  q4_1 = 3,
+  q5_0 = 6,
+  q5_1 = 7,
+  q8_0 = 8,
+  q4_k = 12,
+  q5_k = 13,
+  q6_k = 14,
+  bf16 = 30,
+};
+std::string_view weight_type_name(WeightType type);
+// Bytes and numbers of one block: q4_1 has 20 bytes for 32 numbers.
+int block_bytes(WeightType type);
+int block_numbers(WeightType type);
+
+// What a reader asks about a type's number before it is known to be a WeightType.
+bool known_weight_type(std::uint32_t number);
+std::string ggml_type_name(std::uint32_t number);  // of any ggml type, for messages
+std::string known_weight_types();                  // "F32, F16, ..."
+
+}  // namespace qjl::engine

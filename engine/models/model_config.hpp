@@ -1,0 +1,25 @@
+// The shape of a model from the metadata of its GGUF file: general.architecture and the keys "<architecture>.*".
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "gguf.hpp"
+#include "rope.hpp"
+
+namespace qjl::engine {
+
+struct ModelConfig {
+  std::string architecture, name;
+  int num_layers = 0, num_heads = 0, num_kv_heads = 0, head_dim = 0;
+  std::int64_t hidden = 0, feed_forward = 0, vocab_size = 0, context_length = 0;
+  double norm_epsilon = 1e-5;
+  bool tied_embeddings = false;
+  RopeConfig rope;
+};
+
+// Errors: bad_file on a missing key or a number outside its range (found and wanted); unsupported on an architecture, a RoPE
+// scaling or a mixture of experts that the engine does not run.
+ModelConfig read_model_config(const GgufFile& file);
+
+}  // namespace qjl::engine

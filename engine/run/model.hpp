@@ -1,0 +1,76 @@
+// A decoder-only transformer (llama, qwen2, qwen3) on the doors of libqjl.
+//
+//   h = embedding[token];  per layer: h += Wo attend(rope(norm?(Wq x)), ...), h += Wdown(silu(Wgate x) * Wup x), x = rmsnorm(h)
+//   logits = output rmsnorm(h)
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model_config.hpp"
+#include "qjl/attention.hpp"
+#include "qjl/cache.hpp"
+#include "tokenizer.hpp"
+#include "weights.hpp"
+
+namespace qjl::engine {
+
+class GgufFile;
+
+// One sequence's new tokens in a forward pass.
+struct ForwardItem {
+  SequenceId sequence{};
+  std::span<const Token> tokens;
+};
+
+struct ForwardOptions {
+  enum class Logits : std::uint8_t { none, last, all };
+  Logits logits = Logits::last;
+  Arithmetic arithmetic = Arithmetic::exact;
+  // Called once per layer and item with that layer's keys (after RoPE) and values, [kv_heads, tokens, head_dim], before they are
+  // appended to the cache; valid during the call. `eval` fills its other caches with it.
+  std::function<void(int layer, std::size_t item, const TensorView& keys, const TensorView& values)> observe_kv;
+  // The same for the queries after RoPE, [query_heads, tokens, head_dim], just before observe_kv.
+  std::function<void(int layer, std::size_t item, const TensorView& queries)> observe_queries = {};
+};
+
+class Model {
+ public:
+  // Keeps the file mapped. Errors: bad_file on missing tensors or wrong shapes (found and wanted), unsupported on an architecture.
+  static Model load(GgufFile file);
+  ~Model();
+  Model(Model&&) noexcept;
+  Model& operator=(Model&&) noexcept;
+
+  const ModelConfig& config() const;
+  const GgufFile& file() const;
+  std::int64_t weight_bytes() const;
+
+  // A cache shape for this model. codec e.g. codec_config("k3v2"); room for num_sequences of context_tokens each.
+  CacheConfig cache_config(const CodecConfig& codec, std::int64_t context_tokens, int num_sequences = 1) const;
+
+  // Runs the items through all layers: their tokens attend to their cached sequence and exactly to each other, then are appended.
+  // Layer by layer, so that only one layer's 16-bit keys and values exist at a time. Returns logits, row-major
+  // [rows, vocab_size]: one row per item (last), one per token in item order (all), none; valid until the next call.
+  // The first call with fast arithmetic repacks the weights (prepare()). Errors: invalid_argument on a token outside the vocabulary
+  // or a sequence beyond context_length; out_of_pages (nothing appended).
+  std::span<const float> forward(KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,
+                                 ThreadPool& threads);
+
+  // Makes now what the first call with this arithmetic would make.
+  void prepare(Arithmetic arithmetic, ThreadPool& threads);
+
+  // Largest bytes of activations and scratch memory that forward() has held.
+  std::int64_t peak_scratch_bytes() const;
+
+ private:
+  Model();
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace qjl::engine

@@ -1,0 +1,33 @@
+// pack_weights: the copy of a model's matrices that fast arithmetic reads.
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "model_state.hpp"
+
+namespace qjl::engine {
+
+// All in one stretch of memory, in the order in which a step reads them. The file's pages are given back one matrix at a time, so
+// that memory never holds two copies of the model.
+void pack_weights(LoadedModel& model, ThreadPool& threads) {
+  model.is_packed = true;
+  std::vector<Weight*> weights;
+  for (LayerWeights& l : model.weights.layers) {
+    for (Weight* weight : {&l.query, &l.key, &l.value, &l.output, &l.gate, &l.up, &l.down}) weights.push_back(weight);
+  }
+  weights.push_back(&model.weights.output);
+  std::erase_if(weights, [](const Weight* weight) { return !PackedWeight::can_pack(*weight); });
+  std::int64_t bytes = 0;
+  for (const Weight* weight : weights) bytes += PackedWeight::packed_bytes(*weight);
+  if (bytes == 0) return;
+  model.packed_memory = PackedMemory(bytes);
+  std::byte* next = model.packed_memory.data();
+  for (Weight* weight : weights) {
+    model.packed.push_back(std::make_unique<PackedWeight>(*weight, next, threads));
+    weight->packed = model.packed.back().get();
+    next += PackedWeight::packed_bytes(*weight);
+    model.file.forget({weight->data, static_cast<std::size_t>(weight->rows * weight->row_bytes())});
+  }
+}
+
+}  // namespace qjl::engine
