@@ -7,6 +7,7 @@
 #include <immintrin.h>
 #endif
 
+#include "bf16_tile.hpp"
 #include "qjl/simd.hpp"
 #include "quants.hpp"
 
@@ -16,12 +17,7 @@ namespace qjl::engine {
 
 #if defined(__x86_64__)
 
-bool has_bf16_products() {
-  static const bool has = simd_target() >= SimdTarget::avx512vbmi && __builtin_cpu_supports("avx512bf16");
-  return has;
-}
-
-QJL_TARGET_BEGIN(QJL_TARGET_AVX512VBMI ",avx512bf16")
+QJL_TARGET_BEGIN(QJL_TARGET_AVX512BF16)
 namespace avx512bf16 {
 
 #include "lanes_avx512.hpp"
@@ -29,8 +25,7 @@ namespace avx512bf16 {
 #include "bytes_avx512.hpp"
 // codes follow the bytes
 #include "packed_codes.hpp"
-// a tile knows only its registers
-#include "bf16_tile.hpp"
+using simd::avx512bf16::add_tile, simd::avx512bf16::bf16_pairs, simd::avx512bf16::store_bf16;
 
 struct Line {  // w = scale * code + offset of 16 rows
   __m512 scale, offset;
@@ -114,7 +109,6 @@ void multiply_panel_bf16(const PanelProduct& product) { avx512bf16::multiply(pro
 
 #else
 
-bool has_bf16_products() { return false; }
 void round_to_bf16(const float*, std::int64_t, std::uint16_t*) {}
 void multiply_panel_bf16(const PanelProduct&) {}
 

@@ -14,9 +14,6 @@ namespace qjl::engine {
 
 inline constexpr std::int64_t kPanelGroups = 2;
 
-// Whether this processor has bf16 products and QJL_CPU_TARGET allows them.
-bool has_bf16_products();
-
 // Rounded to nearest, ties to even. n is a multiple of 16.
 void round_to_bf16(const float* x, std::int64_t n, std::uint16_t* out);
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "gguf.hpp"
 #include "rope.hpp"
@@ -16,6 +17,9 @@ struct ModelConfig {
   double norm_epsilon = 1e-5;
   bool tied_embeddings = false;
   RopeConfig rope;
+  float attention_scale = 0.0f;                  // of the softmax; 0: 1 / sqrt(head_dim)
+  float attention_soft_cap = 0.0f;               // of its logits; 0: none
+  std::vector<std::int64_t> layer_windows = {};  // [num_layers] tokens that a query sees, 0: all; empty: all, in every layer
 };
 
 // Errors: bad_file on a missing key or a number outside its range (found and wanted); unsupported on an architecture, a RoPE

@@ -65,6 +65,7 @@ class ForwardPass {
   void embed();
   void project_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end);
   void finish_row(const LayerWeights& layer, std::int64_t row) const;
+  AttendOptions attend_options(int layer_idx) const;
   void attend_layer(int layer_idx);
   void append_layer(int layer_idx);
   void feed_forward_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end);
@@ -93,7 +94,7 @@ class ForwardPass {
   ThreadPool& threads_;
   std::int64_t query_width_, key_width_;
   std::int64_t rows_ = 0;
-  bool prompts_only_ = false;  // no item has cached tokens, and bf16 attention may serve them
+  bool prompts_only_ = false;  // no item has cached tokens
 };
 
 void ForwardPass::check_item(std::size_t i) const {
@@ -135,9 +136,7 @@ void ForwardPass::prepare() {
     check_item(i);
     rows_ += tokens(i);
   }
-  prompts_only_ = options_.arithmetic == Arithmetic::fast &&
-                  can_attend_prompt(config_.num_heads, config_.num_kv_heads, config_.head_dim) &&
-                  std::ranges::all_of(s_.first_position, [](std::int64_t position) { return position == 0; });
+  prompts_only_ = std::ranges::all_of(s_.first_position, [](std::int64_t position) { return position == 0; });
   for (std::size_t i = 0; i < items_.size(); ++i) cache_.reserve(items_[i].sequence, s_.first_position[i] + tokens(i));
 }
 
@@ -182,6 +181,15 @@ void ForwardPass::project_block(const LayerWeights& layer, std::int64_t begin, s
   for_rows(begin, end, threads_, [&](std::int64_t row) { finish_row(layer, row); });
 }
 
+AttendOptions ForwardPass::attend_options(int layer_idx) const {
+  AttendOptions options;
+  options.softmax_scale = config_.attention_scale;
+  options.logit_soft_cap = config_.attention_soft_cap;
+  options.sliding_window = config_.layer_windows.empty() ? 0 : config_.layer_windows[static_cast<std::size_t>(layer_idx)];
+  if (prompts_only_ && options_.arithmetic == Arithmetic::fast) options.chunk_products = ChunkProducts::bf16;
+  return options;
+}
+
 void ForwardPass::attend_layer(int layer_idx) {
   s_.requests.clear();
   const int heads = config_.num_heads, kv_heads = config_.num_kv_heads, head_dim = config_.head_dim;
@@ -196,13 +204,7 @@ void ForwardPass::attend_layer(int layer_idx) {
     request.out = OutputView::token_major(s_.attended.data() + row * query_width_, heads, n, head_dim, query_width_);
     s_.requests.push_back(request);
   }
-  if (!prompts_only_) return attend(cache_, layer_idx, s_.requests, {}, s_.attend, threads_);
-  for (std::size_t i = 0; i < items_.size(); ++i) {
-    const std::int64_t row = s_.first_row[i];
-    attend_prompt({s_.query.data() + row * query_width_, s_.key.data() + row * key_width_, s_.value.data() + row * key_width_,
-                   s_.attended.data() + row * query_width_, tokens(i), heads, kv_heads, head_dim},
-                  s_.prompt, threads_);
-  }
+  attend(cache_, layer_idx, s_.requests, attend_options(layer_idx), s_.attend, threads_);
 }
 
 void ForwardPass::append_layer(int layer_idx) {
@@ -280,7 +282,7 @@ std::span<const float> ForwardPass::logits() {
 }  // namespace
 
 std::int64_t ForwardScratch::bytes() const {
-  std::int64_t total = products.bytes() + attend.bytes() + prompt.bytes();
+  std::int64_t total = products.bytes() + attend.bytes();
   for (const std::vector<float>* buffer :
        {&hidden, &query, &key, &value, &attended, &angles, &normed, &projected, &gate, &up, &logits_input, &logits}) {
     total += static_cast<std::int64_t>(buffer->capacity() * sizeof(float));
@@ -292,7 +294,7 @@ void ForwardScratch::release() {
   for (std::vector<float>* buffer : {&hidden, &query, &key, &value, &attended, &angles, &normed, &projected, &gate, &up}) {
     std::vector<float>().swap(*buffer);
   }
-  prompt = {};
+  attend = {};
 }
 
 std::span<const float> Model::forward(KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,

@@ -51,6 +51,7 @@ CacheConfig Model::cache_config(const CodecConfig& codec, std::int64_t context_t
   config.head_dim = model.head_dim;
   config.max_pages = (context_tokens + kTokensPerPage - 1) / kTokensPerPage * num_sequences;
   config.codec = codec;
+  config.layer_windows = model.layer_windows;
   config.codec.rope = {state_->rope_frequencies, model.rope.interleaved ? KeyRope::Pairs::interleaved : KeyRope::Pairs::halves};
   return config;
 }

@@ -9,7 +9,6 @@
 #include "model.hpp"
 #include "model_weights.hpp"
 #include "packed_weight.hpp"
-#include "prompt_attention.hpp"
 #include "weights.hpp"
 
 namespace qjl::engine {
@@ -28,7 +27,6 @@ struct ForwardScratch {
   std::vector<float> logits_input, logits;
   ProductScratch products;
   AttendWorkspace attend;
-  PromptScratch prompt;
   std::int64_t peak_bytes = 0;
 
   std::int64_t bytes() const;
