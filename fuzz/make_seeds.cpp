@@ -5,7 +5,7 @@
 #include <iostream>
 #include <string>
 
-#include "engine/gguf_builder.hpp"
+#include "gguf_builder.hpp"
 
 namespace {
 

@@ -2,9 +2,9 @@
 // is refused with a qjl::Error (numbers that overflow).
 #include <cmath>
 
-#include "engine/gguf_builder.hpp"
 #include "fuzz_input.hpp"
 #include "gguf.hpp"
+#include "gguf_builder.hpp"
 #include "model.hpp"
 #include "qjl/error.hpp"
 

@@ -85,7 +85,7 @@ inline double orthogonal_sketch_scale(int rows, int dim) {
 }
 
 // Gaussian rows that suffice for |error| <= eps |q||k| with probability 1 - delta. The variance of one row is at most
-// pi/2 |q|^2|k|^2, so Bernstein's inequality needs pi, where the published lemma has 4/3: that one fails (tests/codec shows it).
+// pi/2 |q|^2|k|^2, so Bernstein's inequality needs pi, where the published lemma has 4/3: that one fails (tests/shared shows it).
 inline double sufficient_rows(double eps, double delta) {
   return (std::numbers::pi + 4.0 * eps / 3.0) / (eps * eps) * std::log(2.0 / delta);
 }

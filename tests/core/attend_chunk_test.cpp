@@ -10,10 +10,10 @@
 #include <cmath>
 #include <random>
 
-#include "../oracle_attention.hpp"
+#include "cache_fixtures.hpp"
+#include "oracle_attention.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/simd.hpp"
-#include "support.hpp"
 
 namespace qjl::test {
 namespace {

@@ -1,7 +1,7 @@
-// attend() against a plain softmax in doubles over the numbers that the cache stands for (reference.hpp gives the bound).
+// attend() against a plain softmax in doubles over the numbers that the cache stands for (expect_attended.hpp gives the bound).
 #include <gtest/gtest.h>
 
-#include "reference.hpp"
+#include "expect_attended.hpp"
 
 namespace qjl::test {
 namespace {

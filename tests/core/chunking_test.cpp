@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <set>
 
+#include "cache_fixtures.hpp"
 #include "page.hpp"
-#include "support.hpp"
 
 namespace qjl::test {
 namespace {

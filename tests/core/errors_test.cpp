@@ -1,7 +1,7 @@
 // Wrong input: an error that names what was found and what was wanted, and a cache that is exactly as it was.
 #include <gtest/gtest.h>
 
-#include "support.hpp"
+#include "cache_fixtures.hpp"
 
 namespace qjl::test {
 namespace {

@@ -6,7 +6,7 @@
 //   delta = 3 * 6 sqrt(d) u * scale * |q| * 4 max|k|,   |lse - lse'| <= delta + e,   |out - out'| <= (e^(2 delta + 2 e) - 1) max|v|
 // with e = 16 sqrt(n) u for the sum over n tokens and the exponential, and u |lse| for storing the result.
 // Where the target has byte loops (never scalar, which ctest runs too), token t of a sealed page adds b_t to the error of its score
-// and its rounded weight r_t to that of out, both of tests/codec/byte_loops.hpp, to first order
+// and its rounded weight r_t to that of out, both of support/byte_loop_error.hpp, to first order
 //   |lse - lse'| += sum_t w_t (e^b_t - 1),   |out[c] - out'[c]| += sum_t w_t |v_t[c] - out[c]| (e^b_t - 1) + 6 |r_t v_t[c]|_2
 #pragma once
 
@@ -16,9 +16,9 @@
 #include <map>
 #include <tuple>
 
-#include "codec/byte_loops.hpp"
+#include "byte_loop_error.hpp"
+#include "cache_fixtures.hpp"
 #include "forced_target.hpp"
-#include "support.hpp"
 
 namespace qjl::test {
 

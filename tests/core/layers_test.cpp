@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cache_fixtures.hpp"
 #include "qjl/codec.hpp"
-#include "support.hpp"
 
 namespace qjl::test {
 namespace {

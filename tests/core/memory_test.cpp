@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <fstream>
 
-#include "support.hpp"
+#include "cache_fixtures.hpp"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define QJL_SANITIZED 1

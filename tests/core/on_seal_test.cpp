@@ -4,7 +4,7 @@
 #include <mutex>
 #include <set>
 
-#include "support.hpp"
+#include "cache_fixtures.hpp"
 
 namespace qjl::test {
 namespace {

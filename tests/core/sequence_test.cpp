@@ -1,7 +1,7 @@
 // Fork, truncate, drop, reserve: what is shared stays untouched, what is given back is free again.
 #include <gtest/gtest.h>
 
-#include "support.hpp"
+#include "cache_fixtures.hpp"
 
 namespace qjl::test {
 namespace {

@@ -8,7 +8,7 @@
 //                       frame's weights it is off by fp32 alone
 //
 // k^, v^ are the decoded numbers. A target without byte loops passes with room.
-#include "kernels_fixtures.hpp"
+#include "sealed_pages.hpp"
 
 namespace qjl::test {
 namespace {

@@ -1,6 +1,6 @@
 // What every encoder keeps, whatever the rows: the same bytes on every SIMD target, scales that are finite and positive but for a
 // vector of zeros, estimates exact along the vector, and levels that point at least as well as the nearest ones without a search.
-#include "kernels_fixtures.hpp"
+#include "sealed_pages.hpp"
 
 namespace qjl::test {
 namespace {

@@ -1,6 +1,6 @@
 // Every verb on every target of this processor: encoders give the same bytes, scores and attention agree with decoded numbers and
 // plain loops in doubles, pieces merge to the whole.
-#include "kernels_fixtures.hpp"
+#include "sealed_pages.hpp"
 #include "softmax_state.hpp"
 
 namespace qjl::test {

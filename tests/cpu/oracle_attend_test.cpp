@@ -5,7 +5,7 @@
 // pieces of append are drawn for each case. Bounds: docs/numerics.md.
 #include <numeric>
 
-#include "byte_loops.hpp"
+#include "byte_loop_error.hpp"
 #include "fixtures.hpp"
 #include "qjl/attention.hpp"
 

@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "kernels_fixtures.hpp"
 #include "launch.hpp"
+#include "sealed_pages.hpp"
 #include "softmax_state.hpp"
 #include "turns.hpp"
 

@@ -1,7 +1,7 @@
 // A cache stays on its device, whichever one the caller has chosen, and takes nothing from another.
 #include <cuda_runtime_api.h>
 
-#include "../../src/core/cuda_cache_state.hpp"
+#include "cuda_cache_state.hpp"
 #include "device_verbs.hpp"
 
 namespace qjl::test {

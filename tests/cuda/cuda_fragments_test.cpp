@@ -1,6 +1,6 @@
 // The matrix fragments of keys, values and means on the host: whole sums of whole pages of arbitrary bytes, exactly.
 #include "attend_fragments.cuh"
-#include "kernels_fixtures.hpp"
+#include "sealed_pages.hpp"
 
 namespace qjl::cuda {
 namespace {

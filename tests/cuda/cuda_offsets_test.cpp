@@ -1,6 +1,6 @@
 // Offsets beyond 2^32 bytes: pools and tensors of tens of gigabytes of address space, of which little is ever written. What is
 // sealed and attended there has the bits of a small pool and of contiguous tensors.
-#include "../../src/core/cuda_cache_state.hpp"
+#include "cuda_cache_state.hpp"
 #include "device_verbs.hpp"
 
 namespace qjl::test {

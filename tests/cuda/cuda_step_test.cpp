@@ -1,6 +1,6 @@
 // What stands between the products of a step of CUDA attention, on the host: whole weights, the order of logits, plans.
 #include "attend_fragments.cuh"
-#include "kernels_fixtures.hpp"
+#include "sealed_pages.hpp"
 
 namespace qjl::cuda {
 namespace {

@@ -2,10 +2,10 @@
 // linked with the library as it is, on a device. Without a device it skips and says why.
 #pragma once
 
-#include "../../src/core/device_tables.hpp"
 #include "cache_config.hpp"
 #include "cuda_backend.hpp"
-#include "kernels_fixtures.hpp"
+#include "device_tables.hpp"
+#include "sealed_pages.hpp"
 #include "turns.hpp"
 
 namespace qjl::test {

@@ -21,8 +21,8 @@ FILES = {
     "engine/run/model.hpp",
     "study/rivals/rival.hpp",
     "cli/study/verbs.hpp",
-    "tests/oracle.hpp",
-    "tests/oracle_page.hpp",
+    "tests/oracle/oracle.hpp",
+    "tests/oracle/oracle_page.hpp",
 }
 
 
@@ -47,7 +47,7 @@ def rules(path: str, text: str) -> list[str]:
         ("engine/text/a.cpp", '"model.hpp"'),
         ("include/qjl/a.hpp", '"page.hpp"'),
         ("include/qjl/a.hpp", "<nlohmann/json.hpp>"),
-        ("tests/oracle.hpp", '"qjl/types.hpp"'),
+        ("tests/oracle/oracle.hpp", '"qjl/types.hpp"'),
     ],
 )
 def test_wrong_direction(path: str, include: str) -> None:
@@ -68,7 +68,7 @@ def test_wrong_direction(path: str, include: str) -> None:
         ("include/qjl/a.hpp", '"qjl/types.hpp"'),
         ("include/qjl/a.h", "<stdint.h>"),
         ("include/qjl/a.hpp", "<vector>"),
-        ("tests/oracle.hpp", '"oracle_page.hpp"'),
+        ("tests/oracle/oracle.hpp", '"oracle_page.hpp"'),
     ],
 )
 def test_right_direction(path: str, include: str) -> None:
@@ -92,7 +92,7 @@ def test_literals_that_only_look_alike(code: str) -> None:
 def test_long_file() -> None:
     assert rules("src/cpu/a.cpp", "int x;\n" * 400) == []
     assert rules("src/cpu/a.cpp", "int x;\n" * 401) == ["budget"]
-    assert rules("tests/codec/a_test.cpp", "int x;\n" * 301) == ["budget"]
+    assert rules("tests/cpu/a_test.cpp", "int x;\n" * 301) == ["budget"]
 
 
 @pytest.mark.parametrize(

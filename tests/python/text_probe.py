@@ -1,4 +1,4 @@
-"""The probe program tests/engine/text_probe.cpp from Python, and small GGUF files that hold a tokenizer only."""
+"""The probe program tests/engine/text/text_probe.cpp from Python, and small GGUF files that hold a tokenizer only."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 // The arithmetic that host and device share: 16-bit numbers, 8-bit scales, sketch constants, softmax merging, cache type names and
 // the checks of a codec's configuration.
-#include "../../src/core/codec_tables.hpp"
 #include "codebook.hpp"
+#include "codec_tables.hpp"
 #include "estimator.hpp"
 #include "fixtures.hpp"
 #include "half.hpp"

@@ -6,9 +6,9 @@
 #include <new>
 #include <utility>
 
-#include "../../src/core/codec_tables.hpp"
-#include "byte_loops.hpp"
+#include "byte_loop_error.hpp"
 #include "codebook.hpp"
+#include "codec_tables.hpp"
 #include "cpu_backend.hpp"
 #include "estimator.hpp"
 #include "fixtures.hpp"
