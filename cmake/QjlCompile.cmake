@@ -15,9 +15,10 @@ if(QJL_SANITIZE)
   add_link_options(-fsanitize=${QJL_SANITIZE})
 endif()
 
+# -Werror=switch: a switch over an enum that forgets a case does not compile (none has a default: tools/check_house.py).
 # -Wno-restrict: gcc 12 warns falsely of overlap in std::string concatenation (gcc bug 105651).
 function(qjl_options target)
-  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -ffp-contract=off $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Werror=switch -ffp-contract=off $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)
   if(QJL_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

@@ -33,7 +33,7 @@ endif()
 # -Wno-restrict: as in qjl_options. --expt-relaxed-constexpr: kernels call the constexpr functions of src/shared. -Wpedantic would complain of nvcc's own lines.
 function(qjl_cuda_options target)
   target_compile_options(${target} PRIVATE
-    $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra,-Wshadow,-Wno-restrict,-ffp-contract=off>
+    $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra,-Wshadow,-Werror=switch,-Wno-restrict,-ffp-contract=off>
     $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -ffp-contract=off>)
   if(QJL_WERROR)
     target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings> $<$<COMPILE_LANGUAGE:CXX>:-Werror>)

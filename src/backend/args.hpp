@@ -15,9 +15,9 @@ struct CodecTables {
   layout::PageShape shape;
   bool hadamard;                    // which of the two kinds of frame
   const float* key_sign_in;         // [d], +-1
-  const float* key_sign_mid;        // [frames_per_token(key_code)][d]
+  const float* key_sign_mid;        // [frames of the key code][d]
   const float* value_sign_in;       // [d]
-  const float* value_sign_mid;      // [8 * frames_per_token(value_code)][d]; frame of token t, part s: (t mod 8) * parts + s
+  const float* value_sign_mid;      // [8 * frames of the value code][d]; frame of token t, part s: (t mod 8) * parts + s
   const float* key_frames;          // dense: [frames][d][d], row i is row i of P_f
   const std::int16_t* key_cross;    // dense, s2 keys: round(512 P_1 P_2^T) [d][d]
   const float* value_frames;        // dense: [8 * parts][d][d]

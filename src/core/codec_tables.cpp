@@ -4,10 +4,10 @@
 #include <cmath>
 #include <string>
 
-#include "codebook.hpp"
 #include "estimator.hpp"
 #include "philox.hpp"
 #include "qjl/error.hpp"
+#include "search_tables.hpp"
 
 namespace qjl {
 namespace {
@@ -20,9 +20,13 @@ void check(int head_dim, const CodecConfig& config) {
   bool known = false;
   for (int d : layout::kHeadDims) known = known || d == head_dim;
   if (!known) refuse("found head_dim " + std::to_string(head_dim) + ", wanted 64, 80, 96, 128 or 256");
-  if (config.key_code > Code::minmax || config.value_code > Code::minmax) refuse("found an unknown code number");
-  if (config.key_code == Code::minmax) refuse("found key code minmax, which codes values only");
-  if (config.value_code == Code::jl) refuse("found value code jl, which codes keys only");
+  if (!is_code(config.key_code) || !is_code(config.value_code)) refuse("found an unknown code number");
+  if (traits(config.key_code).keys == KeyLayout::none) {
+    refuse("found key code " + std::string(code_name(config.key_code)) + ", which codes values only");
+  }
+  if (traits(config.value_code).values == ValueLayout::none) {
+    refuse("found value code " + std::string(code_name(config.value_code)) + ", which codes keys only");
+  }
   if (config.sink_tokens < 0 || config.sink_tokens > layout::kMaxSinks) {
     refuse("found sink_tokens " + std::to_string(config.sink_tokens) + ", wanted 0 to " + std::to_string(layout::kMaxSinks));
   }
@@ -130,7 +134,7 @@ const T* pointer(const std::vector<T>& numbers, std::size_t offset = 0) {
 SketchConfig resolved_sketch(int head_dim, const CodecConfig& config) {
   check(head_dim, config);
   SketchConfig sketch = config.sketch;
-  if (config.key_code != Code::jl) return {sketch.kind, 0, 0, 0};
+  if (traits(config.key_code).book != Book::sketch) return {sketch.kind, 0, 0, 0};
   if (sketch.rows == 0) sketch.rows = 2 * head_dim;
   if (sketch.outlier_channels == 0) sketch.outlier_channels = head_dim / 16;
   if (sketch.outlier_rows == 0) sketch.outlier_rows = head_dim;
@@ -152,10 +156,10 @@ layout::PageShape page_shape(int head_dim, const CodecConfig& config, DType row_
 
 CodecConstants::CodecConstants(int head_dim, const CodecConfig& config, DType row_dtype) {
   const layout::PageShape shape = page_shape(head_dim, config, row_dtype);
-  const bool hadamard = (head_dim & (head_dim - 1)) == 0, key_frames = layout::is_rotated(shape.key_code),
-             value_frames = layout::is_rotated(shape.value_code);
-  const int d = head_dim, key_parts = layout::frames_per_token(shape.key_code),
-            value_parts = layout::frames_per_token(shape.value_code), num_value_frames = layout::kFrames * value_parts;
+  const bool hadamard = (head_dim & (head_dim - 1)) == 0, key_frames = is_rotated(shape.key_code),
+             value_frames = is_rotated(shape.value_code);
+  const int d = head_dim, key_parts = traits(shape.key_code).frames,
+            value_parts = traits(shape.value_code).frames, num_value_frames = layout::kFrames * value_parts;
   const std::uint64_t seed = config.seed;
   if (hadamard && key_frames) key_signs_ = make_signs(seed, Stream::key_sign_in, Stream::key_sign_mid, key_parts, d);
   if (hadamard && value_frames) {

@@ -1,32 +1,39 @@
-// Names of codes and cache types, both ways. One table: what is written here is all that is known.
+// Names of codes and cache types, both ways. The names and digits of codes are those of their traits (codes.hpp).
 //
 //   k1 k2 k3 k4 = s1 s2 l8 l16      v1 v2 v3 v4 = s1 l4 l8 l16      paper = jl keys, minmax values, no sinks
 //   TYPE:option=value,option=value  sets what differs from the type's defaults
 #include "qjl/config.hpp"
 
-#include <array>
 #include <charconv>
 #include <limits>
 #include <optional>
 #include <tuple>
 
+#include "codes.hpp"
 #include "qjl/error.hpp"
 
 namespace qjl {
 namespace {
 
-struct Name {
-  Code code;
+// Names of a pair of codes; neither has sinks: an exact cache needs none, the paper's has none.
+struct WholeName {
   std::string_view text;
+  Code key, value;
 };
-constexpr std::array kCodeNames = {Name{Code::f16, "f16"}, Name{Code::s1, "s1"},        Name{Code::s2, "s2"},
-                                   Name{Code::l4, "l4"},   Name{Code::l8, "l8"},        Name{Code::l16, "l16"},
-                                   Name{Code::jl, "jl"},   Name{Code::minmax, "minmax"}};
-constexpr std::array kKeyDigits = {Name{Code::s1, "1"}, Name{Code::s2, "2"}, Name{Code::l8, "3"}, Name{Code::l16, "4"}};
-constexpr std::array kValueDigits = {Name{Code::s1, "1"}, Name{Code::l4, "2"}, Name{Code::l8, "3"}, Name{Code::l16, "4"}};
-constexpr std::string_view kKnown =
-    "f16, k2v2, k3v2, k3v3, k4v3, k4v4, k{1..4}v{1..4}, k<code>v<code> with codes f16, s1, s2, l4, l8, l16, jl (keys), minmax "
-    "(values), or paper; options may follow: TYPE:option=value,...";
+constexpr WholeName kWholeNames[] = {{"f16", Code::f16, Code::f16}, {"paper", Code::jl, Code::minmax}};
+constexpr const WholeName* whole_name(Code key, Code value) {
+  for (const WholeName& name : kWholeNames) {
+    if (name.key == key && name.value == value) return &name;
+  }
+  return nullptr;
+}
+
+enum class Side : std::uint8_t { keys, values };
+constexpr bool has_side(Code code, Side side) {
+  return side == Side::keys ? traits(code).keys != KeyLayout::none : traits(code).values != ValueLayout::none;
+}
+constexpr char digit(Code code, Side side) { return side == Side::keys ? traits(code).key_digit : traits(code).value_digit; }
+
 constexpr std::string_view kKnownOptions =
     "seed=N, sinks=N; with sketched keys also sketch=orthogonal|gaussian, rows=N, outliers=N, outlier_rows=N";
 
@@ -34,30 +41,47 @@ constexpr std::string_view kKnownOptions =
   throw Error(ErrorKind::invalid_argument, "[cache type] found `" + std::string(found) + "`, wanted " + std::string(wanted));
 }
 
-template <std::size_t N>
-std::optional<Code> find(const std::array<Name, N>& names, std::string_view text) {
-  for (const Name& name : names) {
-    if (name.text == text) return name.code;
+// Calls with every code of a side, in the order of their numbers.
+template <typename Function>
+void each_code(Side side, const Function& function) {
+  for (int number = 0; number < kNumCodes; ++number) {
+    if (const Code code = static_cast<Code>(number); has_side(code, side)) function(code);
   }
-  return std::nullopt;
 }
 
-// A digit or a code name of one side; each side has codes that the other cannot use.
-std::optional<Code> key_code(std::string_view text) {
-  const std::optional<Code> code = find(kKeyDigits, text).has_value() ? find(kKeyDigits, text) : find(kCodeNames, text);
-  return code == Code::minmax ? std::nullopt : code;
+// A digit or a code name of one side.
+std::optional<Code> code_of(Side side, std::string_view text) {
+  std::optional<Code> found;
+  each_code(side, [&](Code code) {
+    const char short_name = digit(code, side);
+    if (code_name(code) == text || (short_name != 0 && text == std::string_view(&short_name, 1))) found = code;
+  });
+  return found;
 }
-std::optional<Code> value_code(std::string_view text) {
-  const std::optional<Code> code = find(kValueDigits, text).has_value() ? find(kValueDigits, text) : find(kCodeNames, text);
-  return code == Code::jl ? std::nullopt : code;
+// The digit of a code on one side, or its name.
+std::string short_name(Side side, Code code) {
+  return digit(code, side) != 0 ? std::string(1, digit(code, side)) : std::string(code_name(code));
 }
 
-// An exact cache has no sinks of its own, and the paper's has none at all.
+// What may be asked for on one side: "f16, k1, k2, ..., s1, s2, ...".
+std::string known_codes(Side side) {
+  std::string digits, names;
+  each_code(side, [&](Code code) {
+    if (digit(code, side) != 0) digits += std::string(side == Side::keys ? ", k" : ", v") + digit(code, side);
+    names += (names.empty() ? "" : ", ") + std::string(code_name(code));
+  });
+  return names + digits;
+}
+std::string known_types() {
+  return "f16, k2v2, k3v2, k3v3, k4v3, k4v4, paper, or k<code>v<code> with keys " + known_codes(Side::keys) + " and values " +
+         known_codes(Side::values) + " (as in k3v2 or kl4vs2); options may follow: TYPE:option=value,...";
+}
+
 CodecConfig make(Code key, Code value) {
   CodecConfig config;
   config.key_code = key;
   config.value_code = value;
-  if ((key == Code::f16 && value == Code::f16) || (key == Code::jl && value == Code::minmax)) config.sink_tokens = 0;
+  if (whole_name(key, value) != nullptr) config.sink_tokens = 0;
   return config;
 }
 
@@ -98,7 +122,7 @@ void set_option(CodecConfig& config, std::string_view cache_type, std::string_vi
     config.seed = whole_number(cache_type, value, std::numeric_limits<std::uint64_t>::max());
   } else if (key == "sinks") {
     config.sink_tokens = small_number(cache_type, value);
-  } else if (config.key_code != Code::jl || !set_sketch_option(config.sketch, cache_type, key, value)) {
+  } else if (traits(config.key_code).book != Book::sketch || !set_sketch_option(config.sketch, cache_type, key, value)) {
     refuse(cache_type, kKnownOptions);
   }
 }
@@ -119,7 +143,7 @@ std::string option_text(const CodecConfig& config, const CodecConfig& standard) 
   };
   if (config.seed != standard.seed) add("seed", std::to_string(config.seed));
   if (config.sink_tokens != standard.sink_tokens) add("sinks", std::to_string(config.sink_tokens));
-  if (config.key_code != Code::jl) return text;
+  if (traits(config.key_code).book != Book::sketch) return text;
   const SketchConfig& sketch = config.sketch;
   if (sketch.kind == SketchConfig::Kind::gaussian) add("sketch", "gaussian");
   if (sketch.rows != 0) add("rows", std::to_string(sketch.rows));
@@ -130,32 +154,19 @@ std::string option_text(const CodecConfig& config, const CodecConfig& standard) 
 
 // A cache type without its options.
 CodecConfig plain_config(std::string_view cache_type, std::string_view type) {
-  if (type == "f16") return make(Code::f16, Code::f16);
-  if (type == "paper") return make(Code::jl, Code::minmax);
-  const std::size_t v = type.find('v');
-  if (!type.starts_with('k') || v == std::string_view::npos) refuse(cache_type, kKnown);
-  const std::optional<Code> key = key_code(type.substr(1, v - 1)), value = value_code(type.substr(v + 1));
-  if (!key || !value) refuse(cache_type, kKnown);
-  return make(*key, *value);
-}
-
-// The digit of a code on one side, or its name.
-template <std::size_t N>
-std::string_view short_name(const std::array<Name, N>& digits, Code code) {
-  for (const Name& name : digits) {
-    if (name.code == code) return name.text;
+  for (const WholeName& name : kWholeNames) {
+    if (name.text == type) return make(name.key, name.value);
   }
-  return code_name(code);
+  const std::size_t v = type.find('v');
+  if (!type.starts_with('k') || v == std::string_view::npos) refuse(cache_type, known_types());
+  const std::optional<Code> key = code_of(Side::keys, type.substr(1, v - 1)), value = code_of(Side::values, type.substr(v + 1));
+  if (!key || !value) refuse(cache_type, known_types());
+  return make(*key, *value);
 }
 
 }  // namespace
 
-std::string_view code_name(Code code) {
-  for (const Name& name : kCodeNames) {
-    if (name.code == code) return name.text;
-  }
-  return "unknown";
-}
+std::string_view code_name(Code code) { return is_code(code) ? traits(code).name : "unknown"; }
 
 CodecConfig codec_config(std::string_view cache_type) {
   const std::size_t colon = cache_type.find(':');
@@ -167,22 +178,17 @@ CodecConfig codec_config(std::string_view cache_type) {
 CodecConfig codec_config(std::string_view key_type, std::string_view value_type) {
   const std::string_view key_text = key_type.starts_with('k') ? key_type.substr(1) : key_type;
   const std::string_view value_text = value_type.starts_with('v') ? value_type.substr(1) : value_type;
-  const std::optional<Code> key = key_code(key_text), value = value_code(value_text);
-  if (!key) refuse(key_type, "a key type: f16, k1, k2, k3, k4, s1, s2, l4, l8, l16, jl");
-  if (!value) refuse(value_type, "a value type: f16, v1, v2, v3, v4, s1, s2, l4, l8, l16, minmax");
+  const std::optional<Code> key = code_of(Side::keys, key_text), value = code_of(Side::values, value_text);
+  if (!key) refuse(key_type, "a key type: " + known_codes(Side::keys));
+  if (!value) refuse(value_type, "a value type: " + known_codes(Side::values));
   return make(*key, *value);
 }
 
 std::string cache_type_name(const CodecConfig& config) {
   const Code key = config.key_code, value = config.value_code;
-  std::string name;
-  if (key == Code::f16 && value == Code::f16) {
-    name = "f16";
-  } else if (key == Code::jl && value == Code::minmax) {
-    name = "paper";
-  } else {
-    name = "k" + std::string(short_name(kKeyDigits, key)) + "v" + std::string(short_name(kValueDigits, value));
-  }
+  const WholeName* whole = whole_name(key, value);
+  const std::string name =
+      whole != nullptr ? std::string(whole->text) : "k" + short_name(Side::keys, key) + "v" + short_name(Side::values, value);
   return name + option_text(config, make(key, value));
 }
 

@@ -70,7 +70,7 @@ void write_head(std::ostringstream& out) {
     else if (code == Code::minmax)
       out << "2 | | minimum + step * code (values only) |\n";
     else {
-      out << layout::code_bits(code) / layout::frames_per_token(code) << " | " << layout::frames_per_token(code) << " |";
+      out << layout::code_bits(code) / traits(code).frames << " | " << traits(code).frames << " |";
       for (int i = 0; i < 2 * codebook(code).count; ++i) out << ' ' << level_of(code, i);
       out << " |\n";
     }
@@ -167,7 +167,7 @@ std::string key_place(Code code, int d, int token, int c) {
 
 std::string value_place(Code code, int d, int token, int c) {
   Place place;
-  const int parts = layout::frames_per_token(code), bits = layout::code_bits(code) / parts, blocks = d * parts / 16;
+  const int parts = traits(code).frames, bits = layout::code_bits(code) / parts, blocks = d * parts / 16;
   const int j = token / layout::kFrames, q = j / 4, block = c / 16;
   const bool alone = blocks % 2 == 1 && block + 1 == blocks;
   const std::int64_t frame = std::int64_t{token % layout::kFrames} * layout::value_lines_per_frame(code, d) * layout::kLineBytes;

@@ -54,7 +54,7 @@ struct Piece : PieceRows {
         scratch(*a.tables, p.workspace) {
     const layout::PageShape& shape = a.tables->shape;
     const std::int64_t frame_floats =
-        layout::is_rotated(shape.value_code) ? layout::kFrames * layout::frames_per_token(shape.value_code) * shape.head_dim : 0;
+        is_rotated(shape.value_code) ? layout::kFrames * traits(shape.value_code).frames * shape.head_dim : 0;
     state = {scratch.reference, scratch.sums, scratch.frames, frame_floats, p.out, shape.head_dim};
   }
 };
@@ -84,7 +84,7 @@ inline void attend_half(const Piece& p, const SealedPage& page, int half, std::i
   const std::int64_t width = layout::key_coordinates(shape);
   half_scores(page, {s.projected, width, p.rows}, half, s.tile, s.weights, s.scores);
   const ColumnOrder order{4 * half, layout::kFrames, 1, layout::kPageTokens};
-  const bool rotated = layout::is_rotated(shape.value_code);
+  const bool rotated = is_rotated(shape.value_code);
   const float* value_scales = s.scales + layout::kPageTokens + layout::kHalfSlots * half;
   bool any = false;
   for (int row = 0; row < p.rows; ++row) {
@@ -94,12 +94,12 @@ inline void attend_half(const Piece& p, const SealedPage& page, int half, std::i
     for (int c = 0; rotated && c < kBlockTokens; c += 16) store(scores + c, load(scores + c) * load(value_scales + c));
   }
   if (!any) return;
-  if (rotated) {
-    weigh_rotated(shape, page.body + p.at.values, half, s.scores, p.rows, p.state.frames);
-  } else if (shape.value_code == Code::minmax) {
-    weigh_minmax(page, half, s.scores, p.rows, p.state.exact);
-  } else {
-    weigh_rows(half_rows(page, p.at.values, half), shape.head_dim, s.scores, p.rows, p.state.exact);
+  switch (traits(shape.value_code).book) {
+    case Book::exact: return weigh_rows(half_rows(page, p.at.values, half), shape.head_dim, s.scores, p.rows, p.state.exact);
+    case Book::signs:
+    case Book::levels: return weigh_rotated(shape, page.body + p.at.values, half, s.scores, p.rows, p.state.frames);
+    case Book::sketch: return;  // keys only
+    case Book::minmax: return weigh_minmax(page, half, s.scores, p.rows, p.state.exact);
   }
 }
 
@@ -148,11 +148,11 @@ inline void attend_pages(const Piece& p) {
   for (std::int64_t i = range.first; i < range.end; ++i) {
     const std::uint8_t* body = body_at(p, i);
     const layout::PageHead& head = head_at(p, i);
-    if (layout::is_rotated(tables.shape.key_code)) {
+    if (is_rotated(tables.shape.key_code)) {
       mean_lines(tables, head, body + p.at.mean, ordered, p.scratch);
       decode_scales(body + p.at.key_scales, head.key_scale_max, p.scratch.scales);
     }
-    if (layout::is_rotated(tables.shape.value_code)) {
+    if (is_rotated(tables.shape.value_code)) {
       decode_scales(body + p.at.value_scales, head.value_scale_max, p.scratch.scales + layout::kPageTokens);
     }
     const SealedPage page{&tables,
@@ -191,7 +191,7 @@ inline void attend_rows(const Piece& p, const ExactRows& rows) {
 // Frames back to plain coordinates, sums and maxima out.
 inline void finish(const Piece& p) {
   const CodecTables& tables = *p.args.tables;
-  const int frames = p.state.frame_floats == 0 ? 0 : layout::kFrames * layout::frames_per_token(tables.shape.value_code);
+  const int frames = p.state.frame_floats == 0 ? 0 : layout::kFrames * traits(tables.shape.value_code).frames;
   Frame frame[2 * layout::kFrames];
   for (int f = 0; f < frames; ++f) frame[f] = value_frame(tables, f);
   for (int row = 0; row < p.rows; ++row) {

@@ -61,12 +61,7 @@ inline void value_levels(const std::uint8_t* lines, int channels, float* rows) {
   }
 }
 inline void value_levels(Code code, const std::uint8_t* lines, int channels, float* rows) {
-  switch (code) {
-    case Code::l4: return value_levels<Code::l4>(lines, channels, rows);
-    case Code::l8: return value_levels<Code::l8>(lines, channels, rows);
-    case Code::l16: return value_levels<Code::l16>(lines, channels, rows);
-    default: return value_levels<Code::s1>(lines, channels, rows);
-  }
+  with_frame_code(code, [&]<Code kCode>() { value_levels<kCode>(lines, channels, rows); });
 }
 
 inline void decode_sketched_key(const CodecTables& tables, const layout::BodyLayout& at, const std::uint8_t* body, int slot,
@@ -101,17 +96,10 @@ inline void decode_exact(const std::uint8_t* rows, DType dtype, int d, float* ou
   }
 }
 
-inline void decode_keys(const DecodeArgs& args, const layout::BodyLayout& at, const AttendScratch& scratch) {
+inline void decode_rotated_keys(const DecodeArgs& args, const layout::BodyLayout& at, const AttendScratch& scratch) {
   const CodecTables& tables = *args.tables;
   const layout::PageShape& shape = tables.shape;
-  const int d = shape.head_dim, parts = layout::frames_per_token(shape.key_code);
-  if (shape.key_code == Code::f16) return decode_exact(args.body + at.keys, shape.row_dtype, d, args.keys);
-  if (shape.key_code == Code::jl) {
-    for (int slot = 0; slot < layout::kPageTokens; ++slot) {
-      decode_sketched_key(tables, at, args.body, slot, args.keys + std::int64_t{layout::token_of_slot(slot)} * d);
-    }
-    return;
-  }
+  const int d = shape.head_dim, parts = traits(shape.key_code).frames;
   const Frame frames[2] = {key_frame(tables, 0), key_frame(tables, parts - 1)};
   decode_scales(args.body + at.key_scales, args.head->key_scale_max, scratch.scales);
   decode_mean(tables, args.body + at.mean, args.head->mean_scale, scratch.mean);
@@ -127,29 +115,58 @@ inline void decode_keys(const DecodeArgs& args, const layout::BodyLayout& at, co
   }
 }
 
-inline void decode_values(const DecodeArgs& args, const layout::BodyLayout& at, const AttendScratch& scratch) {
+inline void decode_keys(const DecodeArgs& args, const layout::BodyLayout& at, const AttendScratch& scratch) {
+  const layout::PageShape& shape = args.tables->shape;
+  const int d = shape.head_dim;
+  switch (traits(shape.key_code).book) {
+    case Book::exact: return decode_exact(args.body + at.keys, shape.row_dtype, d, args.keys);
+    case Book::signs:
+    case Book::levels: return decode_rotated_keys(args, at, scratch);
+    case Book::sketch:
+      for (int slot = 0; slot < layout::kPageTokens; ++slot) {
+        decode_sketched_key(*args.tables, at, args.body, slot, args.keys + std::int64_t{layout::token_of_slot(slot)} * d);
+      }
+      return;
+    case Book::minmax: return;  // values only
+  }
+}
+
+inline void decode_minmax(const DecodeArgs& args, const layout::BodyLayout& at) {
+  const layout::PageShape& shape = args.tables->shape;
+  const int d = shape.head_dim;
+  for (int frame = 0; frame < layout::kFrames; ++frame) {
+    for (int c = 0; c < d; c += 16) {
+      ValueTile tile;
+      minmax_values(shape, at, args.body, layout::kFrameSlots * frame, c, tile);
+      for (int j = 0; j < 16; ++j) store(args.values + (layout::kFrames * j + frame) * d + c, tile[j]);
+    }
+  }
+}
+
+inline void decode_rotated_values(const DecodeArgs& args, const layout::BodyLayout& at, const AttendScratch& scratch) {
   const CodecTables& tables = *args.tables;
   const layout::PageShape& shape = tables.shape;
-  const int d = shape.head_dim, parts = layout::frames_per_token(shape.value_code);
-  if (shape.value_code == Code::f16) return decode_exact(args.body + at.values, shape.row_dtype, d, args.values);
-  const bool rotated = layout::is_rotated(shape.value_code);
-  if (rotated) decode_scales(args.body + at.value_scales, args.head->value_scale_max, scratch.scales);
+  const int d = shape.head_dim, parts = traits(shape.value_code).frames;
+  decode_scales(args.body + at.value_scales, args.head->value_scale_max, scratch.scales);
   const std::int64_t frame_bytes = std::int64_t{layout::value_lines_per_frame(shape.value_code, d)} * layout::kLineBytes;
   for (int frame = 0; frame < layout::kFrames; ++frame) {
-    if (!rotated) {
-      for (int c = 0; c < d; c += 16) {
-        ValueTile tile;
-        minmax_values(shape, at, args.body, layout::kFrameSlots * frame, c, tile);
-        for (int j = 0; j < 16; ++j) store(args.values + (layout::kFrames * j + frame) * d + c, tile[j]);
-      }
-      continue;
-    }
     const Frame frames[2] = {value_frame(tables, frame * parts), value_frame(tables, frame * parts + parts - 1)};
     value_levels(shape.value_code, args.body + at.values + frame * frame_bytes, parts * d, scratch.rows);
     for (int j = 0; j < 16; ++j) {
       const float scale = scratch.scales[layout::kFrameSlots * frame + j];
       decode_row(frames, parts, scale, nullptr, scratch.rows + j * parts * d, args.values + (layout::kFrames * j + frame) * d);
     }
+  }
+}
+
+inline void decode_values(const DecodeArgs& args, const layout::BodyLayout& at, const AttendScratch& scratch) {
+  const layout::PageShape& shape = args.tables->shape;
+  switch (traits(shape.value_code).book) {
+    case Book::exact: return decode_exact(args.body + at.values, shape.row_dtype, shape.head_dim, args.values);
+    case Book::signs:
+    case Book::levels: return decode_rotated_values(args, at, scratch);
+    case Book::sketch: return;  // keys only
+    case Book::minmax: return decode_minmax(args, at);
   }
 }
 

@@ -35,11 +35,13 @@ inline void encode_rotated_keys(const EncodeArgs& args, std::int64_t i, const la
   const int d = tables.shape.head_dim, num_sinks = args.num_sinks[i];
   std::uint8_t* body = args.bodies[i];
   const Code code = tables.shape.key_code;
-  const int parts = layout::frames_per_token(code);
+  const int parts = traits(code).frames;
   const Frame first_frame = key_frame(tables, 0), last_frame = key_frame(tables, parts - 1);
   const VectorJob job{code,
                       {{{first_frame, last_frame}, {first_frame, last_frame}}, {tables.key_cross, tables.key_cross}},
                       WordOrder::of_keys(parts * d)};
+  std::memset(body + at.mean, 0, static_cast<std::size_t>(at.key_scales - at.mean));
+  std::memset(body + at.keys, 0, static_cast<std::size_t>(at.outlier_keys - at.keys));
   for (int frame = 0; frame < layout::kFrames; ++frame) {
     load_frame(args.rows[i], args.token_stride, args.row_dtype, frame, d, scratch.page + frame * d * 16);
   }
@@ -66,14 +68,12 @@ void encode_keys(const EncodeArgs& args) {
     head.key_code = static_cast<std::uint8_t>(shape.key_code);
     head.num_sinks = args.num_sinks[i];
     head.mean_scale = head.key_scale_max = 0.0f;
-    if (layout::is_rotated(shape.key_code)) {
-      std::memset(body + at.mean, 0, static_cast<std::size_t>(at.key_scales - at.mean));
-      std::memset(body + at.keys, 0, static_cast<std::size_t>(at.outlier_keys - at.keys));
-      encode_rotated_keys(args, i, at, scratch);
-    } else if (shape.key_code == Code::jl) {
-      encode_sketch(args, i, at, scratch);
-    } else {
-      copy_rows(args.rows[i], args.token_stride, args.num_sinks[i], shape.head_dim, body + at.keys);
+    switch (traits(shape.key_code).book) {
+      case Book::exact: copy_rows(args.rows[i], args.token_stride, args.num_sinks[i], shape.head_dim, body + at.keys); break;
+      case Book::signs:
+      case Book::levels: encode_rotated_keys(args, i, at, scratch); break;
+      case Book::sketch: encode_sketch(args, i, at, scratch); break;
+      case Book::minmax: break;  // values only
     }
   }
 }

@@ -21,7 +21,7 @@ void launch_plain(const AttendWork& work) {
 // The combinations of the presets; any other goes the plain way.
 void launch_attend(const AttendWork& work) {
   const Code key = work.launched.tables.shape.key_code, value = work.launched.tables.shape.value_code;
-  const bool signs = key == Code::s1 || key == Code::s2;
+  const bool signs = traits(key).book == Book::signs;
   if (signs && value == Code::l4) return attend_signs_l4(work);
   if (key == Code::l8 && value == Code::l4) return attend_l8_l4(work);
   if (key == Code::l8 && value == Code::l8) return attend_l8_l8(work);

@@ -90,7 +90,7 @@ template <int kDim>
 __device__ void decode_rotated_keys(const DecodeLaunch& launch, DecodeStorage<kDim>& shared) {
   const CodecTables& tables = launch.tables;
   const layout::PageShape& shape = tables.shape;
-  const int d = shape.head_dim, parts = layout::frames_per_token(shape.key_code);
+  const int d = shape.head_dim, parts = traits(shape.key_code).frames;
   const Share me = my_share();
   const std::uint8_t* body = launch.args.body;
   const Frame frames[2] = {key_frame(tables, 0), key_frame(tables, parts - 1)};
@@ -117,7 +117,7 @@ template <int kDim>
 __device__ void decode_rotated_values(const DecodeLaunch& launch, DecodeStorage<kDim>& shared) {
   const CodecTables& tables = launch.tables;
   const layout::PageShape& shape = tables.shape;
-  const int d = shape.head_dim, parts = layout::frames_per_token(shape.value_code);
+  const int d = shape.head_dim, parts = traits(shape.value_code).frames;
   const Share me = my_share();
   const std::uint8_t* body = launch.args.body;
   for (int frame = 0; frame < layout::kFrames; ++frame) {
@@ -185,25 +185,34 @@ __device__ void decode_minmax(const DecodeLaunch& launch) {
 }
 
 template <int kDim>
+__device__ void decode_keys(const DecodeLaunch& launch, DecodeStorage<kDim>& shared) {
+  const layout::PageShape& shape = launch.tables.shape;
+  switch (traits(shape.key_code).book) {
+    case Book::exact: return decode_exact(shape, launch.args.body + launch.at.keys, launch.args.keys);
+    case Book::signs:
+    case Book::levels: return decode_rotated_keys(launch, shared);
+    case Book::sketch: return decode_sketch(launch);
+    case Book::minmax: return;  // values only
+  }
+}
+
+template <int kDim>
+__device__ void decode_values(const DecodeLaunch& launch, DecodeStorage<kDim>& shared) {
+  const layout::PageShape& shape = launch.tables.shape;
+  switch (traits(shape.value_code).book) {
+    case Book::exact: return decode_exact(shape, launch.args.body + launch.at.values, launch.args.values);
+    case Book::signs:
+    case Book::levels: return decode_rotated_values(launch, shared);
+    case Book::sketch: return;  // keys only
+    case Book::minmax: return decode_minmax(launch);
+  }
+}
+
+template <int kDim>
 __global__ void __launch_bounds__(kDim) decode_kernel(const __grid_constant__ DecodeLaunch launch) {
   auto& shared = shared_memory<DecodeStorage<kDim>>();
-  const layout::PageShape& shape = launch.tables.shape;
-  if (launch.args.keys != nullptr) {
-    if (shape.key_code == Code::f16)
-      decode_exact(shape, launch.args.body + launch.at.keys, launch.args.keys);
-    else if (shape.key_code == Code::jl)
-      decode_sketch(launch);
-    else
-      decode_rotated_keys(launch, shared);
-  }
-  if (launch.args.values != nullptr) {
-    if (shape.value_code == Code::f16)
-      decode_exact(shape, launch.args.body + launch.at.values, launch.args.values);
-    else if (shape.value_code == Code::minmax)
-      decode_minmax(launch);
-    else
-      decode_rotated_values(launch, shared);
-  }
+  if (launch.args.keys != nullptr) decode_keys(launch, shared);
+  if (launch.args.values != nullptr) decode_values(launch, shared);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "codes.hpp"
 #include "qjl/types.hpp"
 
 namespace qjl::layout {
@@ -73,33 +74,19 @@ constexpr std::int64_t round_up(std::int64_t bytes, std::int64_t line) { return 
 
 constexpr int minmax_groups(int head_dim) { return (head_dim + kMinMaxGroup - 1) / kMinMaxGroup; }
 
-// Codes whose numbers live in rotated frames, with a closing scale per token.
-constexpr bool is_rotated(Code code) { return code >= Code::s1 && code <= Code::l16; }
-constexpr int code_bits(Code code) {
-  switch (code) {
-    case Code::s1: return 1;
-    case Code::s2:
-    case Code::l4:
-    case Code::minmax: return 2;
-    case Code::l8: return 3;
-    case Code::l16: return 4;
-    default: return 0;
-  }
-}
-// Frames that one token uses at once.
-constexpr int frames_per_token(Code code) { return code == Code::s2 ? 2 : 1; }
 // Coordinates of a key code: what a projected query has.
 constexpr int key_coordinates(const PageShape& shape) {
-  return shape.key_code == Code::jl ? shape.sketch_rows + shape.outlier_rows : shape.head_dim * frames_per_token(shape.key_code);
+  const CodeTraits code = traits(shape.key_code);
+  return code.book == Book::sketch ? shape.sketch_rows + shape.outlier_rows : shape.head_dim * code.frames;
 }
 
 // ---- key rows of rotated codes --------------------------------------------------------------------------------------------
-// s1, s2: row r = signs 8r .. 8r+7 (frame 1 first, then frame 2), bit k = sign 8r+k, 1 means minus.
-// l4:     row r = coordinates 4r .. 4r+3, two bits each.
-// l8:     rows 3T .. 3T+2 are a triple of 6-bit groups: low 6 bits of row 3T+r = coordinates 8T+2r (low 3 bits) and 8T+2r+1;
-//         the top two bits of the three rows, in order, are the fourth group = coordinates 8T+6 and 8T+7.
-// l16:    words: [half][word w][frame mod 4][lane] 32-bit words; nibble pair i of a word = coordinates 8w+i (low), 8w+4+i (high).
-constexpr int key_row_bytes(Code code, int head_dim) { return head_dim * code_bits(code) / 8; }  // per token
+// rows:    1 bit: row r = signs 8r .. 8r+7 (of two frames the first, then the second), bit k = sign 8r+k, 1 means minus.
+//          2 bits: row r = coordinates 4r .. 4r+3, two bits each.
+// triples: 3 bits: rows 3T .. 3T+2 are a triple of 6-bit groups: low 6 bits of row 3T+r = coordinates 8T+2r (low 3 bits) and
+//          8T+2r+1; the top two bits of the three rows, in order, are the fourth group = coordinates 8T+6 and 8T+7.
+// words:   4 bits: [half][word w][frame mod 4][lane] 32-bit words; nibble pair i of a word = coordinates 8w+i (low), 8w+4+i (high).
+constexpr int key_row_bytes(Code code, int head_dim) { return head_dim * traits(code).frames * traits(code).bits / 8; }  // a token
 
 // Rows come in triples [triple][half][3 rows], then the rest [half][row].
 constexpr std::int64_t key_row_offset(int num_rows, int half, int row) {
@@ -115,21 +102,24 @@ constexpr std::int64_t key_word_offset(int head_dim, int half, int word, int fra
 // ---- values of rotated codes ----------------------------------------------------------------------------------------------
 // Per frame f, per block of 16 channels: 32-bit word = channel, byte i of it = tokens j = 4q + i of the frame (q = 0..3).
 // A two-frame code counts as 2 d channels (frame 1 first).
-// 1 bit:  two blocks share a line: bits 0-3 = q of the first block, bits 4-7 = q of the second.
-// 2 bits: one line a block, bits 2q, 2q+1.
-// 3 bits: two blocks share three lines, 6-bit groups as in keys: line g (g < 3) low 6 bits, and the top two bits of lines 0, 1, 2
-//         are group 3; groups 0, 1 = first block quads (0,1), (2,3), groups 2, 3 = second block; low 3 bits = the even quad.
-// 4 bits: two lines a block, q = 2 * line + nibble.
+// shared_lines: 1 bit: two blocks share a line: bits 0-3 = q of the first block, bits 4-7 = q of the second.
+// lines:        2 bits: one line a block, bits 2q, 2q+1.
+// triples:      3 bits: two blocks share three lines, 6-bit groups as in keys: line g (g < 3) low 6 bits, and the top two bits of
+//               lines 0, 1, 2 are group 3; groups 0, 1 = first block quads (0,1), (2,3), groups 2, 3 = second block; low 3 bits =
+//               the even quad.
+// line_pairs:   4 bits: two lines a block, q = 2 * line + nibble.
 // An odd last block of a paired code stands alone: 1 bit as the first of a pair; 3 bits as 4-bit nibbles.
 constexpr int value_lines_per_frame(Code code, int head_dim) {
-  const int blocks = head_dim * frames_per_token(code) / 16, odd = blocks % 2;
-  switch (code_bits(code) / frames_per_token(code)) {
-    case 1: return blocks / 2 + odd;
-    case 2: return blocks;
-    case 3: return blocks / 2 * 3 + odd * 2;
-    case 4: return blocks * 2;
-    default: return 0;
+  const int blocks = head_dim * traits(code).frames / 16, odd = blocks % 2;
+  switch (traits(code).values) {
+    case ValueLayout::none:
+    case ValueLayout::slots: break;  // no frames
+    case ValueLayout::shared_lines: return blocks / 2 + odd;
+    case ValueLayout::lines: return blocks;
+    case ValueLayout::triples: return blocks / 2 * 3 + odd * 2;
+    case ValueLayout::line_pairs: return blocks * 2;
   }
+  return 0;
 }
 
 // ---- the body -------------------------------------------------------------------------------------------------------------
@@ -154,8 +144,8 @@ constexpr BodyLayout body_layout(const PageShape& s) {
   BodyLayout b{};
   const std::int64_t d = s.head_dim, n = kPageTokens;
   const bool rotated_keys = is_rotated(s.key_code), rotated_values = is_rotated(s.value_code);
-  const bool sketch = s.key_code == Code::jl, outliers = sketch && s.outlier_channels > 0;
-  const bool minmax = s.value_code == Code::minmax;
+  const bool sketch = traits(s.key_code).book == Book::sketch, outliers = sketch && s.outlier_channels > 0;
+  const bool minmax = traits(s.value_code).book == Book::minmax;
   std::int64_t end = 0;
   auto place = [&end](std::int64_t bytes) {
     const std::int64_t at = end;
@@ -170,11 +160,10 @@ constexpr BodyLayout body_layout(const PageShape& s) {
   b.outlier_norms = place(outliers ? n * 2 : 0);
   b.value_steps = place(minmax ? n * 2 * minmax_groups(s.head_dim) : 0);
   b.value_minima = place(minmax ? n * 2 * minmax_groups(s.head_dim) : 0);
-  b.keys = place(sketch ? n * s.sketch_rows / 8 : rotated_keys ? n * key_row_bytes(s.key_code, s.head_dim) : n * d * 2);
+  b.keys = place(sketch ? n * s.sketch_rows / 8 : n * key_row_bytes(s.key_code, s.head_dim));
   b.outlier_keys = place(outliers ? n * s.outlier_rows / 8 : 0);
-  b.values = place(minmax           ? n * d / 4
-                   : rotated_values ? std::int64_t{kFrames} * kLineBytes * value_lines_per_frame(s.value_code, s.head_dim)
-                                    : n * d * 2);
+  b.values = place(rotated_values ? std::int64_t{kFrames} * kLineBytes * value_lines_per_frame(s.value_code, s.head_dim)
+                                  : n * d * traits(s.value_code).bits / 8);
   b.bytes = round_up(end, kLineBytes);
   return b;
 }

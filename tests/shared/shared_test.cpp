@@ -5,6 +5,7 @@
 #include "estimator.hpp"
 #include "fixtures.hpp"
 #include "half.hpp"
+#include "search_tables.hpp"
 #include "softmax_state.hpp"
 
 namespace qjl::test {
@@ -81,7 +82,7 @@ TEST(Shared, LevelsAndThresholds) {
 TEST(Shared, SearchTables) {
   for (Code code : {Code::l4, Code::l8, Code::l16}) {
     const Codebook& book = codebook(code);
-    const ScaleSearch& search = scale_search(code);
+    const ScaleSearch search = scale_search(book);
     ASSERT_LE(search.count, kMaxScaleCandidates);
     for (int g = 0; g < search.count; ++g) {
       for (int i = 0; i + 1 < book.count; ++i) {

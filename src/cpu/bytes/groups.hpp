@@ -1,7 +1,7 @@
 // Which of a target's loops a code and a group of rows take.
 //
-//   build_query        tables or whole numbers of queries       build_tables, build_numbers
-//   page_scores        scores of one page                       table_scores<code, rows>, word_scores<rows>
+//   build_query        tables or whole numbers of queries       build_tables<code>, build_numbers
+//   page_scores        scores of one page                       table_scores<code, rows>, word_scores<code, rows>
 //   pass_values        weighted sums of a pass of pages         weigh_group<code, rows>
 //
 // Rows are counted at compile time because their sums live in registers.
@@ -31,14 +31,16 @@ using namespace simd::QJL_NAMESPACE;
 
 // Projected queries [rows][coordinates].
 inline void build_query(const layout::PageShape& shape, const Rows& projected, const BytesQuery& out) {
-  for (int row = 0; row < projected.count; ++row) {
-    const float* q = projected.data + row * projected.stride;
-    if (shape.key_code == Code::l16) {
-      build_numbers(q, shape.head_dim, row, out);
-    } else {
-      build_tables(shape.key_code, q, layout::key_coordinates(shape), row, out);
+  with_code(shape.key_code, [&]<Code kCode>() {
+    for (int row = 0; has_byte_keys(kCode) && row < projected.count; ++row) {
+      const float* q = projected.data + row * projected.stride;
+      if constexpr (traits(kCode).keys == KeyLayout::words) {
+        build_numbers(q, shape.head_dim, row, out);
+      } else if constexpr (has_byte_keys(kCode)) {
+        build_tables<kCode>(q, layout::key_coordinates(shape), row, out);
+      }
     }
-  }
+  });
 }
 
 // loop(rows as a constant), 1 <= rows <= kGroupRows.
@@ -54,22 +56,23 @@ QJL_INLINE void with_rows(int rows, const Loop& loop) {
 }
 
 inline void page_scores(const layout::PageShape& shape, int rows, const BytesQuery& q, const ScoredPage& page) {
-  const int code_rows = layout::key_row_bytes(shape.key_code, shape.head_dim);
-  with_rows(rows, [&](auto count) {
-    switch (shape.key_code) {
-      case Code::s2: return table_scores<Code::s2, count>(q, code_rows, page);
-      case Code::l8: return table_scores<Code::l8, count>(q, code_rows, page);
-      default: return word_scores<count>(q, shape.head_dim, page);
+  with_code(shape.key_code, [&]<Code kCode>() {
+    if constexpr (has_byte_keys(kCode)) {
+      with_rows(rows, [&](auto count) {
+        if constexpr (traits(kCode).keys == KeyLayout::words) {
+          word_scores<kCode, count>(q, shape.head_dim, page);
+        } else {
+          table_scores<kCode, count>(q, layout::key_row_bytes(kCode, shape.head_dim), page);
+        }
+      });
     }
   });
 }
 
 inline void pass_values(const layout::PageShape& shape, int rows, const WeighedPages& pages) {
-  with_rows(rows, [&](auto count) {
-    switch (shape.value_code) {
-      case Code::l4: return weigh_group<Code::l4, count>(shape, pages);
-      case Code::l8: return weigh_group<Code::l8, count>(shape, pages);
-      default: return weigh_group<Code::l16, count>(shape, pages);
+  with_code(shape.value_code, [&]<Code kCode>() {
+    if constexpr (has_byte_values(kCode)) {
+      with_rows(rows, [&](auto count) { weigh_group<kCode, count>(shape, pages); });
     }
   });
 }

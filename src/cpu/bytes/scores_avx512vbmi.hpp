@@ -81,15 +81,16 @@ QJL_INLINE void sign_triple(const float* q, int rows, float per_step, std::uint8
 }
 
 // Four tables of two 3-bit numbers each.
+template <Code kCode>
 QJL_INLINE void level_triple(const float* q, float per_step, std::uint8_t* tables) {
   alignas(64) static constexpr std::uint32_t kHigh[16] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
-  const Levels levels(kLevels8);
+  const Levels levels(kLevels<kCode>);
   const f32x16 low = lookup<8>(levels, as_u32(lane_numbers()));
   const u32x16 high = load_u32(kHigh);
   QJL_UNROLL
   for (int i = 0; i < 4; ++i) {
     const float a = q[2 * i] * per_step, b = q[2 * i + 1] * per_step;
-    const float reach = kL8.level[kL8.count - 1] * (std::fabs(a) + std::fabs(b));
+    const float reach = largest_level(kCode) * (std::fabs(a) + std::fabs(b));
     const f32x16 base = fused_multiply_add(low, splat(a), splat(reach));
     f32x16 entry[4];
     QJL_UNROLL
@@ -121,22 +122,23 @@ inline Reach reach_of(const float* q, int count, int set) {
   return reach;
 }
 
-inline void build_tables(Code code, const float* q, int coordinates, int row, const BytesQuery& out) {
-  const bool signs = code == Code::s2;
-  const int set = signs ? 24 : 4;  // coordinates whose look-ups are added in u8
-  const float level = signs ? 1.0f : kL8.level[kL8.count - 1], look_ups = signs ? 4.0f : 2.0f;
-  const Reach reach = reach_of(q, coordinates, set);
-  const float step = 2.0f * level * reach.largest_set / (255.49f - 0.5f * look_ups);
+template <Code kCode>
+inline void build_tables(const float* q, int coordinates, int row, const BytesQuery& out) {
+  constexpr bool kSigned = traits(kCode).book == Book::signs;
+  constexpr int kSet = kSigned ? 24 : 4;  // coordinates whose look-ups are added in u8
+  constexpr float kLevel = largest_level(kCode), kLookUps = kSigned ? 4.0f : 2.0f;
+  const Reach reach = reach_of(q, coordinates, kSet);
+  const float step = 2.0f * kLevel * reach.largest_set / (255.49f - 0.5f * kLookUps);
   const float per_step = step > 0.0f ? 1.0f / step : 0.0f;
   out.step[row] = step;
-  out.offset[row] = -level * reach.all;
+  out.offset[row] = -kLevel * reach.all;
   std::uint8_t* tables = out.bytes + row * out.stride;
-  const int part = signs ? 24 : 8;  // coordinates of three rows of codes
-  for (int c = 0; c < coordinates; c += part, tables += 4 * layout::kLineBytes) {
-    if (signs) {
+  constexpr int kPart = kSigned ? 24 : 8;  // coordinates of three rows of codes
+  for (int c = 0; c < coordinates; c += kPart, tables += 4 * layout::kLineBytes) {
+    if constexpr (kSigned) {
       sign_triple(q + c, std::min(3, (coordinates - c) / 8), per_step, tables);
     } else {
-      level_triple(q + c, per_step, tables);
+      level_triple<kCode>(q + c, per_step, tables);
     }
   }
 }
@@ -194,7 +196,7 @@ QJL_INLINE void add_groups(const __m512i (&group)[4], const std::uint8_t* tables
   const __m512i b = look_up(group[1], tables + layout::kLineBytes);
   if constexpr (kCodeRows == 2) return widen(sum, _mm512_add_epi8(_mm512_add_epi8(a, b), d));
   const __m512i c = look_up(group[2], tables + 2 * layout::kLineBytes);
-  if constexpr (kCode == Code::s2) {
+  if constexpr (traits(kCode).book == Book::signs) {
     widen(sum, _mm512_add_epi8(_mm512_add_epi8(a, b), _mm512_add_epi8(c, d)));
   } else {
     widen(sum, _mm512_add_epi8(a, b));
@@ -237,6 +239,7 @@ QJL_INLINE void store_scores(const __m512i (&sum)[4], const BytesQuery& q, const
 }
 
 template <Code kCode, int kRows>
+  requires(traits(kCode).keys == KeyLayout::triples || traits(kCode).book == Book::signs)
 inline void table_scores(const BytesQuery& q, int num_code_rows, const ScoredPage& page) {
   WideSum sum[layout::kHalves][kRows];
   QJL_UNROLL
@@ -269,17 +272,19 @@ inline void table_scores(const BytesQuery& q, int num_code_rows, const ScoredPag
 struct ShiftedLevels {
   alignas(64) std::uint8_t of[64];
 };
-constexpr ShiftedLevels shifted_levels16() {
+constexpr ShiftedLevels shifted_levels(Code code) {
   ShiftedLevels levels{};
-  for (int i = 0; i < 64; ++i) levels.of[i] = static_cast<std::uint8_t>(kByteShift + static_cast<int>(level_of(Code::l16, i % 16)));
+  for (int i = 0; i < 64; ++i) levels.of[i] = static_cast<std::uint8_t>(kByteShift + static_cast<int>(level_of(code, i % 16)));
   return levels;
 }
-inline constexpr ShiftedLevels kShiftedLevels16 = shifted_levels16();
+template <Code kCode>
+inline constexpr ShiftedLevels kShiftedLevels = shifted_levels(kCode);
 
-template <int kRows>
+template <Code kCode, int kRows>
+  requires(traits(kCode).keys == KeyLayout::words)
 inline void word_scores(const BytesQuery& q, int d, const ScoredPage& page) {
   constexpr int kParts = kRows == 1 ? 2 : 1;  // sums of one row, so that eight dots are always under way
-  const __m512i levels = _mm512_load_si512(kShiftedLevels16.of);
+  const __m512i levels = _mm512_load_si512(kShiftedLevels<kCode>.of);
   const std::uint8_t* keys = page.keys;
   for (int half = 0; half < layout::kHalves; ++half) {
     __m512i sum[kRows * kParts][4];

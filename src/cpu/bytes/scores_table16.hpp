@@ -62,25 +62,31 @@ QJL_INLINE void sign_table(const float* q, float per_step, std::uint8_t* table) 
   for (int k = 0; k < 4; ++k) entry = fused_multiply_add(sign_of_bit(lane, k), splat(q[k] * per_step), entry);
   store_table(entry, table);
 }
+template <Code kCode>
 QJL_INLINE void level_table(const Levels& levels, float q, float per_step, std::uint8_t* table) {
-  const float part = q * per_step, reach = kL8.level[kL8.count - 1] * std::fabs(part);
+  const float part = q * per_step, reach = largest_level(kCode) * std::fabs(part);
   store_table(fused_multiply_add(lookup<8>(levels, as_u32(lane_numbers())), splat(part), splat(reach)), table);
 }
 
-inline void build_tables(Code code, const float* q, int coordinates, int row, const BytesQuery& out) {
-  const bool signs = code == Code::s2;
-  const int set = signs ? 24 : 2, part = signs ? 4 : 1;  // coordinates added in u8; of one look-up
-  const float level = signs ? 1.0f : kL8.level[kL8.count - 1];
-  const Reach reach = reach_of(q, coordinates, set);
-  const float step = 2.0f * level * reach.largest_set / (255.49f - 0.5f * static_cast<float>(set / part));
+template <Code kCode>
+inline void build_tables(const float* q, int coordinates, int row, const BytesQuery& out) {
+  constexpr bool kSigned = traits(kCode).book == Book::signs;
+  constexpr int kSet = kSigned ? 24 : 2, kPart = kSigned ? 4 : 1;  // coordinates added in u8; of one look-up
+  constexpr float kLevel = largest_level(kCode);
+  const Reach reach = reach_of(q, coordinates, kSet);
+  const float step = 2.0f * kLevel * reach.largest_set / (255.49f - 0.5f * static_cast<float>(kSet / kPart));
   const float per_step = step > 0.0f ? 1.0f / step : 0.0f;
-  const Levels levels(kLevels8);
+  const Levels levels(kLevels<kCode>);
   std::uint8_t* tables = out.bytes + row * out.stride;
-  for (int c = 0; c < coordinates; c += part, tables += kEntries) {
-    signs ? sign_table(q + c, per_step, tables) : level_table(levels, q[c], per_step, tables);
+  for (int c = 0; c < coordinates; c += kPart, tables += kEntries) {
+    if constexpr (kSigned) {
+      sign_table(q + c, per_step, tables);
+    } else {
+      level_table<kCode>(levels, q[c], per_step, tables);
+    }
   }
   out.step[row] = step;
-  out.offset[row] = -level * reach.all;
+  out.offset[row] = -kLevel * reach.all;
 }
 
 // round(127 q / max |q|).
@@ -162,15 +168,17 @@ QJL_INLINE void add_levels(const std::uint8_t* keys, const std::uint8_t* tables,
 }
 
 template <Code kCode, int kRows>
+  requires(traits(kCode).keys == KeyLayout::triples || traits(kCode).book == Book::signs)
 inline void table_scores(const BytesQuery& q, int num_code_rows, const ScoredPage& page) {
-  constexpr int kTriple = (kCode == Code::s2 ? 6 : 8) * kEntries;
+  constexpr bool kSigned = traits(kCode).book == Book::signs;
+  constexpr int kTriple = (kSigned ? 6 : 8) * kEntries;
   for (int half = 0; half < layout::kHalves; ++half) {
     HalfDots<kRows> dots;
     for (int vector = 0; vector < kLineVectors; ++vector) {
       WideSum sum[kRows] = {};
       const std::uint8_t *keys = page.keys + half * 3 * layout::kLineBytes + vector * kVectorBytes, *tables = q.bytes;
       for (int triple = 0; triple < num_code_rows / 3; ++triple) {
-        if constexpr (kCode == Code::s2) {
+        if constexpr (kSigned) {
           add_signs<3>(keys, tables, q.stride, sum);
         } else {
           add_levels(keys, tables, q.stride, sum);
@@ -202,18 +210,21 @@ inline void table_scores(const BytesQuery& q, int num_code_rows, const ScoredPag
 struct ByteLevels {
   alignas(kEntries) std::uint8_t of[kEntries];
 };
-constexpr ByteLevels byte_levels16() {
+constexpr ByteLevels byte_levels(Code code) {
   ByteLevels levels{};
-  for (int i = 0; i < kEntries; ++i)
-    levels.of[i] = static_cast<std::uint8_t>(nearest(level_of(Code::l16, i) / kKeyUnit) + kKeyOffset);
+  for (int i = 0; i < kEntries; ++i) {
+    levels.of[i] = static_cast<std::uint8_t>(nearest(level_of(code, i) / kKeyUnit) + kKeyOffset);
+  }
   return levels;
 }
-inline constexpr ByteLevels kByteLevels16 = byte_levels16();
+template <Code kCode>
+inline constexpr ByteLevels kByteLevels = byte_levels(kCode);
 
-template <int kRows>
+template <Code kCode, int kRows>
+  requires(traits(kCode).keys == KeyLayout::words)
 inline void word_scores(const BytesQuery& q, int d, const ScoredPage& page) {
   constexpr int kFrames = kRows > 2 ? 1 : 4 / kRows;  // at a time, so that all sums stay in registers
-  const NativeB levels = load_table(kByteLevels16.of);
+  const NativeB levels = load_table(kByteLevels<kCode>.of);
   for (int half = 0; half < layout::kHalves; ++half) {
     HalfDots<kRows> dots;
     for (int part = 0; part < kLineVectors * 4 / kFrames; ++part) {

@@ -21,17 +21,18 @@ inline constexpr int kPassPages = 4;   // pages whose weights share a scale, and
 inline constexpr int kPassTokens = kPassPages * layout::kPageTokens;
 inline constexpr int kWeightLevels = 255;
 
+// Codes that have loops of their own; the tile serves any other.
+constexpr bool has_byte_keys(Code code) { return code == Code::s2 || code == Code::l8 || code == Code::l16; }
+constexpr bool has_byte_values(Code code) { return code == Code::l4 || code == Code::l8 || code == Code::l16; }
 constexpr bool has_byte_loops(const layout::PageShape& s) {
-  const bool keys = s.key_code == Code::s2 || s.key_code == Code::l8 || s.key_code == Code::l16;
-  const bool values = s.value_code == Code::l4 || s.value_code == Code::l8 || s.value_code == Code::l16;
-  return keys && values && s.head_dim % 64 == 0;
+  return has_byte_keys(s.key_code) && has_byte_values(s.value_code) && s.head_dim % 64 == 0;
 }
 constexpr bool can_attend_bytes(const layout::PageShape& s, int rows) { return rows <= kBytesRows && has_byte_loops(s); }
 
 // Bytes of one row's query as the score loops read it: 64-byte tables of 6-bit groups, four per three rows of codes (16-entry
 // tables need less), or whole numbers of up to two bytes.
 constexpr std::int64_t bytes_of_query(const layout::PageShape& s) {
-  if (s.key_code == Code::l16) return layout::round_up(std::int64_t{2} * s.head_dim, layout::kLineBytes);
+  if (traits(s.key_code).keys == KeyLayout::words) return layout::round_up(std::int64_t{2} * s.head_dim, layout::kLineBytes);
   return std::int64_t{(layout::key_row_bytes(s.key_code, s.head_dim) + 2) / 3} * 4 * layout::kLineBytes;
 }
 

@@ -44,7 +44,7 @@ QJL_INLINE f32x16 weight_reach(f32x16 largest) { return largest; }
 // Tables that turn six bits of codes into the level of the field at bit t * bits.
 template <Code kCode>
 struct LevelBytes {
-  static constexpr int kBits = layout::code_bits(kCode), kTables = kCode == Code::l4 ? 3 : kCode == Code::l8 ? 2 : 1;
+  static constexpr int kBits = traits(kCode).bits, kTables = 6 / kBits;
   struct Bytes {
     alignas(64) std::int8_t of[kTables][64];
   };
@@ -58,7 +58,7 @@ struct LevelBytes {
   static constexpr Bytes kBytes = bytes();
 
   __m512i table[kTables];
-  TopBits top;  // of l8
+  TopBits top;  // of triples
   LevelBytes() {
     for (int t = 0; t < kTables; ++t) table[t] = _mm512_load_si512(kBytes.of[t]);
   }
@@ -67,12 +67,13 @@ struct LevelBytes {
 // The lines of kBlocks blocks of 16 channels as registers of codes.
 template <Code kCode, int kBlocks>
 struct ValueCodes {
-  static constexpr int kPerBlock = kCode == Code::l4 ? 1 : 2;
-  static constexpr int kLines = kBlocks * layout::code_bits(kCode) / 2;
+  static constexpr ValueLayout kLayout = traits(kCode).values;
+  static constexpr int kPerBlock = kLayout == ValueLayout::lines ? 1 : 2;
+  static constexpr int kLines = kBlocks * traits(kCode).bits / 2;
   __m512i code[kBlocks * kPerBlock];
 
   QJL_INLINE void load(const std::uint8_t* lines, const TopBits& top) {
-    if constexpr (kCode == Code::l8) {
+    if constexpr (kLayout == ValueLayout::triples) {
       QJL_UNROLL
       for (int pair = 0; pair < kBlocks / 2; ++pair) {
         QJL_UNROLL
@@ -86,12 +87,13 @@ struct ValueCodes {
   }
   // Levels of quad q of a block: byte i of a lane is token 4 q + i.
   QJL_INLINE __m512i quad(const LevelBytes<kCode>& levels, int block, int q) const {
-    if constexpr (kCode == Code::l4) {
+    if constexpr (kLayout == ValueLayout::lines) {
       return q < 3 ? _mm512_permutexvar_epi8(code[block], levels.table[q])
                    : _mm512_permutexvar_epi8(_mm512_srli_epi16(code[block], 6), levels.table[0]);
-    } else if constexpr (kCode == Code::l8) {
+    } else if constexpr (kLayout == ValueLayout::triples) {
       return _mm512_permutexvar_epi8(code[2 * block + q / 2], levels.table[q % 2]);
     } else {
+      static_assert(kLayout == ValueLayout::line_pairs);
       const __m512i nibbles = code[2 * block + q / 2];
       return _mm512_permutexvar_epi8(q % 2 == 0 ? nibbles : _mm512_srli_epi16(nibbles, 4), levels.table[0]);
     }

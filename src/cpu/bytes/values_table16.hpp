@@ -37,7 +37,7 @@ struct NibbleLevels {
   static constexpr Table table() {
     Table t{};
     for (int i = 0; i < 16; ++i) {
-      const int code = (i >> kShift) & ((1 << layout::code_bits(kCode)) - 1);
+      const int code = (i >> kShift) & ((1 << traits(kCode).bits) - 1);
       t.of[i] = static_cast<std::uint8_t>(nearest(level_of(kCode, code) / kUnit));
     }
     return t;
@@ -49,7 +49,8 @@ struct NibbleLevels {
 template <Code kCode>
 QJL_INLINE void quad_levels(const std::uint8_t* lines, int block, NativeB (&level)[4]) {
   const NativeB first = load_table(NibbleLevels<kCode, 0>::kTable.of);
-  if constexpr (kCode == Code::l4) {
+  constexpr ValueLayout kLayout = traits(kCode).values;
+  if constexpr (kLayout == ValueLayout::lines) {
     const NativeB second = load_table(NibbleLevels<kCode, 2>::kTable.of);
     const NativeB codes = load_bytes(lines + block * layout::kLineBytes);
     const NativeB low = low_bits(codes, 15), high = low_bits(shift_right(codes, 4), 15);
@@ -59,29 +60,33 @@ QJL_INLINE void quad_levels(const std::uint8_t* lines, int block, NativeB (&leve
     level[3] = look_up(second, high);
   } else {
     NativeB group[2];
-    if constexpr (kCode == Code::l8) {  // a pair of blocks has three lines
+    if constexpr (kLayout == ValueLayout::triples) {  // a pair of blocks has three lines
       const std::uint8_t* pair = lines + block / 2 * 3 * layout::kLineBytes;
       const NativeB a = load_bytes(pair), b = load_bytes(pair + layout::kLineBytes);
       const NativeB c = load_bytes(pair + 2 * layout::kLineBytes);
       group[0] = block % 2 == 0 ? a : c;
       group[1] = block % 2 == 0 ? b : top_bits(a, b, c);
     } else {
+      static_assert(kLayout == ValueLayout::line_pairs);
       group[0] = load_bytes(lines + 2 * block * layout::kLineBytes);
       group[1] = load_bytes(lines + (2 * block + 1) * layout::kLineBytes);
     }
     QJL_UNROLL
     for (int i = 0; i < 2; ++i) {
       level[2 * i] = look_up(first, low_bits(group[i], 15));
-      level[2 * i + 1] = look_up(first, low_bits(shift_right(group[i], layout::code_bits(kCode)), 15));
+      level[2 * i + 1] = look_up(first, low_bits(shift_right(group[i], traits(kCode).bits), 15));
     }
   }
 }
 
-// Quads whose products are added in 16 bits: pairs of bytes, 258 together, times 10, 45 and 127.
+// Quads whose products are added in 16 bits: pairs of bytes of weights, 258 together, times the largest level of a table.
+constexpr int quads_at_once(int largest) {
+  const int most = 32767 / (258 * largest);
+  return most >= 4 ? 4 : most >= 2 ? 2 : 1;
+}
 template <Code kCode>
-inline constexpr int kQuadsAtOnce = kCode == Code::l4   ? 4
-                                    : kCode == Code::l8 ? 2
-                                                        : 1;
+inline constexpr int kQuadsAtOnce = quads_at_once(nearest(largest_level(kCode) / NibbleLevels<kCode, 0>::kUnit));
+static_assert(kQuadsAtOnce<Code::l4> == 4 && kQuadsAtOnce<Code::l8> == 2 && kQuadsAtOnce<Code::l16> == 1);
 
 template <Code kCode, int kRows>
 inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages) {
@@ -98,8 +103,7 @@ inline void weigh_group(const layout::PageShape& shape, const WeighedPages& page
         const std::uint8_t* codes = pages.values[page] + at;
         if (kRows == 1 && vector == 0 && block % 4 == 0) pages.fetcher->part();
         if (kRows > 1 && vector == 0) {  // the lines of a block; of l8 two blocks share three, and this is one more at times
-          ask<(layout::code_bits(kCode) + 1) / 2>(codes + block * layout::code_bits(kCode) / 2 * layout::kLineBytes,
-                                                  pages.ahead[page]);
+          ask<(traits(kCode).bits + 1) / 2>(codes + block * traits(kCode).bits / 2 * layout::kLineBytes, pages.ahead[page]);
         }
         QJL_UNROLL
         for (int i = 0; i < kTogether; ++i) {

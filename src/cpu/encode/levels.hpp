@@ -5,7 +5,7 @@
 //   chosen   the g with the largest (sum m' l)^2 / sum l^2, m' = m div 2 against T_g div 2; equal ones keep the smaller g
 //   code     by m_c against the chosen thresholds and the sign of y_c
 //
-// Judging a candidate is whole numbers in bytes, 64 at a time; the scale is taken with y itself. codebook.hpp has the candidates.
+// Judging a candidate is whole numbers in bytes, 64 at a time; the scale is taken with y itself. search_tables.hpp has the candidates.
 #if defined(QJL_ENCODE_LEVELS) == defined(QJL_TARGET_TOGGLE)
 #ifdef QJL_ENCODE_LEVELS
 #undef QJL_ENCODE_LEVELS
@@ -19,6 +19,7 @@
 #include "encode/words.hpp"
 #include "lanes.hpp"
 #include "permute.hpp"
+#include "search_tables.hpp"
 #include "small.hpp"
 
 QJL_PASS_BEGIN
@@ -85,7 +86,7 @@ inline Thresholds<Count> search_scale(const ScaleSearch& search, const Codebook&
 }
 
 // magnitudes <- codes: index i of the level, Count + i where y >= 0, Count - 1 - i below.
-template <int Count>
+template <int Count, int kBits>
 inline void take_levels(const Thresholds<Count>& best, int num_words, const std::uint32_t* signs, std::uint32_t* magnitudes) {
   const u32x16 bias = splat_8(0x80);  // bytes are compared as signed numbers
   for (int w = 0; w < num_words; ++w) {
@@ -93,7 +94,6 @@ inline void take_levels(const Thresholds<Count>& best, int num_words, const std:
     u32x16 code = splat_8(Count);
     QJL_UNROLL
     for (int i = 0; i + 1 < Count; ++i) code = subtract8(code, greater8(m, best.above[i] ^ bias));
-    constexpr int kBits = Count == 2 ? 2 : Count == 4 ? 3 : 4;
     store_u32(magnitudes + w * 16, code ^ ((minus << kBits) - minus));
   }
 }
@@ -121,8 +121,8 @@ inline f32x16 encode_levels(const WordOrder& order, const float* y, const f32x16
   constexpr const Codebook& kBook = codebook(kCode);
   sign_words(order, y, signs);
   magnitude_words(order, y, to_unit * splat(kMagnitudeSteps), words);
-  take_levels<kBook.count>(search_scale<kBook.count>(scale_search(kCode), kBook, order, words), order.words(), signs, words);
-  return dot_levels<kBook.count>(kCode == Code::l4 ? kLevels4 : kCode == Code::l8 ? kLevels8 : kLevels16, order, y, words);
+  take_levels<kBook.count, traits(kCode).bits>(search_scale<kBook.count>(kScaleSearch<kCode>, kBook, order, words), order.words(), signs, words);
+  return dot_levels<kBook.count>(kLevels<kCode>, order, y, words);
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE

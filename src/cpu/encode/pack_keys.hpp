@@ -20,22 +20,28 @@ using namespace simd::QJL_NAMESPACE;
 QJL_INLINE void merge_u32(std::uint8_t* p, u32x16 bits) { store_u32(p, load_u32(p) | bits); }
 
 // One byte of every row for the tokens of frame f: the bits of one word (2-bit codes), or of two (signs).
-inline void pack_key_rows(const std::uint32_t* words, int rows, int width, int frame, std::uint8_t* keys) {
-  const int half = frame / 4, shift = 8 * (frame % 4), gap = 8 - width;
+template <Code kCode>
+  requires(traits(kCode).keys == KeyLayout::rows)
+inline void pack_keys(Code code, const std::uint32_t* words, int d, int frame, std::uint8_t* keys) {
+  constexpr int kBits = traits(kCode).bits;
+  const int rows = layout::key_row_bytes(code, d);
+  const int half = frame / 4, shift = 8 * (frame % 4), gap = 8 - kBits;
   const auto bits = [&](int word) {
     const u32x16 w = load_u32(words + word * 16);
-    return (w | w >> gap | w >> 2 * gap | w >> 3 * gap) & splat_u32((1u << 4 * width) - 1);
+    return (w | w >> gap | w >> 2 * gap | w >> 3 * gap) & splat_u32((1u << 4 * kBits) - 1);
   };
   for (int row = 0; row < rows; ++row) {
-    const u32x16 byte = width == 2 ? bits(row) : bits(2 * row) | bits(2 * row + 1) << 4;
+    const u32x16 byte = kBits == 2 ? bits(row) : bits(2 * row) | bits(2 * row + 1) << 4;
     merge_u32(keys + layout::key_row_offset(rows, half, row), byte << shift);
   }
 }
 
-// l8: four 6-bit groups of two coordinates in three rows; the fourth group lies in the top two bits of the rows.
-inline void pack_key_triples(const std::uint32_t* words, int d, int frame, std::uint8_t* keys) {
-  const int rows = layout::key_row_bytes(Code::l8, d), half = frame / 4, shift = 8 * (frame % 4);
-  const int gap = 8 - layout::code_bits(Code::l8);
+// Four 6-bit groups of two coordinates in three rows; the fourth group lies in the top two bits of the rows.
+template <Code kCode>
+  requires(traits(kCode).keys == KeyLayout::triples)
+inline void pack_keys(Code code, const std::uint32_t* words, int d, int frame, std::uint8_t* keys) {
+  const int rows = layout::key_row_bytes(code, d), half = frame / 4, shift = 8 * (frame % 4);
+  const int gap = 8 - traits(kCode).bits;
   const u32x16 low = splat_u32(63);
   for (int triple = 0; triple < d / 8; ++triple) {
     const u32x16 first = load_u32(words + 2 * triple * 16), second = load_u32(words + (2 * triple + 1) * 16);
@@ -48,7 +54,9 @@ inline void pack_key_triples(const std::uint32_t* words, int d, int frame, std::
   }
 }
 
-inline void pack_key_nibbles(const std::uint32_t* words, int d, int frame, std::uint8_t* keys) {
+template <Code kCode>
+  requires(traits(kCode).keys == KeyLayout::words)
+inline void pack_keys(Code, const std::uint32_t* words, int d, int frame, std::uint8_t* keys) {
   for (int word = 0; word < d / 8; ++word) {
     const u32x16 low = load_u32(words + 2 * word * 16), high = load_u32(words + (2 * word + 1) * 16);
     store_u32(keys + layout::key_word_offset(d, frame / 4, word, frame % 4), low | high << 4);
@@ -56,13 +64,7 @@ inline void pack_key_nibbles(const std::uint32_t* words, int d, int frame, std::
 }
 
 inline void pack_keys(Code code, const std::uint32_t* words, int d, int frame, std::uint8_t* keys) {
-  switch (code) {
-    case Code::s1:
-    case Code::s2: return pack_key_rows(words, layout::key_row_bytes(code, d), 1, frame, keys);
-    case Code::l4: return pack_key_rows(words, layout::key_row_bytes(code, d), 2, frame, keys);
-    case Code::l8: return pack_key_triples(words, d, frame, keys);
-    default: return pack_key_nibbles(words, d, frame, keys);
-  }
+  with_frame_code(code, [&]<Code kCode>() { pack_keys<kCode>(code, words, d, frame, keys); });
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE

@@ -44,9 +44,30 @@ QJL_INLINE Lines quads(const Tokens& token, int first, int width) {
   return turn_bytes(sum[0], sum[1], sum[2], sum[3]);
 }
 
+// Up to four blocks; returns the lines written.
+template <Code kCode>
+  requires(traits(kCode).values == ValueLayout::shared_lines)
+inline int pack_blocks(const Tokens& token, int blocks, std::uint8_t* lines) {
+  const Lines all = quads<4>(token, 0, traits(kCode).bits);
+  for (int block = 0; block < blocks; block += 2) {  // missing blocks are zero
+    store_u32(lines + block / 2 * layout::kLineBytes, all.block[block] | all.block[block + 1] << 4);
+  }
+  return (blocks + 1) / 2;
+}
+
+template <Code kCode>
+  requires(traits(kCode).values == ValueLayout::lines)
+inline int pack_blocks(const Tokens& token, int blocks, std::uint8_t* lines) {
+  const Lines all = quads<4>(token, 0, traits(kCode).bits);
+  for (int block = 0; block < blocks; ++block) store_u32(lines + block * layout::kLineBytes, all.block[block]);
+  return blocks;
+}
+
 // Two blocks share three lines: groups 0 and 1 are the first block's, 2 and 3 the second's; group 3 lies in the top bits. An odd
 // last block has nibbles instead.
-inline void pack_threes(const Tokens& token, int blocks, std::uint8_t* lines) {
+template <Code kCode>
+  requires(traits(kCode).values == ValueLayout::triples)
+inline int pack_blocks(const Tokens& token, int blocks, std::uint8_t* lines) {
   const Lines low = quads<2>(token, 0, 3), high = quads<2>(token, 2, 3);
   for (int pair = 0; pair < blocks / 2; ++pair) {
     const u32x16 group[3] = {low.block[2 * pair], high.block[2 * pair], low.block[2 * pair + 1]};
@@ -56,48 +77,35 @@ inline void pack_threes(const Tokens& token, int blocks, std::uint8_t* lines) {
       store_u32(lines + (3 * pair + line) * layout::kLineBytes, group[line] | top);
     }
   }
-  if (blocks % 2 == 0) return;
+  if (blocks % 2 == 0) return blocks / 2 * 3;
   const Lines first = quads<2>(token, 0, 4), second = quads<2>(token, 2, 4);
   std::uint8_t* alone = lines + blocks / 2 * 3 * layout::kLineBytes;
   store_u32(alone, first.block[blocks - 1]);
   store_u32(alone + layout::kLineBytes, second.block[blocks - 1]);
+  return blocks / 2 * 3 + 2;
 }
 
-// Up to four blocks; returns the lines written.
-inline int pack_blocks(int bits, const Tokens& token, int blocks, std::uint8_t* lines) {
-  if (bits == 3) {
-    pack_threes(token, blocks, lines);
-    return blocks / 2 * 3 + blocks % 2 * 2;
+template <Code kCode>
+  requires(traits(kCode).values == ValueLayout::line_pairs)
+inline int pack_blocks(const Tokens& token, int blocks, std::uint8_t* lines) {
+  const Lines low = quads<2>(token, 0, traits(kCode).bits), high = quads<2>(token, 2, traits(kCode).bits);
+  for (int block = 0; block < blocks; ++block) {
+    store_u32(lines + 2 * block * layout::kLineBytes, low.block[block]);
+    store_u32(lines + (2 * block + 1) * layout::kLineBytes, high.block[block]);
   }
-  if (bits == 4) {
-    const Lines low = quads<2>(token, 0, 4), high = quads<2>(token, 2, 4);
-    for (int block = 0; block < blocks; ++block) {
-      store_u32(lines + 2 * block * layout::kLineBytes, low.block[block]);
-      store_u32(lines + (2 * block + 1) * layout::kLineBytes, high.block[block]);
-    }
-    return 2 * blocks;
-  }
-  const Lines all = quads<4>(token, 0, bits);
-  if (bits == 2) {
-    for (int block = 0; block < blocks; ++block) store_u32(lines + block * layout::kLineBytes, all.block[block]);
-    return blocks;
-  }
-  for (int block = 0; block < blocks; block += 2) {  // missing blocks are zero
-    store_u32(lines + block / 2 * layout::kLineBytes, all.block[block] | all.block[block + 1] << 4);
-  }
-  return (blocks + 1) / 2;
+  return 2 * blocks;
 }
 
 // words [words][16 tokens] of one frame -> its lines.
 inline void pack_values(Code code, const std::uint32_t* words, int channels, std::uint8_t* lines) {
-  const int bits = layout::code_bits(code) / layout::frames_per_token(code);
   for (int first = 0; first < channels; first += 64) {
     f32x16 lane[16];
     Tokens token;
     for (int w = 0; w < 16; ++w) lane[w] = as_f32(load_u32(words + (first / 4 + w) * 16));
     transpose16(lane);
     for (int j = 0; j < 16; ++j) token[j] = as_u32(lane[j]);
-    lines += pack_blocks(bits, token, std::min(4, (channels - first) / 16), lines) * layout::kLineBytes;
+    const int blocks = std::min(4, (channels - first) / 16);
+    lines += with_frame_code(code, [&]<Code kCode>() { return pack_blocks<kCode>(token, blocks, lines); }) * layout::kLineBytes;
   }
 }
 

@@ -22,13 +22,13 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "codebook.hpp"
 #include "encode/tokens.hpp"
 #include "encode/words.hpp"
 #include "frame.hpp"
 #include "lanes.hpp"
 #include "page.hpp"
 #include "scratch.hpp"
+#include "search_tables.hpp"
 #include "small.hpp"
 
 QJL_PASS_BEGIN

@@ -31,12 +31,16 @@ struct VectorJob {
 // The code words of one group from its y: <y, level>.
 inline f32x16 encode_codes(const VectorJob& job, const float* y, const f32x16& to_unit, std::uint32_t* signs,
                            std::uint32_t* words) {
-  switch (job.code) {
-    case Code::l4: return encode_levels<Code::l4>(job.order, y, to_unit, signs, words);
-    case Code::l8: return encode_levels<Code::l8>(job.order, y, to_unit, signs, words);
-    case Code::l16: return encode_levels<Code::l16>(job.order, y, to_unit, signs, words);
-    default: sign_words(job.order, y, words); return sum_of(job.order.coordinates, [y](int c) { return abs(load(y + c * 16)); });
-  }
+  f32x16 dot;
+  with_frame_code(job.code, [&]<Code kCode>() {
+    if constexpr (traits(kCode).book == Book::levels) {
+      dot = encode_levels<kCode>(job.order, y, to_unit, signs, words);
+    } else {
+      sign_words(job.order, y, words);
+      dot = sum_of(job.order.coordinates, [y](int c) { return abs(load(y + c * 16)); });
+    }
+  });
+  return dot;
 }
 
 // load(group) puts 16 vectors into scratch.x. Code words come to scratch.words [group][num_words][16], scales to scales [2][16].
@@ -44,7 +48,7 @@ inline f32x16 encode_codes(const VectorJob& job, const float* y, const f32x16& t
 template <typename Load>
 inline void encode_vectors(const VectorJob& job, const Load& load_group, const i32x16 (&live)[2], const EncodeScratch& scratch,
                            float* scales) {
-  const int d = job.frames.dim(), parts = layout::frames_per_token(job.code);
+  const int d = job.frames.dim(), parts = traits(job.code).frames;
   Rotated rotated[2];
   f32x16 to_unit[2], dot[2];
   for (int group = 0; group < 2; ++group) {

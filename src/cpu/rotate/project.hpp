@@ -44,12 +44,14 @@ inline void project_rows(const ProjectArgs& args) {
   for (int row = 0; row < args.rows; ++row) {
     const float* q = args.queries + row * d;
     float* out = args.projected + row * width;
-    if (shape.key_code == Code::jl) {
-      project_sketch(tables, q, args.outlier_idx, out);
-    } else if (layout::is_rotated(shape.key_code)) {
-      for (int f = 0; f < layout::frames_per_token(shape.key_code); ++f) rotate_row(key_frame(tables, f), q, out + f * d);
-    } else {
-      std::copy_n(q, d, out);
+    switch (traits(shape.key_code).book) {
+      case Book::exact: std::copy_n(q, d, out); break;
+      case Book::signs:
+      case Book::levels:
+        for (int f = 0; f < traits(shape.key_code).frames; ++f) rotate_row(key_frame(tables, f), q, out + f * d);
+        break;
+      case Book::sketch: project_sketch(tables, q, args.outlier_idx, out); break;
+      case Book::minmax: break;  // values only
     }
   }
 }

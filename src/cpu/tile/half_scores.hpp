@@ -93,20 +93,22 @@ inline void sketch_scores(const Rows& q, const SketchedKeys& keys, int half, flo
   }
 }
 
-// Scores of half a page against projected queries [rows][K]: out [rows][64], slot order; spare [rows][64] is used up.
-inline void half_scores(const SealedPage& page, const Rows& projected, int half, float* tile, float* spare, float* out) {
+// Scores of half a page of sketched keys, of both sketches; spare [rows][64] is used up.
+inline void sketched_scores(const SealedPage& page, const Rows& projected, int half, float* tile, float* spare, float* out) {
   const CodecTables& tables = *page.tables;
   const layout::PageShape& shape = tables.shape;
-  if (shape.key_code == Code::jl) {
-    std::fill_n(out, projected.count * kBlockTokens, 0.0f);
-    const SketchedKeys inliers{page.body + page.at->keys, shape.sketch_rows, page.body + page.at->key_norms, tables.sketch_scale};
-    sketch_scores(projected, inliers, half, tile, spare, out);
-    if (shape.outlier_channels == 0) return;
-    const SketchedKeys outliers{page.body + page.at->outlier_keys, shape.outlier_rows, page.body + page.at->outlier_norms,
-                                tables.outlier_sketch_scale};
-    return sketch_scores({projected.data + shape.sketch_rows, projected.stride, projected.count}, outliers, half, tile, spare, out);
-  }
-  if (shape.key_code == Code::f16) return row_scores(projected, half_rows(page, page.at->keys, half), shape.head_dim, out);
+  std::fill_n(out, projected.count * kBlockTokens, 0.0f);
+  const SketchedKeys inliers{page.body + page.at->keys, shape.sketch_rows, page.body + page.at->key_norms, tables.sketch_scale};
+  sketch_scores(projected, inliers, half, tile, spare, out);
+  if (shape.outlier_channels == 0) return;
+  const SketchedKeys outliers{page.body + page.at->outlier_keys, shape.outlier_rows, page.body + page.at->outlier_norms,
+                              tables.outlier_sketch_scale};
+  sketch_scores({projected.data + shape.sketch_rows, projected.stride, projected.count}, outliers, half, tile, spare, out);
+}
+
+// The same of keys in rotated frames.
+inline void rotated_scores(const SealedPage& page, const Rows& projected, int half, float* tile, float* out) {
+  const layout::PageShape& shape = page.tables->shape;
   const int coordinates = layout::key_coordinates(shape);
   for (int first = 0; first < coordinates; first += kTileCoordinates) {
     const Stretch stretch{first, std::min(kTileCoordinates, coordinates - first)};
@@ -119,6 +121,18 @@ inline void half_scores(const SealedPage& page, const Rows& projected, int half,
       float* at = out + row * kBlockTokens + 16 * v;
       store(at, slot_scores(load(at), scale, page.mean_lines[row], 4 * half + v));
     }
+  }
+}
+
+// Scores of half a page against projected queries [rows][K]: out [rows][64], slot order; spare [rows][64] is used up.
+inline void half_scores(const SealedPage& page, const Rows& projected, int half, float* tile, float* spare, float* out) {
+  const layout::PageShape& shape = page.tables->shape;
+  switch (traits(shape.key_code).book) {
+    case Book::exact: return row_scores(projected, half_rows(page, page.at->keys, half), shape.head_dim, out);
+    case Book::signs:
+    case Book::levels: return rotated_scores(page, projected, half, tile, out);
+    case Book::sketch: return sketched_scores(page, projected, half, tile, spare, out);
+    case Book::minmax: return;  // values only
   }
 }
 

@@ -27,7 +27,11 @@ struct Stretch {
   int first, count;
 };
 
-inline void sign_tile(const std::uint8_t* keys, int num_rows, int half, Stretch stretch, float* tile) {
+// Codes of one frame whose rows are whole coordinates of so many bits, by what these stand for.
+template <Code kCode>
+  requires(traits(kCode).keys == KeyLayout::rows && traits(kCode).book == Book::signs)
+inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
+  const int num_rows = layout::key_row_bytes(shape.key_code, shape.head_dim);
   for (int row = 0; row < stretch.count / 8; ++row) {
     const u32x16 word = load_u32(keys + layout::key_row_offset(num_rows, half, stretch.first / 8 + row));
     float* out = tile + 8 * row * kBlockTokens;
@@ -37,13 +41,19 @@ inline void sign_tile(const std::uint8_t* keys, int num_rows, int half, Stretch 
   }
 }
 
-inline void l4_tile(const std::uint8_t* keys, int num_rows, int half, Stretch stretch, float* tile) {
-  const Levels levels(kLevels4);
-  for (int row = 0; row < stretch.count / 4; ++row) {
-    const u32x16 word = load_u32(keys + layout::key_row_offset(num_rows, half, stretch.first / 4 + row));
-    float* out = tile + 4 * row * kBlockTokens;
-    for (int k = 0; k < 4; ++k) {
-      for (int i = 0; i < 4; ++i) store(out + k * kBlockTokens + 16 * i, lookup<4>(levels, word >> (8 * i + 2 * k)));
+template <Code kCode>
+  requires(traits(kCode).keys == KeyLayout::rows && traits(kCode).book == Book::levels)
+inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
+  constexpr int kBits = traits(kCode).bits, kNumbers = 8 / kBits;
+  const int num_rows = layout::key_row_bytes(kCode, shape.head_dim);
+  const Levels levels(kLevels<kCode>);
+  for (int row = 0; row < stretch.count / kNumbers; ++row) {
+    const u32x16 word = load_u32(keys + layout::key_row_offset(num_rows, half, stretch.first / kNumbers + row));
+    float* out = tile + kNumbers * row * kBlockTokens;
+    for (int k = 0; k < kNumbers; ++k) {
+      for (int i = 0; i < 4; ++i) {
+        store(out + k * kBlockTokens + 16 * i, lookup<1 << kBits>(levels, word >> (8 * i + kBits * k)));
+      }
     }
   }
 }
@@ -60,8 +70,11 @@ QJL_INLINE u32x16 fourth_group(u32x16 row0, u32x16 row1, u32x16 row2) {
   return (row0 >> 6 & splat_u32(0x03030303u)) | (row1 >> 4 & splat_u32(0x0c0c0c0cu)) | (row2 >> 2 & splat_u32(0x30303030u));
 }
 
-inline void l8_tile(const std::uint8_t* keys, int num_rows, int half, Stretch stretch, float* tile) {
-  const Levels levels(kLevels8);
+template <Code kCode>
+  requires(traits(kCode).keys == KeyLayout::triples)
+inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
+  const int num_rows = layout::key_row_bytes(kCode, shape.head_dim);
+  const Levels levels(kLevels<kCode>);
   for (int triple = 0; triple < stretch.count / 8; ++triple) {
     const std::uint8_t* rows = keys + layout::key_row_offset(num_rows, half, 3 * (stretch.first / 8 + triple));
     const u32x16 row0 = load_u32(rows), row1 = load_u32(rows + layout::kLineBytes), row2 = load_u32(rows + 2 * layout::kLineBytes);
@@ -73,8 +86,11 @@ inline void l8_tile(const std::uint8_t* keys, int num_rows, int half, Stretch st
   }
 }
 
-inline void l16_tile(const std::uint8_t* keys, int d, int half, Stretch stretch, float* tile) {
-  const Levels levels(kLevels16);
+template <Code kCode>
+  requires(traits(kCode).keys == KeyLayout::words)
+inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
+  const int d = shape.head_dim;
+  const Levels levels(kLevels<kCode>);
   for (int word = 0; word < stretch.count / 8; ++word) {
     float* out = tile + 8 * word * kBlockTokens;
     for (int i = 0; i < 4; ++i) {
@@ -99,16 +115,9 @@ inline void sketch_tile(const std::uint8_t* bits, int row_bytes, int half, Stret
   }
 }
 
-// The keys of half a page; not for jl, which has two sketches, nor for f16, whose rows need no tile.
+// The keys of half a page, in a rotated code.
 inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
-  const int num_rows = layout::key_row_bytes(shape.key_code, shape.head_dim);
-  switch (shape.key_code) {
-    case Code::s1:
-    case Code::s2: return sign_tile(keys, num_rows, half, stretch, tile);
-    case Code::l4: return l4_tile(keys, num_rows, half, stretch, tile);
-    case Code::l8: return l8_tile(keys, num_rows, half, stretch, tile);
-    default: return l16_tile(keys, shape.head_dim, half, stretch, tile);
-  }
+  with_frame_code(shape.key_code, [&]<Code kCode>() { key_tile<kCode>(shape, keys, half, stretch, tile); });
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE

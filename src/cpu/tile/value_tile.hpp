@@ -37,7 +37,10 @@ QJL_INLINE void quads(const Levels& levels, u32x16 word, int first, int count, f
   }
 }
 
-QJL_INLINE void sign_values(const std::uint8_t* lines, int block, ValueTile& tile) {
+// Levels of block `block` of `blocks` of one frame of a sealed page.
+template <Code kCode>
+  requires(traits(kCode).values == ValueLayout::shared_lines)
+QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int, ValueTile& tile) {
   const u32x16 word = load_u32(lines + block / 2 * layout::kLineBytes) >> 4 * (block % 2);
   QJL_UNROLL
   for (int q = 0; q < 4; ++q) {
@@ -46,8 +49,10 @@ QJL_INLINE void sign_values(const std::uint8_t* lines, int block, ValueTile& til
   }
 }
 
-QJL_INLINE void l4_values(const std::uint8_t* lines, int block, ValueTile& tile) {
-  quads<4, 2>(Levels(kLevels4), load_u32(lines + block * layout::kLineBytes), 0, 4, tile);
+template <Code kCode>
+  requires(traits(kCode).values == ValueLayout::lines)
+QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int, ValueTile& tile) {
+  quads<4, 2>(Levels(kLevels<kCode>), load_u32(lines + block * layout::kLineBytes), 0, 4, tile);
 }
 
 template <int NumLevels>
@@ -56,8 +61,10 @@ QJL_INLINE void nibble_values(const Levels& levels, const std::uint8_t* lines, V
   quads<NumLevels, 4>(levels, load_u32(lines + layout::kLineBytes), 2, 2, tile);
 }
 
-QJL_INLINE void l8_values(const std::uint8_t* lines, int block, int blocks, ValueTile& tile) {
-  const Levels levels(kLevels8);
+template <Code kCode>
+  requires(traits(kCode).values == ValueLayout::triples)
+QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int blocks, ValueTile& tile) {
+  const Levels levels(kLevels<kCode>);
   const std::uint8_t* pair = lines + block / 2 * 3 * layout::kLineBytes;
   if (block % 2 == 0 && block + 1 == blocks) return nibble_values<8>(levels, pair, tile);
   const u32x16 line0 = load_u32(pair), line1 = load_u32(pair + layout::kLineBytes);
@@ -71,17 +78,10 @@ QJL_INLINE void l8_values(const std::uint8_t* lines, int block, int blocks, Valu
   }
 }
 
-// Levels of block `block` of `blocks` of one frame of a sealed page.
 template <Code kCode>
-QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int blocks, ValueTile& tile) {
-  if constexpr (kCode == Code::l4)
-    l4_values(lines, block, tile);
-  else if constexpr (kCode == Code::l8)
-    l8_values(lines, block, blocks, tile);
-  else if constexpr (kCode == Code::l16)
-    nibble_values<16>(Levels(kLevels16), lines + 2 * block * layout::kLineBytes, tile);
-  else
-    sign_values(lines, block, tile);
+  requires(traits(kCode).values == ValueLayout::line_pairs)
+QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int, ValueTile& tile) {
+  nibble_values<16>(Levels(kLevels<kCode>), lines + 2 * block * layout::kLineBytes, tile);
 }
 
 // The paper's values: min + step * code for 16 channels from `channel` of 16 slots from `slot`.

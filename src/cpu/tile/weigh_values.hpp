@@ -51,7 +51,7 @@ QJL_INLINE void weigh_tile(const float* weights, int rows, const ValueTile& tile
 template <Code kCode>
 inline void weigh_half(const layout::PageShape& shape, const std::uint8_t* values, int half, const float* weights, int rows,
                        float* frames) {
-  const int channels = shape.head_dim * layout::frames_per_token(shape.value_code), blocks = channels / 16;
+  const int channels = shape.head_dim * traits(shape.value_code).frames, blocks = channels / 16;
   const std::int64_t frame_bytes =
       std::int64_t{layout::value_lines_per_frame(shape.value_code, shape.head_dim)} * layout::kLineBytes;
   for (int i = 0; i < 4; ++i) {
@@ -66,12 +66,7 @@ inline void weigh_half(const layout::PageShape& shape, const std::uint8_t* value
 
 inline void weigh_rotated(const layout::PageShape& shape, const std::uint8_t* values, int half, const float* weights, int rows,
                           float* frames) {
-  switch (shape.value_code) {
-    case Code::l4: return weigh_half<Code::l4>(shape, values, half, weights, rows, frames);
-    case Code::l8: return weigh_half<Code::l8>(shape, values, half, weights, rows, frames);
-    case Code::l16: return weigh_half<Code::l16>(shape, values, half, weights, rows, frames);
-    default: return weigh_half<Code::s1>(shape, values, half, weights, rows, frames);
-  }
+  with_frame_code(shape.value_code, [&]<Code kCode>() { weigh_half<kCode>(shape, values, half, weights, rows, frames); });
 }
 
 inline void weigh_minmax(const SealedPage& page, int half, const float* weights, int rows, float* out) {

@@ -20,7 +20,7 @@ __device__ inline std::uint32_t interleave_high(std::uint32_t a, std::uint32_t b
 // The levels of the low half of a selector word: codes of up to three bits.
 template <Code kCode>
 __device__ inline std::uint32_t look_up(const ByteLevels& levels, std::uint32_t selectors) {
-  return permute_bytes(levels.bytes[0], levels.bytes[kCode == Code::l4 ? 0 : 1], selectors);
+  return permute_bytes(levels.bytes[0], levels.bytes[traits(kCode).bits == 2 ? 0 : 1], selectors);
 }
 
 // Eight nibbles of four bits: out[0] from the low half of the word, out[1] from the high half.

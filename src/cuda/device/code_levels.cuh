@@ -1,4 +1,4 @@
-// Plain signs (s1) and Lloyd-Max codes (l4, l8, l16) of sixteen vectors from y = P x; the CPU's encode_levels.hpp.
+// Plain signs (s1) and Lloyd-Max codes (l4, l8, l16) of sixteen vectors from y = P x; the CPU's encode/levels.hpp.
 //
 //   m_c     = min(255, round(64 |y_c|)) at norm sqrt(d)
 //   chosen  the candidate scale with the largest (sum m' l)^2 / sum l^2, m' = m div 2; equal ones keep the smaller
@@ -7,6 +7,7 @@
 
 #include "codebook.hpp"
 #include "group.cuh"
+#include "search_tables.hpp"
 
 namespace qjl::cuda {
 
@@ -14,18 +15,17 @@ namespace qjl::cuda {
 struct PageBooks {
   int levels;  // positive ones; 1: signs
   int candidates;
-  std::uint8_t threshold[kMaxScaleCandidates][7];
-  std::uint8_t level[8];
+  std::uint8_t threshold[kMaxScaleCandidates][kMaxBookLevels - 1];
+  std::uint8_t level[kMaxBookLevels];
 };
 inline PageBooks page_books(Code code) {
-  PageBooks books{codebook(code).count, 0, {}, {}};
-  if (books.levels == 1) return books;
-  const ScaleSearch& search = scale_search(code);
-  books.candidates = search.count;
+  const Codebook& book = codebook(code);
+  const ScaleSearch search = scale_search(book);
+  PageBooks books{book.count, search.count, {}, {}};
   for (int g = 0; g < search.count; ++g) {
     for (int i = 0; i + 1 < books.levels; ++i) books.threshold[g][i] = search.threshold[g][i];
   }
-  for (int i = 0; i < books.levels; ++i) books.level[i] = static_cast<std::uint8_t>(codebook(code).level[i]);
+  for (int i = 0; i < books.levels; ++i) books.level[i] = static_cast<std::uint8_t>(book.level[i]);
   return books;
 }
 

@@ -5,8 +5,8 @@
 // Whole numbers modulo 2^16 wherever the CPU has them; sums between two stores run in 32 bits, which is the same modulo 2^16.
 #pragma once
 
-#include "codebook.hpp"
 #include "group.cuh"
+#include "search_tables.hpp"
 
 namespace qjl::cuda {
 

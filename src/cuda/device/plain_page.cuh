@@ -32,29 +32,42 @@ __device__ inline float sign_dot(const float* q, const std::uint8_t* bits, int c
   return sum;
 }
 
-// Score of a slot without the mean: projected [coordinates] of one row.
-__device__ inline float code_score(const PlainPage& page, const float* projected, int slot) {
-  const layout::PageShape& shape = page.shape();
-  const int d = shape.head_dim, coordinates = layout::key_coordinates(shape);
+// Score of a slot without the mean: projected [coordinates] of one row. One function a book.
+__device__ inline float exact_score(const PlainPage& page, const float* projected, int slot) {
+  const int d = page.shape().head_dim;
+  const std::uint16_t* key = page.words(page.at.keys) + slot * d;
   float sum = 0.0f;
-  if (shape.key_code == Code::f16) {
-    const std::uint16_t* key = page.words(page.at.keys) + slot * d;
-    for (int c = 0; c < d; ++c) sum = fmaf(projected[c], to_float(key[c], shape.row_dtype), sum);
-    return sum;
-  }
-  if (shape.key_code == Code::jl) {
-    const int bytes = shape.sketch_rows / 8, outlier_bytes = shape.outlier_rows / 8;
-    sum = sign_dot(projected, page.body + page.at.keys + slot * bytes, shape.sketch_rows) * page.tables.sketch_scale *
-          half_to_float(page.words(page.at.key_norms)[slot]);
-    if (shape.outlier_channels == 0) return sum;
-    const float outliers =
-        sign_dot(projected + shape.sketch_rows, page.body + page.at.outlier_keys + slot * outlier_bytes, shape.outlier_rows);
-    return fmaf(outliers * page.tables.outlier_sketch_scale, half_to_float(page.words(page.at.outlier_norms)[slot]), sum);
-  }
+  for (int c = 0; c < d; ++c) sum = fmaf(projected[c], to_float(key[c], page.shape().row_dtype), sum);
+  return sum;
+}
+__device__ inline float rotated_score(const PlainPage& page, const float* projected, int slot) {
+  const layout::PageShape& shape = page.shape();
+  const int coordinates = layout::key_coordinates(shape);
+  float sum = 0.0f;
   for (int c = 0; c < coordinates; ++c) {
     sum = fmaf(projected[c], page.key_levels[key_code_at(shape, page.body + page.at.keys, slot, c)], sum);
   }
   return sum * scale_of(page.body[page.at.key_scales + slot], page.head.key_scale_max);
+}
+__device__ inline float sketched_score(const PlainPage& page, const float* projected, int slot) {
+  const layout::PageShape& shape = page.shape();
+  const int bytes = shape.sketch_rows / 8, outlier_bytes = shape.outlier_rows / 8;
+  const float sum = sign_dot(projected, page.body + page.at.keys + slot * bytes, shape.sketch_rows) * page.tables.sketch_scale *
+                    half_to_float(page.words(page.at.key_norms)[slot]);
+  if (shape.outlier_channels == 0) return sum;
+  const float outliers =
+      sign_dot(projected + shape.sketch_rows, page.body + page.at.outlier_keys + slot * outlier_bytes, shape.outlier_rows);
+  return fmaf(outliers * page.tables.outlier_sketch_scale, half_to_float(page.words(page.at.outlier_norms)[slot]), sum);
+}
+__device__ inline float code_score(const PlainPage& page, const float* projected, int slot) {
+  switch (traits(page.shape().key_code).book) {
+    case Book::exact: return exact_score(page, projected, slot);
+    case Book::signs:
+    case Book::levels: return rotated_score(page, projected, slot);
+    case Book::sketch: return sketched_score(page, projected, slot);
+    case Book::minmax: break;  // values only
+  }
+  return 0.0f;
 }
 
 // Rows of queries and what is made of them for a page; all in shared memory.
@@ -69,7 +82,7 @@ struct PlainQueries {
 template <typename Store>
 __device__ inline void score_page(const PlainPage& page, const PlainQueries& q, const Store& store) {
   const layout::PageShape& shape = page.shape();
-  const bool rotated = layout::is_rotated(shape.key_code);
+  const bool rotated = is_rotated(shape.key_code);
   if (rotated) {
     const auto* codes = reinterpret_cast<const std::int8_t*>(page.body + page.at.mean);
     for (int i = thread_idx(); i < q.rows * layout::kMeanKnots; i += block_threads()) {
@@ -89,29 +102,37 @@ __device__ inline void score_page(const PlainPage& page, const PlainQueries& q, 
 
 // Frames that values are summed in, and the numbers of a row's sums: one "frame" of plain numbers when values are not rotated.
 QJL_HD constexpr int value_frames(const layout::PageShape& shape) {
-  return layout::is_rotated(shape.value_code) ? layout::kFrames * layout::frames_per_token(shape.value_code) : 1;
+  return is_rotated(shape.value_code) ? layout::kFrames * traits(shape.value_code).frames : 1;
 }
 
 // Number c of slot's value: a level times its scale, or the number itself.
-__device__ inline float value_at(const PlainPage& page, int slot, int c) {
-  const layout::PageShape& shape = page.shape();
-  const int d = shape.head_dim;
-  if (layout::is_rotated(shape.value_code)) {
-    const int f = slot / layout::kFrameSlots, j = slot % layout::kFrameSlots;
-    return page.value_levels[value_code_at(shape, page.body + page.at.values, f, j, c)] *
-           scale_of(page.body[page.at.value_scales + slot], page.head.value_scale_max);
-  }
-  if (shape.value_code == Code::f16) return to_float(page.words(page.at.values)[slot * d + c], shape.row_dtype);
-  const int group = slot * layout::minmax_groups(d) + c / layout::kMinMaxGroup;
+__device__ inline float rotated_value(const PlainPage& page, int slot, int c) {
+  const int f = slot / layout::kFrameSlots, j = slot % layout::kFrameSlots;
+  return page.value_levels[value_code_at(page.shape(), page.body + page.at.values, f, j, c)] *
+         scale_of(page.body[page.at.value_scales + slot], page.head.value_scale_max);
+}
+__device__ inline float minmax_value(const PlainPage& page, int slot, int c) {
+  const int d = page.shape().head_dim, group = slot * layout::minmax_groups(d) + c / layout::kMinMaxGroup;
   const int code = page.body[page.at.values + slot * (d / 4) + c / 4] >> 2 * (c % 4) & 3;
   return fmaf(static_cast<float>(code), half_to_float(page.words(page.at.value_steps)[group]),
               half_to_float(page.words(page.at.value_minima)[group]));
+}
+__device__ inline float value_at(const PlainPage& page, int slot, int c) {
+  const layout::PageShape& shape = page.shape();
+  switch (traits(shape.value_code).book) {
+    case Book::exact: return to_float(page.words(page.at.values)[slot * shape.head_dim + c], shape.row_dtype);
+    case Book::signs:
+    case Book::levels: return rotated_value(page, slot, c);
+    case Book::sketch: break;  // keys only
+    case Book::minmax: return minmax_value(page, slot, c);
+  }
+  return 0.0f;
 }
 
 // sums [rows][frames d] = factor sums + weights [rows][128] v, thread by number of a row.
 __device__ inline void weigh_page(const PlainPage& page, int rows, const float* weights, const float* factor, float* sums) {
   const int d = page.shape().head_dim, frames = value_frames(page.shape()), width = frames * d;
-  const int parts = layout::frames_per_token(page.shape().value_code);
+  const int parts = traits(page.shape().value_code).frames;
   const int slots = frames == 1 ? layout::kPageTokens : layout::kFrameSlots;  // that a number of a row sums over
   for (int i = thread_idx(); i < rows * width; i += block_threads()) {
     const int row = i / width, frame = i % width / d, c = frame % parts * d + i % d;

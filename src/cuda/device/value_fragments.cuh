@@ -35,9 +35,10 @@ __device__ inline void look_up_pairs(const ByteLevels& table, const std::uint32_
 // Where a lane reads 64 channels of one page: lines of its two blocks.
 template <Code kCode>
 struct ValueWords {
-  static constexpr int kLoads = kCode == Code::l4 ? 2 : kCode == Code::l8 ? 3 : 4;
+  static constexpr ValueLayout kLayout = traits(kCode).values;
+  static constexpr int kLoads = traits(kCode).bits;
   Words line[kLoads];
-  bool alone;  // l8: the block has no partner and stands as nibbles
+  bool alone;  // triples: the block has no partner and stands as nibbles
 
   // Bytes from the frame's first line to the lane's part of the first group of channels.
   static __device__ int lane_offset() {
@@ -47,9 +48,8 @@ struct ValueWords {
   // at: the frame's first line plus lane_offset(). kWhole: head_dim is a multiple of 64, else it has `blocks` blocks of 16.
   template <bool kWhole>
   __device__ void load(const std::uint8_t* at, int u, int blocks) {
-    const int pair = 2 * u + lane_group() / 4,
-              last = (kCode == Code::l8 ? blocks / 2 * 3 + blocks % 2 * 2 : blocks * kLoads / 2) - 1;
-    alone = !kWhole && kCode == Code::l8 && 2 * pair + 1 == blocks;
+    const int pair = 2 * u + lane_group() / 4, last = layout::value_lines_per_frame(kCode, blocks * 16) - 1;
+    alone = !kWhole && kLayout == ValueLayout::triples && 2 * pair + 1 == blocks;
 #pragma unroll
     for (int i = 0; i < kLoads; ++i) {  // beyond the last block any line will do: nobody looks at those channels
       const int line_of_group = 2 * u * kLoads + i, beyond = kWhole ? 0 : pair * kLoads + i - last;
@@ -58,13 +58,13 @@ struct ValueWords {
   }
   // Channel m of the first and of the second block.
   __device__ void decode(const ByteLevels& table, int m, ChannelLevels (&levels)[2]) const {
-    if constexpr (kCode == Code::l4) {
+    if constexpr (kLayout == ValueLayout::lines) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         const std::uint32_t selector[2] = {line[i].word[m] & 0x33333333u, line[i].word[m] >> 2 & 0x33333333u};
         look_up_pairs<kCode>(table, selector, levels[i]);
       }
-    } else if constexpr (kCode == Code::l8) {
+    } else if constexpr (kLayout == ValueLayout::triples) {
       const std::uint32_t row[3] = {line[0].word[m], line[1].word[m], line[2].word[m]};
       const std::uint32_t first[2] = {alone ? row[0] & 0x77777777u : group_selector(row[0]),
                                       alone ? row[1] & 0x77777777u : group_selector(row[1])};
@@ -72,6 +72,7 @@ struct ValueWords {
       look_up_pairs<kCode>(table, first, levels[0]);
       look_up_pairs<kCode>(table, second, levels[1]);
     } else {
+      static_assert(kLayout == ValueLayout::line_pairs);
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         std::uint32_t bytes[2];
@@ -87,7 +88,8 @@ struct ValueWords {
 template <Code kCode>
 __device__ inline void order_weights(const Words& tokens, std::uint32_t (&b)[4]) {
   const std::uint32_t* w = tokens.word;
-  const std::uint32_t second = kCode == Code::l4 ? w[2] : w[1], third = kCode == Code::l4 ? w[1] : w[2];
+  constexpr bool kLines = traits(kCode).values == ValueLayout::lines;
+  const std::uint32_t second = kLines ? w[2] : w[1], third = kLines ? w[1] : w[2];
   b[0] = interleave_low(w[0], second);
   b[1] = interleave_high(w[0], second);
   b[2] = interleave_low(third, w[3]);
