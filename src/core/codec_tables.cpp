@@ -158,8 +158,8 @@ CodecConstants::CodecConstants(int head_dim, const CodecConfig& config, DType ro
   const layout::PageShape shape = page_shape(head_dim, config, row_dtype);
   const bool hadamard = (head_dim & (head_dim - 1)) == 0, key_frames = is_rotated(shape.key_code),
              value_frames = is_rotated(shape.value_code);
-  const int d = head_dim, key_parts = traits(shape.key_code).frames,
-            value_parts = traits(shape.value_code).frames, num_value_frames = layout::kFrames * value_parts;
+  const int d = head_dim, key_parts = traits(shape.key_code).frames, value_parts = traits(shape.value_code).frames,
+            num_value_frames = layout::kFrames * value_parts;
   const std::uint64_t seed = config.seed;
   if (hadamard && key_frames) key_signs_ = make_signs(seed, Stream::key_sign_in, Stream::key_sign_mid, key_parts, d);
   if (hadamard && value_frames) {

@@ -60,19 +60,19 @@ void write_head(std::ostringstream& out) {
   field(offsetof(Head, value_scale_max), sizeof(Head::value_scale_max), "largest value scale, fp32");
   out << "\nA scale byte c stands for max * 2^((c - 255) / 32); c = 0 stands for 0.\n\n"
       << "## Codes\n\n| number | name | bits a coordinate | frames | levels |\n|--:|---|--:|--:|---|\n";
-  for (int number = 0; number <= static_cast<int>(Code::minmax); ++number) {
+  for (int number = 0; number < kNumCodes; ++number) {
     const Code code{static_cast<std::uint8_t>(number)};
     out << "| " << number << " | " << code_name(code) << " | ";
-    if (code == Code::f16)
-      out << "16 | | the 16-bit numbers themselves |\n";
-    else if (code == Code::jl)
-      out << "rows / head_dim | | signs of the sketch, 1 is minus (keys only) |\n";
-    else if (code == Code::minmax)
-      out << "2 | | minimum + step * code (values only) |\n";
-    else {
-      out << layout::code_bits(code) / traits(code).frames << " | " << traits(code).frames << " |";
-      for (int i = 0; i < 2 * codebook(code).count; ++i) out << ' ' << level_of(code, i);
-      out << " |\n";
+    switch (traits(code).book) {
+      case Book::exact: out << "16 | | the 16-bit numbers themselves |\n"; break;
+      case Book::signs:
+      case Book::levels:
+        out << traits(code).bits << " | " << traits(code).frames << " |";
+        for (int i = 0; i < 2 * codebook(code).count; ++i) out << ' ' << level_of(code, i);
+        out << " |\n";
+        break;
+      case Book::sketch: out << "rows / head_dim | | signs of the sketch, 1 is minus (keys only) |\n"; break;
+      case Book::minmax: out << "2 | | minimum + step * code (values only) |\n"; break;
     }
   }
 }
@@ -149,61 +149,98 @@ int byte_in_row(int token) { return 4 * (token / layout::kFrames) + token % layo
 std::string key_place(Code code, int d, int token, int c) {
   Place place;
   const int half = token % layout::kFrames / 4, byte = byte_in_row(token), rows = layout::key_row_bytes(code, d);
-  if (code == Code::l8) {
-    const int triple = c / 8, group = c % 8 / 2, high = 3 * (c % 2);
-    for (int bit = high; bit < high + 3; ++bit) {
-      const int row = 3 * triple + (group < 3 ? group : bit / 2), position = group < 3 ? bit : 6 + bit % 2;
-      place.add(layout::key_row_offset(rows, half, row) + byte, position, 1);
+  const int bits = traits(code).bits;
+  switch (traits(code).keys) {
+    case KeyLayout::none:
+    case KeyLayout::slots: break;  // not shown
+    case KeyLayout::rows: {
+      const int per_row = 8 / bits;
+      place.add(layout::key_row_offset(rows, half, c / per_row) + byte, bits * (c % per_row), bits);
+      break;
     }
-  } else if (code == Code::l16) {
-    const int frame = token % layout::kFrames % 4;
-    place.add(layout::key_word_offset(d, half, c / 8, frame) + 4 * (token / layout::kFrames) + c % 4, 4 * (c / 4 % 2), 4);
-  } else {
-    const int bits = code == Code::l4 ? 2 : 1, per_row = 8 / bits;
-    place.add(layout::key_row_offset(rows, half, c / per_row) + byte, bits * (c % per_row), bits);
+    case KeyLayout::triples: {
+      const int triple = c / 8, group = c % 8 / 2, high = 3 * (c % 2);
+      for (int bit = high; bit < high + 3; ++bit) {
+        const int row = 3 * triple + (group < 3 ? group : bit / 2), position = group < 3 ? bit : 6 + bit % 2;
+        place.add(layout::key_row_offset(rows, half, row) + byte, position, 1);
+      }
+      break;
+    }
+    case KeyLayout::words: {
+      const int frame = token % layout::kFrames % 4;
+      place.add(layout::key_word_offset(d, half, c / 8, frame) + 4 * (token / layout::kFrames) + c % 4, 4 * (c / 4 % 2), 4);
+      break;
+    }
   }
   return place.text.str();
 }
 
 std::string value_place(Code code, int d, int token, int c) {
   Place place;
-  const int parts = traits(code).frames, bits = layout::code_bits(code) / parts, blocks = d * parts / 16;
+  const int blocks = d * traits(code).frames / 16;
   const int j = token / layout::kFrames, q = j / 4, block = c / 16;
   const bool alone = blocks % 2 == 1 && block + 1 == blocks;
   const std::int64_t frame = std::int64_t{token % layout::kFrames} * layout::value_lines_per_frame(code, d) * layout::kLineBytes;
   const std::int64_t byte = frame + 4 * (c % 16) + j % 4;
   const auto line = [byte](int number) { return byte + std::int64_t{number} * layout::kLineBytes; };
-  if (bits == 1) place.add(line(block / 2), 4 * (block % 2) + q, 1);
-  if (bits == 2) place.add(line(block), 2 * q, 2);
-  if (bits == 4) place.add(line(2 * block + q / 2), 4 * (q % 2), 4);
-  if (bits == 3 && alone) place.add(line(block / 2 * 3 + q / 2), 4 * (q % 2), 3);
-  if (bits == 3 && !alone) {
-    const int group = 2 * (block % 2) + q / 2;
-    for (int bit = 3 * (q % 2); bit < 3 * (q % 2) + 3; ++bit) {
-      place.add(line(block / 2 * 3 + (group < 3 ? group : bit / 2)), group < 3 ? bit : 6 + bit % 2, 1);
+  switch (traits(code).values) {
+    case ValueLayout::none:
+    case ValueLayout::slots: break;  // not shown
+    case ValueLayout::shared_lines: place.add(line(block / 2), 4 * (block % 2) + q, 1); break;
+    case ValueLayout::lines: place.add(line(block), 2 * q, 2); break;
+    case ValueLayout::triples: {
+      const int group = 2 * (block % 2) + q / 2;
+      if (alone) place.add(line(block / 2 * 3 + q / 2), 4 * (q % 2), 3);
+      for (int bit = 3 * (q % 2); !alone && bit < 3 * (q % 2) + 3; ++bit) {
+        place.add(line(block / 2 * 3 + (group < 3 ? group : bit / 2)), group < 3 ? bit : 6 + bit % 2, 1);
+      }
+      break;
     }
+    case ValueLayout::line_pairs: place.add(line(2 * block + q / 2), 4 * (q % 2), 4); break;
   }
   return place.text.str();
+}
+
+// The codes for which has(traits): "`s1`, `s2`".
+template <typename Has>
+std::string codes_with(const Has& has) {
+  std::string names;
+  for (int number = 0; number < kNumCodes; ++number) {
+    const CodeTraits code = traits(static_cast<Code>(number));
+    if (has(code)) names += std::string(names.empty() ? "`" : ", `") + code.name + "`";
+  }
+  return names;
+}
+std::string codes_with(KeyLayout layout, Book book) {
+  return codes_with([&](const CodeTraits& code) { return code.keys == layout && code.book == book; });
+}
+std::string codes_with(ValueLayout layout) {
+  return codes_with([&](const CodeTraits& code) { return code.values == layout; });
 }
 
 void write_rules(std::ostringstream& out) {
   out << "\n## Order of the key codes\n\n"
       << "A half of the page is four frames (half h: frames 4h .. 4h+3). A row is one byte for each of its 64 tokens:\n"
       << "byte 4 j + (f mod 4) for token 8 j + f. Rows come in triples: [triple][half][3 rows], the rest as [half][row].\n\n"
-      << "* `s1`, `s2`: row r, bit k = sign 8 r + k (frame 1 first, then frame 2), 1 is minus.\n"
-      << "* `l4`: row r, bits 2 k, 2 k + 1 = coordinate 4 r + k.\n"
-      << "* `l8`: a triple T holds coordinates 8 T .. 8 T + 7 as four 6-bit groups of two, low one first: groups 0, 1, 2 are\n"
+      << "* " << codes_with(KeyLayout::rows, Book::signs)
+      << ": row r, bit k = sign 8 r + k (frame 1 first, then frame 2), 1 is minus.\n"
+      << "* " << codes_with(KeyLayout::rows, Book::levels) << ": row r, bits 2 k, 2 k + 1 = coordinate 4 r + k.\n"
+      << "* " << codes_with(KeyLayout::triples, Book::levels)
+      << ": a triple T holds coordinates 8 T .. 8 T + 7 as four 6-bit groups of two, low one first: groups 0, 1, 2 are\n"
       << "  the low six bits of the three rows; group 3 is their top two bits, in order.\n"
-      << "* `l16`: [half][word w][frame mod 4][j] 32-bit words; byte i = coordinate 8 w + i (low nibble) and 8 w + 4 + i (high).\n"
+      << "* " << codes_with(KeyLayout::words, Book::levels)
+      << ": [half][word w][frame mod 4][j] 32-bit words; byte i = coordinate 8 w + i (low nibble) and 8 w + 4 + i (high).\n"
       << "* `f16`: [slot][head_dim]. `jl`: [slot][rows / 8], bit k of byte r = sign 8 r + k.\n\n"
       << "## Order of the value codes\n\n"
       << "Per frame f, per block of 16 channels (two frames count as 2 * head_dim channels): a line of 16 words, one a channel;\n"
       << "byte i of a word holds the tokens j = 4 q + i of the frame, q = 0 .. 3.\n\n"
-      << "* 1 bit (`s1`, `s2`): two blocks share a line: bits 0-3 = q of the first, bits 4-7 = q of the second.\n"
-      << "* 2 bits (`l4`): one line a block, bits 2 q, 2 q + 1.\n"
-      << "* 3 bits (`l8`): two blocks share three lines, four 6-bit groups as in keys: groups 0, 1 = quads (0, 1), (2, 3) of\n"
+      << "* 1 bit (" << codes_with(ValueLayout::shared_lines)
+      << "): two blocks share a line: bits 0-3 = q of the first, bits 4-7 = q of the second.\n"
+      << "* 2 bits (" << codes_with(ValueLayout::lines) << "): one line a block, bits 2 q, 2 q + 1.\n"
+      << "* 3 bits (" << codes_with(ValueLayout::triples)
+      << "): two blocks share three lines, four 6-bit groups as in keys: groups 0, 1 = quads (0, 1), (2, 3) of\n"
       << "  the first block, groups 2, 3 of the second. A last block without a partner is written as nibbles.\n"
-      << "* 4 bits (`l16`): two lines a block, q = 2 * line + nibble.\n"
+      << "* 4 bits (" << codes_with(ValueLayout::line_pairs) << "): two lines a block, q = 2 * line + nibble.\n"
       << "* `f16`: [slot][head_dim]. `minmax`: [slot][head_dim / 4], channel c = bits 2 (c mod 4) and up of byte c div 4.\n";
 }
 
@@ -215,7 +252,9 @@ void write_examples(std::ostringstream& out) {
       << "the keys or of the values; the least significant bit of the code comes first.\n\n"
       << "| code | key, coordinate 5 | key, coordinate " << kCoordinate << " | value, channel 5 | value, channel " << kCoordinate
       << " |\n|---|---|---|---|---|\n";
-  for (Code code : {Code::s1, Code::s2, Code::l4, Code::l8, Code::l16}) {
+  for (int number = 0; number < kNumCodes; ++number) {
+    const Code code{static_cast<std::uint8_t>(number)};
+    if (!is_rotated(code)) continue;
     out << "| " << code_name(code) << " | " << key_place(code, kDim, kToken, 5) << " | "
         << key_place(code, kDim, kToken, kCoordinate) << " | " << value_place(code, kDim, kToken, 5) << " | "
         << value_place(code, kDim, kToken, kCoordinate) << " |\n";

@@ -4,8 +4,9 @@
 //   with_code(code, [&]<Code kCode>() { ... })   calls with the code as a template argument
 //   with_frame_code(code, ...)                   the same with the code that one frame of a rotated code is written in
 //
-// Whatever depends on a code asks its row. No switch over an enum has a `default:`, and the build makes a missing case an error; what
-// is written for one layout takes codes of that layout only. So a code that some place forgot does not compile: docs/add_a_code.md.
+// Whatever depends on a code asks its row. No switch over an enum has a `default:`, and the build makes a missing case an error;
+// what is written for one layout takes codes of that layout only. So a code that some place forgot does not compile:
+// docs/add_a_code.md.
 #pragma once
 
 #include <cstdint>

@@ -5,7 +5,8 @@
 //   chosen   the g with the largest (sum m' l)^2 / sum l^2, m' = m div 2 against T_g div 2; equal ones keep the smaller g
 //   code     by m_c against the chosen thresholds and the sign of y_c
 //
-// Judging a candidate is whole numbers in bytes, 64 at a time; the scale is taken with y itself. search_tables.hpp has the candidates.
+// Judging a candidate is whole numbers in bytes, 64 at a time; the scale is taken with y itself. search_tables.hpp has the
+// candidates.
 #if defined(QJL_ENCODE_LEVELS) == defined(QJL_TARGET_TOGGLE)
 #ifdef QJL_ENCODE_LEVELS
 #undef QJL_ENCODE_LEVELS
@@ -121,7 +122,8 @@ inline f32x16 encode_levels(const WordOrder& order, const float* y, const f32x16
   constexpr const Codebook& kBook = codebook(kCode);
   sign_words(order, y, signs);
   magnitude_words(order, y, to_unit * splat(kMagnitudeSteps), words);
-  take_levels<kBook.count, traits(kCode).bits>(search_scale<kBook.count>(kScaleSearch<kCode>, kBook, order, words), order.words(), signs, words);
+  take_levels<kBook.count, traits(kCode).bits>(search_scale<kBook.count>(kScaleSearch<kCode>, kBook, order, words), order.words(),
+                                               signs, words);
   return dot_levels<kBook.count>(kLevels<kCode>, order, y, words);
 }
 
