@@ -51,7 +51,4 @@ struct SketchBound {
 };
 SketchBound sketch_bound(double eps, double delta);
 
-// The page format as markdown, made from the layout itself: the text of docs/format.md.
-std::string page_format_markdown();
-
 }  // namespace qjl

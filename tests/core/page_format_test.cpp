@@ -3,6 +3,7 @@
 #include <iterator>
 
 #include "fixtures.hpp"
+#include "format_doc.hpp"
 #include "format_example.hpp"
 
 namespace qjl::test {

@@ -1,7 +1,7 @@
 // Prints docs/format.md: `write_format_doc > docs/format.md`.
 #include <iostream>
 
-#include "qjl/codec.hpp"
+#include "format_doc.hpp"
 
 int main() {
   std::cout << qjl::page_format_markdown();

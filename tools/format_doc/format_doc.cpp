@@ -1,5 +1,7 @@
 // docs/format.md, made from the layout itself: the head's fields, where each part of a body stands for every preset and head_dim,
 // and the bit orders worked out on one token. No number of the document is typed here that page.hpp could give.
+#include "format_doc.hpp"
+
 #include <array>
 #include <cstddef>
 #include <cstdio>

@@ -1,0 +1,19 @@
+# Building a preset, and the documents that programs write. Sourced by ./dev.
+
+verb_build() { build "${1:-release}" all; }
+
+build() {  # PRESET TARGET
+  local preset=$1
+  need_packages "${build_packages[@]}"
+  say "building $preset"
+  cmake --preset "$preset" --log-level=WARNING >&2
+  cmake --build --preset "$preset" --target "$2" >&2
+}
+
+verb_docs() {
+  verb_build
+  build/release/write_format_doc >docs/format.md.part
+  mv docs/format.md.part docs/format.md
+  build/release/write_format_example >docs/format_example.md.part
+  mv docs/format_example.md.part docs/format_example.md
+}

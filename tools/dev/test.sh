@@ -1,0 +1,79 @@
+# Tests: C++ here and on an emulated processor, every GPU architecture compiled, Python; sanitizers, lint and fuzzers. Sourced by ./dev.
+
+verb_test() {
+  need_python tests/python/requirements.txt
+  need_python bench/requirements.txt
+  verb_build
+  verb_model >/dev/null
+  local reports=$PWD/build/release/reports failed=0
+  mkdir -p "$reports"
+  rm -f "$reports"/*.xml
+  ctest --test-dir build/release -j "$(nproc)" --output-on-failure --no-tests=error --output-junit "$reports/ctest.xml" || failed=1
+  test_other_processor "$reports" || failed=1
+  build_all_gpus || failed=1
+  .venv/bin/python -m pytest -q tests/python --junitxml "$reports/pytest.xml" || failed=1
+  .venv/bin/python tools/sum_reports.py "$reports"/*.xml || failed=1
+  return $failed
+}
+
+# The CUDA back end for every architecture that it supports, warnings as errors. Running it takes a device: ./dev gpu.
+build_all_gpus() {
+  [[ $(uname -m) == x86_64 ]] || return 0
+  local nvcc
+  nvcc=$(need_nvcc)
+  need_cuda_packages
+  say "compiling the CUDA kernels for every architecture"
+  cmake --preset cuda --log-level=WARNING -DCMAKE_CUDA_COMPILER="$nvcc" >&2
+  cmake --build --preset cuda --target qjl_cuda qjl_gpu_bench_objects >&2
+}
+
+# The kernels of 64-bit Arm, crossed and run under an emulator; on such a machine the tests above have run them.
+test_other_processor() {  # REPORTS
+  if [[ $(uname -m) == aarch64 ]]; then
+    say "this machine is aarch64: its tests need no emulator"
+    return
+  fi
+  need_packages g++-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user-static googletest
+  build aarch64 all || return
+  ctest --test-dir build/aarch64 -j "$(nproc)" --output-on-failure --no-tests=error --output-junit "$1/ctest_aarch64.xml"
+}
+
+run_sanitized() {
+  verb_build "$1"
+  verb_model >/dev/null
+  ctest --test-dir "build/$1" -j "$(nproc)" --output-on-failure --no-tests=error
+}
+verb_asan() { UBSAN_OPTIONS=print_stacktrace=1 run_sanitized asan; }
+verb_tsan() { run_sanitized tsan; }
+
+sources() { git ls-files --cached --others --exclude-standard -- "$@"; }
+
+verb_lint() {
+  need_packages clang-format-19
+  need_python tools/requirements-lint.txt
+  local failed=0
+  if [[ ${1:-} == fix ]]; then
+    sources '*.cpp' '*.hpp' '*.h' '*.c' '*.cu' '*.cuh' | xargs clang-format-19 -i
+    .venv/bin/ruff check -q --fix . || true
+    .venv/bin/ruff format -q .
+  fi
+  sources '*.cpp' '*.hpp' '*.h' '*.c' '*.cu' '*.cuh' | xargs clang-format-19 --dry-run -Werror || failed=1
+  .venv/bin/ruff check . || failed=1
+  .venv/bin/ruff format --check . || failed=1
+  .venv/bin/typos || failed=1
+  .venv/bin/python tools/check_house.py || failed=1
+  ((failed)) && say "lint found faults" || say "lint found nothing"
+  return $failed
+}
+
+verb_fuzz() {
+  need_packages "${build_packages[@]}" clang-19 libclang-rt-19-dev
+  verb_build fuzz
+  local fuzzer
+  for fuzzer in build/fuzz/*_fuzz; do
+    say "$fuzzer for ${1:-60} s"
+    mkdir -p "build/fuzz/corpus/${fuzzer##*/}"
+    "$fuzzer" -max_total_time="${1:-60}" -max_len=20000 -rss_limit_mb=2048 \
+      -artifact_prefix=build/fuzz/ -print_final_stats=1 "build/fuzz/corpus/${fuzzer##*/}"
+  done
+}
