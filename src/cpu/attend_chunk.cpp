@@ -5,22 +5,26 @@
 // q (times the scale), k, v and the weights are rounded to bf16; sums, cap and softmax are fp32. Keys and values become pairs once
 // a call, as [kv_head][block of 32 keys][d / 2][32] and [kv_head][pair of tokens][d]; a piece is up to 96 rows (queries times heads
 // of one group) against 128 keys at a time, with a running maximum. Cost: 4 d flop a pair of query and key, 64 an instruction.
+#define QJL_THIS_FILE "attend_chunk.cpp"
+#define QJL_ONLY_BF16_PRODUCTS
+#include "foreach_target.hpp"
+#ifdef QJL_PASS
+
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 
 #include "args.hpp"
 #include "bf16_tile.hpp"
+#include "exp.hpp"
+#include "lanes.hpp"
 #include "piece.hpp"
-#include "qjl/simd.hpp"
-#include "softmax_state.hpp"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-
-namespace qjl::cpu {
-namespace {
+QJL_PASS_BEGIN
+namespace qjl::cpu::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 constexpr std::int64_t kTileRows = 12, kKeyBlock = kChunkBlockTokens, kKeys = 4 * kKeyBlock;
 static_assert(kMaxChunkRows % kTileRows == 0 && kKeys % kKeyBlock == 0);
@@ -64,36 +68,13 @@ struct Piece : PieceRows {
   int padded_rows() const { return static_cast<int>(round_up(rows, kTileRows)); }
 };
 
-}  // namespace
-}  // namespace qjl::cpu
-
-QJL_TARGET_BEGIN(QJL_TARGET_AVX512BF16)
-namespace qjl::cpu::avx512bf16 {
-
-using simd::avx512bf16::add_tile, simd::avx512bf16::bf16_pairs, simd::avx512bf16::store_bf16;
-
-inline __m512 load(Numbers rows, std::int64_t at) {
-  if (rows.dtype == DType::f32) return _mm512_loadu_ps(static_cast<const float*>(rows.data) + at);
-  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(static_cast<const std::uint16_t*>(rows.data) + at));
-  if (rows.dtype == DType::f16) return _mm512_cvtph_ps(bits);
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+inline f32x16 load_numbers(Numbers rows, std::int64_t at) {
+  if (rows.dtype == DType::f32) return load(static_cast<const float*>(rows.data) + at);
+  return load_row(static_cast<const std::uint16_t*>(rows.data) + at, rows.dtype);
 }
 
 inline __m512i larger_magnitude(__m512i largest, __m512 x) {
   return _mm512_max_epu32(largest, _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)));
-}
-
-// exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln 2 / 2; ln 2 in two parts so that r is exact to fp32, then a polynomial of
-// degree 6 (Cephes expf). x is kept to the range where 2^n is normal.
-inline __m512 exponential(__m512 x) {
-  x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-87.0f)), _mm512_set1_ps(88.0f));
-  const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(kLog2E)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(2.12194440e-4f), _mm512_fmadd_ps(n, _mm512_set1_ps(-0.693359375f), x));
-  __m512 p = _mm512_set1_ps(1.9875691500e-4f);
-  for (const float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(c));
-  p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), _mm512_add_ps(r, _mm512_set1_ps(1.0f)));
-  return _mm512_mul_ps(p, _mm512_scalef_ps(_mm512_set1_ps(1.0f), n));
 }
 
 // cap tanh(s / cap), tanh(x) = sign(x) (1 - 2 / (exp(2 |x|) + 1))
@@ -115,7 +96,7 @@ inline std::uint32_t pack_keys(const Chunk& c, int kv_head, std::int64_t block) 
       alignas(64) std::uint32_t pairs[16] = {};
       if (token < c.tokens) {
         auto* rounded = reinterpret_cast<std::uint16_t*>(pairs);
-        const __m512 first = load(numbers, at + i), second = load(numbers, at + i + 16);
+        const __m512 first = load_numbers(numbers, at + i), second = load_numbers(numbers, at + i + 16);
         store_bf16(rounded, first);
         store_bf16(rounded + 16, second);
         largest = larger_magnitude(larger_magnitude(largest, first), second);
@@ -133,8 +114,8 @@ inline std::uint32_t pack_values(const Chunk& c, int kv_head, std::int64_t block
   for (std::int64_t pair = block * kKeyBlock / 2; pair < (block + 1) * kKeyBlock / 2; ++pair) {
     const std::int64_t even = kv_head * rows.head_stride + 2 * pair * rows.token_stride;
     for (std::int64_t i = 0; i < c.d; i += 16) {
-      const __m512 first = 2 * pair < c.tokens ? load(numbers, even + i) : _mm512_setzero_ps();
-      const __m512 second = 2 * pair + 1 < c.tokens ? load(numbers, even + rows.token_stride + i) : _mm512_setzero_ps();
+      const __m512 first = 2 * pair < c.tokens ? load_numbers(numbers, even + i) : _mm512_setzero_ps();
+      const __m512 second = 2 * pair + 1 < c.tokens ? load_numbers(numbers, even + rows.token_stride + i) : _mm512_setzero_ps();
       _mm512_storeu_si512(c.value_pair(kv_head, pair) + i, bf16_pairs(first, second));
       largest = larger_magnitude(larger_magnitude(largest, first), second);
     }
@@ -148,7 +129,7 @@ inline void begin(const Chunk& c, const Piece& p) {
     const std::int64_t at = query_at(p, row);
     for (std::int64_t i = 0; i < c.d; i += 16) {
       const __m512 scaled =
-          row < p.rows ? _mm512_mul_ps(load(numbers, at + i), _mm512_set1_ps(c.a.softmax_scale)) : _mm512_setzero_ps();
+          row < p.rows ? _mm512_mul_ps(load_numbers(numbers, at + i), _mm512_set1_ps(c.a.softmax_scale)) : _mm512_setzero_ps();
       store_bf16(p.queries + row * c.d + i, scaled);
       _mm512_storeu_ps(p.out + row * c.d + i, _mm512_setzero_ps());
     }
@@ -161,7 +142,7 @@ inline void begin(const Chunk& c, const Piece& p) {
 inline void score(const Chunk& c, const Piece& p, std::int64_t first_key, std::int64_t num_keys) {
   for (std::int64_t row = 0; row < p.rows; row += kTileRows) {
     for (std::int64_t key = 0; key < num_keys; key += kKeyBlock) {
-      __m512 sum[kTileRows][2];
+      f32x16 sum[kTileRows][2];
       for (auto& pair : sum) pair[0] = pair[1] = _mm512_setzero_ps();
       const std::uint32_t* keys = c.key_block(p.piece.kv_head, (first_key + key) / kKeyBlock);
       add_tile<2, kTileRows>({keys, kKeyBlock, p.queries + row * c.d, c.d, c.d / 2}, sum);
@@ -218,7 +199,7 @@ inline void softmax_row(const Chunk& c, const Piece& p, std::int64_t row, Window
 inline void weigh(const Chunk& c, const Piece& p, std::int64_t first_key, std::int64_t num_keys) {
   for (std::int64_t row = 0; row < p.rows; row += kTileRows) {
     for (std::int64_t i = 0; i < c.d; i += 32) {
-      __m512 sum[kTileRows][2];
+      f32x16 sum[kTileRows][2];
       float* out = p.out + row * c.d + i;
       for (std::int64_t n = 0; n < kTileRows; ++n) {
         for (std::int64_t v = 0; v < 2; ++v) sum[n][v] = _mm512_loadu_ps(out + n * c.d + 16 * v);
@@ -259,7 +240,7 @@ void attend_chunk(const ChunkArgs& args, const AttendPiece& piece) {
   }
 }
 
-}  // namespace qjl::cpu::avx512bf16
-QJL_TARGET_END
+}  // namespace qjl::cpu::QJL_NAMESPACE
+QJL_PASS_END
 
 #endif

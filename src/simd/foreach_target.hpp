@@ -1,13 +1,14 @@
 // Compiles a file once per instruction set. The file defines QJL_THIS_FILE as its own name (its folder is one of its include
 // directories) and includes this header, which includes the file again for each target, with QJL_PASS defined and
 //
-//   QJL_NAMESPACE   scalar, avx2, avx512, avx512vbmi, neon, neon_dotprod: where the pass puts everything it defines
+//   QJL_NAMESPACE   scalar, avx2, avx512, avx512vbmi, avx512bf16, neon, neon_dotprod: where the pass puts all that it defines
 //   QJL_LANES       32-bit numbers in one register of the target: 4, 8, 16
 //   QJL_NEON        0 where the pass may not use Arm's vector intrinsics, 1 where it may, 2 with the dot products
 //   QJL_VBMI        1 where bytes can be looked up across a register and multiplied by fours (AVX-512 VBMI, VNNI, GFNI), else 0
 //   QJL_PASS_BEGIN  and QJL_PASS_END: around functions, which are then compiled for the target
 //
-// Passes for avx512vbmi and neon_dotprod are made only for files that define QJL_WITH_BYTE_DOTS.
+// Passes for avx512vbmi and neon_dotprod are made only for files that define QJL_WITH_BYTE_DOTS; a file that defines
+// QJL_ONLY_BF16_PRODUCTS has one pass, avx512bf16, and on other architectures none.
 //
 // Headers of a pass (lanes.hpp and all that use it) are read once a pass: QJL_TARGET_TOGGLE is defined in every second one, and a
 // header that finds its own guard in the same state has not been read yet. So a pass includes the same headers whatever its target
@@ -20,6 +21,21 @@
 #define QJL_VBMI 0
 #define QJL_NEON 0
 
+#if defined(QJL_ONLY_BF16_PRODUCTS)
+#define QJL_PASS_END QJL_TARGET_END
+#if defined(__x86_64__)
+#undef QJL_VBMI
+#define QJL_VBMI 1
+#define QJL_NAMESPACE avx512bf16
+#define QJL_LANES 16
+#define QJL_PASS_BEGIN QJL_TARGET_BEGIN(QJL_TARGET_AVX512BF16)
+#include QJL_THIS_FILE
+#undef QJL_PASS_BEGIN
+#undef QJL_NAMESPACE
+#undef QJL_LANES
+#endif
+
+#else
 #define QJL_NAMESPACE scalar
 #define QJL_LANES 4
 #define QJL_PASS_BEGIN
@@ -85,6 +101,7 @@
 #undef QJL_NAMESPACE
 #endif
 #undef QJL_LANES
+#endif
 #endif
 
 #undef QJL_PASS_END

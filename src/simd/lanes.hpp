@@ -80,6 +80,9 @@ QJL_INLINE NativeI as_i32(NativeU v) { return (NativeI)v; }
 QJL_INLINE NativeF as_f32(NativeU v) { return (NativeF)v; }
 QJL_INLINE NativeF to_f32(NativeI v) { return __builtin_convertvector(v, NativeF); }
 QJL_INLINE NativeI to_i32(NativeF v) { return __builtin_convertvector(v, NativeI); }
+#if QJL_LANES < 16
+QJL_INLINE NativeF power_of_two(NativeF n) { return as_f32(as_u32(to_i32(n) + 127) << 23); }  // of integers in [-126, 127]
+#endif
 QJL_INLINE NativeF select(NativeI mask, NativeF a, NativeF b) { return mask ? a : b; }
 QJL_INLINE NativeU select(NativeI mask, NativeU a, NativeU b) { return mask ? a : b; }
 QJL_INLINE NativeI select(NativeI mask, NativeI a, NativeI b) { return mask ? a : b; }
@@ -149,6 +152,7 @@ QJL_PAIR_CAST(as_i32)
 QJL_PAIR_CAST(as_f32)
 QJL_PAIR_CAST(to_f32)
 QJL_PAIR_CAST(to_i32)
+QJL_PAIR_CAST(power_of_two)
 #undef QJL_PAIR_CAST
 template <typename T>
 QJL_INLINE void read(const void* p, Pair<T>& v) {

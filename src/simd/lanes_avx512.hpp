@@ -14,6 +14,7 @@ QJL_INLINE NativeF max(NativeF a, NativeF b) { return _mm512_max_ps(a, b); }
 QJL_INLINE NativeF sqrt(NativeF a) { return _mm512_sqrt_ps(a); }
 QJL_INLINE float reduce_max(NativeF a) { return _mm512_reduce_max_ps(a); }
 QJL_INLINE float reduce_add(NativeF a) { return _mm512_reduce_add_ps(a); }
+QJL_INLINE NativeF power_of_two(NativeF n) { return _mm512_scalef_ps(_mm512_set1_ps(1.0f), n); }
 QJL_INLINE NativeF half_lanes(const std::uint16_t* p) {
   return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }

@@ -9,6 +9,7 @@
 #include "qjl/simd.hpp"
 
 #if defined(__x86_64__)
+#define QJL_TARGET_AVX512BF16 QJL_TARGET_AVX512VBMI ",avx512bf16"
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>

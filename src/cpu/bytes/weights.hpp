@@ -33,27 +33,6 @@ QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
 using namespace simd::QJL_NAMESPACE;
 
-// 2^x, x <= 0: 2^floor(x) times a polynomial of degree 5 in the fraction; relative error below 2e-7, exactly 1 at 0.
-QJL_INLINE f32x16 exp2_below(f32x16 x) {
-#if QJL_LANES == 16
-  const f32x16 f = _mm512_reduce_ps(x, 1);  // x - floor(x)
-#else
-  x = max(x, splat(-126.0f));
-  const f32x16 whole = round_even(x - splat(0.5f)), f = x - whole;
-#endif
-  f32x16 p = splat(1.8671305e-3f);
-  p = fused_multiply_add(p, f, splat(9.0170289e-3f));
-  p = fused_multiply_add(p, f, splat(5.5799913e-2f));
-  p = fused_multiply_add(p, f, splat(2.4016444e-1f));
-  p = fused_multiply_add(p, f, splat(6.9315130e-1f));
-  p = fused_multiply_add(p, f, splat(1.0f));
-#if QJL_LANES == 16
-  return _mm512_scalef_ps(p, x);
-#else
-  return as_f32(as_u32(p) + (as_u32(to_i32(whole)) << 23));
-#endif
-}
-
 // Multiples of the golden ratio, modulo 1: any run of them is spread evenly.
 struct Dither {
   alignas(64) float of[kPassTokens / layout::kFrames];
