@@ -67,7 +67,7 @@ class Runner:
         self.keep("cost.jsonl")
 
     def peers(self, part: str) -> None:
-        words = [self.options.peers_python, ROOT / "bench/peers.py", part, "--build", self.options.build]
+        words = [self.options.peers_python, ROOT / "bench/rivals/peers.py", part, "--build", self.options.build]
         texts = ["--texts", *self.options.texts] if self.options.texts else []
         name = f"peers_{part}.jsonl"
         self.call(*words, "--out", WORK / name, *texts)

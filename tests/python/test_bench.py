@@ -61,7 +61,7 @@ def rows_of(path: Path) -> list[dict]:
 
 def report(results: Path, page: Path, *words: str) -> str:
     pages = ["--page", page, "--cost-page", page.with_name("cost_model.md")]
-    command = [sys.executable, ROOT / "bench/report.py", "--results", results, *pages, *words]
+    command = [sys.executable, ROOT / "bench/report/report.py", "--results", results, *pages, *words]
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return page.read_text()

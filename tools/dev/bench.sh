@@ -10,7 +10,7 @@ verb_bench() {
   if [[ ${words[*]} == engine ]]; then
     build release qjl_engine_bench
     verb_model >/dev/null
-    python3 bench/engine_alone.py --model "$model"
+    python3 bench/engine/engine_alone.py --model "$model"
     return
   fi
   if ((quick)); then
@@ -22,7 +22,7 @@ verb_bench() {
   bench_report
 }
 
-bench_report() { .venv/bin/python bench/report.py && say "wrote docs/results/speed.md"; }
+bench_report() { .venv/bin/python bench/report/report.py && say "wrote docs/results/speed.md"; }
 
 # llama.cpp, compiled by pip for this processor, in an environment outside the checkout; minutes at first use.
 verb_bench_peers() {

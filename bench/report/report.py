@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
-import tables
-from cost_model import cost_page
-from goals import goals_table
-from rows import read_rows
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "bench/common"))
 
-ROOT = Path(__file__).resolve().parents[1]
+import tables  # noqa: E402
+from cost_model import cost_page  # noqa: E402
+from goals import goals_table  # noqa: E402
+from rows import read_rows  # noqa: E402
 
 PAGE = """# Speed
 
-Written by `bench/report.py` from the rows in `docs/results/speed`; `./dev bench` and `./dev bench-peers` measure them anew, on a machine
+Written by `bench/report/report.py` from the rows in `docs/results/speed`; `./dev bench` and `./dev bench-peers` measure them anew, on a machine
 that does nothing else. Measured on: {machine}.
 
 Times are the best of all rounds; the variants of a comparison take turns in every round. "Cold": other memory, three times the last level

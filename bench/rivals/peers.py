@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
-from peers_attend import bench_attend
-from peers_engine import bench_engine, print_resident
-from peers_quality import bench_quality
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "bench/common"))  # rows, served
 
-ROOT = Path(__file__).resolve().parents[1]
+from peers_attend import bench_attend  # noqa: E402
+from peers_engine import bench_engine, print_resident  # noqa: E402
+from peers_quality import bench_quality  # noqa: E402
 
 
 def parse() -> argparse.Namespace:

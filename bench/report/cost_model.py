@@ -12,7 +12,7 @@ from tables import LONG, markdown, one, select
 
 PAGE = """# What a token costs
 
-Written by `bench/cost_model.py`; `./dev bench cost` prints its rows, `./dev bench` the measured ones. One token of one kv head, G query
+Written by `bench/report/cost_model.py`; `./dev bench cost` prints its rows, `./dev bench` the measured ones. One token of one kv head, G query
 heads per kv head, d channels.
 
     time = max(bytes / stream, instructions / rate)

@@ -11,9 +11,13 @@ from __future__ import annotations
 import argparse
 import random
 import statistics
+import sys
 from pathlib import Path
 
-from served import Served
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "bench/common"))
+
+from served import Served  # noqa: E402
 
 THREADS = (1, 2)
 ROUNDS, STEPS, CONTEXT = 6, 12, 8192
@@ -22,7 +26,7 @@ ROUNDS, STEPS, CONTEXT = 6, 12, 8192
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--build", type=Path, default=Path(__file__).resolve().parents[1] / "build/release")
+    parser.add_argument("--build", type=Path, default=ROOT / "build/release")
     parser.add_argument("--cache", default="k3v2")
     parser.add_argument("--depths", default="0,2048,7936", help="rising")
     return parser.parse_args()
