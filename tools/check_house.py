@@ -22,6 +22,7 @@ MAX_LINES, MAX_TEST_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 400, 300, 60, 6
 # The order shared <- simd <- backend <- cpu, cuda <- core <- doors is the house's; everything else sees the doors (include/qjl).
 DOORS = "include"
 CPU_PARTS = ("encode", "tile", "bytes", "rotate")  # named from src/cpu: "tile/key_tile.hpp"
+KERNELS = (DOORS, "src/shared", "src/backend")
 ENGINE = ("engine/text", "engine/math", "engine/files", "engine/models", "engine/run")
 DIRECTIONS = {
     "include/qjl": ("std",),
@@ -30,8 +31,10 @@ DIRECTIONS = {
     "src/backend": ("std", DOORS, "src/shared"),
     "src/cpu": ("std", "system", DOORS, "src/shared", "src/simd", "src/backend"),
     **{f"src/cpu/{part}": ("std", "system", DOORS, "src/shared", "src/simd", "src/backend", "src/cpu") for part in CPU_PARTS},
-    "src/cuda": ("std", "system", DOORS, "src/shared", "src/backend", "src/cuda/device"),
-    "src/cuda/device": ("std", "system", DOORS, "src/shared", "src/backend"),
+    "src/cuda": ("std", "system", *KERNELS, "src/cuda/device", "src/cuda/encode", "src/cuda/fragments"),
+    "src/cuda/device": ("std", "system", *KERNELS),
+    "src/cuda/encode": ("std", "system", *KERNELS, "src/cuda/device"),
+    "src/cuda/fragments": ("std", "system", *KERNELS, "src/cuda/device", "src/cuda"),
     "src/core": ("std", "system", DOORS, "src/shared", "src/simd", "src/backend", "src/cpu", "src/cuda"),
     "src/capi": ("std", DOORS),
     "engine/text": ("std", "system", DOORS),

@@ -5,8 +5,8 @@
 // A block of threads takes one piece and up to kRows of its rows.
 #include "attend_plain.cuh"
 #include "attend_work.cuh"
-#include "device/launcher.cuh"
 #include "launch.hpp"
+#include "launcher.cuh"
 
 namespace qjl::cuda {
 namespace {

@@ -1,8 +1,8 @@
 // Attention of a piece, for every code: pages a number at a time. See device/plain_page.cuh; attend.cu chooses.
 #pragma once
 
-#include "device/finish.cuh"
-#include "device/plain_page.cuh"
+#include "finish.cuh"
+#include "plain_page.cuh"
 
 namespace qjl::cuda {
 

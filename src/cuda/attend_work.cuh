@@ -1,7 +1,7 @@
 // What attend.cu hands to the files that launch its kernels: one file a pair of codes, so that they compile side by side.
 #pragma once
 
-#include "device/piece.cuh"
+#include "piece.cuh"
 
 namespace qjl::cuda {
 

@@ -3,10 +3,10 @@
 //   m = max of maxima, out = sum exp(m_i - m) out_i / sum exp(m_i - m) sum_i, lse = m + ln(sum)          shared/softmax_state.hpp
 //
 // A block of threads takes a row: two reads of every piece's maximum and sum, one of its numbers.
-#include "device/launcher.cuh"
-#include "device/thread.cuh"
 #include "launch.hpp"
+#include "launcher.cuh"
 #include "softmax_state.hpp"
+#include "thread.cuh"
 
 namespace qjl::cuda {
 namespace {

@@ -1,9 +1,9 @@
 // Projects queries once, before any page is read: rotated by the keys' frames, or sketched. See device/rotate.cuh.
 //
 //   rotated codes  [P_f q] for each frame f of a key       jl   [S q_in, S_o q_out]       exact   q itself
-#include "device/launcher.cuh"
-#include "device/rotate.cuh"
 #include "launch.hpp"
+#include "launcher.cuh"
+#include "rotate.cuh"
 
 namespace qjl::cuda {
 namespace {

@@ -3,9 +3,9 @@
 //   out[row * 128 + slot] = <q, prediction of the mean> + scale[slot] * <projected, level[slot]>          see device/plain_page.cuh
 //
 // A block takes up to 4 rows. The verb serves tests and tools; attend has scores of its own.
-#include "device/launcher.cuh"
-#include "device/plain_page.cuh"
 #include "launch.hpp"
+#include "launcher.cuh"
+#include "plain_page.cuh"
 
 namespace qjl::cuda {
 namespace {

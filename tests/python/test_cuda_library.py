@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-OBJECTS = sorted((ROOT / "build/cuda/src/cuda/CMakeFiles/qjl_cuda.dir").glob("*.cu.o"))
+OBJECTS = sorted((ROOT / "build/cuda/src/cuda/CMakeFiles/qjl_cuda.dir").rglob("*.cu.o"))
 ARCHITECTURES = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"]
 HOST_ONLY = ("devices.cu.o", "cuda_backend.cu.o")
 

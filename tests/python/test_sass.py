@@ -35,7 +35,7 @@ SHAPES = ("64,1", "64,2", "96,1", "128,1", "128,2", "256,1")  # head_dim (96: 80
 def kernels(pair: str, architecture: str) -> dict[str, sass.Kernel]:
     """By shape: "128,1" is head_dim 128 for up to four heads."""
     tool = shutil.which("cuobjdump", path=f"{ROOT}/.cache/cuda/toolkit/bin{os.pathsep}{os.environ['PATH']}")
-    file = OBJECTS / f"attend_{pair}.cu.o"
+    file = OBJECTS / f"fragments/attend_{pair}.cu.o"
     if tool is None or not file.exists():
         pytest.skip("no cuobjdump, or no build of preset cuda: ./dev test makes both")
     found = sass.disassemble(Path(tool), file, architecture)

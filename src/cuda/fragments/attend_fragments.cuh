@@ -7,9 +7,9 @@
 #include <new>
 
 #include "attend_work.cuh"
-#include "device/finish.cuh"
-#include "device/launcher.cuh"
-#include "device/step.cuh"
+#include "finish.cuh"
+#include "launcher.cuh"
+#include "step.cuh"
 
 namespace qjl::cuda {
 
