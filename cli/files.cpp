@@ -1,3 +1,4 @@
+// Files as the verbs need them: read whole, written under another name and renamed.
 #include "files.hpp"
 
 #include <unistd.h>

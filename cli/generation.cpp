@@ -1,3 +1,4 @@
+// A turn of `run` or `chat`: prompt pieces, progress, the report of what it took.
 #include "generation.hpp"
 
 #include <spdlog/spdlog.h>

@@ -1,3 +1,4 @@
+// The handler of Ctrl-C: sets a flag that the work looks at; a second signal ends the process.
 #include "interrupt.hpp"
 
 #include <unistd.h>

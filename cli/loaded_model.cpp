@@ -1,3 +1,4 @@
+// Opens a model file and its tokenizer, and says in the log what was found.
 #include "loaded_model.hpp"
 
 #include <spdlog/spdlog.h>

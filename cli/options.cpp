@@ -1,3 +1,4 @@
+// The options that several verbs have, and what their words mean.
 #include "options.hpp"
 
 #include <spdlog/spdlog.h>

@@ -1,3 +1,4 @@
+// Draws the bar at most ten times a second, on a terminal only.
 #include "progress.hpp"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// Fills every cache by one exact pass, then times single steps of all in turn.
 #include "decode_speed.hpp"
 
 #include <algorithm>

@@ -1,14 +1,14 @@
 // What codes cost in each layer, measured on texts: the damages that a plan is chosen by.
 //
-//   single[layer][side]        mean KL divergence (eval.hpp) with that side of that layer alone in its base code (keys s2, values
-//   l4) group[side][half][code]    the same with half of the layers coded: those of smaller single damage, and the others
+//   single[layer][side]        mean KL divergence (eval.hpp) with that side of that layer alone in its base code (s2, values l4)
+//   group[side][half][code]    the same with half of the layers coded: those of smaller single damage, and the others
 //   damage[layer][side][code]  = joint * single[layer][side] * group[side][half][code] / sum of single over that half
 //   joint                      measured KL divergence of k3v2 over its forecast
 //
 // One measurement for each layer and side, because codes differ by the same ratio in every layer: rotated errors have one shape.
-// Halves, because one bit in the damaging layers would drown all ratios. Layers add up: a study of this sum is in
-// docs/decisions.md. Cost per text: an exact pass over the prompt for each batch of caches, and 2 layers + 17 times the scored
-// positions.
+// Halves, because one bit in the damaging layers would drown all ratios. Layers add up (docs/results/trials.md
+// compares forecasts with what was measured). Cost per text: an exact pass over the prompt for each batch of caches, and 2 layers + 17
+// times the scored positions.
 #pragma once
 
 #include <span>

@@ -1,3 +1,4 @@
+// Ours or a rival's: a rival codes each page as it is sealed and leaves its own numbers in an exact cache.
 #include "trial_cache.hpp"
 
 #include <utility>

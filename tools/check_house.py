@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Refuses what the house does not allow: a wrong include, a file or function over budget, a layout or estimator literal outside
-src/shared, a machine path, a word that marks unfinished work, a document that names a missing file.
+src/shared, a machine path, a word that marks unfinished work, a document or comment that names a missing file, a crowded folder.
 Prints `path:line: rule: what was found` and exits with 1.
 
 Usage: check_house.py [FOLDER]     (default: this checkout; only files that git tracks or would track)
@@ -15,6 +15,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+# Subjects of a folder: source files of one stem are one. Test files and kernels by target are peers of one list.
+MAX_SUBJECTS = 20
+PEERS = ("tests/python", "tests/core", "tests/cuda", "tests/cpu", "src/core", "engine/math")
 
 MAX_LINES, MAX_TEST_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 400, 300, 60, 6
 
@@ -58,6 +62,11 @@ LITERALS = (r"\b1\.2533\d*", r"\b0?\.7978\d*", r"\b1\.4426\d*", r"/\s*32\b(?!\.)
 # Written in two halves so that this file passes its own check.
 MACHINE_PATHS = re.compile("|".join(("/ho" + r"me/\w", "/ro" + r"ot/\w", "/t" + r"mp/\w", "/wo" + r"rk/\w", "/m" + r"nt/\w")))
 UNFINISHED = re.compile("|".join((r"\bTO" + r"DO\b", r"\bFIX" + r"ME\b", r"\bXX" + r"X\b", r"\bHA" + r"CK\b")))
+
+# A file name in a comment, and files of other projects that comments cite.
+NAMED_FILE = re.compile(r"(?<![\w./-])((?:[\w-]+/)*[\w-]+\.(?:cpp|hpp|h|cu|cuh|py|md|sh|json))\b(?![\w(])")
+OTHERS_FILES = ("llama.cpp", "tokenizer.json", "ggml-org/llama.cpp", "ggml-common.h", "dlpack.h", "quant/new_pack.py", "models/llama3_utils_qjl.py",
+                "run_longbench.py")  # fmt: skip
 
 CPP = {".cpp", ".hpp", ".h", ".c", ".cu", ".cuh"}
 CODE = CPP | {".py", ".sh", ".cmake"}
@@ -201,9 +210,9 @@ def check_words(path: str, text: str) -> Iterator[Fault]:
 
 
 def check_opening(path: str, text: str) -> Iterator[Fault]:
-    """A header says what it is before anything else."""
-    if Path(path).suffix in {".hpp", ".cuh", ".cu"} and not text.startswith("//"):
-        yield Fault(path, 1, "opening", "a header opens with a comment that says what it computes")
+    """A file says what it is before anything else."""
+    if Path(path).suffix in {".hpp", ".cuh", ".cu", ".cpp"} and not text.startswith("//"):
+        yield Fault(path, 1, "opening", "a file opens with a comment that says what it computes or does")
 
 
 def check_named_files(path: str, text: str, files: set[str]) -> Iterator[Fault]:
@@ -215,6 +224,28 @@ def check_named_files(path: str, text: str, files: set[str]) -> Iterator[Fault]:
             yield Fault(path, line_of(text, match.start()), "missing file", match[1])
 
 
+def check_comments(path: str, text: str, files: set[str]) -> Iterator[Fault]:
+    """A file that a comment names is there, by its name or by the end of its path."""
+    for match in re.finditer(r"//[^\n]*|^[ \t]*#(?!\s*include)[^\n]*", text, re.MULTILINE):
+        if match[0].startswith("//") != (Path(path).suffix in CPP):
+            continue
+        for name in NAMED_FILE.findall(match[0]):
+            known = name in files or any(file.endswith("/" + name) for file in files)
+            if not known and name not in OTHERS_FILES:
+                yield Fault(path, line_of(text, match.start()), "missing file", name)
+
+
+def check_subjects(files: set[str]) -> Iterator[Fault]:
+    """A folder holds about twenty subjects, unless they are peers of one list."""
+    subjects: dict[str, set[str]] = {}
+    for file in files:
+        if Path(file).suffix in CODE:
+            subjects.setdefault(str(Path(file).parent), set()).add(Path(file).stem)
+    for folder, stems in sorted(subjects.items()):
+        if len(stems) > MAX_SUBJECTS and folder not in PEERS:
+            yield Fault(folder, 1, "crowded", f"{len(stems)} subjects, at most {MAX_SUBJECTS}")
+
+
 def check_file(path: str, text: str, files: set[str]) -> Iterator[Fault]:
     suffix = Path(path).suffix
     yield from check_words(path, text)
@@ -224,6 +255,7 @@ def check_file(path: str, text: str, files: set[str]) -> Iterator[Fault]:
         yield from check_length(path, text)
     if suffix in CPP:
         code = strip_cpp(text)
+        yield from check_comments(path, text, files)
         yield from check_includes(path, text, files)
         yield from check_literals(path, code)
         yield from check_cpp_functions(path, code)
@@ -239,7 +271,7 @@ def check_tree(root: Path) -> list[Fault]:
         text=True,
     )
     files = {name for name in listing.stdout.split("\0") if name and (root / name).is_file()}
-    faults: list[Fault] = []
+    faults = list(check_subjects(files))
     for path in sorted(files):
         if Path(path).suffix in TEXT:
             faults += check_file(path, (root / path).read_text(encoding="utf-8"), files)

@@ -1,3 +1,4 @@
+// The counter of retired instructions: perf_event_open, one thread, user space only.
 #include "counter.hpp"
 
 #include <linux/perf_event.h>

@@ -1,3 +1,4 @@
+// What /proc and /sys say of the machine, and threads pinned to one processor each.
 #include "machine.hpp"
 
 #include <sched.h>

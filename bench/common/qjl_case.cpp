@@ -1,3 +1,4 @@
+// One sequence of pseudo-random rows in a cache, attended through the public door.
 #include "qjl_case.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Rounds of all variants in turn; best, median and spread of each.
 #include "rounds.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The loop of requests: each job is made once and timed whenever it is asked for.
 #include "serve.hpp"
 
 #include <exception>

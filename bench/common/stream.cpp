@@ -1,3 +1,4 @@
+// Walks over a buffer with several prefetch distances; the best counts.
 #include "stream.hpp"
 
 #include <string>

@@ -44,7 +44,7 @@ class DeviceNumbers {
 double median_us(int rounds, const std::function<void()>& before, const std::function<void()>& run);
 
 Json first_hour();                                                              // rates.cu
-double copy_bytes_per_second();                                                 // main.cu: read plus written
+double copy_bytes_per_second();                                                 // main.cpp: read plus written
 void fill_normal(std::uint16_t* bf16, std::int64_t count, std::uint64_t seed);  // exact.cu
 
 // Decode attention over exact bf16 keys and values [kv_heads, tokens, 128] of `batch` sequences, queries fp32 [batch, kv_heads *

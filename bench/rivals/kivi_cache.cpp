@@ -1,3 +1,4 @@
+// KIVI's cache of several heads over the loops of kivi.hpp.
 #include "kivi_cache.hpp"
 
 #include <cmath>

@@ -1,3 +1,4 @@
+// The header of a .npy file is a Python dictionary: read by hand, field by field, without recursion.
 #include "npy.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// One cache's figures as the fields of a JSON object.
 #include "quality_json.hpp"
 
 namespace qjl::cli {

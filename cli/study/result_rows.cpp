@@ -1,3 +1,4 @@
+// Rows are kept by the text of their key fields; the file is written whole after each new one.
 #include "result_rows.hpp"
 
 #include <fmt/format.h>

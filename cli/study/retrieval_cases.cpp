@@ -1,3 +1,4 @@
+// Reads the cases field by field; what is missing or of another kind is a bad file.
 #include "retrieval_cases.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Repacking: blocks of a file become groups of 16 rows, codes as narrow as the file has them.
 #include "packed_weight.hpp"
 
 #if defined(__linux__)

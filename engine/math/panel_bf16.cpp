@@ -1,3 +1,4 @@
+// Panels of bf16 pairs from packed weights, and their products: AVX-512 with BF16 alone.
 #include "panel_bf16.hpp"
 
 #include <algorithm>

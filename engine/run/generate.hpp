@@ -22,7 +22,7 @@ namespace qjl::engine {
 struct GenerateConfig {
   SamplingConfig sampling = {};
   CodecConfig codec = {};
-  std::vector<std::pair<Code, Code>> layer_codes = {};  // of a plan (plan.hpp); empty: codec's
+  std::vector<std::pair<Code, Code>> layer_codes = {};  // of a plan (plan_file.hpp); empty: codec's
   std::int64_t context = 0;                             // tokens of prompt and answer together; 0: what the model was trained for
   std::int64_t max_tokens = -1;                         // tokens made at most; -1: until the model ends or the context is full
   Arithmetic arithmetic = Arithmetic::fast;

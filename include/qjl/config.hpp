@@ -13,7 +13,7 @@
 
 namespace qjl {
 
-// The most typical of eight, not the best: docs/decisions.md.
+// The most typical of eight, not the best: docs/decisions/format.md.
 inline constexpr std::uint64_t kDefaultSeed = 1;
 
 // The paper's sketch (arXiv 2406.03482): S is [rows, head_dim], Gaussian or QR-orthogonalised in blocks of head_dim rows.

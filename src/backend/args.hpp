@@ -117,7 +117,7 @@ struct AttendPiece {
   std::uint8_t* workspace;  // attend_workspace_bytes(tables)
 };
 
-// New tokens that attend to each other in products of bf16 (docs/decisions.md says why that is a verb of its own): those from
+// New tokens that attend to each other in products of bf16 (docs/decisions/cpu.md says why that is a verb of its own): those from
 // first_query_position on, as many as queries. `attend` has the queries, scale, cap and window; keys and values are read where they
 // are, once.
 inline constexpr int kMaxChunkRows = 96, kChunkBlockTokens = 32;

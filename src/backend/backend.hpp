@@ -1,5 +1,5 @@
 // A device's table of verbs. Core calls through it and knows nothing else of a device.
-// Five verbs, and two more whose reasons are in docs/decisions.md: decode, because truncating into a sealed page needs its numbers
+// Five verbs, and two more whose reasons are in docs/decisions/cpu.md: decode, because truncating into a sealed page needs its numbers
 // back, and attend_chunk, because a prompt's own attention is a product of large matrices.
 #pragma once
 

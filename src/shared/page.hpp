@@ -8,7 +8,7 @@
 // A key code of `rows` bytes a token is stored as rows of 64 bytes: one row holds one byte of the 64 slots of a half of the page
 // (half h = frames 4h .. 4h+3); byte b = 4 * lane + frame mod 4, so the row read as 16 little-endian 32-bit words has
 // lane = t div 8 and, in byte i of the word, frame 4h + i. Bits are filled from the least significant.
-// The measurements behind this order are in docs/decisions.md.
+// The measurements behind this order are in docs/decisions/format.md.
 #pragma once
 
 #include <cstddef>

@@ -11,7 +11,7 @@
 
 namespace qjl {
 
-// ---- levels: cpu/encode/levels.hpp, cuda/device/code_levels.cuh -----------------------------------------------------------
+// ---- levels: cpu/encode/levels.hpp, cuda/encode/code_levels.cuh -----------------------------------------------------------
 // Magnitudes are whole numbers: 255 / 64 is above every threshold, and above all but 1 in 10^4 of normal numbers.
 inline constexpr int kMagnitudeSteps = 64;
 inline constexpr int kMaxScaleCandidates = 16;
@@ -35,7 +35,7 @@ constexpr ScaleSearch scale_search(const Codebook& book) {
 template <Code kCode>
 inline constexpr ScaleSearch kScaleSearch = scale_search(codebook(kCode));
 
-// ---- signs: cpu/encode/signs.hpp, cuda/device/code_signs.cuh ---------------------------------------------------------------
+// ---- signs: cpu/encode/signs.hpp, cuda/encode/code_signs.cuh ---------------------------------------------------------------
 // Targets are 4 u s y in whole numbers, made of steps of u / 8; round r softens by 2^(log2 u - cooling[r]), the last one not.
 inline constexpr float kSignScale = 1.6f;
 inline constexpr int kSoftMax = 4;

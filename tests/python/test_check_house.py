@@ -27,7 +27,9 @@ FILES = {
 
 
 def rules(path: str, text: str) -> list[str]:
-    return [fault.rule for fault in check_house.check_file(path, text, FILES)]
+    """What is refused of a file that begins with this text, or with an opening before it where it lacks one."""
+    opening = "" if text.startswith("//") or not path.endswith((".cpp", ".hpp")) else "// A file.\n"
+    return [fault.rule for fault in check_house.check_file(path, opening + text, FILES)]
 
 
 @pytest.mark.parametrize(
@@ -90,9 +92,9 @@ def test_literals_that_only_look_alike(code: str) -> None:
 
 
 def test_long_file() -> None:
-    assert rules("src/cpu/a.cpp", "int x;\n" * 400) == []
-    assert rules("src/cpu/a.cpp", "int x;\n" * 401) == ["budget"]
-    assert rules("tests/cpu/a_test.cpp", "int x;\n" * 301) == ["budget"]
+    assert rules("src/cpu/a.cpp", "int x;\n" * 399) == []
+    assert rules("src/cpu/a.cpp", "int x;\n" * 400) == ["budget"]
+    assert rules("tests/cpu/a_test.cpp", "int x;\n" * 300) == ["budget"]
 
 
 @pytest.mark.parametrize(
@@ -131,8 +133,26 @@ def test_unfinished(word: str) -> None:
     assert rules("engine/run/a.cpp", f"// {word}: later\n") == ["unfinished"]
 
 
-def test_header_without_opening() -> None:
-    assert rules("engine/run/a.hpp", "#pragma once\n") == ["opening"]
+@pytest.mark.parametrize("suffix", ["hpp", "cpp", "cu", "cuh"])
+def test_file_without_opening(suffix: str) -> None:
+    assert "opening" in {fault.rule for fault in check_house.check_file(f"engine/run/a.{suffix}", "int a;\n", FILES)}
+
+
+def test_comments_name_files_that_exist() -> None:
+    assert rules("src/cpu/a.cpp", "// pool.hpp and core/pool.hpp say why; llama.cpp does too.\n") == []
+    assert rules("src/cpu/a.cpp", "int a;  // lake.hpp says why\n") == ["missing file"]
+    assert rules("src/cpu/a.cpp", "// core/args.hpp\n") == ["missing file"]
+
+
+def test_crowded_folder() -> None:
+    def faults(folder: str, count: int) -> list[str]:
+        return [
+            fault.rule for fault in check_house.check_subjects({f"{folder}/a{i}.{s}" for i in range(count) for s in ("cpp", "hpp")})
+        ]
+
+    assert faults("engine/run", 20) == []
+    assert faults("engine/run", 21) == ["crowded"]
+    assert faults("tests/python", 21) == []
 
 
 def test_documents_name_files_that_exist() -> None:
@@ -141,8 +161,8 @@ def test_documents_name_files_that_exist() -> None:
 
 
 def test_faults_name_their_place() -> None:
-    faults = list(check_house.check_file("src/cpu/a.cpp", "int a;\n/* two\nlines */\nint b = 128;\n", FILES))
-    assert [str(fault) for fault in faults] == ["src/cpu/a.cpp:4: literal: 128 belongs in src/shared"]
+    faults = list(check_house.check_file("src/cpu/a.cpp", "// A file.\nint a;\n/* two\nlines */\nint b = 128;\n", FILES))
+    assert [str(fault) for fault in faults] == ["src/cpu/a.cpp:5: literal: 128 belongs in src/shared"]
 
 
 def test_this_checkout_is_clean() -> None:

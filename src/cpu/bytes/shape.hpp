@@ -15,7 +15,7 @@
 
 namespace qjl::cpu {
 
-inline constexpr int kBytesRows = 32;  // up to here byte loops beat the tile: docs/decisions.md
+inline constexpr int kBytesRows = 32;  // up to here byte loops beat the tile: docs/decisions/cpu.md
 inline constexpr int kGroupRows = 4;   // rows that the inner loops keep in registers together
 inline constexpr int kPassPages = 4;   // pages whose weights share a scale, and whose values are summed before fp32
 inline constexpr int kPassTokens = kPassPages * layout::kPageTokens;

@@ -38,7 +38,8 @@ QJL_INLINE void store_weights(const i32x16 (&weight)[kPages], std::uint8_t* out)
   _mm512_store_si512(out, pack_bytes(page(0), page(1), page(2), page(3)));
 }
 
-// What weights that are `largest` at their slots take of their frame's scale.
+// The scale that a frame needs so that these weights, the largest at their slots, fit in bytes: the largest alone (vectors.hpp has
+// a target that needs more).
 QJL_INLINE f32x16 weight_reach(f32x16 largest) { return largest; }
 
 // Tables that turn six bits of codes into the level of the field at bit t * bits.

@@ -5,11 +5,15 @@
 //   soft(f) = f 2^-k rounded, within -4 .. 4; k falls from round to round to 0, where soft is the sign
 //   code_f  = sign of the last round's f; sign(0) is plus
 //
-// This descends |s x - P_1^T m_1 - P_2^T m_2|^2 over numbers between the signs before it settles on signs: at equal cost the
-// variance is .098 where the plain alternation gives .113 and its best of four starts .104 (docs/decisions.md). u C = H E H with E
-// = D1_1 D1_2, whole numbers: |H m| <= 4 d, and |H E H m| <= sqrt(d) |H E H m|_2 = 4 d^1.5 <= 2^14 since H / sqrt(d) keeps norms;
-// targets are kept below 2^14 too. A lane holds a token of the first group in its low half, of the second in its high. Cost: a
-// round is 4 Hadamards of 32 tokens a register.
+// A token is written as two vectors of signs, each in a frame of its own, whose sum should lie close to it. The best signs of one
+// frame depend on those of the other, so they are found in turns: fix one, take the signs of what is left in the other. Signs chosen
+// too early stick, hence the annealing: m_1 and m_2 begin as soft whole numbers between -4 and 4 and harden to signs over the rounds.
+// This descends |s x - P_1^T m_1 - P_2^T m_2|^2: at equal cost the variance is .098 where plain alternation gives .113 and its best
+// of four starts .104 (docs/results/trials.md).
+//
+// Why 16 bits suffice: u C = H E H with E = D1_1 D1_2, whole numbers; |H m| <= 4 d, and |H E H m| <= sqrt(d) |H E H m|_2 = 4 d^1.5
+// <= 2^14 since H / sqrt(d) keeps norms; targets are kept below 2^14 too. A lane holds a token of the first group in its low half, of
+// the second in its high. Cost: a round is 4 Hadamards of 32 tokens a register.
 #if defined(QJL_ENCODE_SIGNS) == defined(QJL_TARGET_TOGGLE)
 #ifdef QJL_ENCODE_SIGNS
 #undef QJL_ENCODE_SIGNS

@@ -1,4 +1,4 @@
-// What the page mean adds to the scores of a page: a line between knots, as cpu/mean_line.hpp has it.
+// What the page mean adds to the scores of a page: a line between knots, as cpu/tile/mean_line.hpp has it.
 //
 //   K_n = sum over still channels of q m + sum over turning pairs of (q1 m1 + q2 m2) cos(angle_n) + (q2 m1 - q1 m2) sin(angle_n)
 //   <q, prediction of token 8 j + f> = K_j + f / 8 (K_(j+1) - K_j)

@@ -1,9 +1,10 @@
 // Pages read a number at a time: right for every code, every head_dim and the paper's preset; fast for none.
 //
-//   scores  thread by slot: <q, prediction of the mean> + scale[slot] sum_c projected[c] level[c][slot];  jl and f16 as
-//   half_scores.hpp values  thread by channel: frames[f][c] += weight[slot] scale[slot] level, or plain numbers for f16 and minmax
+//   scores  thread by slot:    <q, prediction of the mean> + scale[slot] sum_c projected[c] level[c][slot];
+//                              jl and f16 as the CPU's half_scores.hpp has them
+//   values  thread by channel: frames[f][c] += weight[slot] scale[slot] level; plain numbers for f16 and minmax
 //
-// fragments.cuh has what kernels for long contexts use instead.
+// attend_fragments.cuh has what kernels for long contexts use instead.
 #pragma once
 
 #include "exact_rows.cuh"

@@ -1,4 +1,4 @@
-// Two-frame signs (s2) of sixteen vectors: the annealed alternation of the CPU's encode_signs.hpp, which says what it is.
+// Two-frame signs (s2) of sixteen vectors: the annealed alternation of the CPU's encode/signs.hpp, which says what it is.
 //
 //   m_2 = soft(T_2);  each round:  m_1 = soft(T_1 - u C m_2),  m_2 = soft(T_2 - u C^T m_1);   code_f = sign of the last round's f
 //

@@ -1,5 +1,5 @@
-// Codes sixteen vectors in any rotated code, a byte a coordinate: what the CPU does in encode.hpp, encode_levels.hpp and
-// encode_signs.hpp, with the same IEEE operations and whole numbers in the same order.
+// Codes sixteen vectors in any rotated code, a byte a coordinate: what the CPU does in encode/tokens.hpp, encode/levels.hpp
+// and encode/signs.hpp, with the same IEEE operations and whole numbers in the same order.
 //
 //   x      brought between 1 and 2 in its largest coordinate by a power of two
 //   y_f    = P_f x in one or two frames, d P_f x for Hadamard frames

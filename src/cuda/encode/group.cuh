@@ -1,8 +1,8 @@
 // Sixteen vectors at once, the tokens of one value frame: arrays are [coordinate][16] in shared memory. A thread has a lane, its
 // vector, and a part, one of the block's threads / 16 shares of the coordinates. Two parts are a warp and take neighbours.
 //
-//   hadamard_...       y = H x, Sylvester order: levels in ascending order, the same additions as the CPU's rotate_lanes.hpp
-//   sum_of(d, term)   sum_c term(c) in four sums c mod 4, as the CPU's encode.hpp: the bytes of a page depend on the order
+//   hadamard_...       y = H x, Sylvester order: levels in ascending order, the same additions as the CPU's rotate/tokens.hpp
+//   sum_of(d, term)   sum_c term(c) in four sums c mod 4, as the CPU's encode/tokens.hpp: the bytes of a page depend on the order
 //
 // Every function is called by the whole block and begins and ends in step (__syncthreads) where it says so.
 #pragma once

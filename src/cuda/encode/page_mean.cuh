@@ -1,4 +1,4 @@
-// The page mean before RoPE, and what it predicts of every token; the CPU's encode_mean.hpp says what and why, and in which order
+// The page mean before RoPE, and what it predicts of every token; the CPU's encode/mean.hpp says what and why, and in which order
 // numbers add up.
 //
 //   mean = sum_t conj(C_t) k_t / sum_t |C_t|^2 over the tokens that are not sinks, then int8 * (max |mean| / 127)

@@ -1,5 +1,5 @@
 // The paper's keys (arXiv 2406.03482) of one page: sign(S k_in), fp16 |k_in|; the n_out channels of largest energy apart. The bytes
-// of the CPU's paper_encode.hpp: sums run over channels, and over tokens, in order.
+// of the CPU's encode/paper.hpp: sums run over channels, and over tokens, in order.
 #pragma once
 
 #include "encode_page.cuh"

@@ -1,5 +1,5 @@
 // The paper's values of one page: per token and 32 channels, code = round((v - min) / step) in 0..3, step = (max - min) / 3, both
-// fp16. The bytes of the CPU's paper_encode.hpp; a thread takes a group of channels.
+// fp16. The bytes of the CPU's encode/paper.hpp; a thread takes a group of channels.
 #pragma once
 
 #include "encode_page.cuh"

@@ -1,4 +1,4 @@
-// Attention of a piece straight from the bytes of its pages, by matrix products of whole numbers. See device/step.cuh.
+// Attention of a piece straight from the bytes of its pages, by matrix products of whole numbers. See step.cuh.
 //
 // 256 threads, 4 kTiles rows. A step of eight pages meets twice: sums of weights are known; weights stand in shared memory. Lines
 // of the mean are a step ahead, pages are asked for a step ahead, what a step needs of them is looked up two steps ahead.
