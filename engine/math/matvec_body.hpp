@@ -119,6 +119,10 @@ inline void matvec(const MatvecArgs& a) {
     case WeightType::q8_0: return matvec_tokens<FormatQ8_0>(a);
     case WeightType::q4_0: return matvec_tokens<FormatQ4_0>(a);
     case WeightType::q4_1: return matvec_tokens<FormatQ4_1>(a);
-    default: return matvec_any(a);
+    case WeightType::q5_0:
+    case WeightType::q5_1:
+    case WeightType::q4_k:
+    case WeightType::q5_k:
+    case WeightType::q6_k: return matvec_any(a);
   }
 }

@@ -8,32 +8,33 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <optional>
 
 #include "quants.hpp"
 
 namespace qjl::engine {
 namespace {
 
-CodeWidth code_width(WeightType type) {
+// How a type's codes are packed; nothing for types that have numbers instead.
+struct CodeForm {
+  CodeWidth width;
+  float centre;  // the code that stands for 0, or 0 in a format with offsets
+};
+std::optional<CodeForm> code_form(WeightType type) {
   switch (type) {
-    case WeightType::q4_0:
+    case WeightType::f32:
+    case WeightType::f16:
+    case WeightType::bf16: return std::nullopt;
+    case WeightType::q4_0: return CodeForm{CodeWidth::nibbles, 8.0f};
     case WeightType::q4_1:
-    case WeightType::q4_k: return CodeWidth::nibbles;
-    case WeightType::q6_k: return CodeWidth::sixes;
-    case WeightType::q8_0: return CodeWidth::bytes;
-    default: return CodeWidth::fives;
+    case WeightType::q4_k: return CodeForm{CodeWidth::nibbles, 0.0f};
+    case WeightType::q5_0: return CodeForm{CodeWidth::fives, 16.0f};
+    case WeightType::q5_1:
+    case WeightType::q5_k: return CodeForm{CodeWidth::fives, 0.0f};
+    case WeightType::q6_k: return CodeForm{CodeWidth::sixes, 32.0f};
+    case WeightType::q8_0: return CodeForm{CodeWidth::bytes, 128.0f};
   }
-}
-
-// The code that stands for 0, or 0 in a format with offsets.
-float code_centre(WeightType type) {
-  switch (type) {
-    case WeightType::q4_0: return 8.0f;
-    case WeightType::q5_0: return 16.0f;
-    case WeightType::q6_k: return 32.0f;
-    case WeightType::q8_0: return 128.0f;
-    default: return 0.0f;
-  }
+  return std::nullopt;
 }
 
 // The four bytes of a row in each register of a block.
@@ -62,18 +63,7 @@ std::int64_t round_up(std::int64_t bytes) { return (bytes + kAlignment - 1) / kA
 }  // namespace
 
 bool PackedWeight::can_pack(const Weight& weight) {
-  if (weight.columns % kBlockColumns != 0) return false;
-  switch (weight.type) {
-    case WeightType::q8_0:
-    case WeightType::q4_0:
-    case WeightType::q4_1:
-    case WeightType::q5_0:
-    case WeightType::q5_1:
-    case WeightType::q4_k:
-    case WeightType::q5_k:
-    case WeightType::q6_k: return true;
-    default: return false;
-  }
+  return weight.columns % kBlockColumns == 0 && code_form(weight.type).has_value();
 }
 
 PackedMemory::PackedMemory(std::int64_t bytes) {
@@ -90,9 +80,9 @@ PackedMemory::PackedMemory(std::int64_t bytes) {
 PackedWeight::PackedWeight(const Weight& weight)
     : rows_(weight.rows),
       blocks_(weight.columns / kBlockColumns),
-      width_(code_width(weight.type)),
-      has_offsets_(code_centre(weight.type) == 0.0f),
-      centre_(code_centre(weight.type)) {}
+      width_(code_form(weight.type).value().width),
+      has_offsets_(code_form(weight.type).value().centre == 0.0f),
+      centre_(code_form(weight.type).value().centre) {}
 
 std::int64_t PackedWeight::packed_bytes(const Weight& weight) {
   const PackedWeight shape(weight);

@@ -175,9 +175,6 @@ CodedBlock code_q6_k(const std::byte* block, int g) {
 CodedBlock coded_block(WeightType type, const std::byte* row, std::int64_t b) {
   const std::byte* block = row + b * 32 / block_numbers(type) * block_bytes(type);
   const int group = static_cast<int>(b % 8);
-  if (type == WeightType::q4_k) return code_k(block, nullptr, block + 16, group);
-  if (type == WeightType::q5_k) return code_k(block, block + 16, block + 48, group);
-  if (type == WeightType::q6_k) return code_q6_k(block, group);
   CodedBlock out{};
   out.scale = load_u16(block);
   out.offset = load_u16(block + 2);
@@ -186,8 +183,15 @@ CodedBlock coded_block(WeightType type, const std::byte* row, std::int64_t b) {
     case WeightType::q4_1: std::memcpy(out.codes, block + 4, 16); break;
     case WeightType::q5_0: code_fives(block + 6, block + 2, out.codes); break;
     case WeightType::q5_1: code_fives(block + 8, block + 4, out.codes); break;
-    default:  // q8_0
+    case WeightType::q8_0:
       for (int i = 0; i < 32; ++i) out.codes[i] = static_cast<std::uint8_t>(u8(block[2 + i]) ^ 128);
+      break;
+    case WeightType::q4_k: return code_k(block, nullptr, block + 16, group);
+    case WeightType::q5_k: return code_k(block, block + 16, block + 48, group);
+    case WeightType::q6_k: return code_q6_k(block, group);
+    case WeightType::f32:
+    case WeightType::f16:
+    case WeightType::bf16: break;  // numbers, not codes: PackedWeight::can_pack
   }
   return out;
 }

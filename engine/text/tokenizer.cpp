@@ -45,8 +45,10 @@ std::string piece_of(const TokenizerData& data, std::size_t token) {
       return byte < 0 ? std::string() : std::string(1, static_cast<char>(byte));
     }
     case Type::user_defined: return spm ? spm_piece(text) : text;
-    default: return spm ? spm_piece(text) : from_alphabet(text);
+    case Type::normal:
+    case Type::unused: break;
   }
+  return spm ? spm_piece(text) : from_alphabet(text);
 }
 
 // Where a piece ends in the joined text, and where the run of parsed pieces that it belongs to ends (0: not parsed).

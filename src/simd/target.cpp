@@ -34,15 +34,20 @@ bool has(SimdTarget target) {
     case SimdTarget::avx2: return avx2;
     case SimdTarget::avx512: return avx512;
     case SimdTarget::avx512vbmi: return vbmi;
-    default: return false;
+    case SimdTarget::neon:
+    case SimdTarget::neon_dotprod: return false;
   }
+  return false;
 #elif defined(__aarch64__)
   switch (target) {
     case SimdTarget::scalar:
     case SimdTarget::neon: return true;
     case SimdTarget::neon_dotprod: return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
-    default: return false;
+    case SimdTarget::avx2:
+    case SimdTarget::avx512:
+    case SimdTarget::avx512vbmi: return false;
   }
+  return false;
 #else
   return target == SimdTarget::scalar;
 #endif
