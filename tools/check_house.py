@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Refuses what the house does not allow: a wrong include, a file or function over budget, a layout or estimator literal outside
-src/shared, a machine path, a word that marks unfinished work, a document or comment that names a missing file, a crowded folder.
+src/shared, a `default:` over an enum, a machine path, a word that marks unfinished work, a document or comment that names a
+missing file, a crowded folder.
 Prints `path:line: rule: what was found` and exits with 1.
 
 Usage: check_house.py [FOLDER]     (default: this checkout; only files that git tracks or would track)
@@ -201,6 +202,45 @@ def check_literals(path: str, code: str) -> Iterator[Fault]:
             yield Fault(path, line_of(code, match.start()), "literal", f"{match[0]} belongs in src/shared")
 
 
+ENUMERATOR = re.compile(r"(?:\w+::)+(?!k[A-Z])\w+|(?!k[A-Z])[a-z]\w*")  # scoped, or by `using enum`; kName is a constant
+
+
+def switch_labels(code: str) -> Iterator[tuple[int, list[str]]]:
+    """(offset of the `default`, names of the cases) of every switch that has a default; a nested switch keeps its labels to itself."""
+    open_switches: list[tuple[int, list[str], list[int]]] = []  # depth of the body, cases, defaults
+    depth, expects_body = 0, False
+    for match in re.finditer(r"\bswitch\b|\bcase\s+([^;{}]*?)\s*(?<!:):(?!:)|\bdefault\s*:|[{}]", code):
+        text = match[0]
+        if text == "switch":
+            expects_body = True
+        elif text == "{":
+            depth += 1
+            if expects_body:
+                open_switches.append((depth, [], []))
+                expects_body = False
+        elif text == "}":
+            if open_switches and open_switches[-1][0] == depth:
+                _, cases, defaults = open_switches.pop()
+                for offset in defaults:
+                    yield offset, cases
+            depth -= 1
+        elif open_switches:
+            if text.startswith("case"):
+                open_switches[-1][1].append(match[1])
+            else:
+                open_switches[-1][2].append(match.start())
+
+
+def check_switches(path: str, code: str) -> Iterator[Fault]:
+    """A switch over an enum of ours names every case, so that a new one does not compile where it is forgotten."""
+    if is_test(path):
+        return
+    for offset, cases in switch_labels(code):
+        names = [case for case in cases if ENUMERATOR.fullmatch(case)]
+        if names:
+            yield Fault(path, line_of(code, offset), "default", f"a switch with `case {names[0]}` may not have a default")
+
+
 def check_words(path: str, text: str) -> Iterator[Fault]:
     if path.startswith(SHIPPED_TEXTS):
         return
@@ -258,6 +298,7 @@ def check_file(path: str, text: str, files: set[str]) -> Iterator[Fault]:
         yield from check_comments(path, text, files)
         yield from check_includes(path, text, files)
         yield from check_literals(path, code)
+        yield from check_switches(path, code)
         yield from check_cpp_functions(path, code)
     if suffix == ".py":
         yield from check_python_functions(path, text)

@@ -91,6 +91,42 @@ def test_literals_that_only_look_alike(code: str) -> None:
     assert rules("src/cpu/a.cpp", code + "\n") == []
 
 
+def switch(cases: str) -> str:
+    return f"int f(Code code) {{\n  switch (code) {{\n    {cases}\n  }}\n  return 0;\n}}\n"
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [
+        "case Code::s1: return 1;\n    default: return 0;",
+        "case qjl::Code::s1:\n    case qjl::Code::s2: {\n      return 1;\n    }\n    default: break;",
+        "case s1: return 1;\n    default: return 0;",
+        "default: return 0;\n    case s1: return 1;",
+        "case Code::s1: switch (f(s2)) { case 1: return 1; }\n    default: return 0;",
+        "case 1: switch (code) { case Code::s1: return 1; default: return 2; }\n    default: return 0;",
+    ],
+)
+def test_default_over_an_enum(cases: str) -> None:
+    for path in ("src/core/a.cpp", "engine/run/a.cpp", "src/cuda/a.cuh"):
+        assert rules(path, "// A file.\n" + switch(cases)) == ["default"]
+
+
+@pytest.mark.parametrize(
+    "cases",
+    [
+        "case Code::s1: return 1;\n    case Code::s2: return 2;",
+        "case 1: return 1;\n    default: return 0;",
+        "case kSmall: return 1;\n    case layout::kLarge: return 2;\n    default: return 0;",
+        "case QJL_F32: return 1;\n    default: return 0;",
+        "case 'a': return 1;\n    default: return 0;",
+        "case 1: switch (code) { case Code::s1: return 1; }\n    default: return 0;",
+        "case Code::s1: return 1;  // default: none",
+    ],
+)
+def test_switches_that_may_stand(cases: str) -> None:
+    assert rules("src/core/a.cpp", "// A file.\n" + switch(cases)) == []
+
+
 def test_long_file() -> None:
     assert rules("src/cpu/a.cpp", "int x;\n" * 399) == []
     assert rules("src/cpu/a.cpp", "int x;\n" * 400) == ["budget"]
