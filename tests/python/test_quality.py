@@ -1,4 +1,4 @@
-"""The damage of each preset on the default model against the figures in docs/decisions/format.md.
+"""The damage of each preset on the default model against the figures in docs/results/trials.md.
 
 Protocol: the first 3072 tokens of a text are processed exactly, 512 are decoded through the cache, teacher-forced; KL divergence to
 the exact cache, mean over positions. Reference: k2v2, k3v2, k3v3 the mean over seeds 1 to 4 of this codec; k4v3, k4v4 a separate
