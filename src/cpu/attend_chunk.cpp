@@ -77,14 +77,6 @@ inline __m512i larger_magnitude(__m512i largest, __m512 x) {
   return _mm512_max_epu32(largest, _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)));
 }
 
-// cap tanh(s / cap), tanh(x) = sign(x) (1 - 2 / (exp(2 |x|) + 1))
-inline __m512 capped(__m512 s, float cap) {
-  const __m512 one = _mm512_set1_ps(1.0f), two = _mm512_set1_ps(2.0f);
-  const __m512 x = _mm512_div_ps(s, _mm512_set1_ps(cap)), size = _mm512_min_ps(_mm512_abs_ps(x), _mm512_set1_ps(20.0f));
-  const __m512 tanh = _mm512_sub_ps(one, _mm512_div_ps(two, _mm512_add_ps(exponential(_mm512_mul_ps(two, size)), one)));
-  return _mm512_or_ps(_mm512_mul_ps(tanh, _mm512_set1_ps(cap)), _mm512_and_ps(x, _mm512_set1_ps(-0.0f)));
-}
-
 inline std::uint32_t pack_keys(const Chunk& c, int kv_head, std::int64_t block) {
   const ChunkRows& rows = c.args.keys;
   const Numbers numbers{rows.data, rows.dtype};
@@ -168,12 +160,13 @@ inline void softmax_row(const Chunk& c, const Piece& p, std::int64_t row, Window
     return;
   }
   const bool hides_some = seen.hides_some(kKeys);
+  const float cap = c.a.logit_soft_cap;
   const __m512 hidden = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
   __m512 scores[kKeys / 16], largest = hidden;
   for (std::int64_t i = 0; i < kKeys / 16; ++i) {
     const __mmask16 lanes = hides_some ? lanes_of(seen, static_cast<int>(16 * i)) : __mmask16{0xffff};
     scores[i] = _mm512_mask_loadu_ps(hidden, lanes, p.scores + row * kKeys + 16 * i);
-    if (c.a.logit_soft_cap > 0.0f) scores[i] = _mm512_mask_mov_ps(hidden, lanes, capped(scores[i], c.a.logit_soft_cap));
+    if (cap > 0.0f) scores[i] = _mm512_mask_mov_ps(hidden, lanes, tanh(scores[i] / splat(cap)) * splat(cap));
     largest = _mm512_max_ps(largest, scores[i]);
   }
   const float before = p.max[row], now = std::max(before, _mm512_reduce_max_ps(largest));
