@@ -17,7 +17,7 @@ namespace {
 template <int kDim>
 struct KeyStorage {
   GroupStorage<kDim> group;
-  alignas(16) std::uint8_t half[kDim / 2 * layout::kLineBytes];  // bytes of a half page: at most d / 2 a key
+  alignas(16) std::uint8_t half[kDim * kMaxKeyBits / 8 * layout::kLineBytes];  // bytes of a half page
   float mean[kDim];
   float scales[layout::kPageTokens];
 };

@@ -16,7 +16,7 @@ constexpr unsigned kThreads = 256;
 struct ScoreLaunch {
   CodecTables tables;
   layout::BodyLayout at;
-  Levels levels;
+  LevelTable levels;
   ScoreArgs args;
 };
 
@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(kThreads) score_kernel(const __grid_constant__
 
 void score(const ScoreArgs& args, cudaStream_t stream) {
   const layout::PageShape& shape = args.tables->shape;
-  const ScoreLaunch launched{*args.tables, layout::body_layout(shape), levels_of(shape.key_code), args};
+  const ScoreLaunch launched{*args.tables, layout::body_layout(shape), level_table(shape.key_code), args};
   const std::size_t shared =
       sizeof(SharedStorage) + kRows * sizeof(float) * static_cast<std::size_t>(layout::key_coordinates(shape));
   launch("score", score_kernel, {static_cast<unsigned>((args.rows + kRows - 1) / kRows), 1, kThreads, shared}, stream, launched);

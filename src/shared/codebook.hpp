@@ -55,14 +55,15 @@ constexpr float level_of(Code code, int i) {
   return i < book.count ? -book.level[book.count - 1 - i] : book.level[i - book.count];
 }
 
-// Look-up table of 16 entries that repeats the levels: the index needs no mask to the width of the code.
+// Look-up table that repeats the levels of a code: the index needs no mask to the code's width.
+inline constexpr int kTableLevels = 2 * kMaxBookLevels;
 struct LevelTable {
-  alignas(64) float entry[16];
+  alignas(64) float entry[kTableLevels];
 };
 constexpr LevelTable level_table(Code code) {
   LevelTable table{};
   const int levels = 2 * codebook(code).count;
-  for (int i = 0; levels > 0 && i < 16; ++i) table.entry[i] = level_of(code, i % levels);
+  for (int i = 0; levels > 0 && i < kTableLevels; ++i) table.entry[i] = level_of(code, i % levels);
   return table;
 }
 template <Code kCode>

@@ -71,6 +71,16 @@ constexpr bool is_rotated(Code code) {
   return book == Book::signs || book == Book::levels;
 }
 
+// The most bits that a key takes a channel, over all its frames.
+inline constexpr int kMaxKeyBits = [] {
+  int most = 0;
+  for (int number = 0; number < kNumCodes; ++number) {
+    const CodeTraits code = traits(static_cast<Code>(number));
+    if (is_rotated(static_cast<Code>(number)) && code.bits * code.frames > most) most = code.bits * code.frames;
+  }
+  return most;
+}();
+
 // Always inlined, so that it takes on the instruction set of its caller.
 template <typename Function>
 [[gnu::always_inline]] constexpr decltype(auto) with_code(Code code, const Function& function) {

@@ -24,6 +24,7 @@ struct Levels {
   explicit Levels(const LevelTable& table) { read(table.entry, entry); }
 };
 template <int NumLevels>
+  requires(NumLevels <= 16)
 QJL_INLINE f32x16 lookup(const Levels& table, u32x16 index) {
   return _mm512_permutexvar_ps((__m512i)index, table.entry);
 }
@@ -96,6 +97,7 @@ QJL_INLINE NativeF lookup8(const Levels& table, NativeU index) {
   return _mm256_blendv_ps(low, high, (__m256)(index << 28));
 }
 template <int NumLevels>
+  requires(NumLevels <= 16)
 QJL_INLINE f32x16 lookup(const Levels& table, u32x16 index) {
   return {lookup8<NumLevels>(table, index.lo), lookup8<NumLevels>(table, index.hi)};
 }
@@ -158,6 +160,7 @@ QJL_INLINE NativeF lookup4(const Levels& table, NativeU index) {
   return __builtin_convertvector((NativeI)vqtbl1q_s8(table.entry, at) >> 24, NativeF);
 }
 template <int NumLevels>
+  requires(NumLevels <= 16)
 QJL_INLINE f32x16 lookup(const Levels& table, u32x16 index) {
   return {{lookup4(table, index.lo.lo), lookup4(table, index.lo.hi)}, {lookup4(table, index.hi.lo), lookup4(table, index.hi.hi)}};
 }
@@ -205,6 +208,7 @@ struct Levels {
   explicit Levels(const LevelTable& table) : entry(table.entry) {}
 };
 template <int NumLevels>
+  requires(NumLevels <= 16)
 QJL_INLINE f32x16 lookup(const Levels& table, u32x16 index) {
   alignas(64) std::uint32_t at[16];
   alignas(64) float level[16];

@@ -2,6 +2,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "every_code.hpp"
 #include "fixtures.hpp"
 #include "format_doc.hpp"
 #include "format_example.hpp"
@@ -37,7 +38,8 @@ TEST(PageFormat, SealedBitsOfThePresets) {
 }
 
 TEST(PageFormat, BytesAreThoseOfTheDocument) {
-  for (const char* cache_type : {"k1v1", "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "ks2vs2", "f16", "paper"}) {
+  for (const std::string& cache_type :
+       with_every_code({"k1v1", "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "ks2vs2", "f16", "paper"})) {
     for (int d : {64, 80, 96, 128, 256}) {
       const CodecConfig config = codec_config(cache_type);
       const oracle::Page page(oracle_format(d, config), {}, {});

@@ -1,11 +1,12 @@
 // What every encoder keeps, whatever the rows: the same bytes on every SIMD target, scales that are finite and positive but for a
 // vector of zeros, estimates exact along the vector, and levels that point at least as well as the nearest ones without a search.
+#include "every_code.hpp"
 #include "sealed_pages.hpp"
 
 namespace qjl::test {
 namespace {
 
-constexpr const char* kRotated[] = {"k1v1", "ks2vs2", "kl4vl4", "k3v3", "k4v4"};
+const std::vector<std::string> kRotated = with_every_code({"k1v1", "ks2vs2", "kl4vl4", "k3v3", "k4v4"});
 constexpr int kDims[] = {64, 80, 96, 128, 256};
 
 // Pages of odd rows. Every second row is the negative of the one before it, so that the mean is zero.
@@ -37,7 +38,7 @@ Rows page_of(Kind kind, DType dtype, int d) {
 }
 
 TEST(EncoderProperties, EveryTargetWritesTheSameBytes) {
-  for (const char* cache_type : kRotated) {
+  for (const std::string& cache_type : kRotated) {
     for (int d : kDims) {
       for (DType dtype : {DType::f16, DType::bf16}) {
         const CodecConstants constants(d, codec_config(cache_type), dtype);
@@ -59,7 +60,7 @@ TEST(EncoderProperties, EveryTargetWritesTheSameBytes) {
 
 // A stored scale is off by half a step, 2^(1/64), or by a factor 2 at the bottom of the range; below that it is zero.
 TEST(EncoderProperties, EstimatesAreFiniteAndExactAlongTheVector) {
-  for (const char* cache_type : kRotated) {
+  for (const std::string& cache_type : kRotated) {
     for (int d : {64, 96, 128}) {
       const CodecConstants constants(d, codec_config(cache_type), DType::bf16);
       const Backend& verbs = cpu::backend(simd_target());

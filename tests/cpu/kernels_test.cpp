@@ -1,20 +1,22 @@
 // Every verb on every target of this processor: encoders give the same bytes, scores and attention agree with decoded numbers and
 // plain loops in doubles, pieces merge to the whole.
+#include "every_code.hpp"
 #include "sealed_pages.hpp"
 #include "softmax_state.hpp"
 
 namespace qjl::test {
 namespace {
 
-constexpr const char* kCacheTypes[] = {"k1v1", "k2v2", "k3v3", "k4v4", "kl4vs2", "ks2vl16", "kl8vf16", "kf16vl8", "f16", "paper"};
+const std::vector<std::string> kCacheTypes =
+    with_every_code({"k1v1", "k2v2", "k3v3", "k4v4", "kl4vs2", "ks2vl16", "kl8vf16", "kf16vl8", "f16", "paper"});
 constexpr int kHeadDims[] = {QJL_TEST_HEAD_DIMS};
 
-std::string name(const char* cache_type, int d, SimdTarget target) {
-  return std::string(cache_type) + " d=" + std::to_string(d) + " " + std::string(simd_target_name(target));
+std::string name(const std::string& cache_type, int d, SimdTarget target) {
+  return cache_type + " d=" + std::to_string(d) + " " + std::string(simd_target_name(target));
 }
 
 TEST(Kernels, EncodersGiveTheSameBytesOnEveryTarget) {
-  for (const char* cache_type : kCacheTypes) {
+  for (const std::string& cache_type : kCacheTypes) {
     for (int d : kHeadDims) {
       for (DType dtype : {DType::f16, DType::bf16}) {
         const CodecConstants constants(d, turned_config(cache_type, d), dtype);
@@ -35,7 +37,7 @@ TEST(Kernels, EncodersGiveTheSameBytesOnEveryTarget) {
 
 // Zero rows decode to the mean and to zero, whatever the code; a page of zeros has no NaN anywhere.
 TEST(Kernels, ZeroPagesDecodeToZero) {
-  for (const char* cache_type : kCacheTypes) {
+  for (const std::string& cache_type : kCacheTypes) {
     for (int d : kHeadDims) {
       const CodecConstants constants(d, turned_config(cache_type, d), DType::f16);
       const Rows zeros =
@@ -55,7 +57,7 @@ TEST(Kernels, ZeroPagesDecodeToZero) {
 // A score is <q, decoded key> up to rounding: u |q| reach for each of score_terms (projection and dots), and the decoder's
 // rotation.
 TEST(Kernels, ScoresAreDotsWithDecodedKeys) {
-  for (const char* cache_type : kCacheTypes) {
+  for (const std::string& cache_type : kCacheTypes) {
     for (int d : kHeadDims) {
       const CodecConfig config = turned_config(cache_type, d);
       const CodecConstants constants(d, config, DType::f16);
@@ -203,7 +205,7 @@ struct PlainRows {
 
 TEST(Kernels, AttendIsSoftmaxOverDecodedNumbers) {
   const Case cases[] = {{3, 1, 0, 0.0f}, {1, 5, 0, 0.0f}, {8, 4, 100, 0.0f}, {1, 31, 200, 30.0f}, {32, 1, 0, 30.0f}};
-  for (const char* cache_type : kCacheTypes) {
+  for (const std::string& cache_type : kCacheTypes) {
     for (int d : kHeadDims) {
       const CodecConfig config = turned_config(cache_type, d);
       const CodecConstants constants(d, config, DType::f16);

@@ -5,6 +5,7 @@
 //   decode   the page read in doubles;  score  <q, decoded key>
 //
 // The stored numbers of one stage are the input of the next, so that a tie does not spoil what follows. Bounds: docs/numerics.md.
+#include "every_code.hpp"
 #include "fixtures.hpp"
 
 namespace qjl::test {
@@ -233,8 +234,11 @@ TEST_P(OnePage, DegeneratePages) {
 }
 
 std::vector<Case> all_cases() {
+  static const std::vector<std::string> kTypes =
+      with_every_code({"k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "k1v1", "kl4vs2", "ks2vl8", "f16"});
   std::vector<Case> cases;
-  for (const char* cache_type : {"k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "k1v1", "kl4vs2", "ks2vl8", "f16"}) {
+  for (const std::string& type : kTypes) {
+    const char* cache_type = type.c_str();
     for (int d : {QJL_TEST_HEAD_DIMS}) cases.push_back({cache_type, d});
     cases.push_back({cache_type, 64, Turn::none});
     cases.push_back({cache_type, 80, Turn::partial});

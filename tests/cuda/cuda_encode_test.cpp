@@ -1,10 +1,12 @@
 // Pages coded by the CUDA kernels have the bytes of the CPU's, which golden_test pins; decoded ones have its numbers, bit for bit.
 #include "device_verbs.hpp"
+#include "every_code.hpp"
 
 namespace qjl::test {
 namespace {
 
-constexpr const char* kTypes[] = {"k1v1", "k2v2", "k3v3", "k4v4", "f16", "paper", "kl4vs2", "ks2vl8", "paper:rows=192"};
+const std::vector<std::string> kTypes =
+    with_every_code({"k1v1", "k2v2", "k3v3", "k4v4", "f16", "paper", "kl4vs2", "ks2vl8", "paper:rows=192"});
 constexpr int kDims[] = {QJL_TEST_HEAD_DIMS};
 
 // Name of the part of a page that holds a byte, for a message.
@@ -58,8 +60,8 @@ TEST_P(CudaPages, HaveTheBytesAndNumbersOfTheCpu) {
 
 std::vector<Case> cases() {
   std::vector<Case> all;
-  for (const char* type : kTypes) {
-    for (const int d : kDims) all.push_back({type, d});
+  for (const std::string& type : kTypes) {
+    for (const int d : kDims) all.push_back({type.c_str(), d});
   }
   return all;
 }

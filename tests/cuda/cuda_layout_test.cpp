@@ -1,12 +1,11 @@
 // Index arithmetic of the device code, compiled for the host: every bit of a page's codes belongs to one number, and the packers
 // put it where the readers look. encode and decode tests cover the same through kernels, beside the CPU's own arithmetic.
+#include "every_code.hpp"
 #include "levels.cuh"
 #include "sealed_pages.hpp"
 
 namespace qjl::test {
 namespace {
-
-constexpr Code kRotated[] = {Code::s1, Code::s2, Code::l4, Code::l8, Code::l16};
 
 TEST(CudaLayout, SlotsAndTokensAreInverse) {
   for (int token = 0; token < kTokensPerPage; ++token) EXPECT_EQ(layout::token_of_slot(layout::slot_of_token(token)), token);
@@ -63,7 +62,7 @@ void expect_bits_are_numbers(std::int64_t bytes, bool spare, const Read& read) {
 
 TEST(CudaLayout, EveryBitOfTheCodesBelongsToOneNumber) {
   for (const int d : {64, 80, 96, 128, 256}) {
-    for (const Code code : kRotated) {
+    for (const Code code : codes_where(is_rotated)) {
       const layout::PageShape shape{d, code, code};
       const layout::BodyLayout at = layout::body_layout(shape);
       ASSERT_EQ(at.values - at.keys, std::int64_t{kTokensPerPage} * layout::key_row_bytes(code, d));

@@ -8,6 +8,7 @@
 #include <iomanip>
 #include <sstream>
 
+#include "every_code.hpp"
 #include "fixtures.hpp"
 
 namespace qjl::test {
@@ -56,6 +57,13 @@ EncodedPage golden_page(const std::string& cache_type, int d) {
   const Rows keys = lifelike_rows(random, DType::f16, 1, kTokensPerPage, d);
   const Rows values = lifelike_rows(random, DType::f16, 1, kTokensPerPage, d);
   return PageCodec(d, turned_config(cache_type, d)).encode(keys.view(), values.view(), 4);
+}
+
+// A new code has bytes of its own to pin.
+TEST(Golden, EveryCodeIsPinned) {
+  std::vector<std::string> types;
+  for (const Golden& golden : kGolden) types.push_back(golden.cache_type);
+  EXPECT_EQ(with_every_code(types), types);
 }
 
 TEST(Golden, PagesHaveTheirBytes) {

@@ -18,18 +18,24 @@
 
 namespace oracle {
 
-// Integer levels, ascending, and the length of one step in units of a standard normal.
+// Candidates of a scale, evenly from first to last.
+struct Candidates {
+  int count;
+  double first, last;
+};
+// Integer levels, ascending, the length of one step in units of a standard normal, and what an encoder tries.
 struct Book {
   std::vector<int> levels;
   double step = 1.0;
+  Candidates candidates = {};
 };
 inline Book book(Code code) {
   switch (code) {
     case Code::s1:
     case Code::s2: return {{1, -1}, 1.0};  // number 1 is minus
-    case Code::l4: return {{-120, -36, 36, 120}, .012587};
-    case Code::l8: return {{-127, -79, -45, -14, 14, 45, 79, 127}, .016945};
-    default: return {{-127, -96, -75, -58, -44, -31, -18, -6, 6, 18, 31, 44, 58, 75, 96, 127}, .021517};
+    case Code::l4: return {{-120, -36, 36, 120}, .012587, {7, 0.8, 1.25}};
+    case Code::l8: return {{-127, -79, -45, -14, 14, 45, 79, 127}, .016945, {9, 0.8, 1.25}};
+    default: return {{-127, -96, -75, -58, -44, -31, -18, -6, 6, 18, 31, 44, 58, 75, 96, 127}, .021517, {16, 0.75, 1.4}};
   }
 }
 

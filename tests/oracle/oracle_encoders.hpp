@@ -112,16 +112,6 @@ inline Choice annealed_signs(const Matrix& p1, const Matrix& p2, const Cross& cr
 // ---- Lloyd-Max
 // --------------------------------------------------------------------------------------------------------------------
 
-// `count` candidates from first to last, evenly.
-struct Candidates {
-  int count;
-  double first, last;
-};
-inline Candidates candidates(Code code) {
-  if (code == Code::l4) return {7, 0.8, 1.25};
-  return code == Code::l8 ? Candidates{9, 0.8, 1.25} : Candidates{16, 0.75, 1.4};
-}
-
 // Thresholds between the positive levels for one candidate, in steps of 1/64.
 inline std::vector<int> thresholds(const Book& b, double candidate) {
   std::vector<int> out;
@@ -147,7 +137,7 @@ inline Choice searched_levels(Code code, const Matrix& frame, const Vector& x) {
     choice.margin = std::min(choice.margin, std::abs(coordinate));
   }
   double best = -1.0, second = -1.0;
-  const Candidates search = candidates(code);
+  const Candidates search = b.candidates;
   for (int g = 0; g < search.count; ++g) {
     const std::vector<int> at = thresholds(b, search.first + (search.last - search.first) * g / (search.count - 1));
     std::int64_t along = 0, squares = 0;

@@ -3,6 +3,7 @@
 #include "codebook.hpp"
 #include "codec_tables.hpp"
 #include "estimator.hpp"
+#include "every_code.hpp"
 #include "fixtures.hpp"
 #include "half.hpp"
 #include "search_tables.hpp"
@@ -66,7 +67,7 @@ TEST(Shared, ScaleCodesAreNearestInLog2) {
 }
 
 TEST(Shared, LevelsAndThresholds) {
-  for (Code code : {Code::l4, Code::l8, Code::l16}) {
+  for (Code code : codes_where([](Code each) { return traits(each).book == Book::levels; })) {
     const int count = 2 * codebook(code).count;
     for (int i = 0; i < count; ++i) {
       EXPECT_EQ(level_of(code, i), -level_of(code, count - 1 - i)) << code_name(code) << ' ' << i;
@@ -80,7 +81,7 @@ TEST(Shared, LevelsAndThresholds) {
 
 // A byte holds every magnitude that a threshold parts; the tables follow the levels at each candidate.
 TEST(Shared, SearchTables) {
-  for (Code code : {Code::l4, Code::l8, Code::l16}) {
+  for (Code code : codes_where([](Code each) { return traits(each).book == Book::levels; })) {
     const Codebook& book = codebook(code);
     const ScaleSearch search = scale_search(book);
     ASSERT_LE(search.count, kMaxScaleCandidates);

@@ -10,18 +10,8 @@
 
 namespace qjl::cuda {
 
-// What the code indices stand for, repeated to 16: made on the host, handed to kernels by value.
-struct Levels {
-  float entry[16];
-};
-inline Levels levels_of(Code code) {
-  Levels levels;
-  for (int i = 0; i < 16; ++i) levels.entry[i] = level_table(code).entry[i];
-  return levels;
-}
-
-// The levels as signed bytes, from the lowest. Kernels are handed them by value: constants in the code would be brought into a
-// register again for every look-up.
+// The levels as signed bytes, from the lowest, of codes of up to 16 levels. Kernels are handed them by value: constants in the code
+// would be brought into a register again for every look-up.
 struct ByteLevels {
   std::uint32_t bytes[4];
 };

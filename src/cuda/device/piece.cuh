@@ -16,7 +16,7 @@ namespace qjl::cuda {
 struct AttendLaunch {
   CodecTables tables;
   layout::BodyLayout at;
-  Levels key_levels, value_levels;
+  LevelTable key_levels, value_levels;
   ByteLevels key_bytes, value_bytes;
   AttendArgs args;  // used when `requests` is null
   AttendPiece piece;
@@ -30,8 +30,8 @@ inline AttendLaunch launch_of(const CodecTables& tables) {
   AttendLaunch launched{};
   launched.tables = tables;
   launched.at = layout::body_layout(tables.shape);
-  launched.key_levels = levels_of(tables.shape.key_code);
-  launched.value_levels = levels_of(tables.shape.value_code);
+  launched.key_levels = level_table(tables.shape.key_code);
+  launched.value_levels = level_table(tables.shape.value_code);
   launched.key_bytes = byte_levels_of(tables.shape.key_code);
   launched.value_bytes = byte_levels_of(tables.shape.value_code);
   return launched;
