@@ -74,7 +74,7 @@ TEST(Shared, LevelsAndThresholds) {
       if (i > 0) {
         EXPECT_LT(level_of(code, i - 1), level_of(code, i)) << code_name(code) << ' ' << i;
       }
-      EXPECT_EQ(level_table(code).entry[i], level_table(code).entry[(i + count) % 16]);
+      EXPECT_EQ(level_table(code).entry[i], level_table(code).entry[(i + count) % kTableLevels]);
     }
   }
 }
