@@ -47,7 +47,7 @@ DIRECTIONS = {
     "engine/files": ("std", "system", DOORS, "engine/text", "engine/math"),
     "engine/models": ("std", "system", DOORS, "engine/text", "engine/math", "engine/files"),
     "engine/run": ("std", "system", DOORS, *ENGINE),
-    "study": ("std", "system", DOORS, *ENGINE, "study/rivals"),
+    "study": ("std", "system", DOORS, "src/shared", *ENGINE, "study/rivals"),
     "study/rivals": ("std", "system", DOORS, *ENGINE, "study"),
     "cli": ("std", "system", DOORS, *ENGINE),
     "cli/main.cpp": ("std", "system", DOORS, *ENGINE, "cli/study"),  # where product and research meet

@@ -23,6 +23,7 @@
 #include "plan_search.hpp"
 #include "progress.hpp"
 #include "qjl/codec.hpp"
+#include "sketch_bound.hpp"
 #include "sketch_trial.hpp"
 #include "verbs.hpp"
 
@@ -48,7 +49,7 @@ struct PlanOptions {
 
 Json sketch_report(const PlanOptions& options) {
   if (options.eps <= 0 || options.delta <= 0) throw Usage("[plan] found --eps or --delta alone, wanted both, each between 0 and 1");
-  const SketchBound bound = sketch_bound(options.eps, options.delta);
+  const engine::SketchBound bound = engine::sketch_bound(options.eps, options.delta);
   Json report = {{"eps", options.eps}, {"delta", options.delta}, {"rows", bound.rows}, {"published_rows", bound.published_rows}};
   ThreadPool threads(options.model.threads);
   for (const auto& [name, wanted] : {std::pair{"trial", bound.rows}, std::pair{"published_trial", bound.published_rows}}) {

@@ -166,10 +166,4 @@ std::vector<float> PageCodec::decode_values(const EncodedPage& page) const {
   return values;
 }
 
-SketchBound sketch_bound(double eps, double delta) {
-  require(eps > 0 && eps < 1 && delta > 0 && delta < 1, "sketch_bound", "eps is ", eps, " and delta ", delta, ", wanted 0 to 1");
-  return {static_cast<std::int64_t>(std::ceil(sufficient_rows(eps, delta))),
-          static_cast<std::int64_t>(std::ceil(published_rows(eps, delta)))};
-}
-
 }  // namespace qjl
