@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "qjl/simd.hpp"
+#include "target.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

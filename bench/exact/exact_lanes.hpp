@@ -10,14 +10,11 @@
 #include <cstdint>
 #include <cstring>
 
-#include "qjl/simd.hpp"
+#include "target.hpp"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
 
-#define QJL_BENCH_BF16 QJL_TARGET_AVX512 ",avx512bf16"
-
-QJL_TARGET_BEGIN(QJL_BENCH_BF16)
+QJL_TARGET_BEGIN(QJL_TARGET_AVX512BF16)
 namespace qjl::bench::bf16 {
 
 inline constexpr int kBlock = 64;

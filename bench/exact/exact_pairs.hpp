@@ -12,7 +12,7 @@
 #include "exact_lanes.hpp"
 
 #if defined(__x86_64__)
-QJL_TARGET_BEGIN(QJL_BENCH_BF16)
+QJL_TARGET_BEGIN(QJL_TARGET_AVX512BF16)
 namespace qjl::bench::bf16 {
 
 // A tile of kVectors registers by kHeads heads is accumulated at once; scores and values have one each.

@@ -109,7 +109,7 @@ double relative_error(std::span<const float> found, std::span<const double> want
 
 bool has_exact_rivals() {
 #if defined(__x86_64__)
-  return simd_targets().back() >= SimdTarget::avx512 && __builtin_cpu_supports("avx512bf16");
+  return simd_targets().back() >= SimdTarget::avx512vbmi && __builtin_cpu_supports("avx512bf16");
 #else
   return false;
 #endif

@@ -9,7 +9,7 @@
 #include "exact_lanes.hpp"
 
 #if defined(__x86_64__)
-QJL_TARGET_BEGIN(QJL_BENCH_BF16)
+QJL_TARGET_BEGIN(QJL_TARGET_AVX512BF16)
 namespace qjl::bench::bf16 {
 
 // out[i] = sum of the lanes of x[i], i = 0..15: four rounds, each halves the registers and doubles what a lane stands for.

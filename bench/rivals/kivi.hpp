@@ -14,7 +14,7 @@
 #include "exact_lanes.hpp"
 
 #if defined(__x86_64__)
-QJL_TARGET_BEGIN(QJL_BENCH_BF16)
+QJL_TARGET_BEGIN(QJL_TARGET_AVX512BF16)
 namespace qjl::bench::bf16 {
 
 // 32 tokens of one kv head. Bits 2i, 2i+1 of a word: token i (keys; high: token 16 + i), channel i of 16 (values).

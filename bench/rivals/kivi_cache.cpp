@@ -16,7 +16,7 @@ namespace {
 constexpr int kDim = 128;
 using Group = bf16::KiviGroup<kDim>;
 
-QJL_TARGET_BEGIN(QJL_BENCH_BF16)
+QJL_TARGET_BEGIN(QJL_TARGET_AVX512BF16)
 void encode_group(const float* keys, const float* values, Group& group) {
   bf16::kivi_encode_keys<kDim>(keys, group);
   bf16::kivi_encode_values<kDim>(values, group);

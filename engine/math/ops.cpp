@@ -1,28 +1,59 @@
-// Row operations on every target: one body, compiled once per instruction set.
+// Row operations, compiled once per instruction set. ops.hpp has the formulas.
+#define QJL_THIS_FILE "ops.cpp"
+#include "foreach_target.hpp"
+#ifdef QJL_PASS
+
+#include <cmath>
+#include <cstdint>
+
+#include "exp.hpp"
+#include "lanes.hpp"
 #include "ops.hpp"
 
-#include <bit>
-#include <cmath>
-#include <cstring>
+QJL_PASS_BEGIN
+namespace qjl::engine::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
-#include "quants.hpp"
+QJL_INLINE f32x16 silu_product(f32x16 gate, f32x16 up) {
+  const f32x16 one = splat(1.0f);
+  return gate / (one + exponential(gate * splat(-1.0f))) * up;
+}
 
-#define QJL_LANES_BODY "ops_body.hpp"
-#include "foreach_lanes.hpp"
+inline void rms_norm(const float* x, const float* weight, double epsilon, std::int64_t n, float* out) {
+  f32x16 squares = splat(0.0f);
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) squares = fused_multiply_add(load(x + i), load(x + i), squares);
+  float total = reduce_add(squares);
+  for (; i < n; ++i) total += x[i] * x[i];
+  const float scale = static_cast<float>(1.0 / std::sqrt(total / static_cast<double>(n) + epsilon));
+  for (i = 0; i + 16 <= n; i += 16) store(out + i, load(x + i) * splat(scale) * load(weight + i));
+  for (; i < n; ++i) out[i] = x[i] * scale * weight[i];
+}
+
+inline void add_rows(float* x, const float* y, std::int64_t n) {
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) store(x + i, load(x + i) + load(y + i));
+  for (; i < n; ++i) x[i] += y[i];
+}
+
+inline void silu_mul(float* gate, const float* up, std::int64_t n) {
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) store(gate + i, silu_product(load(gate + i), load(up + i)));
+  for (; i < n; ++i) gate[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
+}
+
+inline constexpr RowOps kRowOps = {rms_norm, add_rows, silu_mul};
+
+}  // namespace qjl::engine::QJL_NAMESPACE
+QJL_PASS_END
+
+#else
 
 namespace qjl::engine {
 
-const RowOps& row_ops(SimdTarget target) {
-#if defined(__x86_64__)
-  if (target >= SimdTarget::avx512) return avx512::kRowOps;
-  if (target == SimdTarget::avx2) return avx2::kRowOps;
-#elif defined(__aarch64__)
-  if (target >= SimdTarget::neon) return neon::kRowOps;
-#endif
-  static_cast<void>(target);
-  return scalar::kRowOps;
-}
-
+const RowOps& row_ops(SimdTarget target) { return QJL_ON_TARGET(target, kRowOps); }
 const RowOps& row_ops() { return row_ops(simd_target()); }
 
 }  // namespace qjl::engine
+
+#endif

@@ -1,59 +1,45 @@
-// Panels of bf16 pairs from packed weights, and their products: AVX-512 with BF16 alone.
-#include "panel_bf16.hpp"
+// Panels of bf16 pairs from packed weights, and their products; panel_bf16.hpp has the formula.
+#define QJL_THIS_FILE "panel_bf16.cpp"
+#define QJL_ONLY_BF16_PRODUCTS
+#include "foreach_target.hpp"
+#ifdef QJL_PASS
 
 #include <algorithm>
-#include <cstring>
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include <cstdint>
 
 #include "bf16_tile.hpp"
-#include "qjl/simd.hpp"
-#include "quants.hpp"
-
-#define QJL_LANES_INLINE [[gnu::always_inline]] inline
-
-namespace qjl::engine {
-
-#if defined(__x86_64__)
-
-QJL_TARGET_BEGIN(QJL_TARGET_AVX512BF16)
-namespace avx512bf16 {
-
-#include "lanes_avx512.hpp"
-// bytes follow the lanes
-#include "bytes_avx512.hpp"
-// codes follow the bytes
+#include "lanes.hpp"
 #include "packed_codes.hpp"
-using simd::avx512bf16::add_tile, simd::avx512bf16::bf16_pairs, simd::avx512bf16::store_bf16;
+#include "panel_bf16.hpp"
+
+QJL_PASS_BEGIN
+namespace qjl::engine::QJL_NAMESPACE {
+using namespace simd::QJL_NAMESPACE;
 
 struct Line {  // w = scale * code + offset of 16 rows
-  __m512 scale, offset;
-  template <int shift>
-  __m512 number(__m512i codes) const {
-    const __m512i code = _mm512_and_si512(_mm512_srli_epi32(codes, shift), _mm512_set1_epi32(255));
-    return _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps(code), offset);
+  f32x16 scale, offset;
+  QJL_INLINE f32x16 number(u32x16 codes, int shift) const {
+    return fused_multiply_add(scale, to_f32(as_i32(codes >> shift & splat_u32(255))), offset);
   }
 };
 
 // Four columns of 16 rows: two rows of the panel.
-inline void unpack_four(const Line& line, __m512i codes, std::uint32_t* out, std::int64_t stride) {
-  _mm512_storeu_si512(out, bf16_pairs(line.number<0>(codes), line.number<8>(codes)));
-  _mm512_storeu_si512(out + stride, bf16_pairs(line.number<16>(codes), line.number<24>(codes)));
+QJL_INLINE void unpack_four(const Line& line, u32x16 codes, std::uint32_t* out, std::int64_t stride) {
+  _mm512_storeu_si512(out, bf16_pairs(line.number(codes, 0), line.number(codes, 8)));
+  _mm512_storeu_si512(out + stride, bf16_pairs(line.number(codes, 16), line.number(codes, 24)));
 }
 
 template <CodeWidth width>
 inline void unpack_blocks(const PackedWeight& w, std::int64_t group, std::uint32_t* out, std::int64_t stride) {
   constexpr std::int64_t kScales = scales_of(width);
-  const __m512 centre = _mm512_set1_ps(-w.centre());
+  const f32x16 centre = splat(-w.centre());
   for (std::int64_t b = 0; b < w.blocks(); ++b, out += kBlockColumns / 2 * stride) {
     Line line[kScales];
     for (std::int64_t i = 0; i < kScales; ++i) {
-      line[i].scale = load_f16(w.scales(group) + (b * kScales + i) * PackedWeight::kScaleBytes);
-      line[i].offset = w.has_offsets() ? load_f16(w.offsets(group) + b * PackedWeight::kScaleBytes) : mul(line[i].scale, centre);
+      line[i].scale = load_half(w.scales(group) + (b * kScales + i) * PackedWeight::kScaleBytes);
+      line[i].offset = w.has_offsets() ? load_half(w.offsets(group) + b * PackedWeight::kScaleBytes) : line[i].scale * centre;
     }
-    Bytes64 codes[8];
+    u32x16 codes[8];
     load_codes<width>(w.codes(group) + b * code_bytes_of(width), codes);
     for (std::int64_t j = 0; j < 8; ++j) unpack_four(line[j * kScales / 8], codes[j], out + 2 * j * stride, stride);
   }
@@ -72,9 +58,9 @@ inline void unpack_group(const PackedWeight& w, std::int64_t group, std::uint32_
 template <int V, int N>
 inline void multiply_tile(const PanelProduct& p, std::int64_t token) {
   const std::int64_t columns = p.weight->columns();
-  __m512 sum[N][V];
+  f32x16 sum[N][V];
   for (int n = 0; n < N; ++n) {
-    for (int v = 0; v < V; ++v) sum[n][v] = _mm512_setzero_ps();
+    for (int v = 0; v < V; ++v) sum[n][v] = splat(0.0f);
   }
   add_tile<V, N>({p.panel, V * kGroupRows, p.x + token * columns, columns, columns / 2}, sum);
   for (int v = 0; v < V; ++v) {
@@ -99,20 +85,26 @@ inline void multiply(const PanelProduct& p) {
 }
 
 inline void round_rows(const float* x, std::int64_t n, std::uint16_t* out) {
-  for (std::int64_t i = 0; i < n; i += 16) store_bf16(out + i, _mm512_loadu_ps(x + i));
+  for (std::int64_t i = 0; i < n; i += 16) store_bf16(out + i, load(x + i));
 }
 
-}  // namespace avx512bf16
-QJL_TARGET_END
-
-void round_to_bf16(const float* x, std::int64_t n, std::uint16_t* out) { avx512bf16::round_rows(x, n, out); }
-void multiply_panel_bf16(const PanelProduct& product) { avx512bf16::multiply(product); }
+}  // namespace qjl::engine::QJL_NAMESPACE
+QJL_PASS_END
 
 #else
 
+#include "panel_bf16.hpp"
+
+namespace qjl::engine {
+
+#if defined(__x86_64__)
+void round_to_bf16(const float* x, std::int64_t n, std::uint16_t* out) { avx512bf16::round_rows(x, n, out); }
+void multiply_panel_bf16(const PanelProduct& product) { avx512bf16::multiply(product); }
+#else
 void round_to_bf16(const float*, std::int64_t, std::uint16_t*) {}
 void multiply_panel_bf16(const PanelProduct&) {}
-
 #endif
 
 }  // namespace qjl::engine
+
+#endif

@@ -1,7 +1,4 @@
-// Which instruction set the kernels use, and the means to compile a function for one.
-//
-// A kernel file includes everything first, then opens a region per target; each region is a namespace of its own, so that no
-// inline function is shared between instruction sets. No file needs an -m flag.
+// Which instruction set the kernels use.
 #pragma once
 
 #include <cstdint>
@@ -33,25 +30,3 @@ SimdTarget simd_target();
 bool has_bf16_products();
 
 }  // namespace qjl
-
-#define QJL_PRAGMA(text) _Pragma(#text)
-#if defined(__x86_64__)
-#define QJL_TARGET_AVX2 "avx2,fma,f16c,bmi,bmi2,lzcnt,popcnt"
-#define QJL_TARGET_AVX512 QJL_TARGET_AVX2 ",avx512f,avx512bw,avx512dq,avx512vl,avx512cd"
-#define QJL_TARGET_AVX512VBMI QJL_TARGET_AVX512 ",avx512vbmi,avx512vnni,avx512bitalg,avx512vpopcntdq,gfni"
-#elif defined(__aarch64__)
-#if defined(__clang__)
-#define QJL_TARGET_NEON "neon"
-#define QJL_TARGET_NEON_DOTPROD "dotprod"
-#else
-#define QJL_TARGET_NEON "+simd"
-#define QJL_TARGET_NEON_DOTPROD "arch=armv8.2-a+dotprod"
-#endif
-#endif
-#if defined(__clang__)
-#define QJL_TARGET_BEGIN(features) QJL_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
-#define QJL_TARGET_END _Pragma("clang attribute pop")
-#else
-#define QJL_TARGET_BEGIN(features) _Pragma("GCC push_options") QJL_PRAGMA(GCC target(features))
-#define QJL_TARGET_END _Pragma("GCC pop_options")
-#endif

@@ -93,14 +93,8 @@ QJL_PASS_END
 namespace qjl {
 
 const Rounding& rounding(SimdTarget target) {
-#if defined(__x86_64__)
-  if (target >= SimdTarget::avx512) return core::avx512::kRounding;
-  if (target == SimdTarget::avx2) return core::avx2::kRounding;
-#elif defined(__aarch64__)
-  if (target >= SimdTarget::neon) return core::neon::kRounding;
-#endif
-  static_cast<void>(target);
-  return core::scalar::kRounding;
+  using namespace core;
+  return QJL_ON_TARGET(target, kRounding);
 }
 
 const Rounding& rounding() {

@@ -10,6 +10,8 @@
 // Passes for avx512vbmi and neon_dotprod are made only for files that define QJL_WITH_BYTE_DOTS; a file that defines
 // QJL_ONLY_BF16_PRODUCTS has one pass, avx512bf16, and on other architectures none.
 //
+// After the passes QJL_ON_TARGET(target, name) is `name` of the namespace that serves a SimdTarget.
+//
 // Headers of a pass (lanes.hpp and all that use it) are read once a pass: QJL_TARGET_TOGGLE is defined in every second one, and a
 // header that finds its own guard in the same state has not been read yet. So a pass includes the same headers whatever its target
 // is; what only some targets have stands inside an #if of the header.
@@ -108,3 +110,24 @@
 #undef QJL_VBMI
 #undef QJL_NEON
 #undef QJL_PASS
+
+#if defined(__x86_64__)
+#define QJL_ON_TARGET_WITHOUT_DOTS(target, name) \
+  ((target) >= SimdTarget::avx512 ? avx512::name : (target) == SimdTarget::avx2 ? avx2::name : scalar::name)
+#if defined(QJL_WITH_BYTE_DOTS)
+#define QJL_ON_TARGET(target, name) \
+  ((target) >= SimdTarget::avx512vbmi ? avx512vbmi::name : QJL_ON_TARGET_WITHOUT_DOTS(target, name))
+#else
+#define QJL_ON_TARGET QJL_ON_TARGET_WITHOUT_DOTS
+#endif
+#elif defined(__aarch64__)
+#define QJL_ON_TARGET_WITHOUT_DOTS(target, name) ((target) >= SimdTarget::neon ? neon::name : scalar::name)
+#if defined(QJL_WITH_BYTE_DOTS)
+#define QJL_ON_TARGET(target, name) \
+  ((target) >= SimdTarget::neon_dotprod ? neon_dotprod::name : QJL_ON_TARGET_WITHOUT_DOTS(target, name))
+#else
+#define QJL_ON_TARGET QJL_ON_TARGET_WITHOUT_DOTS
+#endif
+#else
+#define QJL_ON_TARGET(target, name) (static_cast<void>(target), scalar::name)
+#endif

@@ -14,6 +14,10 @@
 
 #include "qjl/types.hpp"
 #include "registers.hpp"
+// What differs between targets, of one register: fill, fused_multiply_add, min, max, sqrt, reduce_max, reduce_add (by halves: lanes
+// i and i + 8, then i + 4, ...), power_of_two (of integers in [-126, 127]), loads of halves; and two loads of small numbers,
+//   load_i8        sixteen signed bytes as floats
+//   load_nibbles   sixteen bytes hold 32 numbers 0 .. 15: the low halves of the bytes, then the high ones
 #if QJL_LANES == 16
 #include "lanes_avx512.hpp"
 #elif QJL_LANES == 8
@@ -29,28 +33,7 @@ namespace qjl::simd::QJL_NAMESPACE {
 
 inline constexpr int kLanes = 16;
 
-// ---- one register: what the targets have in common
-// -------------------------------------------------------------------------------
-#if QJL_LANES < 16 && !QJL_NEON
-QJL_INLINE float reduce_max(NativeF a) {
-  float largest = a[0];
-  QJL_UNROLL
-  for (int i = 1; i < QJL_LANES; ++i) largest = a[i] > largest ? a[i] : largest;
-  return largest;
-}
-#endif
-#if QJL_LANES < 16
-QJL_INLINE float reduce_add(NativeF a) {
-  float sum[QJL_LANES];
-  std::memcpy(sum, &a, sizeof(sum));
-  QJL_UNROLL
-  for (int width = QJL_LANES / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) sum[i] += sum[i + width];
-  }
-  return sum[0];
-}
-#endif
-
+// ---- one register ---------------------------------------------------------------------------------------------------------------
 // Memory of any type and alignment. A memcpy would do the same, but gcc 12 then keeps the vector in memory.
 typedef NativeF LooseF __attribute__((aligned(1), may_alias));
 typedef NativeU LooseU __attribute__((aligned(1), may_alias));
@@ -59,12 +42,8 @@ QJL_INLINE void read(const void* p, NativeU& v) { v = *static_cast<const LooseU*
 QJL_INLINE void write(void* p, NativeF v) { *static_cast<LooseF*>(p) = v; }
 QJL_INLINE void write(void* p, NativeU v) { *static_cast<LooseU*>(p) = v; }
 QJL_INLINE void read_half(const std::uint16_t* p, NativeF& v) { v = half_lanes(p); }
-QJL_INLINE void read_bfloat(const std::uint16_t* p, NativeF& v) {
-  typedef std::uint16_t Bfloats __attribute__((vector_size(2 * QJL_LANES)));
-  Bfloats bits;
-  std::memcpy(&bits, p, sizeof(bits));
-  v = (NativeF)(__builtin_convertvector(bits, NativeU) << 16);
-}
+QJL_INLINE void fill_half(std::uint16_t half, NativeF& v) { v = splat_half_lanes(half); }
+QJL_INLINE void read_bfloat(const std::uint16_t* p, NativeF& v) { v = bfloat_lanes(p); }
 // Two numbers in turns.
 QJL_INLINE void read_pair(const float* p, NativeF& v) {
   typedef std::uint64_t NativePairs __attribute__((vector_size(4 * QJL_LANES)));
@@ -80,9 +59,6 @@ QJL_INLINE NativeI as_i32(NativeU v) { return (NativeI)v; }
 QJL_INLINE NativeF as_f32(NativeU v) { return (NativeF)v; }
 QJL_INLINE NativeF to_f32(NativeI v) { return __builtin_convertvector(v, NativeF); }
 QJL_INLINE NativeI to_i32(NativeF v) { return __builtin_convertvector(v, NativeI); }
-#if QJL_LANES < 16
-QJL_INLINE NativeF power_of_two(NativeF n) { return as_f32(as_u32(to_i32(n) + 127) << 23); }  // of integers in [-126, 127]
-#endif
 QJL_INLINE NativeF select(NativeI mask, NativeF a, NativeF b) { return mask ? a : b; }
 QJL_INLINE NativeU select(NativeI mask, NativeU a, NativeU b) { return mask ? a : b; }
 QJL_INLINE NativeI select(NativeI mask, NativeI a, NativeI b) { return mask ? a : b; }
@@ -179,6 +155,11 @@ QJL_INLINE void read_pair(const float* p, Pair<T>& v) {
   read_pair(p, v.lo);
   v.hi = v.lo;
 }
+template <typename T>
+QJL_INLINE void fill_half(std::uint16_t half, Pair<T>& v) {
+  fill_half(half, v.lo);
+  v.hi = v.lo;
+}
 template <typename N, typename T>
 QJL_INLINE void fill(N x, Pair<T>& v) {
   fill(x, v.lo);
@@ -219,11 +200,27 @@ QJL_INLINE u32x16 load_u32(const void* p) {
 }
 QJL_INLINE void store(float* p, f32x16 v) { write(p, v); }
 QJL_INLINE void store_u32(void* p, u32x16 v) { write(p, v); }
-QJL_INLINE f32x16 load_row(const std::uint16_t* p, DType dtype) {
-  f32x16 v;
-  dtype == DType::bf16 ? read_bfloat(p, v) : read_half(p, v);
+QJL_INLINE std::uint16_t load_u16(const void* p) {
+  std::uint16_t v;
+  std::memcpy(&v, p, sizeof(v));
   return v;
 }
+QJL_INLINE f32x16 load_half(const void* p) {
+  f32x16 v;
+  read_half(static_cast<const std::uint16_t*>(p), v);
+  return v;
+}
+QJL_INLINE f32x16 load_bfloat(const void* p) {
+  f32x16 v;
+  read_bfloat(static_cast<const std::uint16_t*>(p), v);
+  return v;
+}
+QJL_INLINE f32x16 splat_half(const void* p) {
+  f32x16 v;
+  fill_half(load_u16(p), v);
+  return v;
+}
+QJL_INLINE f32x16 load_row(const std::uint16_t* p, DType dtype) { return dtype == DType::bf16 ? load_bfloat(p) : load_half(p); }
 // Whether some lane of v is above x.
 QJL_INLINE bool any_above(f32x16 v, float x) {
 #if QJL_LANES == 16

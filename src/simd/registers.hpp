@@ -38,6 +38,10 @@ using u32x16 = Pair<Pair<NativeU> >;
 using i32x16 = Pair<Pair<NativeI> >;
 #endif
 
+struct TwoVectors {
+  f32x16 low, high;
+};
+
 }  // namespace qjl::simd::QJL_NAMESPACE
 
 #endif

@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "codebook.hpp"
+#include "dots.hpp"
 #include "encode/words.hpp"
 #include "lanes.hpp"
 #include "permute.hpp"

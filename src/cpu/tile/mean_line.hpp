@@ -70,18 +70,6 @@ QJL_INLINE void order_codes(const std::uint8_t* codes, const std::uint8_t* order
   }
 }
 #endif
-#if QJL_LANES == 16
-QJL_INLINE f32x16 load_signed_bytes(const std::int8_t* p) {
-  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
-}
-#elif QJL_LANES == 8
-QJL_INLINE f32x16 load_signed_bytes(const std::int8_t* p) {
-  const auto eight = [](const std::int8_t* at) {
-    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at))));
-  };
-  return {eight(p), eight(p + 8)};
-}
-#endif
 
 // The mean of a page [d + 16] in its order; zero in channels without a mean and beyond.
 inline void decode_mean(const CodecTables& tables, const std::uint8_t* codes, float scale, float* mean) {
@@ -90,7 +78,7 @@ inline void decode_mean(const CodecTables& tables, const std::uint8_t* codes, fl
   if (d % layout::kLineBytes == 0) {
     alignas(64) std::int8_t ordered[layout::kMaxHeadDim];
     order_codes(codes, tables.mean_order, d, ordered);
-    for (int i = 0; i < d; i += 16) store(mean + i, load_signed_bytes(ordered + i) * splat(scale));
+    for (int i = 0; i < d; i += 16) store(mean + i, load_i8(ordered + i) * splat(scale));
     return std::fill(mean + count, mean + d + 16, 0.0f);
   }
 #endif
