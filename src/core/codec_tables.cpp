@@ -156,9 +156,8 @@ layout::PageShape page_shape(int head_dim, const CodecConfig& config, DType row_
 
 CodecConstants::CodecConstants(int head_dim, const CodecConfig& config, DType row_dtype) {
   const layout::PageShape shape = page_shape(head_dim, config, row_dtype);
-  const bool hadamard = (head_dim & (head_dim - 1)) == 0, key_frames = is_rotated(shape.key_code),
-             value_frames = is_rotated(shape.value_code);
-  const int d = head_dim, key_parts = traits(shape.key_code).frames, value_parts = traits(shape.value_code).frames,
+  const bool hadamard = (head_dim & (head_dim - 1)) == 0, key_frames = shape.key.rotated(), value_frames = shape.value.rotated();
+  const int d = head_dim, key_parts = shape.key.frames, value_parts = shape.value.frames,
             num_value_frames = layout::kFrames * value_parts;
   const std::uint64_t seed = config.seed;
   if (hadamard && key_frames) key_signs_ = make_signs(seed, Stream::key_sign_in, Stream::key_sign_mid, key_parts, d);

@@ -8,9 +8,9 @@ namespace {
 template <typename Part>
 void each_table(CodecTables& t, const Part& part) {
   const std::int64_t d = t.shape.head_dim, pairs = t.turning_pairs;
-  const bool keys = is_rotated(t.shape.key_code), values = is_rotated(t.shape.value_code);
-  const std::int64_t key_parts = traits(t.shape.key_code).frames;
-  const std::int64_t value_frames = layout::kFrames * traits(t.shape.value_code).frames;
+  const bool keys = t.shape.key.rotated(), values = t.shape.value.rotated();
+  const std::int64_t key_parts = t.shape.key.frames;
+  const std::int64_t value_frames = layout::kFrames * t.shape.value.frames;
   if (t.hadamard && keys) part(t.key_sign_in, d), part(t.key_sign_mid, key_parts * d);
   if (t.hadamard && values) part(t.value_sign_in, d), part(t.value_sign_mid, value_frames * d);
   if (t.key_frames != nullptr) part(t.key_frames, key_parts * d * d);

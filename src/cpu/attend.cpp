@@ -53,8 +53,7 @@ struct Piece : PieceRows {
         at(layout::body_layout(a.tables->shape)),
         scratch(*a.tables, p.workspace) {
     const layout::PageShape& shape = a.tables->shape;
-    const std::int64_t frame_floats =
-        is_rotated(shape.value_code) ? layout::kFrames * traits(shape.value_code).frames * shape.head_dim : 0;
+    const std::int64_t frame_floats = shape.value.rotated() ? layout::kFrames * shape.value.frames * shape.head_dim : 0;
     state = {scratch.reference, scratch.sums, scratch.frames, frame_floats, p.out, shape.head_dim};
   }
 };
@@ -84,7 +83,7 @@ inline void attend_half(const Piece& p, const SealedPage& page, int half, std::i
   const std::int64_t width = layout::key_coordinates(shape);
   half_scores(page, {s.projected, width, p.rows}, half, s.tile, s.weights, s.scores);
   const ColumnOrder order{4 * half, layout::kFrames, 1, layout::kPageTokens};
-  const bool rotated = is_rotated(shape.value_code);
+  const bool rotated = shape.value.rotated();
   const float* value_scales = s.scales + layout::kPageTokens + layout::kHalfSlots * half;
   bool any = false;
   for (int row = 0; row < p.rows; ++row) {
@@ -94,7 +93,7 @@ inline void attend_half(const Piece& p, const SealedPage& page, int half, std::i
     for (int c = 0; rotated && c < kBlockTokens; c += 16) store(scores + c, load(scores + c) * load(value_scales + c));
   }
   if (!any) return;
-  switch (traits(shape.value_code).book) {
+  switch (shape.value.book) {
     case Book::exact: return weigh_rows(half_rows(page, p.at.values, half), shape.head_dim, s.scores, p.rows, p.state.exact);
     case Book::signs:
     case Book::levels: return weigh_rotated(shape, page.body + p.at.values, half, s.scores, p.rows, p.state.frames);
@@ -148,11 +147,11 @@ inline void attend_pages(const Piece& p) {
   for (std::int64_t i = range.first; i < range.end; ++i) {
     const std::uint8_t* body = body_at(p, i);
     const layout::PageHead& head = head_at(p, i);
-    if (is_rotated(tables.shape.key_code)) {
+    if (tables.shape.key.rotated()) {
       mean_lines(tables, head, body + p.at.mean, ordered, p.scratch);
       decode_scales(body + p.at.key_scales, head.key_scale_max, p.scratch.scales);
     }
-    if (is_rotated(tables.shape.value_code)) {
+    if (tables.shape.value.rotated()) {
       decode_scales(body + p.at.value_scales, head.value_scale_max, p.scratch.scales + layout::kPageTokens);
     }
     const SealedPage page{&tables,
@@ -191,7 +190,7 @@ inline void attend_rows(const Piece& p, const ExactRows& rows) {
 // Frames back to plain coordinates, sums and maxima out.
 inline void finish(const Piece& p) {
   const CodecTables& tables = *p.args.tables;
-  const int frames = p.state.frame_floats == 0 ? 0 : layout::kFrames * traits(tables.shape.value_code).frames;
+  const int frames = p.state.frame_floats == 0 ? 0 : layout::kFrames * tables.shape.value.frames;
   Frame frame[2 * layout::kFrames];
   for (int f = 0; f < frames; ++f) frame[f] = value_frame(tables, f);
   for (int row = 0; row < p.rows; ++row) {

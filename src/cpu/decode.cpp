@@ -99,7 +99,7 @@ inline void decode_exact(const std::uint8_t* rows, DType dtype, int d, float* ou
 inline void decode_rotated_keys(const DecodeArgs& args, const layout::BodyLayout& at, const AttendScratch& scratch) {
   const CodecTables& tables = *args.tables;
   const layout::PageShape& shape = tables.shape;
-  const int d = shape.head_dim, parts = traits(shape.key_code).frames;
+  const int d = shape.head_dim, parts = shape.key.frames;
   const Frame frames[2] = {key_frame(tables, 0), key_frame(tables, parts - 1)};
   decode_scales(args.body + at.key_scales, args.head->key_scale_max, scratch.scales);
   decode_mean(tables, args.body + at.mean, args.head->mean_scale, scratch.mean);
@@ -118,7 +118,7 @@ inline void decode_rotated_keys(const DecodeArgs& args, const layout::BodyLayout
 inline void decode_keys(const DecodeArgs& args, const layout::BodyLayout& at, const AttendScratch& scratch) {
   const layout::PageShape& shape = args.tables->shape;
   const int d = shape.head_dim;
-  switch (traits(shape.key_code).book) {
+  switch (shape.key.book) {
     case Book::exact: return decode_exact(args.body + at.keys, shape.row_dtype, d, args.keys);
     case Book::signs:
     case Book::levels: return decode_rotated_keys(args, at, scratch);
@@ -146,9 +146,9 @@ inline void decode_minmax(const DecodeArgs& args, const layout::BodyLayout& at) 
 inline void decode_rotated_values(const DecodeArgs& args, const layout::BodyLayout& at, const AttendScratch& scratch) {
   const CodecTables& tables = *args.tables;
   const layout::PageShape& shape = tables.shape;
-  const int d = shape.head_dim, parts = traits(shape.value_code).frames;
+  const int d = shape.head_dim, parts = shape.value.frames;
   decode_scales(args.body + at.value_scales, args.head->value_scale_max, scratch.scales);
-  const std::int64_t frame_bytes = std::int64_t{layout::value_lines_per_frame(shape.value_code, d)} * layout::kLineBytes;
+  const std::int64_t frame_bytes = std::int64_t{layout::value_lines_per_frame(shape.value, d)} * layout::kLineBytes;
   for (int frame = 0; frame < layout::kFrames; ++frame) {
     const Frame frames[2] = {value_frame(tables, frame * parts), value_frame(tables, frame * parts + parts - 1)};
     value_levels(shape.value_code, args.body + at.values + frame * frame_bytes, parts * d, scratch.rows);
@@ -161,7 +161,7 @@ inline void decode_rotated_values(const DecodeArgs& args, const layout::BodyLayo
 
 inline void decode_values(const DecodeArgs& args, const layout::BodyLayout& at, const AttendScratch& scratch) {
   const layout::PageShape& shape = args.tables->shape;
-  switch (traits(shape.value_code).book) {
+  switch (shape.value.book) {
     case Book::exact: return decode_exact(args.body + at.values, shape.row_dtype, shape.head_dim, args.values);
     case Book::signs:
     case Book::levels: return decode_rotated_values(args, at, scratch);

@@ -35,7 +35,7 @@ inline void encode_rotated_keys(const EncodeArgs& args, std::int64_t i, const la
   const int d = tables.shape.head_dim, num_sinks = args.num_sinks[i];
   std::uint8_t* body = args.bodies[i];
   const Code code = tables.shape.key_code;
-  const int parts = traits(code).frames;
+  const int parts = tables.shape.key.frames;
   const Frame first_frame = key_frame(tables, 0), last_frame = key_frame(tables, parts - 1);
   const VectorJob job{code,
                       {{{first_frame, last_frame}, {first_frame, last_frame}}, {tables.key_cross, tables.key_cross}},
@@ -68,7 +68,7 @@ void encode_keys(const EncodeArgs& args) {
     head.key_code = static_cast<std::uint8_t>(shape.key_code);
     head.num_sinks = args.num_sinks[i];
     head.mean_scale = head.key_scale_max = 0.0f;
-    switch (traits(shape.key_code).book) {
+    switch (shape.key.book) {
       case Book::exact: copy_rows(args.rows[i], args.token_stride, args.num_sinks[i], shape.head_dim, body + at.keys); break;
       case Book::signs:
       case Book::levels: encode_rotated_keys(args, i, at, scratch); break;

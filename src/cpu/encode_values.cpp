@@ -33,8 +33,8 @@ inline void encode_rotated_values(const EncodeArgs& args, std::int64_t i, const 
                                   const EncodeScratch& scratch) {
   const CodecTables& tables = *args.tables;
   const Code code = tables.shape.value_code;
-  const int d = tables.shape.head_dim, parts = traits(code).frames;
-  const std::int64_t frame_bytes = std::int64_t{layout::value_lines_per_frame(code, d)} * layout::kLineBytes;
+  const int d = tables.shape.head_dim, parts = tables.shape.value.frames;
+  const std::int64_t frame_bytes = std::int64_t{layout::value_lines_per_frame(tables.shape.value, d)} * layout::kLineBytes;
   std::uint8_t* body = args.bodies[i];
   for (int frame = 0; frame < layout::kFrames; frame += 2) {
     VectorJob job{code, {}, WordOrder::of_values(parts * d)};
@@ -66,7 +66,7 @@ void encode_values(const EncodeArgs& args) {
     args.heads[i]->value_code = static_cast<std::uint8_t>(shape.value_code);
     args.heads[i]->value_scale_max = 0.0f;
     std::memset(body + at.values, 0, static_cast<std::size_t>(at.bytes - at.values));
-    switch (traits(shape.value_code).book) {
+    switch (shape.value.book) {
       case Book::exact: copy_rows(args.rows[i], args.token_stride, args.num_sinks[i], shape.head_dim, body + at.values); break;
       case Book::signs:
       case Book::levels: encode_rotated_values(args, i, at, scratch); break;

@@ -27,7 +27,7 @@ void score(const ScoreArgs& args) {
   const layout::BodyLayout at = layout::body_layout(shape);
   const AttendScratch scratch(*args.tables, args.workspace);
   const std::int64_t width = layout::key_coordinates(shape);
-  const bool rotated = is_rotated(shape.key_code);
+  const bool rotated = shape.key.rotated();
   if (rotated) decode_scales(args.body + at.key_scales, args.head->key_scale_max, scratch.scales);
   for (int first = 0; first < args.rows; first += kMaxAttendRows) {
     const int rows = std::min(kMaxAttendRows, args.rows - first);

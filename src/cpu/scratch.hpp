@@ -100,7 +100,7 @@ struct AttendScratch {
     Carver carver(base);
     const layout::PageShape& shape = tables.shape;
     const std::int64_t d = shape.head_dim, n = kMaxAttendRows;
-    const bool rotated = is_rotated(shape.value_code);
+    const bool rotated = shape.value.rotated();
     queries = carver.take<float>(n * d);
     projected = carver.take<float>(n * layout::key_coordinates(shape));
     tile = carver.take<float>(kTileCoordinates * kBlockTokens);
@@ -112,7 +112,7 @@ struct AttendScratch {
     mean_lines = carver.take<float>(n * 2 * kLaneTokens);
     reference = carver.take<float>(n);
     sums = carver.take<float>(n * kLaneTokens);
-    frames = carver.take<float>(rotated ? n * layout::kFrames * traits(shape.value_code).frames * d : 0);
+    frames = carver.take<float>(rotated ? n * layout::kFrames * shape.value.frames * d : 0);
     rows = carver.take<float>(kLaneTokens * 2 * d);
     if (has_byte_loops(shape)) {
       byte_loops.query = carver.take<std::uint8_t>(kBytesRows * bytes_of_query(shape));

@@ -90,7 +90,7 @@ template <int kDim>
 __device__ void decode_rotated_keys(const DecodeLaunch& launch, DecodeStorage<kDim>& shared) {
   const CodecTables& tables = launch.tables;
   const layout::PageShape& shape = tables.shape;
-  const int d = shape.head_dim, parts = traits(shape.key_code).frames;
+  const int d = shape.head_dim, parts = shape.key.frames;
   const Share me = my_share();
   const std::uint8_t* body = launch.args.body;
   const Frame frames[2] = {key_frame(tables, 0), key_frame(tables, parts - 1)};
@@ -117,7 +117,7 @@ template <int kDim>
 __device__ void decode_rotated_values(const DecodeLaunch& launch, DecodeStorage<kDim>& shared) {
   const CodecTables& tables = launch.tables;
   const layout::PageShape& shape = tables.shape;
-  const int d = shape.head_dim, parts = traits(shape.value_code).frames;
+  const int d = shape.head_dim, parts = shape.value.frames;
   const Share me = my_share();
   const std::uint8_t* body = launch.args.body;
   for (int frame = 0; frame < layout::kFrames; ++frame) {
@@ -187,7 +187,7 @@ __device__ void decode_minmax(const DecodeLaunch& launch) {
 template <int kDim>
 __device__ void decode_keys(const DecodeLaunch& launch, DecodeStorage<kDim>& shared) {
   const layout::PageShape& shape = launch.tables.shape;
-  switch (traits(shape.key_code).book) {
+  switch (shape.key.book) {
     case Book::exact: return decode_exact(shape, launch.args.body + launch.at.keys, launch.args.keys);
     case Book::signs:
     case Book::levels: return decode_rotated_keys(launch, shared);
@@ -199,7 +199,7 @@ __device__ void decode_keys(const DecodeLaunch& launch, DecodeStorage<kDim>& sha
 template <int kDim>
 __device__ void decode_values(const DecodeLaunch& launch, DecodeStorage<kDim>& shared) {
   const layout::PageShape& shape = launch.tables.shape;
-  switch (traits(shape.value_code).book) {
+  switch (shape.value.book) {
     case Book::exact: return decode_exact(shape, launch.args.body + launch.at.values, launch.args.values);
     case Book::signs:
     case Book::levels: return decode_rotated_values(launch, shared);

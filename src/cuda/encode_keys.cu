@@ -25,8 +25,8 @@ struct KeyStorage {
 template <int kDim>
 __device__ void encode_rotated_keys(const EncodeLaunch& launch, std::int64_t i, KeyStorage<kDim>& shared) {
   const CodecTables& tables = launch.tables;
-  const Code code = tables.shape.key_code;
-  const int d = tables.shape.head_dim, parts = traits(code).frames;
+  const CodeTraits& code = tables.shape.key;
+  const int d = tables.shape.head_dim, parts = code.frames;
   const Share me = my_share();
   const PageRows rows = page_rows(launch.args, i);
   std::uint8_t* body = launch.args.bodies[i];
@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kDim) encode_keys_kernel(const __grid_constant
     head.num_sinks = launch.args.num_sinks[i];
     head.mean_scale = head.key_scale_max = 0.0f;
   }
-  switch (traits(shape.key_code).book) {
+  switch (shape.key.book) {
     case Book::exact: return copy_rows(page_rows(launch.args, i), shape.head_dim, launch.args.bodies[i] + launch.at.keys);
     case Book::signs:
     case Book::levels: return encode_rotated_keys(launch, i, shared);

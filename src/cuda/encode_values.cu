@@ -22,8 +22,8 @@ struct ValueStorage {
 template <int kDim>
 __device__ void encode_rotated_values(const EncodeLaunch& launch, std::int64_t i, ValueStorage<kDim>& shared) {
   const CodecTables& tables = launch.tables;
-  const Code code = tables.shape.value_code;
-  const int d = tables.shape.head_dim, parts = traits(code).frames;
+  const CodeTraits& code = tables.shape.value;
+  const int d = tables.shape.head_dim, parts = code.frames;
   const std::int64_t frame_bytes = std::int64_t{layout::value_lines_per_frame(code, d)} * layout::kLineBytes;
   const Share me = my_share();
   const PageRows rows = page_rows(launch.args, i);
@@ -54,7 +54,7 @@ __global__ void __launch_bounds__(kDim) encode_values_kernel(const __grid_consta
     launch.args.heads[i]->value_code = static_cast<std::uint8_t>(shape.value_code);
     launch.args.heads[i]->value_scale_max = 0.0f;
   }
-  switch (traits(shape.value_code).book) {
+  switch (shape.value.book) {
     case Book::exact: return copy_rows(page_rows(launch.args, i), shape.head_dim, body + launch.at.values);
     case Book::signs:
     case Book::levels: return encode_rotated_values(launch, i, shared);

@@ -37,6 +37,9 @@ struct CodeTraits {
   ValueLayout values;
   Code frame_code;              // that each frame is written in: `frames` times this is the code
   char key_digit, value_digit;  // k3, v3: the digit by which people ask for the code; 0: by name only
+
+  // Whether its numbers live in rotated frames, with a closing scale per token.
+  constexpr bool rotated() const { return book == Book::signs || book == Book::levels; }
 };
 
 // Always inlined, so that a reader pays for the field it asks for.
@@ -65,11 +68,7 @@ inline constexpr int kNumCodes = [] {
   return count;
 }();
 
-// Codes whose numbers live in rotated frames, with a closing scale per token.
-constexpr bool is_rotated(Code code) {
-  const Book book = traits(code).book;
-  return book == Book::signs || book == Book::levels;
-}
+constexpr bool is_rotated(Code code) { return traits(code).rotated(); }
 
 // The most bits that a key takes a channel, over all its frames.
 inline constexpr int kMaxKeyBits = [] {

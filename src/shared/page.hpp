@@ -45,7 +45,8 @@ inline constexpr double kStillTurn = 0.02;
 inline constexpr double kMaxKnotTurn = 1.5707963267948966;
 constexpr int knot_position(int knot) { return kKnotTokens * knot - kPageTokens / 2; }
 
-// What the layout depends on. The sketch numbers are 0 unless key_code is jl.
+// What the layout depends on. The sketch numbers are 0 unless key_code is jl. The rows of traits stand here by value, so that a kernel
+// reads them as it reads head_dim.
 struct PageShape {
   int head_dim;
   Code key_code;
@@ -54,6 +55,8 @@ struct PageShape {
   int sketch_rows = 0;           // m
   int outlier_channels = 0;      // n_out
   int outlier_rows = 0;          // m_o
+  CodeTraits key = traits(key_code);
+  CodeTraits value = traits(value_code);
 };
 
 // The 16 bytes before a body. Little-endian.
@@ -76,8 +79,7 @@ constexpr int minmax_groups(int head_dim) { return (head_dim + kMinMaxGroup - 1)
 
 // Coordinates of a key code: what a projected query has.
 constexpr int key_coordinates(const PageShape& shape) {
-  const CodeTraits code = traits(shape.key_code);
-  return code.book == Book::sketch ? shape.sketch_rows + shape.outlier_rows : shape.head_dim * code.frames;
+  return shape.key.book == Book::sketch ? shape.sketch_rows + shape.outlier_rows : shape.head_dim * shape.key.frames;
 }
 
 // ---- key rows of rotated codes --------------------------------------------------------------------------------------------
@@ -86,7 +88,7 @@ constexpr int key_coordinates(const PageShape& shape) {
 // triples: 3 bits: rows 3T .. 3T+2 are a triple of 6-bit groups: low 6 bits of row 3T+r = coordinates 8T+2r (low 3 bits) and
 //          8T+2r+1; the top two bits of the three rows, in order, are the fourth group = coordinates 8T+6 and 8T+7.
 // words:   4 bits: [half][word w][frame mod 4][lane] 32-bit words; nibble pair i of a word = coordinates 8w+i (low), 8w+4+i (high).
-constexpr int key_row_bytes(Code code, int head_dim) { return head_dim * traits(code).frames * traits(code).bits / 8; }  // a token
+constexpr int key_row_bytes(const CodeTraits& code, int head_dim) { return head_dim * code.frames * code.bits / 8; }  // a token
 
 // Rows come in triples [triple][half][3 rows], then the rest [half][row].
 constexpr std::int64_t key_row_offset(int num_rows, int half, int row) {
@@ -109,9 +111,9 @@ constexpr std::int64_t key_word_offset(int head_dim, int half, int word, int fra
 //               the even quad.
 // line_pairs:   4 bits: two lines a block, q = 2 * line + nibble.
 // An odd last block of a paired code stands alone: 1 bit as the first of a pair; 3 bits as 4-bit nibbles.
-constexpr int value_lines_per_frame(Code code, int head_dim) {
-  const int blocks = head_dim * traits(code).frames / 16, odd = blocks % 2;
-  switch (traits(code).values) {
+constexpr int value_lines_per_frame(const CodeTraits& code, int head_dim) {
+  const int blocks = head_dim * code.frames / 16, odd = blocks % 2;
+  switch (code.values) {
     case ValueLayout::none:
     case ValueLayout::slots: break;  // no frames
     case ValueLayout::shared_lines: return blocks / 2 + odd;
@@ -143,9 +145,9 @@ struct BodyLayout {
 constexpr BodyLayout body_layout(const PageShape& s) {
   BodyLayout b{};
   const std::int64_t d = s.head_dim, n = kPageTokens;
-  const bool rotated_keys = is_rotated(s.key_code), rotated_values = is_rotated(s.value_code);
-  const bool sketch = traits(s.key_code).book == Book::sketch, outliers = sketch && s.outlier_channels > 0;
-  const bool minmax = traits(s.value_code).book == Book::minmax;
+  const bool rotated_keys = s.key.rotated(), rotated_values = s.value.rotated();
+  const bool sketch = s.key.book == Book::sketch, outliers = sketch && s.outlier_channels > 0;
+  const bool minmax = s.value.book == Book::minmax;
   std::int64_t end = 0;
   auto place = [&end](std::int64_t bytes) {
     const std::int64_t at = end;
@@ -160,10 +162,10 @@ constexpr BodyLayout body_layout(const PageShape& s) {
   b.outlier_norms = place(outliers ? n * 2 : 0);
   b.value_steps = place(minmax ? n * 2 * minmax_groups(s.head_dim) : 0);
   b.value_minima = place(minmax ? n * 2 * minmax_groups(s.head_dim) : 0);
-  b.keys = place(sketch ? n * s.sketch_rows / 8 : n * key_row_bytes(s.key_code, s.head_dim));
+  b.keys = place(sketch ? n * s.sketch_rows / 8 : n * key_row_bytes(s.key, s.head_dim));
   b.outlier_keys = place(outliers ? n * s.outlier_rows / 8 : 0);
-  b.values = place(rotated_values ? std::int64_t{kFrames} * kLineBytes * value_lines_per_frame(s.value_code, s.head_dim)
-                                  : n * d * traits(s.value_code).bits / 8);
+  b.values = place(rotated_values ? std::int64_t{kFrames} * kLineBytes * value_lines_per_frame(s.value, s.head_dim)
+                                  : n * d * s.value.bits / 8);
   b.bytes = round_up(end, kLineBytes);
   return b;
 }

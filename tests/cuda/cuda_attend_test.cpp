@@ -46,7 +46,7 @@ Truth truth_of(const CodecTables& tables, const Story& story, int head) {
       truth.mean = std::max(truth.mean, 127.0 * of_page.mean_scale * std::sqrt(d));
       truth.key_scale = std::max(truth.key_scale, double{of_page.key_scale_max});
       truth.value_scale = std::max(truth.value_scale, double{of_page.value_scale_max});
-      const double scale = is_rotated(shape.key_code) ? of_page.key_scale_max * scale_factor(body[at.key_scales + slot]) : 0.0;
+      const double scale = shape.key.rotated() ? of_page.key_scale_max * scale_factor(body[at.key_scales + slot]) : 0.0;
       for (int c = 0; whole_queries(shape).taken && c < layout::key_coordinates(shape); ++c)
         truth.levels[t].push_back(scale * level_of(shape.key_code, cuda::key_code_at(shape, body + at.keys, slot, c)));
     }

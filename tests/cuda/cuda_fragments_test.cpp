@@ -39,7 +39,7 @@ void check_keys(Code code, int d) {
   simt::run(dim3(1), kStepThreads, sizeof(StepStorage<kPath, kDim, kTiles>), [&] {
     auto& shared = shared_memory<StepStorage<kPath, kDim, kTiles>>();
     for (std::size_t i = threadIdx.x; i < sizeof(shared.planes); i += kStepThreads) shared.planes[i] = 0;
-    make_row_offsets<kDim>(launched.at.keys, layout::key_row_bytes(code, d), shared.row_offsets);
+    make_row_offsets<kDim>(launched.at.keys, layout::key_row_bytes(traits(code), d), shared.row_offsets);
     __syncthreads();
     if (const int row = warp_idx(); row < kRows)
       make_planes<kPath, kDim, kTiles>(query.data() + row * width, width, row, shared.planes, units[row]);

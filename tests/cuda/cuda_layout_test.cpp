@@ -27,7 +27,7 @@ std::vector<int> key_codes(const layout::PageShape& shape, const std::vector<std
 }
 std::vector<int> value_codes(const layout::PageShape& shape, const std::vector<std::uint8_t>& values) {
   std::vector<int> codes;
-  const int channels = shape.head_dim * traits(shape.value_code).frames;
+  const int channels = shape.head_dim * shape.value.frames;
   for (int f = 0; f < layout::kFrames; ++f) {
     for (int j = 0; j < layout::kFrameSlots; ++j) {
       for (int c = 0; c < channels; ++c) codes.push_back(cuda::value_code_at(shape, values.data(), f, j, c));
@@ -65,7 +65,7 @@ TEST(CudaLayout, EveryBitOfTheCodesBelongsToOneNumber) {
     for (const Code code : codes_where(is_rotated)) {
       const layout::PageShape shape{d, code, code};
       const layout::BodyLayout at = layout::body_layout(shape);
-      ASSERT_EQ(at.values - at.keys, std::int64_t{kTokensPerPage} * layout::key_row_bytes(code, d));
+      ASSERT_EQ(at.values - at.keys, std::int64_t{kTokensPerPage} * layout::key_row_bytes(traits(code), d));
       expect_bits_are_numbers(at.values - at.keys, false, [&](const auto& page) { return key_codes(shape, page); });
       const int blocks = d * traits(code).frames / 16;
       expect_bits_are_numbers(at.bytes - at.values, blocks % 2 == 1, [&](const auto& page) { return value_codes(shape, page); });

@@ -107,7 +107,7 @@ inline double key_reach(const layout::PageShape& shape, const layout::PageHead& 
     return 2.0 * std::sqrt(d) * largest;
   }
   const double mean = 127.0 * head.mean_scale * std::sqrt(d);
-  const double level = traits(shape.key_code).frames * (shape.key_code >= Code::l4 ? 127.0 : 1.0) * std::sqrt(d);
+  const double level = shape.key.frames * (shape.key_code >= Code::l4 ? 127.0 : 1.0) * std::sqrt(d);
   return mean + head.key_scale_max * level;
 }
 

@@ -150,7 +150,7 @@ int byte_in_row(int token) { return 4 * (token / layout::kFrames) + token % layo
 
 std::string key_place(Code code, int d, int token, int c) {
   Place place;
-  const int half = token % layout::kFrames / 4, byte = byte_in_row(token), rows = layout::key_row_bytes(code, d);
+  const int half = token % layout::kFrames / 4, byte = byte_in_row(token), rows = layout::key_row_bytes(traits(code), d);
   const int bits = traits(code).bits;
   switch (traits(code).keys) {
     case KeyLayout::none:
@@ -182,7 +182,8 @@ std::string value_place(Code code, int d, int token, int c) {
   const int blocks = d * traits(code).frames / 16;
   const int j = token / layout::kFrames, q = j / 4, block = c / 16;
   const bool alone = blocks % 2 == 1 && block + 1 == blocks;
-  const std::int64_t frame = std::int64_t{token % layout::kFrames} * layout::value_lines_per_frame(code, d) * layout::kLineBytes;
+  const std::int64_t frame =
+      std::int64_t{token % layout::kFrames} * layout::value_lines_per_frame(traits(code), d) * layout::kLineBytes;
   const std::int64_t byte = frame + 4 * (c % 16) + j % 4;
   const auto line = [byte](int number) { return byte + std::int64_t{number} * layout::kLineBytes; };
   switch (traits(code).values) {

@@ -88,11 +88,11 @@ struct Place {
   int bit;
 };
 Place key_place(const Example& e, int c) {
-  const int rows = layout::key_row_bytes(Code::l4, kDim);
+  const int rows = layout::key_row_bytes(traits(Code::l4), kDim);
   return {e.at.keys + layout::key_row_offset(rows, kHalf, c / 4) + kByteOfRow, 2 * (c % 4)};
 }
 Place value_place(const Example& e, int c) {
-  const std::int64_t line = std::int64_t{kFrame} * layout::value_lines_per_frame(Code::l4, kDim) + c / 16;
+  const std::int64_t line = std::int64_t{kFrame} * layout::value_lines_per_frame(traits(Code::l4), kDim) + c / 16;
   return {e.at.values + line * layout::kLineBytes + 4 * (c % 16) + kLane % 4, 2 * (kLane / 4)};
 }
 
@@ -215,7 +215,7 @@ void write_codes(std::ostringstream& out, const Side& side) {
 
 void write_key(std::ostringstream& out, const Example& e) {
   const Side key = work_out(e, true);
-  const int rows = layout::key_row_bytes(Code::l4, kDim);
+  const int rows = layout::key_row_bytes(traits(Code::l4), kDim);
   out << "\n## Its key\n\nThe mean stands at " << e.at.mean << ", an int8 a channel; the key is coded as what the mean leaves.\n\n";
   write_table_head(out, "channel");
   write_row(out, "key k", [&](int c) { return decimal(key.given[c]); });
@@ -250,7 +250,7 @@ void write_value(std::ostringstream& out, const Example& e) {
       << " v.\n";
   write_scale(out, e, value, false);
   write_codes(out, value);
-  const std::int64_t line = std::int64_t{kFrame} * layout::value_lines_per_frame(Code::l4, kDim) * layout::kLineBytes;
+  const std::int64_t line = std::int64_t{kFrame} * layout::value_lines_per_frame(traits(Code::l4), kDim) * layout::kLineBytes;
   out << "A line of 64 bytes is 16 words, one a coordinate, and a word holds the 16 tokens of the frame.\nFrame " << kFrame
       << " begins at " << e.at.values << " + " << line << " = " << e.at.values + line
       << "; the word of coordinate c is 4 c further;\nj = " << kLane << " = 4 * " << kLane / 4 << " + " << kLane % 4 << " is bits "

@@ -35,8 +35,8 @@ class Fetcher {
   Fetcher() = default;  // asks for nothing
   explicit Fetcher(const layout::PageShape& shape) {
     constexpr int kSetupTime = 45, kTripleTime = 13, kWordTime = 9, kFrameTime = 23, kPartTime = 17;
-    const bool words = traits(shape.key_code).keys == KeyLayout::words;
-    const int steps = words ? shape.head_dim / 4 : layout::key_row_bytes(shape.key_code, shape.head_dim) / 3;
+    const bool words = shape.key.keys == KeyLayout::words;
+    const int steps = words ? shape.head_dim / 4 : layout::key_row_bytes(shape.key, shape.head_dim) / 3;
     const int step_time = words ? kWordTime : kTripleTime, parts = layout::kFrames * shape.head_dim / 64;
     const int lines = static_cast<int>(layout::body_layout(shape).bytes / layout::kLineBytes);
     const int time = 2 * kSetupTime + steps * step_time + layout::kFrames * kFrameTime + parts * kPartTime;

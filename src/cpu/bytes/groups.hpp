@@ -62,7 +62,7 @@ inline void page_scores(const layout::PageShape& shape, int rows, const BytesQue
         if constexpr (traits(kCode).keys == KeyLayout::words) {
           word_scores<kCode, count>(q, shape.head_dim, page);
         } else {
-          table_scores<kCode, count>(q, layout::key_row_bytes(kCode, shape.head_dim), page);
+          table_scores<kCode, count>(q, layout::key_row_bytes(traits(kCode), shape.head_dim), page);
         }
       });
     }

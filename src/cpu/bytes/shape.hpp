@@ -32,8 +32,8 @@ constexpr bool can_attend_bytes(const layout::PageShape& s, int rows) { return r
 // Bytes of one row's query as the score loops read it: 64-byte tables of 6-bit groups, four per three rows of codes (16-entry
 // tables need less), or whole numbers of up to two bytes.
 constexpr std::int64_t bytes_of_query(const layout::PageShape& s) {
-  if (traits(s.key_code).keys == KeyLayout::words) return layout::round_up(std::int64_t{2} * s.head_dim, layout::kLineBytes);
-  return std::int64_t{(layout::key_row_bytes(s.key_code, s.head_dim) + 2) / 3} * 4 * layout::kLineBytes;
+  if (s.key.keys == KeyLayout::words) return layout::round_up(std::int64_t{2} * s.head_dim, layout::kLineBytes);
+  return std::int64_t{(layout::key_row_bytes(s.key, s.head_dim) + 2) / 3} * 4 * layout::kLineBytes;
 }
 
 }  // namespace qjl::cpu

@@ -91,7 +91,7 @@ static_assert(kQuadsAtOnce<Code::l4> == 4 && kQuadsAtOnce<Code::l8> == 2 && kQua
 template <Code kCode, int kRows>
 inline void weigh_group(const layout::PageShape& shape, const WeighedPages& pages) {
   constexpr int kTogether = kRows == 1 && kLineVectors > 1 ? 2 : 1;
-  const int d = shape.head_dim, lines = layout::value_lines_per_frame(kCode, d);
+  const int d = shape.head_dim, lines = layout::value_lines_per_frame(traits(kCode), d);
   for (int frame = 0; frame < layout::kFrames; ++frame) {
     const std::int64_t at = std::int64_t{frame} * lines * layout::kLineBytes;
     const std::uint8_t* weights = pages.weights + frame * layout::kLineBytes;

@@ -24,7 +24,7 @@ template <Code kCode>
   requires(traits(kCode).keys == KeyLayout::rows)
 inline void pack_keys(Code code, const std::uint32_t* words, int d, int frame, std::uint8_t* keys) {
   constexpr int kBits = traits(kCode).bits;
-  const int rows = layout::key_row_bytes(code, d);
+  const int rows = layout::key_row_bytes(traits(code), d);
   const int half = frame / 4, shift = 8 * (frame % 4), gap = 8 - kBits;
   const auto bits = [&](int word) {
     const u32x16 w = load_u32(words + word * 16);
@@ -40,7 +40,7 @@ inline void pack_keys(Code code, const std::uint32_t* words, int d, int frame, s
 template <Code kCode>
   requires(traits(kCode).keys == KeyLayout::triples)
 inline void pack_keys(Code code, const std::uint32_t* words, int d, int frame, std::uint8_t* keys) {
-  const int rows = layout::key_row_bytes(code, d), half = frame / 4, shift = 8 * (frame % 4);
+  const int rows = layout::key_row_bytes(traits(code), d), half = frame / 4, shift = 8 * (frame % 4);
   const int gap = 8 - traits(kCode).bits;
   const u32x16 low = splat_u32(63);
   for (int triple = 0; triple < d / 8; ++triple) {

@@ -44,11 +44,11 @@ inline void project_rows(const ProjectArgs& args) {
   for (int row = 0; row < args.rows; ++row) {
     const float* q = args.queries + row * d;
     float* out = args.projected + row * width;
-    switch (traits(shape.key_code).book) {
+    switch (shape.key.book) {
       case Book::exact: std::copy_n(q, d, out); break;
       case Book::signs:
       case Book::levels:
-        for (int f = 0; f < traits(shape.key_code).frames; ++f) rotate_row(key_frame(tables, f), q, out + f * d);
+        for (int f = 0; f < shape.key.frames; ++f) rotate_row(key_frame(tables, f), q, out + f * d);
         break;
       case Book::sketch: project_sketch(tables, q, args.outlier_idx, out); break;
       case Book::minmax: break;  // values only

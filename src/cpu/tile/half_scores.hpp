@@ -127,7 +127,7 @@ inline void rotated_scores(const SealedPage& page, const Rows& projected, int ha
 // Scores of half a page against projected queries [rows][K]: out [rows][64], slot order; spare [rows][64] is used up.
 inline void half_scores(const SealedPage& page, const Rows& projected, int half, float* tile, float* spare, float* out) {
   const layout::PageShape& shape = page.tables->shape;
-  switch (traits(shape.key_code).book) {
+  switch (shape.key.book) {
     case Book::exact: return row_scores(projected, half_rows(page, page.at->keys, half), shape.head_dim, out);
     case Book::signs:
     case Book::levels: return rotated_scores(page, projected, half, tile, out);

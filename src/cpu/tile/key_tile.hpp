@@ -31,7 +31,7 @@ struct Stretch {
 template <Code kCode>
   requires(traits(kCode).keys == KeyLayout::rows && traits(kCode).book == Book::signs)
 inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
-  const int num_rows = layout::key_row_bytes(shape.key_code, shape.head_dim);
+  const int num_rows = layout::key_row_bytes(shape.key, shape.head_dim);
   for (int row = 0; row < stretch.count / 8; ++row) {
     const u32x16 word = load_u32(keys + layout::key_row_offset(num_rows, half, stretch.first / 8 + row));
     float* out = tile + 8 * row * kBlockTokens;
@@ -45,7 +45,7 @@ template <Code kCode>
   requires(traits(kCode).keys == KeyLayout::rows && traits(kCode).book == Book::levels)
 inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
   constexpr int kBits = traits(kCode).bits, kNumbers = 8 / kBits;
-  const int num_rows = layout::key_row_bytes(kCode, shape.head_dim);
+  const int num_rows = layout::key_row_bytes(traits(kCode), shape.head_dim);
   const Levels levels(kLevels<kCode>);
   for (int row = 0; row < stretch.count / kNumbers; ++row) {
     const u32x16 word = load_u32(keys + layout::key_row_offset(num_rows, half, stretch.first / kNumbers + row));
@@ -73,7 +73,7 @@ QJL_INLINE u32x16 fourth_group(u32x16 row0, u32x16 row1, u32x16 row2) {
 template <Code kCode>
   requires(traits(kCode).keys == KeyLayout::triples)
 inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
-  const int num_rows = layout::key_row_bytes(kCode, shape.head_dim);
+  const int num_rows = layout::key_row_bytes(traits(kCode), shape.head_dim);
   const Levels levels(kLevels<kCode>);
   for (int triple = 0; triple < stretch.count / 8; ++triple) {
     const std::uint8_t* rows = keys + layout::key_row_offset(num_rows, half, 3 * (stretch.first / 8 + triple));

@@ -51,9 +51,8 @@ QJL_INLINE void weigh_tile(const float* weights, int rows, const ValueTile& tile
 template <Code kCode>
 inline void weigh_half(const layout::PageShape& shape, const std::uint8_t* values, int half, const float* weights, int rows,
                        float* frames) {
-  const int channels = shape.head_dim * traits(shape.value_code).frames, blocks = channels / 16;
-  const std::int64_t frame_bytes =
-      std::int64_t{layout::value_lines_per_frame(shape.value_code, shape.head_dim)} * layout::kLineBytes;
+  const int channels = shape.head_dim * shape.value.frames, blocks = channels / 16;
+  const std::int64_t frame_bytes = std::int64_t{layout::value_lines_per_frame(shape.value, shape.head_dim)} * layout::kLineBytes;
   for (int i = 0; i < 4; ++i) {
     const int frame = 4 * half + i;
     for (int block = 0; block < blocks; ++block) {

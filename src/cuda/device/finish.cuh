@@ -15,7 +15,7 @@ struct ExactSums {
 };
 __device__ inline void finish_rows(const Job& job, const ExactSums& exact, const RowState* pages, const Vectors& sums) {
   const int d = sums.d;
-  const bool rotated = is_rotated(job.tables().shape.value_code);
+  const bool rotated = job.tables().shape.value.rotated();
   const auto reference = [&](int row) { return fmaxf(exact.state[row].reference, pages[row].reference); };
   __syncthreads();
   for (int row = 0; row < sums.rows; ++row) {

@@ -22,13 +22,12 @@ QJL_HD constexpr SlotPlace slot_place(int slot) {
 // Code index of coordinate c of a slot's key, rotated codes; c counts over all frames of a key.
 QJL_HD constexpr int key_code_at(const layout::PageShape& shape, const std::uint8_t* keys, int slot, int c) {
   const SlotPlace place = slot_place(slot);
-  const int rows = layout::key_row_bytes(shape.key_code, shape.head_dim), byte = 4 * place.token + place.frame_in_half;
+  const int rows = layout::key_row_bytes(shape.key, shape.head_dim), byte = 4 * place.token + place.frame_in_half;
   const auto row = [&](int r) -> int { return keys[layout::key_row_offset(rows, place.half, r) + byte]; };
-  const int bits = traits(shape.key_code).bits;
-  switch (traits(shape.key_code).keys) {
+  switch (shape.key.keys) {
     case KeyLayout::none:
     case KeyLayout::slots: break;  // no frames
-    case KeyLayout::rows: return row(c * bits / 8) >> c * bits % 8 & ((1 << bits) - 1);
+    case KeyLayout::rows: return shape.key.bits == 2 ? row(c / 4) >> 2 * (c % 4) & 3 : row(c / 8) >> c % 8 & 1;
     case KeyLayout::triples: {
       const int triple = c / 8, group = c % 8 / 2;
       const int pair =
@@ -45,11 +44,11 @@ QJL_HD constexpr int key_code_at(const layout::PageShape& shape, const std::uint
 
 // Code index of channel c (over all frames of a token) of token j of value frame f.
 QJL_HD constexpr int value_code_at(const layout::PageShape& shape, const std::uint8_t* values, int f, int j, int c) {
-  const Code code = shape.value_code;
-  const std::uint8_t* lines = values + std::int64_t{f} * layout::value_lines_per_frame(code, shape.head_dim) * layout::kLineBytes;
+  const std::uint8_t* lines =
+      values + std::int64_t{f} * layout::value_lines_per_frame(shape.value, shape.head_dim) * layout::kLineBytes;
   const int block = c / 16, q = j / 4, byte = 4 * (c % 16) + j % 4;
   const auto line = [&](int l) -> int { return lines[l * layout::kLineBytes + byte]; };
-  switch (traits(code).values) {
+  switch (shape.value.values) {
     case ValueLayout::none:
     case ValueLayout::slots: break;  // no frames
     case ValueLayout::shared_lines: return line(block / 2) >> (q + 4 * (block % 2)) & 1;

@@ -61,7 +61,7 @@ __device__ inline float sketched_score(const PlainPage& page, const float* proje
   return fmaf(outliers * page.tables.outlier_sketch_scale, half_to_float(page.words(page.at.outlier_norms)[slot]), sum);
 }
 __device__ inline float code_score(const PlainPage& page, const float* projected, int slot) {
-  switch (traits(page.shape().key_code).book) {
+  switch (page.shape().key.book) {
     case Book::exact: return exact_score(page, projected, slot);
     case Book::signs:
     case Book::levels: return rotated_score(page, projected, slot);
@@ -83,7 +83,7 @@ struct PlainQueries {
 template <typename Store>
 __device__ inline void score_page(const PlainPage& page, const PlainQueries& q, const Store& store) {
   const layout::PageShape& shape = page.shape();
-  const bool rotated = is_rotated(shape.key_code);
+  const bool rotated = shape.key.rotated();
   if (rotated) {
     const auto* codes = reinterpret_cast<const std::int8_t*>(page.body + page.at.mean);
     for (int i = thread_idx(); i < q.rows * layout::kMeanKnots; i += block_threads()) {
@@ -103,7 +103,7 @@ __device__ inline void score_page(const PlainPage& page, const PlainQueries& q, 
 
 // Frames that values are summed in, and the numbers of a row's sums: one "frame" of plain numbers when values are not rotated.
 QJL_HD constexpr int value_frames(const layout::PageShape& shape) {
-  return is_rotated(shape.value_code) ? layout::kFrames * traits(shape.value_code).frames : 1;
+  return shape.value.rotated() ? layout::kFrames * shape.value.frames : 1;
 }
 
 // Number c of slot's value: a level times its scale, or the number itself.
@@ -120,7 +120,7 @@ __device__ inline float minmax_value(const PlainPage& page, int slot, int c) {
 }
 __device__ inline float value_at(const PlainPage& page, int slot, int c) {
   const layout::PageShape& shape = page.shape();
-  switch (traits(shape.value_code).book) {
+  switch (shape.value.book) {
     case Book::exact: return to_float(page.words(page.at.values)[slot * shape.head_dim + c], shape.row_dtype);
     case Book::signs:
     case Book::levels: return rotated_value(page, slot, c);
@@ -133,7 +133,7 @@ __device__ inline float value_at(const PlainPage& page, int slot, int c) {
 // sums [rows][frames d] = factor sums + weights [rows][128] v, thread by number of a row.
 __device__ inline void weigh_page(const PlainPage& page, int rows, const float* weights, const float* factor, float* sums) {
   const int d = page.shape().head_dim, frames = value_frames(page.shape()), width = frames * d;
-  const int parts = traits(page.shape().value_code).frames;
+  const int parts = page.shape().value.frames;
   const int slots = frames == 1 ? layout::kPageTokens : layout::kFrameSlots;  // that a number of a row sums over
   for (int i = thread_idx(); i < rows * width; i += block_threads()) {
     const int row = i / width, frame = i % width / d, c = frame % parts * d + i % d;

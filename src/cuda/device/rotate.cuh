@@ -40,7 +40,7 @@ __device__ inline float dot(const float* a, const float* b, int count) {
 
 // out [rows][frames d] = P_f x of x [rows][d], both shared.
 __device__ inline void rotate_keys(const CodecTables& tables, const float* x, int rows, float* out) {
-  const int d = tables.shape.head_dim, frames = traits(tables.shape.key_code).frames, width = frames * d;
+  const int d = tables.shape.head_dim, frames = tables.shape.key.frames, width = frames * d;
   __syncthreads();
   if (!tables.hadamard) {
     for (int i = thread_idx(); i < rows * width; i += block_threads()) {
@@ -84,7 +84,7 @@ __device__ inline void sketch_rows(const CodecTables& tables, const float* x, in
 // Queries [rows][d] in the coordinates of the key codes: out [rows][key_coordinates], both shared. Ends with all threads together.
 __device__ inline void project_rows(const CodecTables& tables, const float* x, int rows, const std::uint8_t* outlier_idx,
                                     float* out) {
-  switch (traits(tables.shape.key_code).book) {
+  switch (tables.shape.key.book) {
     case Book::exact:
       __syncthreads();
       for (int i = thread_idx(); i < rows * tables.shape.head_dim; i += block_threads()) out[i] = x[i];

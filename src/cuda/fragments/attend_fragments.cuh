@@ -80,7 +80,7 @@ __device__ inline void prepare_steps(const Job& job, const PageRange& range, Ste
   for (std::size_t i = static_cast<std::size_t>(thread_idx()); i < sizeof(shared.planes); i += kStepThreads) shared.planes[i] = 0;
   for (int code = thread_idx(); code <= kScaleCodeMax; code += block_threads()) shared.scale_factor[code] = scale_of(code, 1.0f);
   if constexpr (kPath == KeyPath::bits || kPath == KeyPath::sign_bytes) {
-    make_row_offsets<kDim>(job.launch.at.keys, layout::key_row_bytes(tables.shape.key_code, job.head_dim()), shared.row_offsets);
+    make_row_offsets<kDim>(job.launch.at.keys, layout::key_row_bytes(tables.shape.key, job.head_dim()), shared.row_offsets);
   }
   shared.dither[static_cast<unsigned>(thread_idx()) / 4] = dither_of_lane() * kUnitOfBase;
   if (const int row = thread_idx(); row < kRows) {
@@ -174,7 +174,7 @@ struct FrameParts {
 
   __device__ FrameParts(const AttendLaunch& launch, const StepPage (&pages)[kStepPages]) {
     const int d = kWhole ? kDim : launch.tables.shape.head_dim,
-              frame = anew(warp_idx()) * layout::value_lines_per_frame(kValue, d) * layout::kLineBytes;
+              frame = anew(warp_idx()) * layout::value_lines_per_frame(traits(kValue), d) * layout::kLineBytes;
     const auto offset =
         static_cast<std::uint32_t>(launch.at.values) + static_cast<std::uint32_t>(frame + ValueWords<kValue>::lane_offset());
     at[0] = pages[lane_part()].body + offset;

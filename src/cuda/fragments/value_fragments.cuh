@@ -48,7 +48,7 @@ struct ValueWords {
   // at: the frame's first line plus lane_offset(). kWhole: head_dim is a multiple of 64, else it has `blocks` blocks of 16.
   template <bool kWhole>
   __device__ void load(const std::uint8_t* at, int u, int blocks) {
-    const int pair = 2 * u + lane_group() / 4, last = layout::value_lines_per_frame(kCode, blocks * 16) - 1;
+    const int pair = 2 * u + lane_group() / 4, last = layout::value_lines_per_frame(traits(kCode), blocks * 16) - 1;
     alone = !kWhole && kLayout == ValueLayout::triples && 2 * pair + 1 == blocks;
 #pragma unroll
     for (int i = 0; i < kLoads; ++i) {  // beyond the last block any line will do: nobody looks at those channels
