@@ -16,7 +16,6 @@
 #include "bytes/shape.hpp"
 #include "tile/mean_line.hpp"
 
-QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
 
 // The queries of an attend: [rows][stride] bytes of tables or whole numbers, and what turns integer sums into dots.
@@ -49,6 +48,5 @@ struct WeighedPages {
 };
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
-QJL_PASS_END
 
 #endif
