@@ -3,15 +3,13 @@
 
 #include <spdlog/spdlog.h>
 
-#include "gguf.hpp"
-#include "gguf_tokenizer.hpp"
 #include "plan_file.hpp"
 
 namespace qjl::cli {
 
 LoadedModel::LoadedModel(const ModelOptions& options)
-    : model(engine::Model::load(engine::GgufFile::open(options.path))),
-      tokenizer(engine::tokenizer_data(model.file())),
+    : model(engine::Model::load(engine::open_model_file(options.path))),
+      tokenizer(model.file().tokenizer_data()),
       threads(options.threads),
       context(options.context > 0 ? options.context : model.config().context_length) {
   const auto& config = model.config();

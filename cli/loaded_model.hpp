@@ -17,7 +17,7 @@ struct LoadedModel {
   ThreadPool threads;
   std::int64_t context;  // tokens: --ctx-size, or what the model was trained for
 
-  // Errors: as of GgufFile, Model and Tokenizer; Usage when --ctx-size is above the model's.
+  // Errors: as of open_model_file(), Model and Tokenizer; Usage when --ctx-size is above the model's.
   explicit LoadedModel(const ModelOptions& options);
 };
 

@@ -1,6 +1,5 @@
 // Any bytes as a GGUF file: header, keys, tensors, tokenizer and the model's shape are read or refused with a qjl::Error.
 #include "gguf.hpp"
-#include "gguf_tokenizer.hpp"
 
 #include "fuzz_input.hpp"
 #include "model_config.hpp"
@@ -25,7 +24,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   may_refuse([&] {
     const GgufFile file = GgufFile::parse(std::as_bytes(std::span(data, size)), "fuzz");
     std::size_t tensor_bytes = 0;
-    for (const GgufTensor& tensor : file.tensors()) {
+    for (const FileTensor& tensor : file.tensors()) {
       tensor_bytes += tensor.data.size();
       const auto* first = reinterpret_cast<const std::uint8_t*>(tensor.data.data());
       qjl_fuzz::require(first >= data && first + tensor.data.size() <= data + size, "tensors lie inside the file");
@@ -33,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     qjl_fuzz::require(tensor_bytes <= size, "tensors do not overlap");
     may_refuse([&] { read_model_config(file); });
     may_refuse([&] {
-      const Tokenizer tokenizer(tokenizer_data(file));
+      const Tokenizer tokenizer(file.tokenizer_data());
       tokenizer.decode(tokenizer.encode("hello <|im_end|> 12", Tokenizer::Special::parse));
     });
   });

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "fuzz_input.hpp"
-#include "gguf.hpp"
 #include "gguf_builder.hpp"
 #include "model.hpp"
 #include "qjl/error.hpp"
@@ -74,7 +73,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   FuzzInput input(data, size);
   const Bytes bytes = build_model(input);
   try {
-    Model model = Model::load(GgufFile::parse(bytes, "fuzz"));
+    Model model = Model::load(parse_model_file(bytes, "fuzz"));
     qjl::KvCache cache(model.cache_config(qjl::codec_config("k3v2"), 64));
     const qjl::SequenceId sequence = cache.create();
     for (const std::vector<Token>& tokens : std::vector<std::vector<Token>>{{0, 1, 2, 3, 4, 5, 6, 7, 0}, {1}, {kVocab}}) {

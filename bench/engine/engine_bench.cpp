@@ -19,7 +19,6 @@
 #include <string>
 #include <vector>
 
-#include "gguf.hpp"
 #include "model.hpp"
 #include "qjl/codec.hpp"
 #include "rounds.hpp"
@@ -52,7 +51,7 @@ void choose_arithmetic(Options& options, bool fast) {
 class EngineServer {
  public:
   explicit EngineServer(const std::string& path)
-      : model_(engine::Model::load(engine::GgufFile::open(path))), threads_(pinned_pool(1)) {}
+      : model_(engine::Model::load(engine::open_model_file(path))), threads_(pinned_pool(1)) {}
 
   Json answer(const Json& request) {
     const std::string op = request.at("op");

@@ -69,7 +69,7 @@ std::vector<std::string> read_texts(ByteCursor& cursor, std::string_view what) {
   return out;
 }
 
-GgufValue read_array(ByteCursor& cursor, std::string_view what) {
+FileValue read_array(ByteCursor& cursor, std::string_view what) {
   using Integer = std::int64_t;
   const auto kind = cursor.read<std::uint32_t>(what);
   switch (static_cast<Kind>(kind)) {
@@ -90,7 +90,7 @@ GgufValue read_array(ByteCursor& cursor, std::string_view what) {
   cursor.fail(what, "an array of kind " + std::to_string(kind), "numbers, booleans or texts (no nested arrays)");
 }
 
-GgufValue read_value(ByteCursor& cursor, std::string_view what) {
+FileValue read_value(ByteCursor& cursor, std::string_view what) {
   const auto kind = cursor.read<std::uint32_t>(what);
   switch (static_cast<Kind>(kind)) {
     case Kind::u8: return std::uint64_t{cursor.read<std::uint8_t>(what)};
@@ -150,7 +150,7 @@ std::uint64_t read_alignment(const ByteCursor& cursor, const GgufParts& parts) {
 }
 
 // The dims and the type of a tensor; its size in bytes is returned.
-std::uint64_t read_shape(ByteCursor& cursor, const std::string& what, GgufTensor& tensor) {
+std::uint64_t read_shape(ByteCursor& cursor, const std::string& what, FileTensor& tensor) {
   const auto dims = cursor.read<std::uint32_t>(what);
   if (dims < 1 || dims > 4) cursor.fail(what, std::to_string(dims) + " dimensions", "1 to 4");
   std::uint64_t numbers = 1;
@@ -186,7 +186,7 @@ std::vector<Extent> read_tensors(ByteCursor& cursor, std::size_t count, std::uin
   std::vector<Extent> extents(count);
   parts.tensors.resize(count);
   for (std::size_t i = 0; i < count; ++i) {
-    GgufTensor& tensor = parts.tensors[i];
+    FileTensor& tensor = parts.tensors[i];
     tensor.name = cursor.read_text(kLongestTensorName, "name of tensor " + std::to_string(i));
     const std::string what = "tensor " + printable(tensor.name);
     if (tensor.name.empty()) cursor.fail("name of tensor " + std::to_string(i), "nothing", "a name");

@@ -6,14 +6,14 @@
 #include <string_view>
 #include <vector>
 
-#include "gguf.hpp"
+#include "model_file.hpp"
 
 namespace qjl::engine {
 
 struct GgufParts {
   std::vector<std::string> keys;  // in file order
-  std::map<std::string, GgufValue, std::less<>> values;
-  std::vector<GgufTensor> tensors;  // in file order
+  std::map<std::string, FileValue, std::less<>> values;
+  std::vector<FileTensor> tensors;  // in file order
   std::map<std::string, std::size_t, std::less<>> tensor_index;
 };
 

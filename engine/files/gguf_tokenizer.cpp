@@ -2,11 +2,10 @@
 //
 // tokenizer.ggml.{model, pre, tokens, token_type, scores, merges, *_token_id, add_*_token, add_space_prefix},
 // tokenizer.chat_template. Where a file is silent the defaults are llama.cpp's.
-#include "gguf_tokenizer.hpp"
-
 #include <algorithm>
 #include <limits>
 
+#include "gguf.hpp"
 #include "pretokenizer.hpp"
 #include "printable.hpp"
 #include "qjl/error.hpp"
@@ -21,14 +20,14 @@ using Type = TokenizerData::Type;
   throw Error(ErrorKind::bad_file, "[tokenizer] " + what + ": found " + found + ", wanted " + wanted);
 }
 
-Token read_id(const GgufFile& file, std::string_view name, Token absent) {
+Token read_id(const ModelFile& file, std::string_view name, Token absent) {
   const std::string key = "tokenizer.ggml." + std::string(name);
   const std::int64_t id = file.integer_or(key, absent);
   if (id < -1 || id > std::numeric_limits<Token>::max()) fail(key, std::to_string(id), "a token id");
   return static_cast<Token>(id);
 }
 
-std::vector<Type> read_types(const GgufFile& file, std::size_t count) {
+std::vector<Type> read_types(const ModelFile& file, std::size_t count) {
   const auto* numbers = file.find_integers("tokenizer.ggml.token_type");
   if (numbers == nullptr) return std::vector<Type>(count, Type::normal);
   std::vector<Type> types;
@@ -40,7 +39,7 @@ std::vector<Type> read_types(const GgufFile& file, std::size_t count) {
   return types;
 }
 
-std::vector<float> read_scores(const GgufFile& file) {
+std::vector<float> read_scores(const ModelFile& file) {
   const auto* numbers = file.find_numbers("tokenizer.ggml.scores");
   if (numbers == nullptr) return {};
   std::vector<float> scores(numbers->size());
@@ -48,7 +47,7 @@ std::vector<float> read_scores(const GgufFile& file) {
   return scores;
 }
 
-TokenizerData::Model read_model(const GgufFile& file) {
+TokenizerData::Model read_model(const ModelFile& file) {
   const std::string& model = file.text("tokenizer.ggml.model");
   if (model == "gpt2") return TokenizerData::Model::bpe;
   if (model == "llama") return TokenizerData::Model::spm;
@@ -58,7 +57,8 @@ TokenizerData::Model read_model(const GgufFile& file) {
 
 }  // namespace
 
-TokenizerData tokenizer_data(const GgufFile& file) {
+TokenizerData GgufFile::tokenizer_data() const {
+  const GgufFile& file = *this;
   TokenizerData data;
   data.model = read_model(file);
   const bool spm = data.model == TokenizerData::Model::spm;

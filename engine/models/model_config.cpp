@@ -24,7 +24,7 @@ constexpr std::array<std::string_view, 3> kArchitectures = {"llama", "qwen2", "q
 // Reads "<architecture>.<name>".
 class Keys {
  public:
-  Keys(const GgufFile& file, std::string architecture) : file_(file), prefix_(std::move(architecture) + ".") {}
+  Keys(const ModelFile& file, std::string architecture) : file_(file), prefix_(std::move(architecture) + ".") {}
 
   bool has(const char* name) const { return file_.find(prefix_ + name) != nullptr; }
   std::int64_t integer(const char* name, std::int64_t most) const { return bounded(name, file_.integer(prefix_ + name), most); }
@@ -45,11 +45,11 @@ class Keys {
     if (value < 1 || value > most) refuse(prefix_ + name, std::to_string(value), "1 to " + std::to_string(most));
     return value;
   }
-  const GgufFile& file_;
+  const ModelFile& file_;
   std::string prefix_;
 };
 
-std::vector<float> divisors_from_tensor(const GgufTensor& tensor, int dimensions) {
+std::vector<float> divisors_from_tensor(const FileTensor& tensor, int dimensions) {
   const std::int64_t wanted = dimensions / 2, found = tensor.shape.size() == 1 ? tensor.shape[0] : -1;
   if (found != wanted) refuse("the length of rope_freqs.weight", std::to_string(found), std::to_string(wanted));
   if (wanted % block_numbers(tensor.type) != 0)
@@ -62,7 +62,7 @@ std::vector<float> divisors_from_tensor(const GgufTensor& tensor, int dimensions
   return divisors;
 }
 
-void read_rope_scaling(const GgufFile& file, const Keys& keys, RopeConfig& rope) {
+void read_rope_scaling(const ModelFile& file, const Keys& keys, RopeConfig& rope) {
   constexpr double kMost = 1e6;
   const std::string type = keys.text_or("rope.scaling.type", keys.has("rope.scale_linear") ? "linear" : "none");
   if (type == "linear") {
@@ -85,13 +85,13 @@ void read_rope_scaling(const GgufFile& file, const Keys& keys, RopeConfig& rope)
     throw Error(ErrorKind::unsupported,
                 "[model] " + keys.prefix() + "rope.scaling.type is \"" + type + "\", wanted none, linear or llama3");
   }
-  if (const GgufTensor* tensor = file.find_tensor("rope_freqs.weight")) {
+  if (const FileTensor* tensor = file.find_tensor("rope_freqs.weight")) {
     rope.scaling = RopeConfig::Scaling::llama3;
     rope.frequency_divisors = divisors_from_tensor(*tensor, rope.dimensions);
   }
 }
 
-RopeConfig read_rope(const GgufFile& file, const Keys& keys, const ModelConfig& config) {
+RopeConfig read_rope(const ModelFile& file, const Keys& keys, const ModelConfig& config) {
   RopeConfig rope;
   rope.interleaved = config.architecture == "llama";
   rope.base = keys.positive_or("rope.freq_base", 10000.0, 1e12);
@@ -101,14 +101,14 @@ RopeConfig read_rope(const GgufFile& file, const Keys& keys, const ModelConfig& 
   return rope;
 }
 
-std::int64_t read_vocab_size(const GgufFile& file, const Keys& keys, std::int64_t most) {
+std::int64_t read_vocab_size(const ModelFile& file, const Keys& keys, std::int64_t most) {
   if (keys.has("vocab_size")) return keys.integer("vocab_size", most);
   const std::int64_t size = std::ssize(file.texts("tokenizer.ggml.tokens"));
   if (size < 1 || size > most) refuse("the length of tokenizer.ggml.tokens", std::to_string(size), "1 to " + std::to_string(most));
   return size;
 }
 
-std::string read_architecture(const GgufFile& file) {
+std::string read_architecture(const ModelFile& file) {
   const std::string& name = file.text("general.architecture");
   for (const std::string_view known : kArchitectures) {
     if (name == known) return name;
@@ -118,7 +118,7 @@ std::string read_architecture(const GgufFile& file) {
 
 }  // namespace
 
-ModelConfig read_model_config(const GgufFile& file) {
+ModelConfig read_model_config(const ModelFile& file) {
   constexpr std::int64_t kMostHeads = 4096, kMostHeadDim = 256, kMostWidth = std::int64_t{1} << 20;
   constexpr std::int64_t kMostVocab = std::int64_t{1} << 24, kMostContext = std::int64_t{1} << 30;
   ModelConfig config;

@@ -1,11 +1,11 @@
-// The shape of a model from the metadata of its GGUF file: general.architecture and the keys "<architecture>.*".
+// The shape of a model from the metadata of its file: general.architecture and the keys "<architecture>.*".
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "gguf.hpp"
+#include "model_file.hpp"
 #include "rope.hpp"
 
 namespace qjl::engine {
@@ -24,6 +24,6 @@ struct ModelConfig {
 
 // Errors: bad_file on a missing key or a number outside its range (found and wanted); unsupported on an architecture, a RoPE
 // scaling or a mixture of experts that the engine does not run.
-ModelConfig read_model_config(const GgufFile& file);
+ModelConfig read_model_config(const ModelFile& file);
 
 }  // namespace qjl::engine

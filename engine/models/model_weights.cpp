@@ -1,4 +1,4 @@
-// load_weights: names of GGUF tensors -> the weights of each layer.
+// load_weights: names of tensors -> the weights of each layer.
 #include "model_weights.hpp"
 
 #include <set>
@@ -19,17 +19,17 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 // Hands out tensors by name and remembers which were taken.
 class TensorReader {
  public:
-  explicit TensorReader(const GgufFile& file) : file_(file) {}
+  explicit TensorReader(const ModelFile& file) : file_(file) {}
 
   bool has(const std::string& name) const { return file_.find_tensor(name) != nullptr; }
 
   Weight matrix(const std::string& name, std::int64_t rows, std::int64_t columns) {
-    const GgufTensor& tensor = take(name, {rows, columns});
+    const FileTensor& tensor = take(name, {rows, columns});
     return {tensor.type, rows, columns, tensor.data.data()};
   }
 
   std::vector<float> vector(const std::string& name, std::int64_t length) {
-    const GgufTensor& tensor = take(name, {length});
+    const FileTensor& tensor = take(name, {length});
     std::vector<float> numbers(static_cast<std::size_t>(length));
     dequantize(tensor.type, tensor.data.data(), length, numbers.data());
     return numbers;
@@ -41,7 +41,7 @@ class TensorReader {
   void ignore(const std::string& name) { taken_.insert(name); }
 
   void check_all_taken(const std::string& architecture) const {
-    for (const GgufTensor& tensor : file_.tensors()) {
+    for (const FileTensor& tensor : file_.tensors()) {
       if (!taken_.contains(tensor.name)) {
         throw Error(ErrorKind::unsupported,
                     "[model] tensor " + tensor.name + " is in the file, wanted only tensors that " + architecture + " uses");
@@ -50,8 +50,8 @@ class TensorReader {
   }
 
  private:
-  const GgufTensor& take(const std::string& name, const std::vector<std::int64_t>& shape) {
-    const GgufTensor& tensor = file_.tensor(name);
+  const FileTensor& take(const std::string& name, const std::vector<std::int64_t>& shape) {
+    const FileTensor& tensor = file_.tensor(name);
     if (tensor.shape != shape) {
       throw Error(ErrorKind::bad_file,
                   "[model] " + name + " has shape " + shape_text(tensor.shape) + ", wanted " + shape_text(shape));
@@ -72,7 +72,7 @@ class TensorReader {
     return tensor;
   }
 
-  const GgufFile& file_;
+  const ModelFile& file_;
   std::set<std::string> taken_;
 };
 
@@ -101,7 +101,7 @@ LayerWeights load_layer(TensorReader& tensors, const ModelConfig& config, const 
 
 }  // namespace
 
-ModelWeights load_weights(const GgufFile& file, const ModelConfig& config) {
+ModelWeights load_weights(const ModelFile& file, const ModelConfig& config) {
   TensorReader tensors(file);
   ModelWeights weights;
   weights.embedding = tensors.matrix("token_embd.weight", config.vocab_size, config.hidden);

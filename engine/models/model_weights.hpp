@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "gguf.hpp"
 #include "model_config.hpp"
+#include "model_file.hpp"
 #include "weights.hpp"
 
 namespace qjl::engine {
@@ -25,6 +25,6 @@ struct ModelWeights {
 
 // Takes every tensor's view and checks its shape. Errors: bad_file (missing, wrong shape or size), unsupported (a tensor that the
 // architecture does not have: leaving it out would change the result).
-ModelWeights load_weights(const GgufFile& file, const ModelConfig& config);
+ModelWeights load_weights(const ModelFile& file, const ModelConfig& config);
 
 }  // namespace qjl::engine

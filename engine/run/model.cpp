@@ -1,8 +1,6 @@
 // Model: loading and its plain questions. forward.cpp runs it.
 #include "model.hpp"
 
-#include "gguf.hpp"
-#include "model_config.hpp"
 #include "model_state.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/error.hpp"
@@ -15,11 +13,11 @@ Model::~Model() = default;
 Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;
 
-Model Model::load(GgufFile file) {
-  ModelConfig config = read_model_config(file);
-  ModelWeights weights = load_weights(file, config);
+Model Model::load(std::unique_ptr<ModelFile> file) {
+  ModelConfig config = read_model_config(*file);
+  ModelWeights weights = load_weights(*file, config);
   std::int64_t weight_bytes = 0;
-  for (const GgufTensor& tensor : file.tensors()) weight_bytes += std::ssize(tensor.data);
+  for (const FileTensor& tensor : file->tensors()) weight_bytes += std::ssize(tensor.data);
   std::vector<double> frequencies = rope_frequencies(config.rope);
   Model model;
   model.state_ = std::make_unique<State>(
@@ -28,7 +26,7 @@ Model Model::load(GgufFile file) {
 }
 
 const ModelConfig& Model::config() const { return state_->config; }
-const GgufFile& Model::file() const { return state_->file; }
+const ModelFile& Model::file() const { return *state_->file; }
 std::int64_t Model::weight_bytes() const { return state_->weight_bytes; }
 std::int64_t Model::peak_scratch_bytes() const { return state_->scratch.peak_bytes; }
 

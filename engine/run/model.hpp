@@ -12,14 +12,13 @@
 #include <vector>
 
 #include "model_config.hpp"
+#include "model_file.hpp"
 #include "qjl/attention.hpp"
 #include "qjl/cache.hpp"
 #include "tokenizer.hpp"
 #include "weights.hpp"
 
 namespace qjl::engine {
-
-class GgufFile;
 
 // One sequence's new tokens in a forward pass.
 struct ForwardItem {
@@ -40,14 +39,14 @@ struct ForwardOptions {
 
 class Model {
  public:
-  // Keeps the file mapped. Errors: bad_file on missing tensors or wrong shapes (found and wanted), unsupported on an architecture.
-  static Model load(GgufFile file);
+  // Keeps the file open. Errors: bad_file on missing tensors or wrong shapes (found and wanted), unsupported on an architecture.
+  static Model load(std::unique_ptr<ModelFile> file);
   ~Model();
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
 
   const ModelConfig& config() const;
-  const GgufFile& file() const;
+  const ModelFile& file() const;
   std::int64_t weight_bytes() const;
 
   // A cache shape for this model. codec e.g. codec_config("k3v2"); room for num_sequences of context_tokens each.

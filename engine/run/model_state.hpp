@@ -5,7 +5,6 @@
 #include <memory>
 #include <vector>
 
-#include "gguf.hpp"
 #include "model.hpp"
 #include "model_weights.hpp"
 #include "packed_weight.hpp"
@@ -35,7 +34,7 @@ struct ForwardScratch {
 };
 
 struct LoadedModel {
-  GgufFile file;
+  std::unique_ptr<ModelFile> file;
   ModelConfig config;
   ModelWeights weights;
   std::vector<double> rope_frequencies;

@@ -26,7 +26,7 @@ void pack_weights(LoadedModel& model, ThreadPool& threads) {
     model.packed.push_back(std::make_unique<PackedWeight>(*weight, next, threads));
     weight->packed = model.packed.back().get();
     next += PackedWeight::packed_bytes(*weight);
-    model.file.forget({weight->data, static_cast<std::size_t>(weight->rows * weight->row_bytes())});
+    model.file->forget({weight->data, static_cast<std::size_t>(weight->rows * weight->row_bytes())});
   }
 }
 

@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "gguf.hpp"
 #include "qjl/error.hpp"
 #include "read_json.hpp"
 
@@ -59,7 +58,7 @@ std::string model_fingerprint(const Model& model) {
   const auto add = [&hash](const void* data, std::size_t bytes) {
     for (std::size_t i = 0; i < bytes; ++i) hash = (hash ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3u;
   };
-  for (const GgufTensor& tensor : model.file().tensors()) {
+  for (const FileTensor& tensor : model.file().tensors()) {
     add(tensor.name.data(), tensor.name.size());
     add(&tensor.type, sizeof tensor.type);
     add(tensor.shape.data(), tensor.shape.size() * sizeof(std::int64_t));

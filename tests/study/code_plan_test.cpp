@@ -10,7 +10,6 @@
 #include <limits>
 #include <random>
 
-#include "gguf.hpp"
 #include "plan_costs.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/error.hpp"
@@ -96,7 +95,7 @@ TEST(ChooseCodes, BitsAreThoseOfTheCache) {
 // Fills whole caches and counts every byte.
 TEST(ChooseCodes, AWholeCacheFitsItsRoom) {
   const auto bytes = TinyModel().bytes();
-  Model model = Model::load(GgufFile::parse(bytes, "tiny"));
+  Model model = Model::load(parse_model_file(bytes, "tiny"));
   ThreadPool threads(1);
   const auto damages = random_damages(2, 4);
   const std::vector<float> zeros(500 * 64);
@@ -192,7 +191,7 @@ TEST(PlanFile, IsACacheType) {
 // One text of random tokens: the numbers mean nothing, their form does.
 TEST(PlanCosts, MeasuresEveryLayerSideAndCode) {
   const auto bytes = TinyModel().bytes();
-  Model model = Model::load(GgufFile::parse(bytes, "tiny"));
+  Model model = Model::load(parse_model_file(bytes, "tiny"));
   ThreadPool threads(2);
   std::mt19937_64 random(3);
   CostText text{"random", {}};

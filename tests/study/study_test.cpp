@@ -25,7 +25,7 @@ std::vector<Token> tokens(std::int64_t count, std::uint64_t seed) {
 
 struct StudyTest : testing::Test {
   std::vector<std::byte> bytes = TinyModel().bytes();
-  Model model = Model::load(GgufFile::parse(bytes, "tiny"));
+  Model model = Model::load(parse_model_file(bytes, "tiny"));
   ThreadPool threads{2};
 
   CacheConfig shape(int sequences = 1) const { return model.cache_config(codec_config("f16"), 512, sequences); }

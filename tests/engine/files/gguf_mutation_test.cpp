@@ -10,7 +10,6 @@
 #include "chat.hpp"
 #include "gguf.hpp"
 #include "gguf_builder.hpp"
-#include "gguf_tokenizer.hpp"
 #include "qjl/error.hpp"
 #include "tokenizer.hpp"
 
@@ -71,11 +70,11 @@ GgufFile parse(const Bytes& bytes) {
 bool use(const Bytes& bytes) {
   try {
     const GgufFile file = parse(bytes);
-    for (const GgufTensor& tensor : file.tensors()) {
+    for (const FileTensor& tensor : file.tensors()) {
       // The spans must lie inside: touch both ends.
       if (tensor.data.front() == tensor.data.back()) continue;
     }
-    const Tokenizer tokenizer(tokenizer_data(file));
+    const Tokenizer tokenizer(file.tokenizer_data());
     for (const auto special : {Tokenizer::Special::text, Tokenizer::Special::parse}) {
       const std::vector<Token> ids = tokenizer.encode("hello  world <|im_end|></s>\n12 \xC3\xA9\xFF", special);
       tokenizer.decode(ids);

@@ -59,11 +59,11 @@ TEST(Gguf, ReadsWhatWasWritten) {
     EXPECT_EQ(*file.find_integers("a.shorts"), (std::vector<std::int64_t>{-1, 2}));
     EXPECT_EQ(file.integer_or("absent", 3), 3);
     EXPECT_EQ(file.find("absent"), nullptr);
-    const GgufTensor& matrix = file.tensor("matrix");
+    const FileTensor& matrix = file.tensor("matrix");
     EXPECT_EQ(matrix.shape, (std::vector<std::int64_t>{3, 4}));
     EXPECT_EQ(matrix.type, WeightType::f32);
     EXPECT_EQ(Bytes(matrix.data.begin(), matrix.data.end()), counting_bytes(48));
-    const GgufTensor& vector = file.tensor("vector");
+    const FileTensor& vector = file.tensor("vector");
     EXPECT_EQ(vector.data.size(), 40u);  // two blocks of 32 numbers, 20 bytes each
     EXPECT_EQ(file.find_tensor("absent"), nullptr);
   }

@@ -14,13 +14,13 @@ namespace {
 
 ModelConfig config_of(const TinyModel& tiny) {
   const std::vector<std::byte> bytes = tiny.bytes();
-  return read_model_config(GgufFile::parse(bytes, "tiny"));
+  return read_model_config(*parse_model_file(bytes, "tiny"));
 }
 
 void expect_error(const TinyModel& tiny, ErrorKind kind, const std::vector<std::string>& words) {
   const std::vector<std::byte> bytes = tiny.bytes();
   try {
-    Model::load(GgufFile::parse(bytes, "tiny"));
+    Model::load(parse_model_file(bytes, "tiny"));
     ADD_FAILURE() << "loaded, wanted an error with \"" << words[0] << "\"";
   } catch (const Error& error) {
     EXPECT_EQ(static_cast<int>(error.kind()), static_cast<int>(kind)) << error.what();

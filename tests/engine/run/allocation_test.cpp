@@ -33,7 +33,7 @@ namespace {
 
 void check_steps(Arithmetic arithmetic) {
   const std::vector<std::byte> bytes = TinyModel().bytes(TinyModel::Matrices::q8_0);
-  Model model = Model::load(GgufFile::parse(bytes, "tiny"));
+  Model model = Model::load(parse_model_file(bytes, "tiny"));
   ThreadPool threads(2);
   KvCache cache(model.cache_config(codec_config("k3v2"), 512));
   const SequenceId sequence = cache.create();

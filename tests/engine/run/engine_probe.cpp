@@ -8,7 +8,6 @@
 #include <iterator>
 #include <string>
 
-#include "gguf.hpp"
 #include "model.hpp"
 #include "qjl/error.hpp"
 
@@ -31,7 +30,7 @@ struct Runner {
   ThreadPool threads{2};
 
   Runner(const char* path, const std::string& cache_type, std::int64_t context)
-      : model(Model::load(GgufFile::open(path))),
+      : model(Model::load(open_model_file(path))),
         cache(model.cache_config(codec_config(cache_type), context)),
         sequence(cache.create()) {}
 

@@ -25,7 +25,7 @@ std::vector<Token> tokens(std::int64_t count, std::uint64_t seed) {
 
 struct ForwardTest : testing::Test {
   std::vector<std::byte> bytes = TinyModel().bytes();
-  Model model = Model::load(GgufFile::parse(bytes, "tiny"));
+  Model model = Model::load(parse_model_file(bytes, "tiny"));
   ThreadPool threads{2};
 
   std::vector<float> run(KvCache& cache, SequenceId sequence, std::span<const Token> ids, Logits logits = Logits::all) {
@@ -167,7 +167,7 @@ TEST_F(ForwardTest, ObservedKeysAndValuesFillAnotherCache) {
 // independent roundings of 128 terms 2^-8 / 4 in all, 14 of them below 2^-4 of 3.
 TEST_F(ForwardTest, FastArithmeticStaysNearTheExact) {
   const std::vector<std::byte> coded = TinyModel().bytes(TinyModel::Matrices::q8_0);
-  model = Model::load(GgufFile::parse(coded, "tiny"));
+  model = Model::load(parse_model_file(coded, "tiny"));
   const std::vector<Token> prompt = tokens(140, 1);
   KvCache exact(shape()), fast(shape());
   const SequenceId a = exact.create(), b = fast.create();

@@ -13,7 +13,6 @@
 #include <set>
 
 #include "byte_alphabet.hpp"
-#include "gguf.hpp"
 #include "qjl/error.hpp"
 #include "tiny_model.hpp"
 #include "utf8.hpp"
@@ -60,7 +59,7 @@ TokenizerData vocabulary(Tokens ends = {}) {
 
 struct GenerateTest : testing::Test {
   std::vector<std::byte> bytes = model_bytes();
-  Model model = Model::load(GgufFile::parse(bytes, "tiny"));
+  Model model = Model::load(parse_model_file(bytes, "tiny"));
   Tokenizer tokenizer{vocabulary()};
   ThreadPool threads{2};
   const Tokens prompt = prompt_of(300, 4);  // no step of any test is close to a tie

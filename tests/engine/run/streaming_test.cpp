@@ -16,8 +16,6 @@
 #include <iterator>
 
 #include "eval_metrics.hpp"
-#include "gguf.hpp"
-#include "gguf_tokenizer.hpp"
 #include "model.hpp"
 #include "qjl/simd.hpp"
 
@@ -33,7 +31,7 @@ std::vector<Token> read_tokens(const Model& model) {
   std::ifstream file(kRoot / "examples/texts/south.txt");
   std::string text{std::istreambuf_iterator<char>(file), {}};
   text.resize(std::min<std::size_t>(text.size(), 4000));
-  std::vector<Token> ids = Tokenizer(tokenizer_data(model.file())).encode(text, Tokenizer::Special::text);
+  std::vector<Token> ids = Tokenizer(model.file().tokenizer_data()).encode(text, Tokenizer::Special::text);
   EXPECT_GE(std::ssize(ids), kContext);
   return ids;
 }
@@ -64,7 +62,7 @@ struct LayerRows {
 struct Streaming : testing::Test {
   void SetUp() override {
     if (!std::filesystem::exists(kModel)) GTEST_SKIP() << kModel << " is absent; ./dev model gets it";
-    model = std::make_unique<Model>(Model::load(GgufFile::open(kModel)));
+    model = std::make_unique<Model>(Model::load(open_model_file(kModel)));
     ids = read_tokens(*model);
   }
 

@@ -11,7 +11,6 @@
 #include <variant>
 #include <vector>
 
-#include "gguf.hpp"
 #include "quants.hpp"
 
 namespace qjl::engine::test {

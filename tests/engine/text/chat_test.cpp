@@ -6,7 +6,6 @@
 
 #include "gguf.hpp"
 #include "gguf_builder.hpp"
-#include "gguf_tokenizer.hpp"
 #include "qjl/error.hpp"
 
 namespace {
@@ -113,7 +112,7 @@ TEST(Chat, WrongConversationsAreRefused) {
 
 TEST(Chat, TokensBeginWithBosOnce) {
   const Bytes bytes = small_bpe().build();
-  TokenizerData data = tokenizer_data(GgufFile::parse(bytes, "test.gguf"));
+  TokenizerData data = GgufFile::parse(bytes, "test.gguf").tokenizer_data();
   data.add_bos = true;  // its bos is <|im_start|>, which chatml writes by itself
   const Tokenizer tokenizer(data);
   const auto first = [&](ChatFormat format) {

@@ -13,8 +13,7 @@
 #include <string>
 
 #include "chat.hpp"
-#include "gguf.hpp"
-#include "gguf_tokenizer.hpp"
+#include "model_file.hpp"
 #include "tokenizer.hpp"
 
 namespace {
@@ -37,7 +36,7 @@ std::string from_hex(const std::string& hex) {
   return out;
 }
 
-Tokenizer open_tokenizer(const std::string& path) { return Tokenizer(tokenizer_data(GgufFile::open(path))); }
+Tokenizer open_tokenizer(const std::string& path) { return Tokenizer(open_model_file(path)->tokenizer_data()); }
 
 json encode(const Tokenizer& tokenizer, const std::string& special) {
   json out = json::array();
@@ -63,7 +62,7 @@ json stream() {
 }
 
 ChatTemplate open_template(const std::string& name) {
-  if (name.ends_with(".gguf")) return ChatTemplate::from_model(tokenizer_data(GgufFile::open(name)));
+  if (name.ends_with(".gguf")) return ChatTemplate::from_model(open_model_file(name)->tokenizer_data());
   return ChatTemplate(chat_format(name));
 }
 
@@ -86,7 +85,7 @@ json pieces_of(const std::vector<ChatPiece>& pieces) {
 }
 
 json info(const std::string& path) {
-  const TokenizerData data = tokenizer_data(GgufFile::open(path));
+  const TokenizerData data = open_model_file(path)->tokenizer_data();
   return {{"tokens", data.tokens.size()},
           {"pre", data.pre},
           {"bos", data.bos},

@@ -9,7 +9,6 @@
 
 #include "gguf.hpp"
 #include "gguf_builder.hpp"
-#include "gguf_tokenizer.hpp"
 #include "qjl/error.hpp"
 
 namespace {
@@ -23,7 +22,7 @@ using Type = TokenizerData::Type;
 
 TokenizerData data_of(const GgufBuilder& builder) {
   const Bytes bytes = builder.build();
-  return tokenizer_data(GgufFile::parse(bytes, "test.gguf"));
+  return GgufFile::parse(bytes, "test.gguf").tokenizer_data();
 }
 
 std::vector<std::string> texts_of(const Tokenizer& tokenizer, const std::vector<Token>& ids) {
