@@ -3,6 +3,7 @@
 //   encode: what the prompt's keys and values [kv_heads, tokens, 128] cost to put into the cache, from fp32 rows. Exact: rounded to
 //           bf16 rows. The prompt's own attention, which is exact and the same for all, is not in it.
 //   decode: the attention of one new token over the cache, all heads. Exact: the best bf16 kernel.
+//
 // One thread. Contexts go up, every cache is filled anew at each; the fill is the encode time (once), decode is of the best round.
 #include "paper.hpp"
 

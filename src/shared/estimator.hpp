@@ -4,8 +4,7 @@
 //   stored scale       max * 2^((c - 255) / 32), c = 1 .. 255; c = 0 is 0
 //   sketch (jl)        <q, k> ~ constant * |k| * <S q, sign(S k)>
 //       Gaussian rows                        constant = sqrt(pi / 2) / m
-//       orthogonal rows of norm sqrt(d)      constant = 1 / (m sqrt(d) E|u_1|), u uniform on the unit sphere of R^d;
-//                                            exactly unbiased
+//       orthogonal rows of norm sqrt(d)      constant = 1 / (m sqrt(d) E|u_1|), u uniform on the unit sphere of R^d: unbiased
 //   rows that keep |error| <= eps |q||k| with probability 1 - delta: see sufficient_rows()
 //
 // Source: QJL, arXiv 2406.03482. The 8-bit scales use bit arithmetic and tables only: the same code on every machine.

@@ -107,8 +107,8 @@ constexpr std::int64_t key_word_offset(int head_dim, int half, int word, int fra
 // shared_lines: 1 bit: two blocks share a line: bits 0-3 = q of the first block, bits 4-7 = q of the second.
 // lines:        2 bits: one line a block, bits 2q, 2q+1.
 // triples:      3 bits: two blocks share three lines, 6-bit groups as in keys: line g (g < 3) low 6 bits, and the top two bits of
-//               lines 0, 1, 2 are group 3; groups 0, 1 = first block quads (0,1), (2,3), groups 2, 3 = second block; low 3 bits =
-//               the even quad.
+//               lines 0, 1, 2 are group 3; groups 0, 1 = first block quads (0,1), (2,3), groups 2, 3 = second block;
+//               low 3 bits = the even quad.
 // line_pairs:   4 bits: two lines a block, q = 2 * line + nibble.
 // An odd last block of a paired code stands alone: 1 bit as the first of a pair; 3 bits as 4-bit nibbles.
 constexpr int value_lines_per_frame(const CodeTraits& code, int head_dim) {

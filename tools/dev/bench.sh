@@ -1,4 +1,5 @@
 # Benchmarks. Sourced by ./dev.
+# shellcheck shell=bash disable=SC2154  # names that other parts set
 
 # Timings mean something only when nothing else runs.
 verb_bench() {

@@ -1,4 +1,5 @@
 # Building a preset, and the documents that programs write. Sourced by ./dev.
+# shellcheck shell=bash disable=SC2154  # names that other parts set
 
 verb_build() { build "${1:-release}" all; }
 
@@ -11,7 +12,7 @@ build() {  # PRESET TARGET
 }
 
 verb_docs() {
-  verb_build
+  build release all
   build/release/write_format_doc >docs/format.md.part
   mv docs/format.md.part docs/format.md
   build/release/write_format_example >docs/format_example.md.part

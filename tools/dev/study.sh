@@ -1,4 +1,5 @@
 # Studies: rows in docs/results, tables and pictures of them. Sourced by ./dev.
+# shellcheck shell=bash
 
 presets=k2v2,k3v2,k3v3,k4v3,k4v4
 plans=$(printf ',examples/plans/smollm2-135m-%s.json' 2.25 2.7 3.25 3.75)

@@ -1,4 +1,5 @@
 # Tests: C++ here and on an emulated processor, every GPU architecture compiled, Python; sanitizers, lint and fuzzers. Sourced by ./dev.
+# shellcheck shell=bash disable=SC2154  # names that other parts set
 
 verb_test() {
   need_python tests/python/requirements.txt
@@ -62,7 +63,7 @@ verb_lint() {
   .venv/bin/ruff format --check . || failed=1
   .venv/bin/typos || failed=1
   .venv/bin/python tools/check_house.py || failed=1
-  ((failed)) && say "lint found faults" || say "lint found nothing"
+  if ((failed)); then say "lint found faults"; else say "lint found nothing"; fi
   return $failed
 }
 

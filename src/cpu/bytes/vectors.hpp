@@ -129,9 +129,9 @@ QJL_INLINE NativeI add_weighed(NativeI sum, const NativeB (&level)[4], const std
   return sum;
 }
 
-// The bytes of two neighbouring tokens are at most kPairBytes together, so that their products with levels up to 127 stay below
-// 2^15. Each is rounded by a half up, the smallest by one: 257 steps before that. So weights that are `largest` at their slots take
-// of their frame's scale what they are, or 255 / 257 of a pair if that is more.
+// The scale that a frame needs, `largest` being its largest weight at each slot of a page. One instruction adds the products of two
+// neighbouring tokens in 16 bits, which levels up to 127 fill when the bytes are kPairBytes together. Rounding adds less than 1.5 to
+// a pair (a half to a byte, less than one to a small one), so a pair may be 257 steps before it, and one weight 255.
 inline constexpr int kPairBytes = 258;
 QJL_INLINE f32x16 weight_reach(f32x16 largest) {
 #if QJL_LANES == 16

@@ -3,8 +3,7 @@
 //   scores   warp = page: 16 keys a lane, its rows kTiles t ..            key_fragments.cuh, mean_fragments.cuh
 //   softmax  weights 2^(s - reference); a reference stays until weights would leave the range of fp32
 //   weights  weight * value scale in whole units, a power of two so small that the largest takes 13 to 15 bits, rounded down after
-//            a dither that differs from slot to slot, so that many small weights keep their sum; two planes of bytes in shared
-//            memory
+//            a dither that differs from slot to slot, so that many small weights keep their sum; two planes of bytes
 //   values   warp = value frame: 16 tokens of all pages                    value_fragments.cuh
 //
 // Exact but for the roundings of the queries' planes, of whole weights, and fp32 at the end of each integer sum.
