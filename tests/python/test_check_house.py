@@ -49,6 +49,11 @@ def rules(path: str, text: str) -> list[str]:
         ("engine/text/a.cpp", '"model.hpp"'),
         ("include/qjl/a.hpp", '"page.hpp"'),
         ("include/qjl/a.hpp", "<nlohmann/json.hpp>"),
+        ("server/a.cpp", '"page.hpp"'),
+        ("server/a.cpp", '"rival.hpp"'),
+        ("python/a.cpp", '"model.hpp"'),
+        ("bench/kernels/a.cpp", '"pool.hpp"'),
+        ("tools/format_doc/a.cpp", '"model.hpp"'),
         ("tests/oracle/oracle.hpp", '"qjl/types.hpp"'),
     ],
 )
@@ -67,6 +72,11 @@ def test_wrong_direction(path: str, include: str) -> None:
         ("cli/a.cpp", '"model.hpp"'),
         ("cli/main.cpp", '"verbs.hpp"'),
         ("study/a.cpp", '"model.hpp"'),
+        ("server/a.cpp", '"model.hpp"'),
+        ("bench/kernels/a.cpp", '"page.hpp"'),
+        ("bench/engine/a.cpp", '"model.hpp"'),
+        ("tools/format_doc/a.cpp", '"pool.hpp"'),
+        ("fuzz/a.cpp", '"pool.hpp"'),
         ("include/qjl/a.hpp", '"qjl/types.hpp"'),
         ("include/qjl/a.h", "<stdint.h>"),
         ("include/qjl/a.hpp", "<vector>"),
@@ -75,6 +85,11 @@ def test_wrong_direction(path: str, include: str) -> None:
 )
 def test_right_direction(path: str, include: str) -> None:
     assert rules(path, f"// A file.\n#include {include}\n") == []
+
+
+@pytest.mark.parametrize("path", ["engine/new/a.cpp", "src/metal/a.cpp", "a.cpp"])
+def test_new_folder_needs_its_line(path: str) -> None:
+    assert rules(path, "// A file.\n") == ["direction"]
 
 
 @pytest.mark.parametrize("literal", ["1.2533141f", "0.7978845", "1.44269504f", "x / 32", "x >> 5", "128", "t < 128;"])
@@ -178,6 +193,10 @@ def test_comments_name_files_that_exist() -> None:
     assert rules("src/cpu/a.cpp", "// pool.hpp and core/pool.hpp say why; llama.cpp does too.\n") == []
     assert rules("src/cpu/a.cpp", "int a;  // lake.hpp says why\n") == ["missing file"]
     assert rules("src/cpu/a.cpp", "// core/args.hpp\n") == ["missing file"]
+    assert rules("src/cpu/a.cpp", "// every *_lake.hpp and lake_<target>.hpp\n") == []
+    for path in ("tools/a.py", "tools/a.sh", "tests/CMakeLists.txt", "dev"):
+        assert rules(path, "# pool.hpp says why\n") == []
+        assert rules(path, "a = 1  # lake" + ".hpp says why\n") == ["missing file"]
 
 
 def test_crowded_folder() -> None:

@@ -6,7 +6,8 @@
 //   l16      levels times an int8 query: 6 step / sqrt(12) |levels|, step = max |P q| / 127; AVX2 and AVX-512 without VBMI have
 //            levels of 7 bits, off by .39 on the average: 6 * .39 |P q| more
 //   weights  w_t s_t (weight times value scale) is rounded up or down to a step M / 255, M = the largest:
-//            6 * 1/2 sqrt(sum_t r_t^2), r_t = the number that the levels of token t stand for. Below 1/512 step nothing is rounded up. On AVX2 and AVX-512
+//            6 * 1/2 sqrt(sum_t r_t^2), r_t = the number that the levels of token t stand for. Below 1/512 step nothing is
+//            rounded up. On AVX2 and AVX-512
 //            without VBMI the bytes of neighbours in a frame, tokens 16 n + f and 8 more, are 258 together at most, 257 before
 //            rounding: M is the largest w_t s_t or 255 / 257 of a sum of two, each the largest of four pages at its place.
 #pragma once

@@ -41,8 +41,8 @@ constexpr std::array<Part, 12> kParts = {{
 
 void write_head(std::ostringstream& out) {
   out << "# The page format, version " << layout::kFormatVersion << "\n\n"
-      << "Made by `page_format_markdown()` from `src/shared/page.hpp`; a test compares. All numbers are little-endian, bits are\n"
-      << "counted from the least significant.\n\n"
+      << "Made by `tools/format_doc/format_doc.cpp` from `src/shared/page.hpp`; a test compares. All numbers are little-endian,\n"
+      << "bits are counted from the least significant.\n\n"
       << "A page holds the keys and values of " << layout::kPageTokens << " tokens of one kv head of one layer: a head of "
       << sizeof(layout::PageHead) << " bytes and a body of whole\n"
       << layout::kLineBytes << "-byte lines. It starts at a position that is a multiple of " << layout::kPageTokens
