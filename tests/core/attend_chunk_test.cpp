@@ -11,6 +11,7 @@
 #include <random>
 
 #include "cache_fixtures.hpp"
+#include "half.hpp"
 #include "oracle_attention.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/simd.hpp"

@@ -17,7 +17,7 @@ void check_lengths(const CacheConfig& config, int group, int num_threads, const 
   for (const std::int64_t wanted : kLengths) {
     append(cache, id, tokens, {length, wanted - length}, threads);
     length = wanted;
-    const Rows queries = random_rows(42, std::int64_t{group} * config.num_kv_heads, 3, config.head_dim, 0.0f);
+    const Rows queries = random_rows(42, group * config.num_kv_heads, 3, config.head_dim, 0.0);
     const Attended found = attend_one(cache, 1, id, queries, threads, options);
     const std::string what = cache_type_name(config.codec) + ", head_dim " + std::to_string(config.head_dim) + ", group " +
                              std::to_string(group) + ", " + std::to_string(num_threads) + " threads, length " +
@@ -50,7 +50,7 @@ TEST(Attend, SplitOverThreads) {
   KvCache cache(config);
   const SequenceId id = cache.create();
   append(cache, id, tokens, {0, 5000}, four);
-  const Rows queries = random_rows(44, 4, 1, 64, 0.0f);
+  const Rows queries = random_rows(44, 4, 1, 64, 0.0);
   expect_attended({cache, id, 1, tokens, 5000, queries, 4999}, attend_one(cache, 1, id, queries, one), "one thread");
   const Attended found = attend_one(cache, 1, id, queries, four);
   expect_attended({cache, id, 1, tokens, 5000, queries, 4999}, found, "four threads");
@@ -69,20 +69,12 @@ TEST(Attend, ScaleSoftCapAndSlidingWindow) {
   }
 }
 
-Rows part_of(const Rows& rows, std::int64_t first, std::int64_t count) {
-  Rows part{rows.heads, count, rows.dim, {}};
-  for (std::int64_t h = 0; h < rows.heads; ++h) {
-    part.data.insert(part.data.end(), rows.at(h, first), rows.at(h, first) + count * rows.dim);
-  }
-  return part;
-}
-
 // A new chunk, exact and causal inside, behind what is cached; then the same tokens one by one. No page is sealed meanwhile, so
 // both ways see the same numbers.
-void check_chunk(const char* preset, std::int64_t cached, std::int64_t count) {
+void check_chunk(const char* preset, int cached, int count) {
   const CacheConfig config = cache_config(preset);
   const Tokens tokens = random_tokens(45, config, cached + count);
-  const Rows queries = random_rows(46, 6, count, 64, 0.0f);
+  const Rows queries = random_rows(46, 6, count, 64, 0.0);
   ThreadPool threads(2);
   KvCache cache(config);
   const SequenceId id = cache.create();
@@ -90,10 +82,10 @@ void check_chunk(const char* preset, std::int64_t cached, std::int64_t count) {
   const Rows keys = part_of(tokens.keys[1], cached, count), values = part_of(tokens.values[1], cached, count);
   const Attended chunk = attend_one(cache, 1, id, queries, threads, {}, &keys, &values);
   Attended singles = chunk;
-  for (std::int64_t t = 0; t < count; ++t) {
+  for (int t = 0; t < count; ++t) {
     append_layer(cache, id, 1, tokens, {cached + t, 1}, threads);
     const Attended single = attend_one(cache, 1, id, part_of(queries, t, 1), threads);
-    for (std::int64_t head = 0; head < queries.heads; ++head) {
+    for (int head = 0; head < queries.heads; ++head) {
       const auto row = static_cast<std::size_t>(head * count + t);
       singles.lse[row] = single.lse[static_cast<std::size_t>(head)];
       std::copy_n(single.out.begin() + head * 64, 64, singles.out.begin() + static_cast<std::ptrdiff_t>(row) * 64);
@@ -107,8 +99,8 @@ void check_chunk(const char* preset, std::int64_t cached, std::int64_t count) {
 
 TEST(Attend, ChunkEqualsTokenByToken) {
   for (const char* preset : {"k2v2", "k3v2", "f16", "paper"}) {
-    for (const std::int64_t cached : {0, 3, 128, 150, 256}) {
-      for (const std::int64_t count : {1, 40, 100}) check_chunk(preset, cached, count);
+    for (const int cached : {0, 3, 128, 150, 256}) {
+      for (const int count : {1, 40, 100}) check_chunk(preset, cached, count);
     }
   }
 }
@@ -120,7 +112,7 @@ TEST(Attend, NothingInReachGivesZeroAndMinusInfinity) {
   const SequenceId id = cache.create();
   const Rows queries = random_rows(47, 6, 4, 64);
   Attended found = attend_one(cache, 0, id, queries, threads);
-  for (const float number : found.out) EXPECT_EQ(number, 0.0f);
+  for (const float number : found.out) EXPECT_EQ(number, 0.0);
   for (const float number : found.lse) EXPECT_EQ(number, -INFINITY);
   append(cache, id, random_tokens(48, config, 2), {0, 2}, threads);
   found = attend_one(cache, 0, id, queries, threads);  // queries 0 and 1 stand before the sequence
@@ -141,11 +133,11 @@ TEST(Attend, ManySequencesAtOnceEqualEachAlone) {
   std::vector<SequenceId> ids;
   std::vector<Rows> queries;
   std::vector<Attended> together;
-  for (std::int64_t i = 0; i < 8; ++i) {
+  for (int i = 0; i < 8; ++i) {
     ids.push_back(cache.create());
     append(cache, ids.back(), tokens, {0, i * 128 - (i > 0 ? i : 0)}, one);
-    queries.push_back(random_rows(60 + static_cast<std::uint64_t>(i), 6, 1 + i % 3, 64, 0.0f));
-    together.push_back({std::vector<float>(queries.back().data.size()), std::vector<float>(queries.back().data.size() / 64)});
+    queries.push_back(random_rows(60 + static_cast<std::uint64_t>(i), 6, 1 + i % 3, 64, 0.0));
+    together.push_back({std::vector<float>(queries.back().number.size()), std::vector<float>(queries.back().number.size() / 64)});
   }
   AttendWorkspace workspace;
   for (ThreadPool* threads : {&one, &three}) {
@@ -156,7 +148,7 @@ TEST(Attend, ManySequencesAtOnceEqualEachAlone) {
                           q.view(),
                           {},
                           {},
-                          OutputView::contiguous(together[i].out.data(), q.heads, q.tokens, q.dim),
+                          OutputView::contiguous(together[i].out.data(), q.heads, q.tokens, q.d),
                           together[i].lse.data()});
     }
     attend(cache, 0, requests, {}, workspace, *threads);
@@ -177,25 +169,22 @@ TEST(Attend, SixteenBitQueriesAndBfloatTails) {
   config.tail_dtype = DType::bf16;
   Tokens tokens = random_tokens(51, config, 300);
   for (std::vector<Rows>* side : {&tokens.keys, &tokens.values}) {
-    for (Rows& rows : *side) {
-      for (float& number : rows.data) number = bfloat_to_float(float_to_bfloat(number));
-    }
+    for (Rows& rows : *side) rows.transform(oracle::round_to_bfloat);
   }
   ThreadPool threads(2);
   KvCache cache(config);
   const SequenceId id = cache.create();
   append(cache, id, tokens, {0, 300}, threads);
-  Rows queries = random_rows(52, 4, 2, 64, 0.0f);
-  for (float& number : queries.data) number = bfloat_to_float(float_to_bfloat(number));  // exact in all three formats
+  Rows queries = random_rows(52, 4, 2, 64, 0.0);
+  queries.transform(oracle::round_to_bfloat);  // exact in all three formats
   const Attended wanted = attend_one(cache, 0, id, queries, threads);
   expect_attended({cache, id, 0, tokens, 300, queries, 298}, wanted, "bf16 tail");
   for (const DType dtype : {DType::f16, DType::bf16}) {
-    std::vector<std::uint16_t> narrow;
-    for (const float number : queries.data) narrow.push_back(from_float(number, dtype));
+    const Rows narrow = make_rows(dtype, 4, 2, 64, queries.number);
     std::vector<float> out(2 * 4 * 70, 5.0f);
     AttendRequest request;
     request.sequence = id;
-    request.queries = TensorView::contiguous(narrow.data(), dtype, 4, 2, 64);
+    request.queries = narrow.view();
     request.out = {out.data(), 4, 2, 64, 70, 4 * 70};
     AttendWorkspace workspace;
     attend(cache, 0, {&request, 1}, {}, workspace, threads);

@@ -1,50 +1,30 @@
-// What the cache tests share: random tokens, ways to feed them to a cache, pictures of its state, a plain softmax in doubles.
+// What the cache tests share: random tokens, ways to feed them to a cache, pictures of its state.
 #pragma once
 
 #include <cmath>
 #include <cstring>
-#include <limits>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "cache_config.hpp"
-#include "half.hpp"
 #include "qjl/attention.hpp"
 #include "qjl/error.hpp"
+#include "test_rows.hpp"
 
 namespace qjl::test {
 
 inline const std::vector<std::string> kPresets{"k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "k1v1", "f16", "paper"};
 
-// fp32 numbers [heads, tokens, dim], each also representable in 16 bit when made by random_rows: the door's rounding is exact then.
-struct Rows {
-  std::int64_t heads, tokens, dim;
-  std::vector<float> data;
-
-  float* at(std::int64_t head, std::int64_t token) { return data.data() + (head * tokens + token) * dim; }
-  const float* at(std::int64_t head, std::int64_t token) const { return data.data() + (head * tokens + token) * dim; }
-  TensorView view(std::int64_t first, std::int64_t count) const {
-    return {data.data() + first * dim, DType::f32, heads, count, dim, tokens * dim, dim};
+// Bells around a mean per head and channel, as keys have one: fp32 words that 16 bit holds too, so that the door's rounding is
+// exact.
+inline Rows random_rows(std::uint64_t seed, int heads, int tokens, int d, double mean = 1.0) {
+  Integers random(seed);
+  std::vector<double> numbers, means(static_cast<std::size_t>(heads) * d);
+  for (double& m : means) m = mean * random.bell();
+  for (int row = 0; row < heads * tokens; ++row) {
+    for (int c = 0; c < d; ++c) numbers.push_back(oracle::round_to_half(means[row / tokens * d + c] + random.bell()));
   }
-  TensorView view() const { return view(0, tokens); }
-};
-
-// Gaussian numbers around a mean per head and channel, as keys have one; rounded to f16.
-inline Rows random_rows(std::uint64_t seed, std::int64_t heads, std::int64_t tokens, std::int64_t dim, float mean = 1.0f) {
-  std::mt19937_64 random(seed);
-  std::normal_distribution<float> normal;
-  Rows rows{heads, tokens, dim, std::vector<float>(static_cast<std::size_t>(heads * tokens * dim))};
-  std::vector<float> means(static_cast<std::size_t>(heads * dim));
-  for (float& m : means) m = mean * normal(random);
-  for (std::int64_t h = 0; h < heads; ++h) {
-    for (std::int64_t t = 0; t < tokens; ++t) {
-      for (std::int64_t c = 0; c < dim; ++c) {
-        rows.at(h, t)[c] = half_to_float(float_to_half(means[static_cast<std::size_t>(h * dim + c)] + normal(random)));
-      }
-    }
-  }
-  return rows;
+  return make_rows(DType::f32, heads, tokens, d, numbers);
 }
 
 // Keys and values of all layers.
@@ -52,12 +32,12 @@ struct Tokens {
   std::vector<Rows> keys, values;
 };
 
-inline Tokens random_tokens(std::uint64_t seed, const CacheConfig& config, std::int64_t count) {
+inline Tokens random_tokens(std::uint64_t seed, const CacheConfig& config, int count) {
   Tokens tokens;
   for (int layer = 0; layer < config.num_layers; ++layer) {
     const auto l = static_cast<std::uint64_t>(layer);
     tokens.keys.push_back(random_rows(seed + 100 * l, config.num_kv_heads, count, config.head_dim));
-    tokens.values.push_back(random_rows(seed + 100 * l + 50, config.num_kv_heads, count, config.head_dim, 0.0f));
+    tokens.values.push_back(random_rows(seed + 100 * l + 50, config.num_kv_heads, count, config.head_dim, 0.0));
   }
   return tokens;
 }
@@ -105,13 +85,13 @@ struct Attended {
 inline Attended attend_one(const KvCache& cache, int layer, SequenceId id, const Rows& queries, ThreadPool& threads,
                            const AttendOptions& options = {}, const Rows* chunk_keys = nullptr,
                            const Rows* chunk_values = nullptr) {
-  Attended result{std::vector<float>(queries.data.size(), NAN),
-                  std::vector<float>(queries.data.size() / static_cast<std::size_t>(queries.dim), NAN)};
+  const std::size_t numbers = queries.number.size();
+  Attended result{std::vector<float>(numbers, NAN), std::vector<float>(numbers / static_cast<std::size_t>(queries.d), NAN)};
   AttendRequest request;
   request.sequence = id;
   request.queries = queries.view();
   if (chunk_keys != nullptr) request.chunk_keys = chunk_keys->view(), request.chunk_values = chunk_values->view();
-  request.out = OutputView::contiguous(result.out.data(), queries.heads, queries.tokens, queries.dim);
+  request.out = OutputView::contiguous(result.out.data(), queries.heads, queries.tokens, queries.d);
   request.lse = result.lse.data();
   AttendWorkspace workspace;
   attend(cache, layer, {&request, 1}, options, workspace, threads);
@@ -122,7 +102,7 @@ inline Attended attend_one(const KvCache& cache, int layer, SequenceId id, const
 inline std::vector<Attended> outputs(const KvCache& cache, SequenceId id, ThreadPool& threads) {
   std::vector<Attended> all;
   for (int layer = 0; layer < cache.config().num_layers; ++layer) {
-    const Rows queries = random_rows(777, 3 * cache.config().num_kv_heads, 2, cache.config().head_dim, 0.0f);
+    const Rows queries = random_rows(777, 3 * cache.config().num_kv_heads, 2, cache.config().head_dim, 0.0);
     all.push_back(attend_one(cache, layer, id, queries, threads));
   }
   return all;

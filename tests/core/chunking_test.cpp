@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <random>
 #include <set>
 
 #include "cache_fixtures.hpp"
@@ -93,10 +94,11 @@ TEST_P(Chunking, SixteenBitRowsGiveTheSameBytes) {
     std::vector<std::uint16_t> keys(static_cast<std::size_t>(kTokens * row_stride + 1)), values(keys);
     for (std::int64_t t = 0; t < kTokens; ++t) {
       for (int h = 0; h < config.num_kv_heads; ++h) {
+        const oracle::Vector key = tokens.keys[l].row(h, t), value = tokens.values[l].row(h, t);
         for (int c = 0; c < config.head_dim; ++c) {
           const auto at = static_cast<std::size_t>(1 + t * row_stride + h * config.head_dim + c);
-          keys[at] = float_to_half(tokens.keys[l].at(h, t)[c]);
-          values[at] = float_to_half(tokens.values[l].at(h, t)[c]);
+          keys[at] = oracle::half_bits(key[c]);
+          values[at] = oracle::half_bits(value[c]);
         }
       }
     }
@@ -144,8 +146,9 @@ TEST(Chunking, LayersMayHaveTheirOwnCodes) {
 TEST(Chunking, OutlierChannelsComeFromTheFirstPage) {
   const CacheConfig config = cache_config("paper");
   Tokens tokens = random_tokens(7, config, 3 * kTokensPerPage);
-  for (std::int64_t t = 0; t < tokens.keys[0].tokens; ++t) {
-    for (int c = 0; c < 4; ++c) tokens.keys[0].at(0, t)[t < kTokensPerPage ? 5 + c : 50 + c] = 100.0f;
+  Rows& keys = tokens.keys[0];
+  for (int t = 0; t < keys.tokens; ++t) {
+    for (int c = 0; c < 4; ++c) keys.set(keys.at(0, t, t < kTokensPerPage ? 5 + c : 50 + c), 100.0);
   }
   ThreadPool threads(2);
   KvCache cache(config);

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "cache_fixtures.hpp"
+#include "half.hpp"
 
 namespace qjl::test {
 namespace {
@@ -121,8 +122,8 @@ TEST_F(Errors, NumbersNameThePosition) {
        {Case{NAN, "nan"}, Case{INFINITY, "inf"}, Case{-INFINITY, "-inf"}, Case{65520.0f, "65520"}, Case{-70000.0f, "-70000"}}) {
     for (const std::int64_t token : {0, 7, 130, 611}) {
       Tokens bad = tokens;
-      bad.keys[0].at(1, 300 + token)[63] = c.number;
-      bad.values[0].at(0, 300 + token)[5] = c.number;
+      bad.keys[0].set(bad.keys[0].at(1, 300 + token, 63), c.number);
+      bad.values[0].set(bad.values[0].at(0, 300 + token, 5), c.number);
       const std::string at = std::string(c.text) + " at head ", end = ", wanted finite numbers that the 16-bit format can hold";
       expect_error("[append] keys hold " + at + "1, token " + std::to_string(token) + ", channel 63" + end,
                    [&] { cache.append(id, 0, bad.keys[0].view(300, 700), tokens.values[0].view(300, 700), threads); });
@@ -131,11 +132,11 @@ TEST_F(Errors, NumbersNameThePosition) {
       if (std::isfinite(c.number)) continue;
       const Rows queries = random_rows(22, 4, 700, 64), chunk = random_rows(23, 2, 700, 64);
       Rows bad_queries = queries;
-      bad_queries.at(3, token)[1] = c.number;
+      bad_queries.set(bad_queries.at(3, token, 1), c.number);
       expect_error("[attend] queries hold " + at + "3, token " + std::to_string(token) + ", channel 1" + end,
                    [&] { attend_one(cache, 0, id, bad_queries, threads); });
       Rows bad_chunk = chunk;
-      bad_chunk.at(1, token)[2] = c.number;
+      bad_chunk.set(bad_chunk.at(1, token, 2), c.number);
       expect_error("[attend] chunk_values hold " + at + "1, token " + std::to_string(token) + ", channel 2" + end,
                    [&] { attend_one(cache, 0, id, queries, threads, {}, &chunk, &bad_chunk); });
     }
@@ -151,7 +152,7 @@ TEST_F(Errors, NumbersNameThePosition) {
 
 std::vector<std::uint16_t> halves(const Rows& rows) {
   std::vector<std::uint16_t> out;
-  for (const float number : rows.data) out.push_back(float_to_half(number));
+  for (const double number : rows.number) out.push_back(float_to_half(static_cast<float>(number)));
   return out;
 }
 
@@ -167,7 +168,8 @@ TEST(ErrorsOfWholePages, NumbersNameThePosition) {
   const Picture before = picture(cache, id, threads);
   for (const std::int64_t token : {3, 90, 340, 699}) {  // completes the tail, in whole pages, stays open
     Tokens bad = tokens;
-    bad.keys[0].at(1, 300 + token)[9] = bad.values[0].at(0, 300)[0] = NAN;
+    bad.keys[0].set(bad.keys[0].at(1, 300 + token, 9), NAN);
+    bad.values[0].set(bad.values[0].at(0, 300), NAN);
     const TensorView keys = bad.keys[0].view(300, 700), values = bad.values[0].view(300, 700);
     const std::vector<std::uint16_t> key_halves = halves(bad.keys[0]), value_halves = halves(bad.values[0]);
     const auto in_place = [](TensorView view, const std::vector<std::uint16_t>& rows) {

@@ -13,12 +13,6 @@ namespace {
 
 constexpr std::int64_t kTokens = 300;
 
-KeyRope rope(double base, int pairs = 32) {
-  KeyRope rope;
-  for (int pair = 0; pair < pairs; ++pair) rope.frequency.push_back(std::pow(base, -static_cast<double>(pair) / pairs));
-  return rope;
-}
-
 bool same_pages(const KvCache& a, const KvCache& b, SequenceId id, int layer) {
   for (int head = 0; head < a.config().num_kv_heads; ++head) {
     for (std::int64_t page = 0; page < kTokens / kTokensPerPage; ++page) {
@@ -31,13 +25,13 @@ bool same_pages(const KvCache& a, const KvCache& b, SequenceId id, int layer) {
 
 TEST(Layers, TheirOwnRopeGivesTheBytesOfACacheWithIt) {
   CacheConfig config = cache_config("k3v2", 64, 32, 3), slow = config, fast = config;
-  slow.codec.rope = rope(1e6);
-  fast.codec.rope = rope(1e3, 24);
-  config.layer_ropes = {rope(1e6), rope(1e3, 24), rope(1e6)};
+  slow.codec.rope = rope(32, 1e6);
+  fast.codec.rope = rope(24, 1e3);
+  config.layer_ropes = {rope(32, 1e6), rope(24, 1e3), rope(32, 1e6)};
   const Tokens tokens = random_tokens(11, config, kTokens);
   ThreadPool threads(2);
   KvCache own(config), all_slow(slow), all_fast(fast);
-  const Rows queries = random_rows(12, 6, 2, 64, 0.0f);
+  const Rows queries = random_rows(12, 6, 2, 64, 0.0);
   SequenceId id{};
   for (KvCache* cache : {&own, &all_slow, &all_fast}) append(*cache, id = cache->create(), tokens, {0, kTokens}, threads);
   for (int layer = 0; layer < 3; ++layer) {
@@ -63,10 +57,10 @@ TEST(Layers, EqualRopesShareTheirTables) {
   const std::int64_t one = tables();
   config.layer_ropes.assign(4, config.codec.rope);
   EXPECT_EQ(tables(), one);
-  config.layer_ropes[1] = config.layer_ropes[3] = rope(1e6, 40);
+  config.layer_ropes[1] = config.layer_ropes[3] = rope(40, 1e6);
   const std::int64_t two = tables();
   config.layer_ropes.clear();
-  config.codec.rope = rope(1e6, 40);
+  config.codec.rope = rope(40, 1e6);
   EXPECT_EQ(two, one + tables());
 }
 
@@ -79,7 +73,7 @@ TEST(Layers, TheirWindowIsThatOfACallThatSaysNothing) {
   KvCache windowed(config);
   SequenceId id{};
   for (KvCache* cache : {&plain, &windowed}) append(*cache, id = cache->create(), tokens, {0, kTokens}, threads);
-  const Rows queries = random_rows(14, 6, 3, 64, 0.0f);
+  const Rows queries = random_rows(14, 6, 3, 64, 0.0);
   for (int layer = 0; layer < 3; ++layer) {
     const std::int64_t window = config.layer_windows[static_cast<std::size_t>(layer)];
     const auto with = [&](const KvCache& cache, std::int64_t asked) {
@@ -107,9 +101,9 @@ TEST(Layers, ErrorsNameTheLayer) {
   EXPECT_EQ(error_with([](CacheConfig& c) { c.layer_ropes.resize(1); }), "[cache] layer_ropes has 1 layers, wanted none or 2");
   EXPECT_EQ(error_with([](CacheConfig& c) { c.layer_windows.resize(3); }), "[cache] layer_windows has 3 layers, wanted none or 2");
   EXPECT_EQ(error_with([](CacheConfig& c) { c.layer_windows = {5, -1}; }), "[cache] the window of layer 1 is -1, wanted 0 or more");
-  EXPECT_EQ(error_with([](CacheConfig& c) { c.layer_ropes = {rope(1e4), rope(1e4, 33)}; }),
+  EXPECT_EQ(error_with([](CacheConfig& c) { c.layer_ropes = {rope(32, 1e4), rope(33, 1e4)}; }),
             "[codec] layer 1: found 33 RoPE frequencies, wanted at most 32");
-  EXPECT_EQ(error_with([](CacheConfig& c) { c.layer_ropes = {{{-1.0}}, rope(1e4)}; }),
+  EXPECT_EQ(error_with([](CacheConfig& c) { c.layer_ropes = {{{-1.0}}, rope(32, 1e4)}; }),
             "[codec] layer 0: found the RoPE frequency -1, wanted 0 or more");
 }
 

@@ -1,6 +1,11 @@
 // The page mean before RoPE: what it predicts, and that a page's bytes do not depend on where the page stands.
-#include "fixtures.hpp"
+#include <gtest/gtest.h>
+
+#include "cache_config.hpp"
+#include "oracle_view.hpp"
 #include "qjl/cache.hpp"
+#include "qjl/error.hpp"
+#include "test_rows.hpp"
 
 namespace qjl::test {
 namespace {

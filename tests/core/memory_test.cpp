@@ -40,9 +40,9 @@ CacheConfig small_model() {
 }
 
 // Grows a sequence to `length` by `chunk` tokens a call and compares. Everything beside the cache is touched before.
-void check_growth(std::int64_t length, std::int64_t chunk) {
+void check_growth(std::int64_t length, int chunk) {
   const CacheConfig config = small_model();
-  const Rows keys = random_rows(31, 3, chunk, 64), values = random_rows(32, 3, chunk, 64, 0.0f);
+  const Rows keys = random_rows(31, 3, chunk, 64), values = random_rows(32, 3, chunk, 64, 0.0);
   ThreadPool threads(1);
   {
     KvCache warm(config);  // code, thread stacks, the heap's first pages, scratch memory of an append
@@ -53,7 +53,7 @@ void check_growth(std::int64_t length, std::int64_t chunk) {
   KvCache cache(config);
   const SequenceId id = cache.create();
   for (std::int64_t t = 0; t < length; t += chunk) {
-    const std::int64_t count = std::min(chunk, length - t);
+    const std::int64_t count = std::min<std::int64_t>(chunk, length - t);
     for (int layer = 0; layer < config.num_layers; ++layer)
       cache.append(id, layer, keys.view(0, count), values.view(0, count), threads);
   }

@@ -20,21 +20,7 @@ CacheConfig doubling(const std::string& type) {
   return config;
 }
 
-// Body bytes of every page: layers, heads, pages.
-std::vector<std::byte> page_bytes(const KvCache& cache, SequenceId sequence) {
-  std::vector<std::byte> bytes;
-  for (int layer = 0; layer < cache.config().num_layers; ++layer) {
-    for (int head = 0; head < cache.config().num_kv_heads; ++head) {
-      for (std::int64_t page = 0; page < kTokens / kTokensPerPage; ++page) {
-        const auto body = cache.page(sequence, layer, head, page).body;
-        bytes.insert(bytes.end(), body.begin(), body.end());
-      }
-    }
-  }
-  return bytes;
-}
-
-std::vector<std::byte> bytes_of(const CacheConfig& config, const Tokens& tokens, std::int64_t chunk) {
+std::string bytes_of(const CacheConfig& config, const Tokens& tokens, std::int64_t chunk) {
   KvCache cache(config);
   ThreadPool threads(2);
   const SequenceId sequence = cache.create();
@@ -53,12 +39,8 @@ TEST(OnSeal, PagesHoldWhatItLeaves) {
     const CacheConfig config = doubling(type);
     Tokens tokens = random_tokens(7, config, kTokens);
     const auto found = bytes_of(config, tokens, kTokens);
-    for (Rows& rows : tokens.keys) {
-      for (float& x : rows.data) x *= 2.0f;  // exact in 16 bit
-    }
-    for (Rows& rows : tokens.values) {
-      for (float& x : rows.data) x *= -1.0f;
-    }
+    for (Rows& rows : tokens.keys) rows.transform([](double x) { return 2.0 * x; });  // exact in 16 bit
+    for (Rows& rows : tokens.values) rows.transform([](double x) { return -x; });
     EXPECT_EQ(found, bytes_of(cache_config(type), tokens, kTokens)) << type;
   }
 }

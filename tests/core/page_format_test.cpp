@@ -1,11 +1,13 @@
 // docs/format.md is made from the layout itself and says what the code does; the sizes are those that docs and tables promise.
+#include <gtest/gtest.h>
+
 #include <fstream>
 #include <iterator>
 
 #include "every_code.hpp"
-#include "fixtures.hpp"
 #include "format_doc.hpp"
 #include "format_example.hpp"
+#include "oracle_view.hpp"
 
 namespace qjl::test {
 namespace {

@@ -105,9 +105,10 @@ TEST(Sequences, TruncateInsideAPageKeepsDecodedNumbersAndExactSinks) {
       const KvCache::PageBytes bytes = cache.page(id, static_cast<int>(layer), head, 0);
       const EncodedPage page{{bytes.head.begin(), bytes.head.end()}, {bytes.body.begin(), bytes.body.end()}};
       const std::vector<float> keys = codec.decode_keys(page), values = codec.decode_values(page);
-      for (std::int64_t i = config.codec.sink_tokens * config.head_dim; i < 100 * config.head_dim; ++i) {
-        decoded.keys[layer].at(head, 0)[i] = keys[static_cast<std::size_t>(i)];
-        decoded.values[layer].at(head, 0)[i] = values[static_cast<std::size_t>(i)];
+      const std::size_t first = tokens.keys[layer].at(head, 0);
+      for (int i = config.codec.sink_tokens * config.head_dim; i < 100 * config.head_dim; ++i) {
+        decoded.keys[layer].set(first + i, keys[static_cast<std::size_t>(i)]);
+        decoded.values[layer].set(first + i, values[static_cast<std::size_t>(i)]);
       }
     }
   }

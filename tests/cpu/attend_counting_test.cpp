@@ -4,8 +4,11 @@
 //   values  e_(t mod d), exact  ->  out[c] = share of the tokens in range with t mod d = c: a token in the wrong place shows
 //
 // Sums of ones are exact in fp32; what is left is one logarithm and one quotient.
-#include "fixtures.hpp"
+#include "forced_target.hpp"
 #include "qjl/attention.hpp"
+#include "qjl/codec.hpp"
+#include "rounding_terms.hpp"
+#include "test_rows.hpp"
 
 namespace qjl::test {
 namespace {

@@ -8,6 +8,7 @@
 //                       frame's weights it is off by fp32 alone
 //
 // k^, v^ are the decoded numbers. A target without byte loops passes with room.
+#include "forced_target.hpp"
 #include "sealed_pages.hpp"
 
 namespace qjl::test {

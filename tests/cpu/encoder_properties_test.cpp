@@ -1,6 +1,9 @@
 // What every encoder keeps, whatever the rows: the same bytes on every SIMD target, scales that are finite and positive but for a
 // vector of zeros, estimates exact along the vector, and levels that point at least as well as the nearest ones without a search.
+#include <gtest/gtest.h>
+
 #include "every_code.hpp"
+#include "oracle_view.hpp"
 #include "sealed_pages.hpp"
 
 namespace qjl::test {

@@ -1,6 +1,10 @@
 // Every verb on every target of this processor: encoders give the same bytes, scores and attention agree with decoded numbers and
-// plain loops in doubles, pieces merge to the whole.
+// the oracle's attention over them, pieces merge to the whole.
+#include "cache_config.hpp"
 #include "every_code.hpp"
+#include "forced_target.hpp"
+#include "oracle_view.hpp"
+#include "rounding_terms.hpp"
 #include "sealed_pages.hpp"
 #include "softmax_state.hpp"
 
@@ -156,29 +160,6 @@ Partial run(const Backend& verbs, const CodecTables& tables, const Scene& scene,
   return out;
 }
 
-// Attention over the same numbers in doubles; key and value of token t from `keys`, `values`.
-struct Expected {
-  oracle::Vector out;
-  double lse, largest_logit;
-};
-Expected plain_attention(const std::vector<oracle::Vector>& keys, const std::vector<oracle::Vector>& values,
-                         const oracle::Vector& q, std::int64_t position, const Case& c) {
-  const std::int64_t first = c.window > 0 ? std::max<std::int64_t>(0, position - c.window + 1) : 0;
-  const double scale = 1.0f / std::sqrt(static_cast<float>(q.size()));
-  Expected e{oracle::Vector(q.size()), 0.0, 0.0};
-  double sum = 0.0;
-  for (std::int64_t t = first; t <= position; ++t) {
-    double logit = scale * oracle::dot(q, keys[static_cast<std::size_t>(t)]);
-    if (c.cap > 0.0f) logit = c.cap * std::tanh(logit / c.cap);
-    e.largest_logit = std::max(e.largest_logit, std::abs(logit));
-    sum += std::exp(logit);
-    for (std::size_t i = 0; i < q.size(); ++i) e.out[i] += std::exp(logit) * values[static_cast<std::size_t>(t)][i];
-  }
-  for (double& x : e.out) x /= sum;
-  e.lse = std::log(sum);
-  return e;
-}
-
 // What attention should see: decoded rows where pages are sealed, else the rows themselves; and the largest that kernels add up.
 struct PlainRows {
   std::vector<oracle::Vector> keys, values;
@@ -230,10 +211,13 @@ TEST(Kernels, AttendIsSoftmaxOverDecodedNumbers) {
         const int step = c.group * c.queries > 12 ? std::max(1, QJL_TEST_STRIDE - 1) : 1;
         for (int row = 0; row < c.group * c.queries; row += step) {
           const oracle::Vector q = scene.queries.row(row % c.group, row / c.group);
-          const Expected e = plain_attention(rows.keys, rows.values, q, total - c.queries + row / c.group, c);
+          const oracle::Attended e = oracle::attend(q, rows.keys, rows.values, total - c.queries + row / c.group,
+                                                    {1.0f / std::sqrt(static_cast<float>(d)), c.cap, c.window});
           for (std::size_t i = 0; i < found.size(); ++i) {
             const SimdTarget target = simd_targets()[i];
-            // Logits: as scores, then tanh (4e-7 of the cap). Weights: exp of 4e-7, twice for out and sum. Sums: `total` terms.
+            // bound of a logit = u |q| reach for each rounding of a score and of two rotations, tanh (4e-7 of the cap), byte
+            // tables; of a weight = what that makes of exp, exp itself (4e-7) and sums of `total` terms, twice: in out and in their
+            // sum.
             const AddedByBytes added = added_by_bytes(target, tables, oracle_format(d, config), sealed, q, total);
             const double logit = kUnit * (score_terms(oracle_format(d, config)) + 2.0 * projection_norm_terms(d)) *
                                      oracle::norm(q) * rows.key_reach / std::sqrt(d) +

@@ -6,8 +6,12 @@
 #include <numeric>
 
 #include "byte_loop_error.hpp"
-#include "fixtures.hpp"
+#include "cache_config.hpp"
+#include "forced_target.hpp"
+#include "oracle_view.hpp"
 #include "qjl/attention.hpp"
+#include "rounding_terms.hpp"
+#include "test_rows.hpp"
 
 namespace qjl::test {
 namespace {

@@ -5,8 +5,12 @@
 //   decode   the page read in doubles;  score  <q, decoded key>
 //
 // The stored numbers of one stage are the input of the next, so that a tie does not spoil what follows. Bounds: docs/numerics.md.
+#include "cache_config.hpp"
 #include "every_code.hpp"
-#include "fixtures.hpp"
+#include "forced_target.hpp"
+#include "oracle_view.hpp"
+#include "rounding_terms.hpp"
+#include "test_rows.hpp"
 
 namespace qjl::test {
 namespace {

@@ -2,7 +2,10 @@
 //
 //   bits  sign(S k_in) and sign(S_o k_out), except where a projection lies within its rounding bound of zero
 //   norms |k_in|, |k_out|: fp16, relative 2^-11;  values: step (max - min) / 3 and minimum in fp16, numbers the nearest
-#include "fixtures.hpp"
+#include "forced_target.hpp"
+#include "oracle_view.hpp"
+#include "rounding_terms.hpp"
+#include "test_rows.hpp"
 
 namespace qjl::test {
 namespace {

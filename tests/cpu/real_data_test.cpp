@@ -2,10 +2,13 @@
 // page mean. Expected figures: a study of the same codes in torch on the same data; one seed differs from another by about 6 %.
 //
 // The data lie beside the repository; where they do not, the test is skipped.
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <fstream>
 
-#include "fixtures.hpp"
+#include "qjl/codec.hpp"
+#include "test_rows.hpp"
 
 namespace qjl::test {
 namespace {

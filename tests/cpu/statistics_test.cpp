@@ -6,9 +6,12 @@
 //   no code of b bits can be below  D / (1 - D), D = 2^(-2b)  (Shannon's distortion, rescaled to be exact along x)
 //
 // Keys come in pairs +x, -x, so that their page mean is zero and the residuals are the keys. Fixed seeds.
+#include <gtest/gtest.h>
+
 #include <random>
 
-#include "fixtures.hpp"
+#include "qjl/codec.hpp"
+#include "test_rows.hpp"
 
 namespace qjl::test {
 namespace {

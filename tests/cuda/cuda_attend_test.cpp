@@ -1,6 +1,9 @@
 // Attention of the CUDA back end, on the host: every kernel against softmax over decoded numbers in doubles.
 #include "attend_scene.hpp"
+#include "cache_config.hpp"
+#include "oracle_view.hpp"
 #include "page_codes.cuh"
+#include "rounding_terms.hpp"
 
 namespace qjl::test {
 namespace {

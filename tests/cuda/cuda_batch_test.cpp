@@ -2,6 +2,7 @@
 #include "device_verbs.hpp"
 #include "oracle_attention.hpp"
 #include "qjl/cuda_cache.hpp"
+#include "rounding_terms.hpp"
 
 namespace qjl::test {
 namespace {
@@ -28,22 +29,12 @@ struct Told {
   OnDevice<std::uint8_t> k, v, ck, cv, q;
   OnDevice<float> out, lse;
 
-  static Rows last_rows(const Rows& all, int count) {
-    std::vector<double> numbers;
-    for (int head = 0; head < all.heads; ++head) {
-      for (int t = all.tokens - count; t < all.tokens; ++t) {
-        const oracle::Vector row = all.row(head, t);
-        numbers.insert(numbers.end(), row.begin(), row.end());
-      }
-    }
-    return make_rows(all.dtype, all.heads, count, kDim, numbers);
-  }
   Told(Member member, Integers& random, bool zeros)
       : m(member),
         keys(whole_rows(random, kHeads, m.tokens + (m.chunk ? m.queries : 0))),
         values(whole_rows(random, kHeads, keys.tokens)),
-        chunk_keys(last_rows(keys, m.queries)),
-        chunk_values(last_rows(values, m.queries)),
+        chunk_keys(part_of(keys, keys.tokens - m.queries, m.queries)),
+        chunk_values(part_of(values, keys.tokens - m.queries, m.queries)),
         queries(zeros ? make_rows(DType::f32, kHeads * kGroup, m.queries, kDim,
                                   std::vector<double>(static_cast<std::size_t>(kHeads * kGroup * m.queries * kDim)))
                       : whole_rows(random, kHeads * kGroup, m.queries)),

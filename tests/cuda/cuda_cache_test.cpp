@@ -2,6 +2,8 @@
 // what the other sealed; a device tensor meets a clear error at a cache of the host.
 #include "qjl/cuda_cache.hpp"
 #include "device_verbs.hpp"
+#include "qjl/error.hpp"
+#include "rounding_terms.hpp"
 
 namespace qjl::test {
 namespace {
@@ -128,19 +130,10 @@ TEST_P(CudaCaches, SealAttendAndMoveLikeTheHosts) {
   expect_same_pages(host, on_host, back, offloaded);
 
   const Rows queries = bell_rows(random, DType::f32, kHeads * kGroup, kQueries, kDim);
-  const auto chunk = [&](const Rows& rows) {  // the last tokens, as the new ones of a step
-    std::vector<double> numbers;
-    for (int head = 0; head < kHeads; ++head) {
-      for (int t = kTokens; t < kTokens + kQueries; ++t) {
-        const oracle::Vector row = rows.row(head, t);
-        numbers.insert(numbers.end(), row.begin(), row.end());
-      }
-    }
-    return make_rows(DType::f32, kHeads, kQueries, kDim, numbers);
-  };
   const Rows zeros = make_rows(DType::f32, kHeads * kGroup, kQueries, kDim, std::vector<double>(queries.number.size()));
   for (int layer = 0; layer < kLayers; ++layer) {
-    const Rows chunk_keys = chunk(story.keys[layer]), chunk_values = chunk(story.values[layer]);
+    const Rows chunk_keys = part_of(story.keys[layer], kTokens, kQueries),  // the new tokens of a step
+        chunk_values = part_of(story.values[layer], kTokens, kQueries);
     const Result wanted = attend_on_host(host, on_host, layer, queries, &chunk_keys, &chunk_values);
     expect_near(attend_on_device(device, on_device, layer, zeros, &chunk_keys, &chunk_values),
                 attend_on_host(host, on_host, layer, zeros, &chunk_keys, &chunk_values), mean_bound(story, kTokens + kQueries),

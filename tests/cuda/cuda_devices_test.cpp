@@ -3,6 +3,7 @@
 
 #include "cuda_cache_state.hpp"
 #include "device_verbs.hpp"
+#include "qjl/error.hpp"
 
 namespace qjl::test {
 namespace {

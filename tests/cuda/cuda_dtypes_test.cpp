@@ -1,6 +1,7 @@
 // Every type of number that may arrive, in caches of both 16-bit formats: rounded as the host rounds, and attended to as it stands.
 #include "device_verbs.hpp"
 #include "qjl/cuda_cache.hpp"
+#include "rounding_terms.hpp"
 
 namespace qjl::test {
 namespace {

@@ -1,5 +1,9 @@
 // The matrix fragments of keys, values and means on the host: whole sums of whole pages of arbitrary bytes, exactly.
+#include <gtest/gtest.h>
+
 #include "attend_fragments.cuh"
+#include "cache_config.hpp"
+#include "rounding_terms.hpp"
 #include "sealed_pages.hpp"
 
 namespace qjl::cuda {

@@ -1,5 +1,7 @@
 // Index arithmetic of the device code, compiled for the host: every bit of a page's codes belongs to one number, and the packers
 // put it where the readers look. encode and decode tests cover the same through kernels, beside the CPU's own arithmetic.
+#include <gtest/gtest.h>
+
 #include "every_code.hpp"
 #include "levels.cuh"
 #include "sealed_pages.hpp"

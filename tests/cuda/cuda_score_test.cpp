@@ -1,6 +1,9 @@
 // The verbs of the CUDA back end that take one page or one piece: scores are dots with decoded keys, whatever the order of threads;
 // a piece alone gives what it gives in a batch.
 #include "attend_scene.hpp"
+#include "cache_config.hpp"
+#include "oracle_view.hpp"
+#include "rounding_terms.hpp"
 
 namespace qjl::test {
 namespace {

@@ -1,5 +1,8 @@
 // What stands between the products of a step of CUDA attention, on the host: whole weights, the order of logits, plans.
+#include <gtest/gtest.h>
+
 #include "attend_fragments.cuh"
+#include "rounding_terms.hpp"
 #include "sealed_pages.hpp"
 
 namespace qjl::cuda {

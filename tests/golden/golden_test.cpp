@@ -8,8 +8,10 @@
 #include <iomanip>
 #include <sstream>
 
+#include "cache_config.hpp"
 #include "every_code.hpp"
-#include "fixtures.hpp"
+#include "forced_target.hpp"
+#include "test_rows.hpp"
 
 namespace qjl::test {
 namespace {

@@ -3,8 +3,10 @@
 //   Philox4x32-10   the three published vectors (Random123, kat_vectors)
 //   frames          P P^T = 1;  Lloyd-Max levels: each level is the mean of a normal number between its two thresholds
 //   merge           attention over two ranges, merged, is attention over both
-#include "fixtures.hpp"
+#include <gtest/gtest.h>
+
 #include "philox.hpp"
+#include "test_rows.hpp"
 
 namespace qjl::test {
 namespace {

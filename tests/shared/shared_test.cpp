@@ -1,11 +1,14 @@
 // The arithmetic that host and device share: 16-bit numbers, 8-bit scales, sketch constants, softmax merging, cache type names and
 // the checks of a codec's configuration.
+#include <gtest/gtest.h>
+
 #include "codebook.hpp"
 #include "codec_tables.hpp"
 #include "estimator.hpp"
 #include "every_code.hpp"
-#include "fixtures.hpp"
 #include "half.hpp"
+#include "qjl/codec.hpp"
+#include "qjl/error.hpp"
 #include "search_tables.hpp"
 #include "softmax_state.hpp"
 

@@ -66,16 +66,15 @@ inline double table_error(SimdTarget target, const oracle::Format& f, const orac
   return 6.0 * 2.0 * 127.0 * std::max(fours, pairs) / 254.49 / std::sqrt(12.0);
 }
 
-// Standard error of each rounded weight * value scale (0: not coded) of tokens from `first` on. A channel of the output is off by
+// Standard error of each rounded weight * value scale (0: not coded) of all tokens. A channel of the output is off by
 // at most six times the root of sum_t (error_t * number_t)^2.
-inline std::vector<double> weight_errors(SimdTarget target, const std::vector<double>& scaled_weights, std::size_t first = 0) {
+inline std::vector<double> weight_errors(SimdTarget target, const std::vector<double>& scaled_weights) {
   double largest = 0.0;
   std::map<std::size_t, double> at_place;  // 512 pass + token of a page
-  for (std::size_t i = 0; i < scaled_weights.size(); ++i) {
-    const std::size_t token = first + i;
-    largest = std::max(largest, scaled_weights[i]);
+  for (std::size_t token = 0; token < scaled_weights.size(); ++token) {
+    largest = std::max(largest, scaled_weights[token]);
     double& place = at_place[token / 512 * 512 + token % 128];
-    place = std::max(place, scaled_weights[i]);
+    place = std::max(place, scaled_weights[token]);
   }
   for (const auto& [token, weight] : at_place) {
     if (!multiplies_pairs(target) || token / 8 % 2 != 0) continue;

@@ -11,8 +11,9 @@
 #include "codec_tables.hpp"
 #include "cpu_backend.hpp"
 #include "estimator.hpp"
-#include "fixtures.hpp"
 #include "half.hpp"
+#include "qjl/codec.hpp"
+#include "test_rows.hpp"
 
 namespace qjl::test {
 
