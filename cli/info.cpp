@@ -7,7 +7,7 @@
 #include "loaded_model.hpp"
 #include "options.hpp"
 #include "qjl/codec.hpp"
-#include "qjl/cuda.hpp"
+#include "qjl/device.hpp"
 #include "qjl/simd.hpp"
 
 namespace qjl::cli {

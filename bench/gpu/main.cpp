@@ -15,7 +15,7 @@
 
 #include "gpu.hpp"
 #include "qjl/codec.hpp"
-#include "qjl/cuda.hpp"
+#include "qjl/device.hpp"
 #include "qjl/cuda_cache.hpp"
 
 namespace qjl::bench {
@@ -110,7 +110,7 @@ struct Sealed {
       sequences.push_back(cache.create());
       const std::int64_t at = std::int64_t{i} * kHeads * data.shape.tokens * kDim;
       const auto view = [&](const std::uint16_t* rows) {
-        return TensorView::contiguous(rows + at, DType::bf16, kHeads, data.shape.tokens, kDim).on(Device::cuda);
+        return TensorView::contiguous(rows + at, DType::bf16, kHeads, data.shape.tokens, kDim).on(Device::cuda());
       };
       const auto append = [&] { cache.append(sequences.back(), 0, view(data.keys.data()), view(data.values.data()), nullptr); };
       if (i == 0)
@@ -138,8 +138,8 @@ void plan(CudaAttend& attend, const Sealed& sealed, const Data& data, int group,
     const std::size_t at = i * kHeads * static_cast<std::size_t>(group) * kDim;
     AttendRequest r;
     r.sequence = sealed.sequences[i];
-    r.queries = TensorView::contiguous(data.queries.data() + at, DType::f32, kHeads * group, 1, kDim).on(Device::cuda);
-    r.out = OutputView::contiguous(data.out.data() + at, kHeads * group, 1, kDim).on(Device::cuda);
+    r.queries = TensorView::contiguous(data.queries.data() + at, DType::f32, kHeads * group, 1, kDim).on(Device::cuda());
+    r.out = OutputView::contiguous(data.out.data() + at, kHeads * group, 1, kDim).on(Device::cuda());
     requests.push_back(r);
   }
   attend.plan(sealed.cache, 0, requests, {}, stream);

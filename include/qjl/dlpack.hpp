@@ -2,7 +2,7 @@
 //
 //   DLTensor [heads, tokens, dim], fp32, fp16 or bf16, channels contiguous, in host or CUDA memory  ->  TensorView
 //
-// Errors: invalid_argument on another rank, type, stride or kind of device. Which GPU it is, CudaCache asks the address itself.
+// Errors: invalid_argument on another rank, type, stride or kind of device.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +41,7 @@ TensorView view_of(const DlTensor& tensor) {
   if (tensor.strides != nullptr && view.dim > 1 && tensor.strides[2] != 1) {
     refuse("channels " + std::to_string(tensor.strides[2]) + " apart", "contiguous ones");
   }
-  view.device = cuda ? Device::cuda : Device::cpu;
+  view.device = cuda ? Device::cuda(static_cast<int>(tensor.device.device_id)) : Device::cpu();
   return view;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "qjl/device.hpp"
 #include "qjl/types.hpp"
 
 namespace qjl {
@@ -17,16 +18,16 @@ struct TensorView {
   std::int64_t dim = 0;
   std::int64_t head_stride = 0;
   std::int64_t token_stride = 0;
-  Device device = Device::cpu;
+  Device device;
 
   // A contiguous [heads, tokens, dim] block.
   static TensorView contiguous(const void* data, DType dtype, std::int64_t heads, std::int64_t tokens, std::int64_t dim) {
-    return {data, dtype, heads, tokens, dim, tokens * dim, dim, Device::cpu};
+    return {data, dtype, heads, tokens, dim, tokens * dim, dim, {}};
   }
   // Rows as a matrix product writes them: [tokens, heads * dim] seen as [heads, tokens, dim]; `row_stride` elements a token.
   static TensorView token_major(const void* data, DType dtype, std::int64_t heads, std::int64_t tokens, std::int64_t dim,
                                 std::int64_t row_stride) {
-    return {data, dtype, heads, tokens, dim, dim, row_stride, Device::cpu};
+    return {data, dtype, heads, tokens, dim, dim, row_stride, {}};
   }
   TensorView on(Device where) const {
     TensorView view = *this;
@@ -44,13 +45,13 @@ struct OutputView {
   std::int64_t dim = 0;
   std::int64_t head_stride = 0;
   std::int64_t token_stride = 0;
-  Device device = Device::cpu;
+  Device device;
 
   static OutputView contiguous(float* data, std::int64_t heads, std::int64_t tokens, std::int64_t dim) {
-    return {data, heads, tokens, dim, tokens * dim, dim, Device::cpu};
+    return {data, heads, tokens, dim, tokens * dim, dim, {}};
   }
   static OutputView token_major(float* data, std::int64_t heads, std::int64_t tokens, std::int64_t dim, std::int64_t row_stride) {
-    return {data, heads, tokens, dim, dim, row_stride, Device::cpu};
+    return {data, heads, tokens, dim, dim, row_stride, {}};
   }
   OutputView on(Device where) const {
     OutputView view = *this;

@@ -11,9 +11,6 @@ enum class DType : std::uint8_t { f32, f16, bf16 };
 
 constexpr int dtype_bytes(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
 
-// Whose memory a tensor is in.
-enum class Device : std::uint8_t { cpu, cuda };
-
 // How the numbers of a sealed page are written. `docs/format.md` gives the bytes.
 enum class Code : std::uint8_t {
   f16,     // exact: the 16-bit numbers themselves (both sides)

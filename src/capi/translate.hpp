@@ -75,8 +75,8 @@ inline DType dtype(int32_t value, const char* operation) {
 
 inline Device device(int32_t value, const char* operation) {
   switch (value) {
-    case QJL_CPU: return Device::cpu;
-    case QJL_CUDA: return Device::cuda;
+    case QJL_CPU: return Device::cpu();
+    case QJL_CUDA: return Device::cuda();
     default: break;
   }
   throw Error(ErrorKind::invalid_argument,

@@ -288,7 +288,7 @@ void attend(const KvCache& cache, int layer, std::span<const AttendRequest> requ
   Call call{state, layer, requests, options, workspace.state(), threads};
   for (const AttendRequest& request : requests) {
     state.find(request.sequence, "attend");
-    check_request(state.config, request, Device::cpu);
+    check_request(state.config, request, Device::cpu());
     check_request_numbers(call, request);
   }
   prepare(call);

@@ -209,7 +209,7 @@ void CudaAttend::plan(const CudaCache& cache, int layer, std::span<const AttendR
   check_options(options);
   for (const AttendRequest& request : requests) {
     c.books.find(request.sequence, "attend");
-    check_request(c.config(), request, Device::cuda);
+    check_request(c.config(), request, Device::cuda(c.device));
   }
   const DeviceScope scope(c.backend, c.device);
   for (const AttendRequest& r : requests) check_memory(c, r);

@@ -53,7 +53,7 @@ class DeviceAppend {
  private:
   TensorView stored(const std::uint16_t* rows, std::int64_t head_stride) const {
     const CacheConfig& c = s_.config();
-    return {rows, c.tail_dtype, c.num_kv_heads, kPage, c.head_dim, head_stride, c.head_dim, Device::cuda};
+    return {rows, c.tail_dtype, c.num_kv_heads, kPage, c.head_dim, head_stride, c.head_dim, Device::cuda(s_.device)};
   }
   void copy(CopyRowsArgs args) const {
     if (args.count == 0) return;
@@ -263,8 +263,8 @@ void CudaCache::append(SequenceId sequence, int layer, const TensorView& keys, c
   State& s = *state_;
   s.books.find(sequence, "append");
   s.books.check_layer(layer, "append");
-  check_shape(keys, s.config().num_kv_heads, s.config().head_dim, {"append", "keys"}, Device::cuda);
-  check_shape(values, s.config().num_kv_heads, s.config().head_dim, {"append", "values"}, Device::cuda);
+  check_shape(keys, s.config().num_kv_heads, s.config().head_dim, {"append", "keys"}, Device::cuda(s.device));
+  check_shape(values, s.config().num_kv_heads, s.config().head_dim, {"append", "values"}, Device::cuda(s.device));
   require(keys.tokens == values.tokens, "append", "values have ", values.tokens, " tokens, wanted ", keys.tokens, " as the keys");
   const DeviceScope scope(s.backend, s.device);
   if (keys.tokens == 0) return;

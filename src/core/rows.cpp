@@ -72,9 +72,11 @@ float number_at(const TensorView& rows, std::int64_t head, std::int64_t token, s
 }  // namespace
 
 void check_device(Device found, Device wanted, const RowsName& name) {
-  const auto memory = [](Device device) { return device == Device::cpu ? "the host" : "a CUDA device"; };
+  const auto memory = [](Device device) {
+    return device == Device::cpu() ? "the host" : "CUDA device " + std::to_string(device.index);
+  };
   require(found == wanted, name.operation, name.tensor, " lie in the memory of ", memory(found), ", wanted that of ",
-          memory(wanted), wanted == Device::cpu ? " (a CudaCache takes them)" : " (a KvCache takes them)");
+          memory(wanted));
 }
 
 void check_shape(const TensorView& rows, std::int64_t heads, std::int64_t dim, const RowsName& name, Device wanted) {

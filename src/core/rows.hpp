@@ -22,7 +22,7 @@ struct RowsName {
 void check_device(Device found, Device wanted, const RowsName& name);
 
 // Errors: invalid_argument unless rows are [heads, tokens, dim], tokens >= 0, with memory of that device behind them.
-void check_shape(const TensorView& rows, std::int64_t heads, std::int64_t dim, const RowsName& name, Device wanted = Device::cpu);
+void check_shape(const TensorView& rows, std::int64_t heads, std::int64_t dim, const RowsName& name, Device wanted = {});
 
 // Errors: invalid_argument naming head, token and channel of the first NaN, infinity or number that `stored` cannot hold.
 // stored = rows.dtype or f32: only NaN and infinity are wrong. Cost: one read of the rows.

@@ -1,7 +1,7 @@
 // What the build and the machine have of CUDA. devices.cu answers with CUDA, none.cpp without.
 #pragma once
 
-#include "qjl/cuda.hpp"
+#include "qjl/device.hpp"
 
 namespace qjl::cuda {
 

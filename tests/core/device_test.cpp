@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "dl_tensor.hpp"
-#include "qjl/cuda.hpp"
+#include "qjl/device.hpp"
 #include "qjl/cuda_cache.hpp"
 #include "qjl/dlpack.hpp"
 #include "qjl/error.hpp"
@@ -25,7 +25,7 @@ TEST(Dlpack, IsAView) {
   DlTensor tensor{numbers, {kDlCuda, 0}, 3, {kDlFloat, 32, 1}, shape, strides, 4};
   const TensorView view = view_of(tensor);
   EXPECT_EQ(view.data, numbers + 1);
-  EXPECT_EQ(view.device, Device::cuda);
+  EXPECT_EQ(view.device, Device::cuda());
   EXPECT_EQ(view.dtype, DType::f32);
   EXPECT_EQ(view.heads, 2);
   EXPECT_EQ(view.tokens, 3);
@@ -38,7 +38,7 @@ TEST(Dlpack, IsAView) {
   EXPECT_EQ(view_of(tensor).head_stride, 12);
   EXPECT_EQ(view_of(tensor).token_stride, 4);
   EXPECT_EQ(view_of(tensor).dtype, DType::bf16);
-  EXPECT_EQ(view_of(tensor).device, Device::cpu);
+  EXPECT_EQ(view_of(tensor).device, Device::cpu());
   EXPECT_THROW(output_of(tensor), Error);
 }
 

@@ -47,7 +47,7 @@ struct Told {
         lse(static_cast<std::size_t>(kHeads * kGroup * m.queries)) {}
 
   static TensorView view(const OnDevice<std::uint8_t>& memory, const Rows& rows, int tokens) {
-    TensorView some = rows.view().on(Device::cuda);
+    TensorView some = rows.view().on(Device::cuda());
     some.data = memory.data();
     some.tokens = tokens;
     return some;
@@ -57,7 +57,7 @@ struct Told {
     r.sequence = sequence;
     r.queries = view(q, queries, m.queries);
     if (m.chunk) r.chunk_keys = view(ck, chunk_keys, m.queries), r.chunk_values = view(cv, chunk_values, m.queries);
-    r.out = OutputView::contiguous(out.data(), queries.heads, m.queries, kDim).on(Device::cuda);
+    r.out = OutputView::contiguous(out.data(), queries.heads, m.queries, kDim).on(Device::cuda());
     r.lse = lse.data();
     return r;
   }

@@ -30,7 +30,7 @@ struct Story {
     for (int layer = 0; layer < kLayers; ++layer) {
       const OnDevice<std::uint8_t> k(keys[layer].words), v(values[layer].words);
       const auto view = [&](const Rows& rows, const OnDevice<std::uint8_t>& memory) {
-        TensorView some = rows.view(first, count).on(Device::cuda);
+        TensorView some = rows.view(first, count).on(Device::cuda());
         some.data = memory.data() + static_cast<std::ptrdiff_t>(first) * d * dtype_bytes(rows.dtype);
         return some;
       };
@@ -77,13 +77,13 @@ Result attend_on_device(const CudaCache& cache, SequenceId sequence, int layer, 
       v(chunk_values ? chunk_values->words : queries.words);
   const OnDevice<float> out(queries.number.size()), lse(static_cast<std::size_t>(queries.heads) * queries.tokens);
   const auto view = [](const Rows& rows, const OnDevice<std::uint8_t>& memory) {
-    return TensorView::contiguous(memory.data(), rows.dtype, rows.heads, rows.tokens, rows.d).on(Device::cuda);
+    return TensorView::contiguous(memory.data(), rows.dtype, rows.heads, rows.tokens, rows.d).on(Device::cuda());
   };
   AttendRequest request;
   request.sequence = sequence;
   request.queries = view(queries, q);
   if (chunk_keys != nullptr) request.chunk_keys = view(*chunk_keys, k), request.chunk_values = view(*chunk_values, v);
-  request.out = OutputView::contiguous(out.data(), queries.heads, queries.tokens, queries.d).on(Device::cuda);
+  request.out = OutputView::contiguous(out.data(), queries.heads, queries.tokens, queries.d).on(Device::cuda());
   request.lse = lse.data();
   CudaAttend attend;
   attend.plan(cache, layer, std::span(&request, 1), {}, nullptr);
@@ -176,9 +176,9 @@ TEST(CudaErrors, AreClear) {
   CudaCache device(config);
   ThreadPool threads(1);
   const SequenceId on_host = host.create(), on_device = device.create();
-  expect_error(ErrorKind::invalid_argument, "[append] keys lie in the memory of a CUDA device, wanted that of the host",
-               [&] { host.append(on_host, 0, rows.view().on(Device::cuda), rows.view(), threads); });
-  expect_error(ErrorKind::invalid_argument, "[append] keys lie in the memory of the host, wanted that of a CUDA device",
+  expect_error(ErrorKind::invalid_argument, "[append] keys lie in the memory of CUDA device 0, wanted that of the host",
+               [&] { host.append(on_host, 0, rows.view().on(Device::cuda()), rows.view(), threads); });
+  expect_error(ErrorKind::invalid_argument, "[append] keys lie in the memory of the host, wanted that of CUDA device 0",
                [&] { device.append(on_device, 0, rows.view(), rows.view(), nullptr); });
   expect_error(ErrorKind::unsupported, "wanted 77", [&] { CudaCache(config, 77); });
   CacheConfig other = config;
@@ -194,7 +194,7 @@ TEST(CudaErrors, NumbersThatDoNotFitAreToldAtTheWait) {
   std::vector<float> numbers(kHeads * 64, 1.0f);
   numbers[70] = std::numeric_limits<float>::quiet_NaN();
   const OnDevice<float> rows(numbers);
-  const TensorView view = TensorView::contiguous(rows.data(), DType::f32, kHeads, 1, 64).on(Device::cuda);
+  const TensorView view = TensorView::contiguous(rows.data(), DType::f32, kHeads, 1, 64).on(Device::cuda());
   device.append(sequence, 0, view, view, nullptr);
   expect_error(ErrorKind::invalid_argument, "cannot hold", [&] { device.wait(nullptr); });
   device.wait(nullptr);
@@ -209,7 +209,7 @@ TEST(CudaErrors, AddressesAreLookedUp) {
   const OnDevice<std::uint8_t> memory(rows.words);
   const OnDevice<float> numbers(rows.number.size());
   const auto host_memory = std::make_unique_for_overwrite<float[]>(rows.number.size());
-  const TensorView good = TensorView::contiguous(memory.data(), DType::f32, kHeads, 4, 64).on(Device::cuda);
+  const TensorView good = TensorView::contiguous(memory.data(), DType::f32, kHeads, 4, 64).on(Device::cuda());
   TensorView bad = good;
   bad.data = host_memory.get();
   const auto expect_host = [](const char* tensor, const auto& call) {
@@ -220,7 +220,7 @@ TEST(CudaErrors, AddressesAreLookedUp) {
   expect_host("[append] values", [&] { cache.append(sequence, 0, good, bad, nullptr); });
   EXPECT_EQ(cache.num_tokens(sequence, 0), 0);
   const auto plan = [&](const TensorView& queries, const TensorView& keys, const TensorView& values, float* out, float* lse) {
-    const AttendRequest request{sequence, queries, keys, values, OutputView::contiguous(out, kHeads, 4, 64).on(Device::cuda), lse};
+    const AttendRequest request{sequence, queries, keys, values, OutputView::contiguous(out, kHeads, 4, 64).on(Device::cuda()), lse};
     CudaAttend().plan(cache, 0, std::span(&request, 1), {}, nullptr);
   };
   float *out = numbers.data(), *host_out = host_memory.get();
@@ -246,8 +246,8 @@ TEST(CudaGraphs, HoldARun) {
   const OnDevice<float> out(queries.number.size());
   AttendRequest request;
   request.sequence = sequence;
-  request.queries = TensorView::contiguous(q.data(), DType::f32, queries.heads, 1, kDim).on(Device::cuda);
-  request.out = OutputView::contiguous(out.data(), queries.heads, 1, kDim).on(Device::cuda);
+  request.queries = TensorView::contiguous(q.data(), DType::f32, queries.heads, 1, kDim).on(Device::cuda());
+  request.out = OutputView::contiguous(out.data(), queries.heads, 1, kDim).on(Device::cuda());
   cudaStream_t stream;
   cudaGraph_t graph;
   cudaGraphExec_t launch;

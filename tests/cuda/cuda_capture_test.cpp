@@ -9,7 +9,7 @@ namespace {
 constexpr int kHeads = 2, kGroup = 4, kDim = 64;
 
 TensorView on_device(const OnDevice<std::uint8_t>& memory, int heads, int tokens) {
-  return TensorView::contiguous(memory.data(), DType::f32, heads, tokens, kDim).on(Device::cuda);
+  return TensorView::contiguous(memory.data(), DType::f32, heads, tokens, kDim).on(Device::cuda());
 }
 
 void expect_launches_alone(const char* what) {
@@ -52,7 +52,7 @@ TEST(CudaCapture, AppendsAndRunsAreLaunchesAlone) {
     request.sequence = sequence;
     request.queries = on_device(query, kHeads * kGroup, queries);
     request.chunk_keys = request.chunk_values = on_device(rows, kHeads, queries);
-    request.out = OutputView::contiguous(out.data(), kHeads * kGroup, queries, kDim).on(Device::cuda);
+    request.out = OutputView::contiguous(out.data(), kHeads * kGroup, queries, kDim).on(Device::cuda());
     CudaAttend attend;
     attend.plan(cache, 0, std::span(&request, 1), {}, stream);
     simt::calls = {.stream = stream};

@@ -29,7 +29,7 @@ TEST(CudaDevices, OfTheCallerAndOfTheCache) {
   const Chosen other(kOther);
   const OnDevice<std::uint8_t> there(rows.words);
   const auto view = [&](const void* at) {
-    return TensorView::contiguous(at, DType::f32, kHeads, rows.tokens, kDim).on(Device::cuda);
+    return TensorView::contiguous(at, DType::f32, kHeads, rows.tokens, kDim).on(Device::cuda());
   };
   const CacheConfig config = cache_config("k3v2", kDim, 4, 1);
   CudaCache cache(config, 0);

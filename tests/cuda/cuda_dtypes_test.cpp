@@ -16,7 +16,7 @@ CacheConfig rounded_config(const char* type, DType tail) {
 }
 
 TensorView on_device(const OnDevice<std::uint8_t>& memory, const Rows& rows) {
-  TensorView view = rows.view().on(Device::cuda);
+  TensorView view = rows.view().on(Device::cuda());
   view.data = memory.data();
   return view;
 }
@@ -109,7 +109,7 @@ TEST(CudaDtypes, AreAttendedToAsTheyStand) {
         AttendRequest request;
         request.sequence = sequence;
         request.queries = on_device(q, queries);
-        request.out = OutputView::contiguous(out.data(), queries.heads, 1, kDim).on(Device::cuda);
+        request.out = OutputView::contiguous(out.data(), queries.heads, 1, kDim).on(Device::cuda());
         CudaAttend attend;
         attend.plan(cache, 0, std::span(&request, 1), {}, nullptr);
         attend.run(nullptr);

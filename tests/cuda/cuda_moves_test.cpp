@@ -24,7 +24,7 @@ std::vector<std::byte> pages_of(const KvCache& cache, SequenceId sequence) {
 }
 
 void append(CudaCache& cache, SequenceId sequence, const OnDevice<std::uint8_t>& rows, int tokens, cudaStream_t stream) {
-  const TensorView view = TensorView::contiguous(rows.data(), DType::f32, kHeads, tokens, kDim).on(Device::cuda);
+  const TensorView view = TensorView::contiguous(rows.data(), DType::f32, kHeads, tokens, kDim).on(Device::cuda());
   for (int layer = 0; layer < kLayers; ++layer) cache.append(sequence, layer, view, view, stream);
 }
 

@@ -24,8 +24,8 @@ struct Spread {
       device_backend().copy(head(h), numbers + h * tokens * kDim, tokens * kDim * 4, nullptr);
   }
   float* head(std::int64_t h) const { return reinterpret_cast<float*>(memory.data()) + h * stride; }
-  TensorView view() const { return {head(0), DType::f32, heads, tokens, kDim, stride, kDim, Device::cuda}; }
-  OutputView output() const { return {head(0), heads, tokens, kDim, stride, kDim, Device::cuda}; }
+  TensorView view() const { return {head(0), DType::f32, heads, tokens, kDim, stride, kDim, Device::cuda()}; }
+  OutputView output() const { return {head(0), heads, tokens, kDim, stride, kDim, Device::cuda()}; }
   std::vector<float> host() const {
     std::vector<float> numbers(static_cast<std::size_t>(heads * tokens * kDim));
     for (std::int64_t h = 0; h < heads; ++h)

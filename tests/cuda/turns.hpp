@@ -2,7 +2,7 @@
 // device.
 #pragma once
 
-#include "qjl/cuda.hpp"
+#include "qjl/device.hpp"
 #if QJL_ON_HOST
 #include "simt.hpp"
 #else
