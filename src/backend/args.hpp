@@ -1,4 +1,5 @@
-// The arguments of the verbs: the same structs for every device. Plain pointers; nothing here owns memory.
+// The arguments of the verbs: the same structs for every device. Plain pointers; nothing here owns memory. For a GPU every pointer
+// inside is device memory, also those of the CodecTables, whose record itself lies on the host.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +8,9 @@
 #include "qjl/types.hpp"
 
 namespace qjl {
+
+// What a GPU puts the work on: cudaStream_t, null for the device's default stream. The CPU works before a verb returns.
+using DeviceStream = void*;
 
 // The random constants of one codec, all made from its seed (core/codec_tables.cpp gives the Philox streams).
 // Frames: head_dim a power of two: P_f = H D1_f H D2 / head_dim with H the +-1 Hadamard matrix (Sylvester order) and diagonal
@@ -51,6 +55,7 @@ struct EncodeArgs {
   std::uint8_t* const* bodies;          // [count], 64-byte aligned
   layout::PageHead* const* heads;       // [count]; encode_keys fills its own fields, encode_values its own
   std::uint8_t* workspace;              // encode_workspace_bytes(tables)
+  DeviceStream stream = nullptr;
 };
 
 // Rows that are attended to exactly: [kv_heads, count, head_dim] of 16-bit numbers at positions first_position ...
@@ -140,6 +145,7 @@ struct ProjectArgs {
   int rows;
   const std::uint8_t* outlier_idx;  // [n_out]
   float* projected;
+  DeviceStream stream = nullptr;
 };
 
 // Scores of one page in slot order: out[row * 128 + slot] estimates <q_row, k_slot>. queries and projected as in ProjectArgs.
@@ -152,6 +158,7 @@ struct ScoreArgs {
   const std::uint8_t* body;
   float* out;
   std::uint8_t* workspace;  // attend_workspace_bytes(tables)
+  DeviceStream stream = nullptr;
 };
 
 // Decodes one page to fp32 rows in token order: keys, values [128, head_dim]; either may be null.
@@ -162,6 +169,7 @@ struct DecodeArgs {
   float* keys;
   float* values;
   std::uint8_t* workspace;  // attend_workspace_bytes(tables)
+  DeviceStream stream = nullptr;
 };
 
 }  // namespace qjl

@@ -233,10 +233,16 @@ void CudaAttend::run(CudaStream stream) {
   const State& s = *state_;
   require(s.cache != nullptr, "attend", "found no plan, wanted one made by plan()");
   const DeviceScope scope(s.cache->backend, s.cache->device);
-  for (const CopyRowsArgs& chunk : s.chunk_copies) s.cache->backend.copy_rows(chunk, stream);
+  for (CopyRowsArgs chunk : s.chunk_copies) {
+    chunk.stream = stream;
+    s.cache->backend.copy_rows(chunk);
+  }
   if (s.batch.num_pieces == 0) return;
-  s.cache->backend.attend(s.batch, stream);
-  s.cache->backend.combine(s.combine, stream);
+  AttendBatch batch = s.batch;
+  CombineBatch combine = s.combine;
+  batch.stream = combine.stream = stream;
+  s.cache->backend.attend_batch(batch);
+  s.cache->backend.combine(combine);
 }
 
 }  // namespace qjl

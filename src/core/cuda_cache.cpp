@@ -59,7 +59,8 @@ class DeviceAppend {
     if (args.count == 0) return;
     args.to_dtype = s_.config().tail_dtype;
     args.misfit = reinterpret_cast<std::int32_t*>(s_.misfit.data());
-    s_.backend.copy_rows(args, stream_);
+    args.stream = stream_;
+    s_.backend.copy_rows(args);
   }
   void stage(const TensorView& rows, const std::uint16_t* tail, std::uint16_t* staging, std::int64_t first_page,
              std::int64_t count) const;
@@ -114,7 +115,8 @@ void DeviceAppend::place(std::int64_t first_page, std::int64_t count) const {
   args.sinks_at = scratch.sinks;
   args.choose_at = scratch.choose;
   args.head_at = scratch.heads;
-  s_.backend.place_pages(args, stream_);
+  args.stream = stream_;
+  s_.backend.place_pages(args);
 }
 
 void DeviceAppend::encode(std::int64_t count) const {
@@ -128,10 +130,11 @@ void DeviceAppend::encode(std::int64_t count) const {
                   .choose_outliers = scratch.choose,
                   .bodies = scratch.bodies,
                   .heads = scratch.heads,
-                  .workspace = nullptr};
-  s_.backend.encode_keys(args, stream_);
+                  .workspace = nullptr,
+                  .stream = stream_};
+  s_.backend.encode_keys(args);
   args.rows = scratch.value_rows;
-  s_.backend.encode_values(args, stream_);
+  s_.backend.encode_values(args);
 }
 
 void DeviceAppend::run(const TensorView& keys, const TensorView& values) {

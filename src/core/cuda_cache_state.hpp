@@ -18,13 +18,13 @@ namespace qjl {
 // The caller's device comes back when the scope ends.
 class DeviceScope {
  public:
-  DeviceScope(const DeviceBackend& backend, int device) : backend_(backend), before_(backend.select(device)) {}
+  DeviceScope(const Backend& backend, int device) : backend_(backend), before_(backend.select(device)) {}
   ~DeviceScope() { backend_.select(before_); }
   DeviceScope(const DeviceScope&) = delete;
   DeviceScope& operator=(const DeviceScope&) = delete;
 
  private:
-  const DeviceBackend& backend_;
+  const Backend& backend_;
   int before_;
 };
 
@@ -58,7 +58,7 @@ struct CudaCache::State {
   DeviceRows open_rows(SequenceId sequence, int layer) const;
   DeviceRows sink_rows(SequenceId sequence, int layer) const;
   int device;
-  const DeviceBackend& backend;
+  const Backend& backend;
   KvCache::State books;
   std::vector<DeviceTables> tables;  // as books.constants
   DeviceMemory bodies, heads, scratch_memory, misfit;

@@ -79,7 +79,7 @@ std::array<std::span<std::uint8_t>, 2> memory_of(const KvCache& cache) {
 }  // namespace
 
 PinnedPages::PinnedPages(const KvCache& cache) : cache_(cache) {
-  const DeviceBackend& backend = cuda::backend(0);
+  const Backend& backend = cuda::backend(0);
   const auto [bodies, heads] = memory_of(cache);
   backend.pin(bodies.data(), std::ssize(bodies));
   try {

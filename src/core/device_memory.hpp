@@ -5,14 +5,14 @@
 #include <cstdint>
 #include <utility>
 
-#include "device_backend.hpp"
+#include "backend.hpp"
 
 namespace qjl {
 
 class DeviceMemory {
  public:
   DeviceMemory() = default;
-  DeviceMemory(const DeviceBackend& backend, std::int64_t bytes) : backend_(&backend), bytes_(bytes) {
+  DeviceMemory(const Backend& backend, std::int64_t bytes) : backend_(&backend), bytes_(bytes) {
     if (bytes > 0) data_ = static_cast<std::uint8_t*>(backend.allocate(bytes));
   }
   ~DeviceMemory() {
@@ -31,12 +31,12 @@ class DeviceMemory {
   std::int64_t bytes() const { return bytes_; }
 
   // At least `bytes`, not kept when it must grow; release waits for whoever still reads the old memory.
-  void grow(const DeviceBackend& backend, std::int64_t bytes) {
+  void grow(const Backend& backend, std::int64_t bytes) {
     if (bytes > bytes_) *this = DeviceMemory(backend, std::max(bytes, 2 * bytes_));
   }
 
  private:
-  const DeviceBackend* backend_ = nullptr;
+  const Backend* backend_ = nullptr;
   std::uint8_t* data_ = nullptr;
   std::int64_t bytes_ = 0;
 };

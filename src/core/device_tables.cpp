@@ -28,7 +28,7 @@ void each_table(CodecTables& t, const Part& part) {
 
 }  // namespace
 
-DeviceTables::DeviceTables(const DeviceBackend& backend, const CodecTables& host) : tables_(host) {
+DeviceTables::DeviceTables(const Backend& backend, const CodecTables& host) : tables_(host) {
   DeviceCarver count(nullptr);
   each_table(tables_, [&]<typename T>(const T*&, std::int64_t numbers) { count.take<T>(numbers); });
   memory_ = DeviceMemory(backend, count.bytes());

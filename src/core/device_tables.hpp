@@ -8,7 +8,7 @@ namespace qjl {
 class DeviceTables {
  public:
   // Copies on the default stream and waits.
-  DeviceTables(const DeviceBackend& backend, const CodecTables& host);
+  DeviceTables(const Backend& backend, const CodecTables& host);
 
   const CodecTables& tables() const { return tables_; }
   std::int64_t bytes() const { return memory_.bytes(); }

@@ -20,10 +20,11 @@ std::size_t encode_workspace_bytes(const CodecTables& tables) { return EncodeScr
 std::size_t attend_workspace_bytes(const CodecTables& tables) { return AttendScratch(tables, nullptr).bytes; }
 }  // namespace
 
-#define QJL_VERBS(target)                                                                                       \
-  Backend {                                                                                                     \
-    "cpu " #target, encode_workspace_bytes, attend_workspace_bytes, target::encode_keys, target::encode_values, \
-        target::project_query, target::score, target::attend, target::decode                                    \
+#define QJL_VERBS(target)                                                                                               \
+  Backend {                                                                                                             \
+    .name = "cpu " #target, .encode_keys = target::encode_keys, .encode_values = target::encode_values,                 \
+    .project_query = target::project_query, .score = target::score, .decode = target::decode, .attend = target::attend, \
+    .encode_workspace_bytes = encode_workspace_bytes, .attend_workspace_bytes = attend_workspace_bytes                  \
   }
 
 QJL_DECLARE_VERBS(scalar)

@@ -32,12 +32,12 @@ void launch_attend(const AttendWork& work) {
 
 }  // namespace
 
-void attend(const AttendBatch& batch, cudaStream_t stream) {
+void attend(const AttendBatch& batch) {
   AttendLaunch launched = launch_of(*batch.tables);
   launched.requests = batch.requests;
   launched.pieces = batch.pieces;
   launched.request_of_piece = batch.request_of_piece;
-  launch_attend({launched, batch.num_pieces, batch.max_rows, stream});
+  launch_attend({launched, batch.num_pieces, batch.max_rows, static_cast<cudaStream_t>(batch.stream)});
 }
 
 void attend(const AttendArgs& args, const AttendPiece& piece, cudaStream_t stream) {

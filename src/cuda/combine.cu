@@ -43,9 +43,9 @@ __global__ void __launch_bounds__(kThreads) combine_kernel(const CombineBatch ba
 
 }  // namespace
 
-void combine(const CombineBatch& batch, cudaStream_t stream) {
+void combine(const CombineBatch& batch) {
   launch("combine", combine_kernel, {static_cast<unsigned>(batch.num_blocks), static_cast<unsigned>(batch.max_rows), kThreads, 0},
-         stream, batch);
+         batch.stream, batch);
 }
 
 }  // namespace qjl::cuda

@@ -31,10 +31,10 @@ __global__ void __launch_bounds__(kThreads) copy_rows_kernel(const __grid_consta
 
 }  // namespace
 
-void copy_rows(const CopyRowsArgs& args, cudaStream_t stream) {
+void copy_rows(const CopyRowsArgs& args) {
   const std::int64_t blocks = (args.count * args.dim + kThreads - 1) / kThreads;
-  launch("copy_rows", copy_rows_kernel, {static_cast<unsigned>(blocks), static_cast<unsigned>(args.heads), kThreads, 0}, stream,
-         args);
+  launch("copy_rows", copy_rows_kernel, {static_cast<unsigned>(blocks), static_cast<unsigned>(args.heads), kThreads, 0},
+         args.stream, args);
 }
 
 }  // namespace qjl::cuda

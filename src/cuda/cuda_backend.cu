@@ -35,57 +35,58 @@ void pin(void* at, std::int64_t bytes) {
                                           "), wanted them pinned");
 }
 
-// A verb whose stream is a CUDA stream, as a verb whose stream is plain.
-template <typename Args, void (*kVerb)(const Args&, cudaStream_t)>
-void on_stream(const Args& args, DeviceStream stream) {
-  kVerb(args, static_cast<cudaStream_t>(stream));
+int select_device(int device) {
+  int before = 0;
+  check(cudaGetDevice(&before), "cuda");
+  if (before != device) check(cudaSetDevice(device), "cuda");
+  return before;
 }
 
-const DeviceBackend kVerbs{
-    "cuda",
-    [](int device) {
-      int before = 0;
-      check(cudaGetDevice(&before), "cuda");
-      if (before != device) check(cudaSetDevice(device), "cuda");
-      return before;
-    },
-    [](int device) {
-      int count = 0;
-      check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "cuda");
-      return count;
-    },
-    holder,
-    pin,
-    [](void* at) { (void)cudaHostUnregister(at); },
-    allocate,
-    [](void* memory) { (void)cudaFree(memory); },
-    [](void* to, const void* from, std::int64_t bytes, DeviceStream stream) {
-      if (bytes == 0) return;
-      check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDefault, static_cast<cudaStream_t>(stream)),
-            "copy");
-    },
-    [](void* at, std::int64_t bytes, DeviceStream stream) {
-      check(cudaMemsetAsync(at, 0, static_cast<std::size_t>(bytes), static_cast<cudaStream_t>(stream)), "clear");
-    },
-    [](DeviceStream stream) { check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)), "wait"); },
-    on_stream<CopyRowsArgs, copy_rows>,
-    on_stream<PlacePagesArgs, place_pages>,
-    on_stream<EncodeArgs, encode_keys>,
-    on_stream<EncodeArgs, encode_values>,
-    on_stream<ProjectArgs, project_query>,
-    on_stream<ScoreArgs, score>,
-    on_stream<AttendBatch, attend>,
-    on_stream<CombineBatch, combine>,
-    on_stream<DecodeArgs, decode>,
-};
+int multiprocessors(int device) {
+  int count = 0;
+  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device), "cuda");
+  return count;
+}
+
+void copy(void* to, const void* from, std::int64_t bytes, DeviceStream stream) {
+  if (bytes == 0) return;
+  check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDefault, static_cast<cudaStream_t>(stream)), "copy");
+}
+
+void clear(void* at, std::int64_t bytes, DeviceStream stream) {
+  check(cudaMemsetAsync(at, 0, static_cast<std::size_t>(bytes), static_cast<cudaStream_t>(stream)), "clear");
+}
+
+void wait(DeviceStream stream) { check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)), "wait"); }
+
+const Backend kTable{.name = "cuda",
+                     .encode_keys = encode_keys,
+                     .encode_values = encode_values,
+                     .project_query = project_query,
+                     .score = score,
+                     .decode = decode,
+                     .attend_batch = attend,
+                     .combine = combine,
+                     .copy_rows = copy_rows,
+                     .place_pages = place_pages,
+                     .select = select_device,
+                     .multiprocessors = multiprocessors,
+                     .holder = holder,
+                     .pin = pin,
+                     .unpin = [](void* at) { (void)cudaHostUnregister(at); },
+                     .allocate = allocate,
+                     .release = [](void* memory) { (void)cudaFree(memory); },
+                     .copy = copy,
+                     .clear = clear,
+                     .wait = wait};
 
 }  // namespace
 
-const DeviceBackend& backend(int device) {
+const Backend& backend(int device) {
   const CudaDevices found = devices();
   std::string known;
   for (const CudaDevice& each : found.devices) {
-    if (each.index == device) return kVerbs;
+    if (each.index == device) return kTable;
     known += " " + std::to_string(each.index);
   }
   const std::string absence = known.empty() ? found.absence : "found the devices" + known + ", wanted " + std::to_string(device);

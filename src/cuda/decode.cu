@@ -217,15 +217,15 @@ __global__ void __launch_bounds__(kDim) decode_kernel(const __grid_constant__ De
 
 }  // namespace
 
-void decode(const DecodeArgs& args, cudaStream_t stream) {
+void decode(const DecodeArgs& args) {
   const layout::PageShape& shape = args.tables->shape;
   const DecodeLaunch arguments{
       *args.tables, layout::body_layout(shape), level_table(shape.key_code), level_table(shape.value_code), kScaleTables, args};
   if (shape.head_dim <= kSmallDim)
-    launch("decode", decode_kernel<kSmallDim>, {1, 1, kSmallDim, sizeof(DecodeStorage<kSmallDim>)}, stream, arguments);
+    launch("decode", decode_kernel<kSmallDim>, {1, 1, kSmallDim, sizeof(DecodeStorage<kSmallDim>)}, args.stream, arguments);
   else
     launch("decode", decode_kernel<layout::kMaxHeadDim>, {1, 1, layout::kMaxHeadDim, sizeof(DecodeStorage<layout::kMaxHeadDim>)},
-           stream, arguments);
+           args.stream, arguments);
 }
 
 }  // namespace qjl::cuda

@@ -74,9 +74,9 @@ __global__ void __launch_bounds__(kDim) encode_keys_kernel(const __grid_constant
 
 }  // namespace
 
-void encode_keys(const EncodeArgs& args, cudaStream_t stream) {
+void encode_keys(const EncodeArgs& args) {
   launch_pages<KeyStorage>("encode_keys", encode_launch(args, args.tables->shape.key_code), encode_keys_kernel<kSmallDim>,
-                           encode_keys_kernel<layout::kMaxHeadDim>, stream);
+                           encode_keys_kernel<layout::kMaxHeadDim>);
 }
 
 }  // namespace qjl::cuda

@@ -65,9 +65,9 @@ __global__ void __launch_bounds__(kDim) encode_values_kernel(const __grid_consta
 
 }  // namespace
 
-void encode_values(const EncodeArgs& args, cudaStream_t stream) {
+void encode_values(const EncodeArgs& args) {
   launch_pages<ValueStorage>("encode_values", encode_launch(args, args.tables->shape.value_code), encode_values_kernel<kSmallDim>,
-                             encode_values_kernel<layout::kMaxHeadDim>, stream);
+                             encode_values_kernel<layout::kMaxHeadDim>);
 }
 
 }  // namespace qjl::cuda

@@ -1,4 +1,4 @@
-// What the CUDA back end can launch. The Args are the back end's own (device_backend.hpp); records on the host are handed to
+// What the CUDA back end can launch. The Args are the back end's own (batch.hpp); records on the host are handed to
 // kernels by value.
 //
 // No call allocates, synchronises or reads the environment; all can be captured in a CUDA graph. A launch that the driver refuses
@@ -10,21 +10,19 @@
 
 #include <cuda_runtime_api.h>
 
-#include "device_backend.hpp"
+#include "batch.hpp"
 
 namespace qjl::cuda {
 
-using qjl::AttendBatch, qjl::CombineBatch, qjl::CombineBlock;
-
-void copy_rows(const CopyRowsArgs& args, cudaStream_t stream);
-void place_pages(const PlacePagesArgs& args, cudaStream_t stream);
-void encode_keys(const EncodeArgs& args, cudaStream_t stream);
-void encode_values(const EncodeArgs& args, cudaStream_t stream);
-void decode(const DecodeArgs& args, cudaStream_t stream);
-void project_query(const ProjectArgs& args, cudaStream_t stream);
-void score(const ScoreArgs& args, cudaStream_t stream);
-void attend(const AttendBatch& batch, cudaStream_t stream);
+void copy_rows(const CopyRowsArgs& args);
+void place_pages(const PlacePagesArgs& args);
+void encode_keys(const EncodeArgs& args);
+void encode_values(const EncodeArgs& args);
+void decode(const DecodeArgs& args);
+void project_query(const ProjectArgs& args);
+void score(const ScoreArgs& args);
+void attend(const AttendBatch& batch);
 void attend(const AttendArgs& args, const AttendPiece& piece, cudaStream_t stream);  // one piece, without a plan in device memory
-void combine(const CombineBatch& batch, cudaStream_t stream);
+void combine(const CombineBatch& batch);
 
 }  // namespace qjl::cuda

@@ -7,6 +7,6 @@ namespace qjl::cuda {
 
 CudaDevices devices() { return {{}, "found a build without CUDA, wanted one made with QJL_CUDA=ON and nvcc 13"}; }
 
-const DeviceBackend& backend(int) { throw Error(ErrorKind::unsupported, "[cuda] " + devices().absence); }
+const Backend& backend(int) { throw Error(ErrorKind::unsupported, "[cuda] " + devices().absence); }
 
 }  // namespace qjl::cuda

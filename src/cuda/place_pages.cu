@@ -34,9 +34,9 @@ __global__ void __launch_bounds__(kThreads) place_pages_kernel(const __grid_cons
 
 }  // namespace
 
-void place_pages(const PlacePagesArgs& args, cudaStream_t stream) {
+void place_pages(const PlacePagesArgs& args) {
   launch("place_pages", place_pages_kernel,
-         {static_cast<unsigned>(args.count), static_cast<unsigned>(args.num_kv_heads), kThreads, 0}, stream, args);
+         {static_cast<unsigned>(args.count), static_cast<unsigned>(args.num_kv_heads), kThreads, 0}, args.stream, args);
 }
 
 }  // namespace qjl::cuda

@@ -38,11 +38,11 @@ __global__ void __launch_bounds__(kThreads) project_kernel(const __grid_constant
 
 }  // namespace
 
-void project_query(const ProjectArgs& args, cudaStream_t stream) {
+void project_query(const ProjectArgs& args) {
   const std::size_t shared =
       sizeof(SharedStorage) + kRows * sizeof(float) * static_cast<std::size_t>(layout::key_coordinates(args.tables->shape));
-  launch("project_query", project_kernel, {static_cast<unsigned>((args.rows + kRows - 1) / kRows), 1, kThreads, shared}, stream,
-         ProjectLaunch{*args.tables, args});
+  launch("project_query", project_kernel, {static_cast<unsigned>((args.rows + kRows - 1) / kRows), 1, kThreads, shared},
+         args.stream, ProjectLaunch{*args.tables, args});
 }
 
 }  // namespace qjl::cuda

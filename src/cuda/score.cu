@@ -47,12 +47,13 @@ __global__ void __launch_bounds__(kThreads) score_kernel(const __grid_constant__
 
 }  // namespace
 
-void score(const ScoreArgs& args, cudaStream_t stream) {
+void score(const ScoreArgs& args) {
   const layout::PageShape& shape = args.tables->shape;
   const ScoreLaunch launched{*args.tables, layout::body_layout(shape), level_table(shape.key_code), args};
   const std::size_t shared =
       sizeof(SharedStorage) + kRows * sizeof(float) * static_cast<std::size_t>(layout::key_coordinates(shape));
-  launch("score", score_kernel, {static_cast<unsigned>((args.rows + kRows - 1) / kRows), 1, kThreads, shared}, stream, launched);
+  launch("score", score_kernel, {static_cast<unsigned>((args.rows + kRows - 1) / kRows), 1, kThreads, shared}, args.stream,
+         launched);
 }
 
 }  // namespace qjl::cuda

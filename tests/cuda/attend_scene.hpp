@@ -111,7 +111,7 @@ struct Plan {
   std::vector<AttendArgs> requests;
   std::vector<AttendPiece> pieces;
   std::vector<std::int32_t> request_of_piece;
-  std::vector<cuda::CombineBlock> blocks;
+  std::vector<CombineBlock> blocks;
   std::vector<std::vector<float>> results;
   int max_rows = 0;
 
@@ -125,7 +125,7 @@ struct Plan {
         for (int q = 0; q < c.queries; q += step) {
           const int count = std::min(step, c.queries - q), rows = in_group * count, head = h * c.group + first_head;
           max_rows = std::max(max_rows, rows);
-          cuda::CombineBlock block{};
+          CombineBlock block{};
           block.first_piece = static_cast<std::int64_t>(pieces.size());
           block.num_heads = in_group;
           block.rows = rows;
@@ -151,11 +151,9 @@ struct Plan {
   }
 
   void run(const CodecTables& tables) const {
-    cuda::attend(cuda::AttendBatch{&tables, requests.data(), pieces.data(), request_of_piece.data(),
-                                   static_cast<std::int32_t>(pieces.size()), max_rows},
-                 nullptr);
-    cuda::combine({pieces.data(), blocks.data(), static_cast<std::int32_t>(blocks.size()), max_rows, tables.shape.head_dim},
-                  nullptr);
+    cuda::attend(AttendBatch{&tables, requests.data(), pieces.data(), request_of_piece.data(),
+                             static_cast<std::int32_t>(pieces.size()), max_rows});
+    cuda::combine({pieces.data(), blocks.data(), static_cast<std::int32_t>(blocks.size()), max_rows, tables.shape.head_dim});
     wait_for_device();
   }
 };

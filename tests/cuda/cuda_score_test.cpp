@@ -29,9 +29,9 @@ TEST(CudaScore, ScoresAreDotsWithDecodedKeys) {
         std::vector<float> projected(static_cast<std::size_t>(rows) * layout::key_coordinates(tables.shape));
         std::vector<float> scores(static_cast<std::size_t>(rows) * kTokensPerPage);
         const std::uint8_t* outliers = sealed.bodies.data + layout::body_layout(tables.shape).outlier_idx;
-        cuda::project_query({&tables, q, rows, outliers, projected.data()}, nullptr);
+        cuda::project_query({&tables, q, rows, outliers, projected.data()});
         wait_for_device();
-        cuda::score({&tables, q, projected.data(), rows, &sealed.heads[0], sealed.bodies.data, scores.data(), nullptr}, nullptr);
+        cuda::score({&tables, q, projected.data(), rows, &sealed.heads[0], sealed.bodies.data, scores.data(), nullptr});
         wait_for_device();
         for (int row = 0; row < rows; ++row) {
           const oracle::Vector query = queries.row(0, row);

@@ -1,4 +1,4 @@
-// The CUDA back end for tests that know only DeviceBackend: the same program runs on the host's threads (QJL_ON_HOST, simt/) and,
+// The CUDA back end for tests: the same program runs on the host's threads (QJL_ON_HOST, simt/) and,
 // linked with the library as it is, on a device. Without a device it skips and says why.
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace qjl::test {
 
-inline const DeviceBackend& device_backend() { return cuda::backend(0); }
+inline const Backend& device_backend() { return cuda::backend(0); }
 
 // Numbers in device memory.
 template <typename T>
@@ -41,7 +41,7 @@ class OnDevice {
 };
 
 // One page in and out of the device's memory, as the verbs of a CPU back end are called by tests: count 1, host memory.
-inline void encode_on_device(const EncodeArgs& args, void (*verb)(const EncodeArgs&, DeviceStream)) {
+inline void encode_on_device(const EncodeArgs& args, void (*verb)(const EncodeArgs&)) {
   const DeviceTables tables(device_backend(), *args.tables);
   const auto bytes = static_cast<std::size_t>(layout::body_layout(args.tables->shape).bytes);
   const OnDevice<std::uint16_t> rows(args.rows[0], static_cast<std::size_t>(kTokensPerPage * args.token_stride));
@@ -54,8 +54,7 @@ inline void encode_on_device(const EncodeArgs& args, void (*verb)(const EncodeAr
   const OnDevice<std::uint8_t*> body_table(&body_at, 1);
   const OnDevice<layout::PageHead*> head_table(&head_at, 1);
   verb({&tables.tables(), args.row_dtype, 1, row_table.data(), args.token_stride, sinks.data(), choose.data(), body_table.data(),
-        head_table.data(), nullptr},
-       nullptr);
+        head_table.data(), nullptr});
   body.read(args.bodies[0]);
   head.read(args.heads[0]);
 }
@@ -67,8 +66,7 @@ inline void decode_on_device(const DecodeArgs& args) {
   const OnDevice<layout::PageHead> head(args.head, 1);
   const OnDevice<float> keys(numbers), values(numbers);
   device_backend().decode({&tables.tables(), head.data(), body.data(), args.keys ? keys.data() : nullptr,
-                           args.values ? values.data() : nullptr, nullptr},
-                          nullptr);
+                           args.values ? values.data() : nullptr, nullptr});
   if (args.keys) keys.read(args.keys);
   if (args.values) values.read(args.values);
 }

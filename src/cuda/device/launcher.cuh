@@ -31,7 +31,7 @@ inline std::size_t most_shared_bytes() {
 }
 
 template <typename... Parameters, typename... Arguments>
-void launch(const char* verb, void (*kernel)(Parameters...), const Grid& grid, cudaStream_t stream, Arguments&&... arguments) {
+void launch(const char* verb, void (*kernel)(Parameters...), const Grid& grid, void* stream, Arguments&&... arguments) {
   if (grid.blocks == 0 || grid.blocks_y == 0) return;
   constexpr std::size_t kPlainBytes = 48 << 10;  // more must be asked for
   if (grid.shared_bytes > kPlainBytes) {
@@ -41,7 +41,7 @@ void launch(const char* verb, void (*kernel)(Parameters...), const Grid& grid, c
   config.gridDim = {grid.blocks, grid.blocks_y, 1};
   config.blockDim = {grid.threads, 1, 1};
   config.dynamicSmemBytes = grid.shared_bytes;
-  config.stream = stream;
+  config.stream = static_cast<cudaStream_t>(stream);
   check(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), verb);
 }
 

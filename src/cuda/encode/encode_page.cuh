@@ -49,12 +49,12 @@ __device__ inline void copy_rows(const PageRows& rows, int d, std::uint8_t* out)
 
 // The smaller or the larger of a kernel's two sizes, one block a page.
 template <template <int> typename Storage, typename Kernel>
-void launch_pages(const char* verb, const EncodeLaunch& arguments, Kernel small, Kernel large, cudaStream_t stream) {
+void launch_pages(const char* verb, const EncodeLaunch& arguments, Kernel small, Kernel large) {
   const auto pages = static_cast<unsigned>(arguments.args.count);
   if (arguments.tables.shape.head_dim <= kSmallDim)
-    launch(verb, small, {pages, 1, kSmallDim, sizeof(Storage<kSmallDim>)}, stream, arguments);
+    launch(verb, small, {pages, 1, kSmallDim, sizeof(Storage<kSmallDim>)}, arguments.args.stream, arguments);
   else
-    launch(verb, large, {pages, 1, layout::kMaxHeadDim, sizeof(Storage<layout::kMaxHeadDim>)}, stream, arguments);
+    launch(verb, large, {pages, 1, layout::kMaxHeadDim, sizeof(Storage<layout::kMaxHeadDim>)}, arguments.args.stream, arguments);
 }
 
 }  // namespace qjl::cuda

@@ -1,15 +1,9 @@
-// A device's memory and verbs: what Backend is, for memory that is not the host's and work that runs later, on the caller's stream.
-//
-// Every pointer inside the arguments is device memory, also those of the CodecTables, whose record itself lies on the host. Verbs
-// do not allocate or wait; in the order of one stream each sees what those before it wrote. Errors: unsupported, with the driver's
-// words.
+// What a GPU's verbs take: whole batches, since a launch is dear, and rows that move on the device. The plans lie in device memory.
 #pragma once
 
 #include "args.hpp"
 
 namespace qjl {
-
-using DeviceStream = void*;  // cudaStream_t; null: the device's default stream
 
 // Attend takes a whole batch of pieces, of any number of sequences: the plan lies in device memory.
 struct AttendBatch {
@@ -19,6 +13,7 @@ struct AttendBatch {
   const std::int32_t* request_of_piece;  // device [num_pieces]
   std::int32_t num_pieces;
   std::int32_t max_rows;  // of any piece, at most kMaxAttendRows
+  DeviceStream stream = nullptr;
 };
 
 // A block's result: its pieces stand side by side in the plan, in the order of positions. Row = query * num_heads + head goes to
@@ -40,6 +35,7 @@ struct CombineBatch {
   std::int32_t num_blocks;
   std::int32_t max_rows;  // of any block, at most kMaxAttendRows
   std::int32_t head_dim;
+  DeviceStream stream = nullptr;
 };
 
 // to[head][token][c] = the number of from[head][token][c] in the 16-bit format; strides count numbers. A number that is not finite
@@ -53,6 +49,7 @@ struct CopyRowsArgs {
   std::int64_t to_head_stride, to_token_stride;
   std::int64_t heads, count, dim;
   std::int32_t* misfit;
+  DeviceStream stream = nullptr;
 };
 
 // Fills the device arrays of EncodeArgs for `count` pages of all kv heads, item = page * num_kv_heads + kv_head, and copies the
@@ -74,32 +71,7 @@ struct PlacePagesArgs {
   const std::uint16_t **key_rows, **value_rows;
   std::uint8_t **body_at, *sinks_at, *choose_at;
   layout::PageHead** head_at;
-};
-
-inline constexpr int kHostMemory = -1, kAnyDevice = -2;  // holder: no device reads it; all do (pinned or managed memory)
-
-struct DeviceBackend {
-  const char* name;
-  int (*select)(int device);  // for this thread's calls from here on; returns the one before
-  int (*multiprocessors)(int device);
-  int (*holder)(const void*);  // the device whose memory that is, or one of the two above; looks it up, waits for nothing
-  void (*pin)(void*, std::int64_t bytes);  // host memory, for copies that run while the host goes on; from and to any device
-  void (*unpin)(void*);
-  void* (*allocate)(std::int64_t bytes);
-  void (*release)(void*);  // null is nothing; waits for the device
-  void (*copy)(void* to, const void* from, std::int64_t bytes,
-               DeviceStream);  // host or device; host memory at rest is read at once
-  void (*clear)(void*, std::int64_t bytes, DeviceStream);
-  void (*wait)(DeviceStream);
-  void (*copy_rows)(const CopyRowsArgs&, DeviceStream);
-  void (*place_pages)(const PlacePagesArgs&, DeviceStream);
-  void (*encode_keys)(const EncodeArgs&, DeviceStream);
-  void (*encode_values)(const EncodeArgs&, DeviceStream);
-  void (*project_query)(const ProjectArgs&, DeviceStream);
-  void (*score)(const ScoreArgs&, DeviceStream);
-  void (*attend)(const AttendBatch&, DeviceStream);
-  void (*combine)(const CombineBatch&, DeviceStream);
-  void (*decode)(const DecodeArgs&, DeviceStream);
+  DeviceStream stream = nullptr;
 };
 
 }  // namespace qjl
