@@ -206,7 +206,7 @@ static void check_cuda(struct session* s) {
   CHECK(qjl_cuda_wait(NULL, NULL) == QJL_INVALID_ARGUMENT);
   wrong.device = QJL_CUDA;
   CHECK(qjl_append(s->cache, s->sequence, 0, &wrong, &wrong, s->threads) == QJL_INVALID_ARGUMENT);
-  CHECK(strstr(qjl_last_error(), "CUDA device, wanted that of the host") != NULL);
+  CHECK(strstr(qjl_last_error(), "CUDA device 0, wanted that of the host") != NULL);
 }
 
 int main(void) {
