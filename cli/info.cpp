@@ -55,7 +55,7 @@ Json program_json() {
 Json model_json(const LoadedModel& loaded) {
   const auto& c = loaded.model.config();
   return {{"name", c.name},
-          {"architecture", c.architecture},
+          {"architecture", c.family->name},
           {"layers", c.num_layers},
           {"heads", c.num_heads},
           {"kv_heads", c.num_kv_heads},

@@ -17,7 +17,7 @@ LoadedModel::LoadedModel(const ModelOptions& options)
     throw Usage("[options] found --ctx-size " + std::to_string(context) + ", the model was made for at most " +
                 std::to_string(config.context_length));
   }
-  spdlog::info("{}: {}, {} layers, {} kv heads, head_dim {}, {:.0f} MB of weights, {} threads", config.name, config.architecture,
+  spdlog::info("{}: {}, {} layers, {} kv heads, head_dim {}, {:.0f} MB of weights, {} threads", config.name, config.family->name,
                config.num_layers, config.num_kv_heads, config.head_dim, static_cast<double>(model.weight_bytes()) / 1e6,
                threads.num_threads());
 }

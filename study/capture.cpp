@@ -45,15 +45,15 @@ void capture(Model& model, std::span<const Token> tokens, std::int64_t last_quer
   model.forward(exact, {&item, 1}, options, threads);
 }
 
-CapturedRows keys_before_rope(const ModelConfig& model, const CapturedRows& keys) {
+CapturedRows keys_before_rope(const RopeConfig& rope, const CapturedRows& keys) {
   CapturedRows turned = keys;
-  const auto frequencies = rope_frequencies(model.rope);
+  const auto frequencies = rope_frequencies(rope);
   std::vector<float> angles(2 * frequencies.size());  // cosines, sines
   for (std::int64_t t = 0; t < keys.tokens; ++t) {
     rope_angles(frequencies, t, angles.data());
     for (std::size_t i = frequencies.size(); i < angles.size(); ++i) angles[i] = -angles[i];
     for (std::int64_t head = 0; head < keys.heads; ++head) {
-      rope_rotate(model.rope, angles.data(), 1, model.head_dim, turned.row(head, t).data());
+      rope_rotate(rope, angles.data(), 1, static_cast<int>(keys.dim), turned.row(head, t).data());
     }
   }
   return turned;

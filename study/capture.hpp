@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "model.hpp"
+#include "rope.hpp"
 
 namespace qjl::engine {
 
@@ -35,7 +36,7 @@ struct CapturedLayer {
 void capture(Model& model, std::span<const Token> tokens, std::int64_t last_queries, ThreadPool& threads,
              const std::function<void(const CapturedLayer&)>& look);
 
-// The keys as they were before RoPE: every pair turned back by its position's angle. Rows stand for positions 0, 1, ...
-CapturedRows keys_before_rope(const ModelConfig& model, const CapturedRows& keys);
+// The keys as they were before their layer's RoPE: every pair turned back by its position's angle. Rows stand for positions 0, 1, ...
+CapturedRows keys_before_rope(const RopeConfig& rope, const CapturedRows& keys);
 
 }  // namespace qjl::engine

@@ -109,7 +109,7 @@ class DistortionStudy {
     model.num_layers = static_cast<int>(shape[0]);
     model.num_heads = model.num_kv_heads = 1;
     model.head_dim = static_cast<int>(shape[2]);
-    model.rope.dimensions = 0;
+    model.layers.assign(static_cast<std::size_t>(shape[0]), {});
     return model;
   }
 
@@ -128,6 +128,8 @@ class DistortionStudy {
       shape.num_kv_heads = 1;
       shape.head_dim = made_for.head_dim;
       shape.codec.rope = {};
+      shape.layer_ropes.clear();
+      shape.layer_windows.clear();
       engine::TrialCache trial(name, made_for, shape);
       if (trial.learns()) continue;  // from a prompt, which there is none of
       for (int layer = 0; layer < layers; ++layer) {

@@ -35,7 +35,7 @@ Json channels_json(const engine::CapturedRows& rows, std::int64_t head) {
 
 Json layer_json(const engine::ModelConfig& model, const engine::CapturedLayer& layer, std::vector<engine::TrialCache>& trials,
                 ThreadPool& threads) {
-  const auto before = engine::keys_before_rope(model, layer.keys);
+  const auto before = engine::keys_before_rope(model.layers[static_cast<std::size_t>(layer.layer)].rope, layer.keys);
   Json heads = Json::array();
   for (std::int64_t head = 0; head < layer.keys.heads; ++head) {
     heads.push_back({{"keys_before_rope", channels_json(before, head)},

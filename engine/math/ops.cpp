@@ -19,6 +19,15 @@ QJL_INLINE f32x16 silu_product(f32x16 gate, f32x16 up) {
   return gate / (one + exponential(gate * splat(-1.0f))) * up;
 }
 
+constexpr float kGeluCubic = 0.044715f;
+constexpr float kGeluSlope = -1.5957691216f;  // -2 sqrt(2 / pi)
+
+QJL_INLINE f32x16 gelu_product(f32x16 gate, f32x16 up) {
+  const f32x16 one = splat(1.0f);
+  const f32x16 exponent = gate * splat(kGeluSlope) * fused_multiply_add(gate * gate, splat(kGeluCubic), one);
+  return gate / (one + exponential(exponent)) * up;
+}
+
 inline void rms_norm(const float* x, const float* weight, double epsilon, std::int64_t n, float* out) {
   f32x16 squares = splat(0.0f);
   std::int64_t i = 0;
@@ -42,7 +51,16 @@ inline void silu_mul(float* gate, const float* up, std::int64_t n) {
   for (; i < n; ++i) gate[i] = gate[i] / (1.0f + std::exp(-gate[i])) * up[i];
 }
 
-inline constexpr RowOps kRowOps = {rms_norm, add_rows, silu_mul};
+inline void gelu_mul(float* gate, const float* up, std::int64_t n) {
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) store(gate + i, gelu_product(load(gate + i), load(up + i)));
+  for (; i < n; ++i) {
+    const float exponent = gate[i] * kGeluSlope * (gate[i] * gate[i] * kGeluCubic + 1.0f);
+    gate[i] = gate[i] / (1.0f + std::exp(exponent)) * up[i];
+  }
+}
+
+inline constexpr RowOps kRowOps = {rms_norm, add_rows, silu_mul, gelu_mul};
 
 }  // namespace qjl::engine::QJL_NAMESPACE
 QJL_PASS_END

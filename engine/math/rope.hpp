@@ -23,6 +23,8 @@ struct RopeConfig {
   double factor = 1.0;                    // linear
   std::vector<float> frequency_divisors;  // [dimensions / 2], llama3 (GGUF tensor rope_freqs.weight) or empty
   bool interleaved = false;               // pairs (2i, 2i+1) instead of (i, i + dimensions / 2)
+
+  bool operator==(const RopeConfig&) const = default;
 };
 
 // [dimensions / 2]

@@ -88,11 +88,15 @@ LayerWeights load_layer(TensorReader& tensors, const ModelConfig& config, const 
   layer.query_bias = tensors.optional_vector(prefix + "attn_q.bias", query_width);
   layer.key_bias = tensors.optional_vector(prefix + "attn_k.bias", key_width);
   layer.value_bias = tensors.optional_vector(prefix + "attn_v.bias", key_width);
-  if (config.architecture == "qwen3") {
+  if (config.family->query_key_norm) {
     layer.query_norm = tensors.vector(prefix + "attn_q_norm.weight", head_dim);
     layer.key_norm = tensors.vector(prefix + "attn_k_norm.weight", head_dim);
   }
   layer.feed_forward_norm = tensors.vector(prefix + "ffn_norm.weight", hidden);
+  if (config.family->norms == Norms::pre_and_post) {
+    layer.post_attention_norm = tensors.vector(prefix + "post_attention_norm.weight", hidden);
+    layer.post_feed_forward_norm = tensors.vector(prefix + "post_ffw_norm.weight", hidden);
+  }
   layer.gate = tensors.matrix(prefix + "ffn_gate.weight", feed_forward, hidden);
   layer.up = tensors.matrix(prefix + "ffn_up.weight", feed_forward, hidden);
   layer.down = tensors.matrix(prefix + "ffn_down.weight", hidden, feed_forward);
@@ -111,7 +115,7 @@ ModelWeights load_weights(const ModelFile& file, const ModelConfig& config) {
     weights.layers.push_back(load_layer(tensors, config, "blk." + std::to_string(i) + "."));
   }
   tensors.ignore("rope_freqs.weight");  // read with the config
-  tensors.check_all_taken(config.architecture);
+  tensors.check_all_taken(std::string(config.family->name));
   return weights;
 }
 

@@ -15,6 +15,8 @@ struct LayerWeights {
   std::vector<float> attention_norm, feed_forward_norm;  // [hidden]
   std::vector<float> query_bias, key_bias, value_bias;   // [heads * head_dim] or empty
   std::vector<float> query_norm, key_norm;               // [head_dim] or empty
+  // Of a branch before it joins the hidden row, [hidden] or empty.
+  std::vector<float> post_attention_norm, post_feed_forward_norm;
 };
 
 struct ModelWeights {

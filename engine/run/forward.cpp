@@ -1,12 +1,14 @@
 // Model::forward: layer by layer over all rows, block by block inside a layer.
 //
-//   per layer:  q, k, v = rope(norm?(W x + b)), x = rmsnorm(h)          blocks of rows
-//               o = attend(q; cached keys and values, then k and v)     all rows at once
+//   per layer:  q, k, v = rope(norm?(W x + b)), x = rmsnorm(h)                       blocks of rows
+//               o = attend(q; cached keys and values, then k and v)                  all rows at once
 //               k and v are appended to the cache and forgotten
-//               h += Wo o;  h += Wdown(silu(Wgate x) * Wup x)           blocks of rows
+//               h += norm?(Wo o);  h += norm?(Wdown(activation(Wgate x) * Wup x))    blocks of rows
 //
+// What differs between families is asked of the config (engine/models/architecture.hpp), never of a name.
 // Memory: hidden, q, k, v, o of all rows; everything wider (feed-forward, logits) for one block only.
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 #include "model_state.hpp"
@@ -37,6 +39,16 @@ void for_rows(std::int64_t begin, std::int64_t end, ThreadPool& threads, const W
   threads.run(items, stretch);
 }
 
+using ActivateRow = void (*)(float* gate, const float* up, std::int64_t n);
+
+ActivateRow activation_of(const ModelConfig& config, const RowOps& ops) {
+  switch (config.family->activation) {
+    case Activation::silu: return ops.silu_mul;
+    case Activation::gelu_tanh: return ops.gelu_mul;
+  }
+  return nullptr;
+}
+
 class ForwardPass {
  public:
   ForwardPass(LoadedModel& model, KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,
@@ -44,8 +56,9 @@ class ForwardPass {
       : config_(model.config),
         weights_(model.weights),
         s_(model.scratch),
-        frequencies_(model.rope_frequencies),
+        ropes_(model.ropes),
         ops_(row_ops()),
+        activate_(activation_of(config_, ops_)),
         cache_(cache),
         items_(items),
         options_(options),
@@ -63,8 +76,9 @@ class ForwardPass {
  private:
   void check_item(std::size_t i) const;
   void embed();
-  void project_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end);
-  void finish_row(const LayerWeights& layer, std::int64_t row) const;
+  void project_block(int layer_idx, std::int64_t begin, std::int64_t end);
+  void finish_row(int layer_idx, std::int64_t row) const;
+  void join_row(std::int64_t row, float* branch, const std::vector<float>& norm) const;
   AttendOptions attend_options(int layer_idx) const;
   void attend_layer(int layer_idx);
   void append_layer(int layer_idx);
@@ -76,6 +90,7 @@ class ForwardPass {
   const Weight& after(const LayerWeights& layer) const {
     return &layer == &weights_.layers.back() ? weights_.output : (&layer + 1)->query;
   }
+  const LayerWeights& layer_weights(int layer_idx) const { return weights_.layers[static_cast<std::size_t>(layer_idx)]; }
   std::int64_t tokens(std::size_t i) const { return std::ssize(items_[i].tokens); }
   float* hidden_row(std::int64_t row) const { return s_.hidden.data() + row * config_.hidden; }
   template <typename Work>
@@ -86,8 +101,9 @@ class ForwardPass {
   const ModelConfig& config_;
   const ModelWeights& weights_;
   ForwardScratch& s_;
-  std::span<const double> frequencies_;
+  const ModelRopes& ropes_;
   const RowOps& ops_;
+  ActivateRow activate_;
   KvCache& cache_;
   std::span<const ForwardItem> items_;
   const ForwardOptions& options_;
@@ -142,34 +158,40 @@ void ForwardPass::prepare() {
 
 void ForwardPass::embed() {
   grow(s_.hidden, rows_ * config_.hidden);
-  const std::int64_t angles_width = 2 * std::ssize(frequencies_);
-  grow(s_.angles, rows_ * angles_width);
+  grow(s_.angles, rows_ * ropes_.num_angles());
   for (std::size_t i = 0; i < items_.size(); ++i) {
     for_rows(0, tokens(i), threads_, [&](std::int64_t t) {
       const std::int64_t row = s_.first_row[i] + t;
-      weights_.embedding.decode_row(items_[i].tokens[static_cast<std::size_t>(t)], hidden_row(row));
-      rope_angles(frequencies_, s_.first_position[i] + t, s_.angles.data() + row * angles_width);
+      float* hidden = hidden_row(row);
+      weights_.embedding.decode_row(items_[i].tokens[static_cast<std::size_t>(t)], hidden);
+      for (std::int64_t c = 0; config_.embedding_scale != 1.0f && c < config_.hidden; ++c) hidden[c] *= config_.embedding_scale;
+      for (const ModelRopes::Rope& rope : ropes_.distinct()) {
+        rope_angles(rope.frequencies, s_.first_position[i] + t, s_.angles.data() + row * ropes_.num_angles() + rope.first_angle);
+      }
     });
   }
 }
 
 // Biases, head norms and rotation of one row.
-void ForwardPass::finish_row(const LayerWeights& layer, std::int64_t row) const {
+void ForwardPass::finish_row(int layer_idx, std::int64_t row) const {
   const int head_dim = config_.head_dim;
-  const float* angles = s_.angles.data() + row * 2 * std::ssize(frequencies_);
+  const LayerWeights& layer = layer_weights(layer_idx);
+  const ModelRopes::Rope& rope = ropes_.of_layer(layer_idx);
+  const float* angles = s_.angles.data() + row * ropes_.num_angles() + rope.first_angle;
   const auto finish = [&](float* x, int heads, const std::vector<float>& bias, const std::vector<float>& norm) {
     if (!bias.empty()) ops_.add(x, bias.data(), std::ssize(bias));
     for (int h = 0; !norm.empty() && h < heads; ++h) {
       ops_.rms_norm(x + h * head_dim, norm.data(), config_.norm_epsilon, head_dim, x + h * head_dim);
     }
-    rope_rotate(config_.rope, angles, heads, head_dim, x);
+    rope_rotate(rope.config, angles, heads, head_dim, x);
   };
   finish(s_.query.data() + row * query_width_, config_.num_heads, layer.query_bias, layer.query_norm);
   finish(s_.key.data() + row * key_width_, config_.num_kv_heads, layer.key_bias, layer.key_norm);
   if (!layer.value_bias.empty()) ops_.add(s_.value.data() + row * key_width_, layer.value_bias.data(), key_width_);
 }
 
-void ForwardPass::project_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end) {
+void ForwardPass::project_block(int layer_idx, std::int64_t begin, std::int64_t end) {
+  const LayerWeights& layer = layer_weights(layer_idx);
   for_rows(begin, end, threads_, [&](std::int64_t row) {
     ops_.rms_norm(hidden_row(row), layer.attention_norm.data(), config_.norm_epsilon, config_.hidden,
                   s_.normed.data() + (row - begin) * config_.hidden);
@@ -178,14 +200,14 @@ void ForwardPass::project_block(const LayerWeights& layer, std::int64_t begin, s
                               {&layer.key, s_.key.data() + begin * key_width_, key_width_},
                               {&layer.value, s_.value.data() + begin * key_width_, key_width_}};
   multiply(products, {s_.normed.data(), end - begin, config_.hidden}, layer.output);
-  for_rows(begin, end, threads_, [&](std::int64_t row) { finish_row(layer, row); });
+  for_rows(begin, end, threads_, [&](std::int64_t row) { finish_row(layer_idx, row); });
 }
 
 AttendOptions ForwardPass::attend_options(int layer_idx) const {
   AttendOptions options;
   options.softmax_scale = config_.attention_scale;
   options.logit_soft_cap = config_.attention_soft_cap;
-  options.sliding_window = config_.layer_windows.empty() ? 0 : config_.layer_windows[static_cast<std::size_t>(layer_idx)];
+  options.sliding_window = config_.layers[static_cast<std::size_t>(layer_idx)].window;
   if (prompts_only_ && options_.arithmetic == Arithmetic::fast) options.chunk_products = ChunkProducts::bf16;
   return options;
 }
@@ -216,21 +238,28 @@ void ForwardPass::append_layer(int layer_idx) {
   }
 }
 
+// h += norm?(branch), one row.
+void ForwardPass::join_row(std::int64_t row, float* branch, const std::vector<float>& norm) const {
+  if (!norm.empty()) ops_.rms_norm(branch, norm.data(), config_.norm_epsilon, config_.hidden, branch);
+  ops_.add(hidden_row(row), branch, config_.hidden);
+}
+
 void ForwardPass::feed_forward_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end) {
   const std::int64_t n = end - begin, hidden = config_.hidden, width = config_.feed_forward;
   const Product output{&layer.output, s_.projected.data(), hidden};
   multiply({&output, 1}, {s_.attended.data() + begin * query_width_, n, query_width_}, layer.gate);
   for_rows(0, n, threads_, [&](std::int64_t t) {
-    ops_.add(hidden_row(begin + t), s_.projected.data() + t * hidden, hidden);
+    join_row(begin + t, s_.projected.data() + t * hidden, layer.post_attention_norm);
     ops_.rms_norm(hidden_row(begin + t), layer.feed_forward_norm.data(), config_.norm_epsilon, hidden,
                   s_.normed.data() + t * hidden);
   });
   const Product products[] = {{&layer.gate, s_.gate.data(), width}, {&layer.up, s_.up.data(), width}};
   multiply(products, {s_.normed.data(), n, hidden}, layer.down);
-  for_rows(0, n, threads_, [&](std::int64_t t) { ops_.silu_mul(s_.gate.data() + t * width, s_.up.data() + t * width, width); });
+  for_rows(0, n, threads_, [&](std::int64_t t) { activate_(s_.gate.data() + t * width, s_.up.data() + t * width, width); });
   const Product down{&layer.down, s_.projected.data(), hidden};
   multiply({&down, 1}, {s_.gate.data(), n, width}, after(layer));
-  for_rows(0, n, threads_, [&](std::int64_t t) { ops_.add(hidden_row(begin + t), s_.projected.data() + t * hidden, hidden); });
+  for_rows(0, n, threads_,
+           [&](std::int64_t t) { join_row(begin + t, s_.projected.data() + t * hidden, layer.post_feed_forward_norm); });
 }
 
 void ForwardPass::run() {
@@ -241,11 +270,10 @@ void ForwardPass::run() {
   for (std::vector<float>* buffer : {&s_.gate, &s_.up}) grow(*buffer, block * config_.feed_forward);
   embed();
   for (int l = 0; l < config_.num_layers; ++l) {
-    const LayerWeights& layer = weights_.layers[static_cast<std::size_t>(l)];
-    for_blocks([&](std::int64_t begin, std::int64_t end) { project_block(layer, begin, end); });
+    for_blocks([&](std::int64_t begin, std::int64_t end) { project_block(l, begin, end); });
     attend_layer(l);
     append_layer(l);
-    for_blocks([&](std::int64_t begin, std::int64_t end) { feed_forward_block(layer, begin, end); });
+    for_blocks([&](std::int64_t begin, std::int64_t end) { feed_forward_block(layer_weights(l), begin, end); });
   }
 }
 
@@ -276,7 +304,11 @@ std::span<const float> ForwardPass::logits() {
     const Product product{&weights_.output, s_.logits.data() + begin * vocab, vocab};
     multiply({&product, 1}, {s_.logits_input.data(), end - begin, hidden}, weights_.layers.front().query);
   }
-  return {s_.logits.data(), static_cast<std::size_t>(wanted * vocab)};
+  const std::span<float> all(s_.logits.data(), static_cast<std::size_t>(wanted * vocab));
+  if (const float cap = config_.logit_soft_cap; cap != 0.0f) {
+    for (float& logit : all) logit = cap * std::tanh(logit / cap);
+  }
+  return all;
 }
 
 }  // namespace

@@ -1,12 +1,31 @@
 // Model: loading and its plain questions. forward.cpp runs it.
 #include "model.hpp"
 
+#include <algorithm>
+
 #include "model_state.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/error.hpp"
 #include "rope.hpp"
 
 namespace qjl::engine {
+namespace {
+
+KeyRope key_rope(const ModelRopes::Rope& rope) {
+  return {rope.frequencies, rope.config.interleaved ? KeyRope::Pairs::interleaved : KeyRope::Pairs::halves};
+}
+
+}  // namespace
+
+ModelRopes::ModelRopes(std::span<const LayerShape> layers) {
+  for (const LayerShape& layer : layers) {
+    const auto same = std::ranges::find(distinct_, layer.rope, &Rope::config);
+    of_layer_.push_back(static_cast<std::size_t>(same - distinct_.begin()));
+    if (same != distinct_.end()) continue;
+    distinct_.push_back({layer.rope, rope_frequencies(layer.rope), num_angles_});
+    num_angles_ += 2 * std::ssize(distinct_.back().frequencies);
+  }
+}
 
 Model::Model() = default;
 Model::~Model() = default;
@@ -18,10 +37,10 @@ Model Model::load(std::unique_ptr<ModelFile> file) {
   ModelWeights weights = load_weights(*file, config);
   std::int64_t weight_bytes = 0;
   for (const FileTensor& tensor : file->tensors()) weight_bytes += std::ssize(tensor.data);
-  std::vector<double> frequencies = rope_frequencies(config.rope);
+  ModelRopes ropes(config.layers);
   Model model;
   model.state_ = std::make_unique<State>(
-      State{{std::move(file), std::move(config), std::move(weights), std::move(frequencies), weight_bytes, false, {}, {}, {}}});
+      State{{std::move(file), std::move(config), std::move(weights), std::move(ropes), weight_bytes, false, {}, {}, {}}});
   return model;
 }
 
@@ -49,8 +68,14 @@ CacheConfig Model::cache_config(const CodecConfig& codec, std::int64_t context_t
   config.head_dim = model.head_dim;
   config.max_pages = (context_tokens + kTokensPerPage - 1) / kTokensPerPage * num_sequences;
   config.codec = codec;
-  config.layer_windows = model.layer_windows;
-  config.codec.rope = {state_->rope_frequencies, model.rope.interleaved ? KeyRope::Pairs::interleaved : KeyRope::Pairs::halves};
+  const ModelRopes& ropes = state_->ropes;
+  config.codec.rope = key_rope(ropes.distinct().front());
+  for (int l = 0; ropes.distinct().size() > 1 && l < model.num_layers; ++l) {
+    config.layer_ropes.push_back(key_rope(ropes.of_layer(l)));
+  }
+  if (std::ranges::any_of(model.layers, [](const LayerShape& layer) { return layer.window != 0; })) {
+    for (const LayerShape& layer : model.layers) config.layer_windows.push_back(layer.window);
+  }
   return config;
 }
 

@@ -1,7 +1,7 @@
-// A decoder-only transformer (llama, qwen2, qwen3) on the doors of libqjl.
+// A decoder-only transformer of any family in engine/models on the doors of libqjl.
 //
-//   h = embedding[token];  per layer: h += Wo attend(rope(norm?(Wq x)), ...), h += Wdown(silu(Wgate x) * Wup x), x = rmsnorm(h)
-//   logits = output rmsnorm(h)
+//   h = scale embedding[token];  per layer: h += norm?(Wo attend(rope(norm?(Wq x)), ...)),
+//   h += norm?(Wdown(activation(Wgate x) * Wup x)), x = rmsnorm(h);  logits = cap?(output rmsnorm(h))
 #pragma once
 
 #include <cstdint>

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "model.hpp"
 #include "model_weights.hpp"
 #include "packed_weight.hpp"
+#include "rope.hpp"
 #include "weights.hpp"
 
 namespace qjl::engine {
@@ -33,11 +35,31 @@ struct ForwardScratch {
   void release();
 };
 
+// The RoPEs of the layers, equal ones once. Angles of a position: a stretch for each, cosines then sines.
+class ModelRopes {
+ public:
+  struct Rope {
+    RopeConfig config;
+    std::vector<double> frequencies;
+    std::int64_t first_angle = 0;
+  };
+
+  explicit ModelRopes(std::span<const LayerShape> layers);
+  std::span<const Rope> distinct() const { return distinct_; }
+  const Rope& of_layer(int layer) const { return distinct_[of_layer_[static_cast<std::size_t>(layer)]]; }
+  std::int64_t num_angles() const { return num_angles_; }
+
+ private:
+  std::vector<Rope> distinct_;
+  std::vector<std::size_t> of_layer_;  // [num_layers] of distinct_
+  std::int64_t num_angles_ = 0;
+};
+
 struct LoadedModel {
   std::unique_ptr<ModelFile> file;
   ModelConfig config;
   ModelWeights weights;
-  std::vector<double> rope_frequencies;
+  ModelRopes ropes;
   std::int64_t weight_bytes = 0;
   bool is_packed = false;  // pack_weights() has run
   PackedMemory packed_memory = {};

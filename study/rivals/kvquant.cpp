@@ -62,11 +62,12 @@ class Keys final : public Side {
  public:
   Keys(int bits, const ModelConfig& model)
       : bits_(bits),
-        rope_(model.rope),
-        frequencies_(rope_frequencies(model.rope)),
+        layers_(model.layers),
         width_(model.num_kv_heads * model.head_dim),
         ranges_(static_cast<std::size_t>(model.num_layers)),
-        levels_(static_cast<std::size_t>(model.num_layers)) {}
+        levels_(static_cast<std::size_t>(model.num_layers)) {
+    for (const LayerShape& layer : layers_) frequencies_.push_back(rope_frequencies(layer.rope));
+  }
 
   bool learns() const override { return true; }
   void learn(const PromptRows& prompt) override;
@@ -79,16 +80,17 @@ class Keys final : public Side {
 
  private:
   // Turns a row back from (forward: to) its position.
-  void turn(std::span<float> row, std::int64_t position, bool forward) const {
-    std::vector<float> angles(2 * frequencies_.size());
-    rope_angles(frequencies_, position, angles.data());
-    for (std::size_t i = frequencies_.size(); !forward && i < angles.size(); ++i) angles[i] = -angles[i];
-    rope_rotate(rope_, angles.data(), 1, static_cast<int>(row.size()), row.data());
+  void turn(std::span<float> row, int layer, std::int64_t position, bool forward) const {
+    const std::vector<double>& frequencies = frequencies_[static_cast<std::size_t>(layer)];
+    std::vector<float> angles(2 * frequencies.size());
+    rope_angles(frequencies, position, angles.data());
+    for (std::size_t i = frequencies.size(); !forward && i < angles.size(); ++i) angles[i] = -angles[i];
+    rope_rotate(layers_[static_cast<std::size_t>(layer)].rope, angles.data(), 1, static_cast<int>(row.size()), row.data());
   }
 
   int bits_;
-  RopeConfig rope_;
-  std::vector<double> frequencies_;
+  std::vector<LayerShape> layers_;
+  std::vector<std::vector<double>> frequencies_;  // [layer]
   std::int64_t width_;
   std::vector<std::vector<Range>> ranges_;  // [layer][head * dim + channel]
   std::vector<std::vector<float>> levels_;  // [layer][level]
@@ -105,7 +107,7 @@ void Keys::learn(const PromptRows& prompt) {
     for (std::size_t t = 0; t < tokens; ++t) {
       const auto exact = prompt.row(head, static_cast<std::int64_t>(t));
       std::vector<float> row(exact.begin(), exact.end());
-      turn(row, prompt.first_position + static_cast<std::int64_t>(t), false);
+      turn(row, prompt.layer, prompt.first_position + static_cast<std::int64_t>(t), false);
       for (std::size_t c = 0; c < dim; ++c) channels[c][t] = row[c];
     }
     const auto tail = static_cast<std::ptrdiff_t>(kOutlierTail * static_cast<double>(tokens));
@@ -128,13 +130,13 @@ void Keys::code(const Rows& page) const {
   for (std::int64_t head = 0; head < page.heads; ++head) {
     for (std::int64_t token = page.first_position == 0 ? 1 : 0; token < page.tokens; ++token) {
       const auto row = page.row(head, token);
-      turn(row, page.first_position + token, false);
+      turn(row, page.layer, page.first_position + token, false);
       for (std::size_t c = 0; c < row.size(); ++c) {
         const Range& range = ranges[static_cast<std::size_t>(head * page.dim) + c];
         outliers += range.holds(row[c]) ? 0 : 1;
         row[c] = range.holds(row[c]) ? code_number(row[c], range, levels) : fp16(row[c]);
       }
-      turn(row, page.first_position + token, true);
+      turn(row, page.layer, page.first_position + token, true);
     }
   }
   coded_ += page.heads * page.tokens * page.dim;

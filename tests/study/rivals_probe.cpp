@@ -39,7 +39,8 @@ void code(char** argv) {
   model.num_layers = layers;
   model.num_kv_heads = heads;
   model.head_dim = dim;
-  model.rope = {.dimensions = dim, .frequency_divisors = {}};
+  model.layers.resize(static_cast<std::size_t>(layers));
+  for (LayerShape& shape : model.layers) shape.rope.dimensions = dim;
   Rival rival(argv[2], model);
   std::vector<float> numbers = read_numbers(argv[4]);
   const std::size_t side = numbers.size() / 2;

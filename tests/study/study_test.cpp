@@ -47,7 +47,7 @@ TEST_F(StudyTest, KeysBeforeRopeDependOnTheTokenAlone) {
   const CapturedLayer layer = first_layer(ids);
   EXPECT_EQ(layer.queries.heads, 2);
   EXPECT_EQ(layer.queries.tokens, 16);
-  const CapturedRows before = keys_before_rope(model.config(), layer.keys);
+  const CapturedRows before = keys_before_rope(model.config().layers[0].rope, layer.keys);
   double norm = 0, turned = 0, difference = 0;
   for (std::size_t c = 0; c < 64; ++c) {
     const double a = before.row(0, 3)[c], b = before.row(0, 150)[c];

@@ -31,7 +31,7 @@ void expect_error(const TinyModel& tiny, ErrorKind kind, const std::vector<std::
 
 TEST(ModelConfig, ReadsWhatIsThere) {
   const ModelConfig c = config_of(TinyModel());
-  EXPECT_EQ(c.architecture, "llama");
+  EXPECT_EQ(c.family->name, "llama");
   EXPECT_EQ(c.num_layers, 2);
   EXPECT_EQ(c.num_heads, 2);
   EXPECT_EQ(c.num_kv_heads, 1);
@@ -41,9 +41,9 @@ TEST(ModelConfig, ReadsWhatIsThere) {
   EXPECT_EQ(c.vocab_size, 96);
   EXPECT_EQ(c.context_length, 512);
   EXPECT_TRUE(c.tied_embeddings);
-  EXPECT_TRUE(c.rope.interleaved);
-  EXPECT_EQ(c.rope.dimensions, 64);
-  EXPECT_EQ(c.rope.base, 10000.0);
+  EXPECT_TRUE(c.layers[1].rope.interleaved);
+  EXPECT_EQ(c.layers[1].rope.dimensions, 64);
+  EXPECT_EQ(c.layers[1].rope.base, 10000.0);
 }
 
 TEST(ModelConfig, RopeScaling) {
@@ -51,13 +51,13 @@ TEST(ModelConfig, RopeScaling) {
   tiny.keys["llama.rope.scaling.type"] = "linear";
   tiny.keys["llama.rope.scaling.factor"] = 4.0f;
   tiny.keys["llama.rope.dimension_count"] = 32u;
-  EXPECT_EQ(config_of(tiny).rope.factor, 4.0);
-  EXPECT_EQ(config_of(tiny).rope.dimensions, 32);
+  EXPECT_EQ(config_of(tiny).layers[1].rope.factor, 4.0);
+  EXPECT_EQ(config_of(tiny).layers[1].rope.dimensions, 32);
   tiny.keys["llama.rope.scaling.type"] = "llama3";
   tiny.keys["llama.rope.scaling.low_freq_factor"] = 1.0f;
   tiny.keys["llama.rope.scaling.high_freq_factor"] = 4.0f;
   tiny.keys["llama.rope.scaling.original_context_length"] = 256u;
-  const RopeConfig rope = config_of(tiny).rope;
+  const RopeConfig rope = config_of(tiny).layers[1].rope;
   EXPECT_EQ(rope.frequency_divisors, llama3_divisors(10000.0, 32, {4.0, 1.0, 4.0, 256.0}));
   EXPECT_EQ(rope.factor, 1.0);
   tiny.keys["llama.rope.scaling.type"] = "yarn";
@@ -67,7 +67,7 @@ TEST(ModelConfig, RopeScaling) {
 TEST(ModelConfig, RopeTensorWins) {
   TinyModel tiny;
   tiny.tensors["rope_freqs.weight"] = {{32}, std::vector<float>(32, 2.0f)};
-  EXPECT_EQ(config_of(tiny).rope.frequency_divisors, std::vector<float>(32, 2.0f));
+  EXPECT_EQ(config_of(tiny).layers[1].rope.frequency_divisors, std::vector<float>(32, 2.0f));
   tiny.tensors["rope_freqs.weight"].numbers[7] = 0.0f;
   expect_error(tiny, ErrorKind::bad_file, {"rope_freqs.weight", "above 0"});
   tiny.tensors["rope_freqs.weight"] = {{31}, std::vector<float>(31, 2.0f)};
