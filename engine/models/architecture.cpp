@@ -8,11 +8,12 @@
 
 namespace qjl::engine {
 
-extern const Architecture kLlama, kQwen2, kQwen3;
+extern const Architecture kGemma3, kLlama, kQwen2, kQwen3;
 
 namespace {
 
 constexpr std::array kArchitectures = {
+    &kGemma3,
     &kLlama,
     &kQwen2,
     &kQwen3,

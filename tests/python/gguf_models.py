@@ -1,7 +1,7 @@
 """Models between `transformers` and GGUF, both ways.
 
 GGUF holds the rows of llama's q and k so that rotated pairs are neighbours: row 2 i of a head is row i of `transformers`, row
-2 i + 1 is row i + head_dim / 2. Qwen keeps the order of `transformers`.
+2 i + 1 is row i + head_dim / 2. Others keep the order of `transformers`. Gemma's norms multiply by 1 + w; GGUF holds the sum.
 """
 
 import gguf
@@ -25,6 +25,14 @@ LAYER_NAMES = {
     "ffn_up.weight": "mlp.up_proj.weight",
     "ffn_down.weight": "mlp.down_proj.weight",
 }
+FAMILY_NAMES = {
+    "gemma3_text": {
+        "post_attention_norm.weight": "post_attention_layernorm.weight",
+        "ffn_norm.weight": "pre_feedforward_layernorm.weight",
+        "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
+    }
+}
+ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma3_text": "gemma3"}
 OUTER_NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
@@ -32,9 +40,10 @@ OUTER_NAMES = {
 }
 
 
-def names(num_layers):
+def names(config):
     """GGUF name -> transformers name."""
-    layers = {f"blk.{i}.{ours}": f"model.layers.{i}.{theirs}" for i in range(num_layers) for ours, theirs in LAYER_NAMES.items()}
+    layer = (LAYER_NAMES | FAMILY_NAMES.get(config.model_type, {})).items()
+    layers = {f"blk.{i}.{ours}": f"model.layers.{i}.{theirs}" for i in range(config.num_hidden_layers) for ours, theirs in layer}
     return OUTER_NAMES | layers
 
 
@@ -56,11 +65,24 @@ def reorder(name, array, config, change):
     return array
 
 
+def as_stored(name, array, config):
+    """The tensor that GGUF holds under a name."""
+    if config.model_type == "gemma3_text" and name.endswith("norm.weight"):
+        array = array + 1
+    return np.ascontiguousarray(reorder(name, array, config, neighbours))
+
+
+def write_rope(writer, rope):
+    writer.add_rope_freq_base(rope["rope_theta"])
+    if rope["rope_type"] == "linear":
+        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(rope["factor"])
+
+
 def write_gguf(model, path, rope_divisors=None, quantize=()):
     """Writes a model of `transformers` in fp32; `quantize` is (part of a name, type) pairs for tensors stored otherwise."""
     config, state = model.config, model.state_dict()
-    arch = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}[config.model_type]
-    writer = gguf.GGUFWriter(path, arch)
+    writer = gguf.GGUFWriter(path, ARCHITECTURES[config.model_type])
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -73,17 +95,16 @@ def write_gguf(model, path, rope_divisors=None, quantize=()):
         writer.add_value_length(head_dim)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
-    rope = config.rope_parameters
-    writer.add_rope_freq_base(rope["rope_theta"])
-    if rope["rope_type"] == "linear":
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(rope["factor"])
+    write_rope(writer, config.rope_parameters.get("full_attention", config.rope_parameters))
+    if config.model_type == "gemma3_text":
+        writer.add_sliding_window(config.sliding_window)
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
     if rope_divisors is not None:
         writer.add_tensor("rope_freqs.weight", rope_divisors.astype(np.float32))
-    for ours, theirs in names(config.num_hidden_layers).items():
+    for ours, theirs in names(config).items():
         if theirs not in state or (theirs == "lm_head.weight" and config.tie_word_embeddings):
             continue
-        array = np.ascontiguousarray(reorder(ours, state[theirs].numpy(), config, neighbours))
+        array = as_stored(ours, state[theirs].numpy(), config)
         kind = next((kind for part, kind in quantize if part in ours), None)
         if kind is None:
             writer.add_tensor(ours, array)
@@ -117,7 +138,7 @@ def read_llama(path):
     )
     model = transformers.LlamaForCausalLM(config).eval()
     state = {}
-    for ours, theirs in names(config.num_hidden_layers).items():
+    for ours, theirs in names(config).items():
         if ours in tensors:
             array = gguf.quants.dequantize(tensors[ours].data, tensors[ours].tensor_type).copy()
             state[theirs] = torch.from_numpy(np.ascontiguousarray(reorder(ours, array, config, halves)))

@@ -34,6 +34,12 @@ LLAMA3 = {
 }
 PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
 
+# Window layers keep the base 10000 of the family; the others are scaled.
+GEMMA = {"full_attention": {"rope_type": "linear", "rope_theta": 1e6, "factor": 8.0}}
+CONFIGS = {"Gemma3": transformers.Gemma3TextConfig}
+# Five window layers, one that sees all, a window layer again; random weights want a soft cap near their logits to feel it.
+FAMILY_OPTIONS = {"Gemma3": {"num_hidden_layers": 7, "sliding_window": 40, "final_logit_softcapping": 10.0}}
+
 # family, head_dim, query heads, kv heads, tied, rope
 CASES = [
     ("Llama", 64, 6, 2, False, PLAIN),
@@ -45,31 +51,33 @@ CASES = [
     ("Qwen2", 128, 3, 3, False, LINEAR),
     ("Qwen3", 96, 6, 2, False, PLAIN),
     ("Qwen3", 128, 8, 1, True, PLAIN),
+    ("Gemma3", 64, 6, 2, True, GEMMA),
+    ("Gemma3", 256, 4, 1, True, GEMMA),
 ]
 
 
 def random_model(family, head_dim, heads, kv_heads, tied, rope):
     """Weights such that every layer matters and the distributions are neither flat nor certain."""
     torch.manual_seed(head_dim * 100 + heads)
-    config = getattr(transformers, family + "Config")(
+    options = {"num_hidden_layers": 3, "sliding_window": None, "use_sliding_window": False}
+    config = CONFIGS.get(family, getattr(transformers, family + "Config"))(
         hidden_size=heads * (64 if heads > 3 else 96),
         intermediate_size=384,
-        num_hidden_layers=3,
         num_attention_heads=heads,
         num_key_value_heads=kv_heads,
         head_dim=head_dim,
+        query_pre_attn_scalar=head_dim,
         vocab_size=512,
         max_position_embeddings=1024,
-        rope_parameters=dict(rope),
+        rope_parameters=copy.deepcopy(rope),
         tie_word_embeddings=tied,
-        sliding_window=None,
-        use_sliding_window=False,
+        **options | FAMILY_OPTIONS.get(family, {}),
     )
     model = getattr(transformers, family + "ForCausalLM")(config).float().eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("norm.weight"):
-                parameter.uniform_(0.5, 1.5)
+                parameter.uniform_(0.5, 1.5).sub_(1.0 if family == "Gemma3" else 0.0)  # Gemma adds the 1 itself
             elif name.endswith("bias"):
                 parameter.normal_(0.0, 0.3)
             elif "embed_tokens" in name or "lm_head" in name:
@@ -149,14 +157,48 @@ def check(model, path, ids, run_probe, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "case", CASES, ids=lambda c: f"{c[0]}-d{c[1]}-{c[2]}x{c[3]}-{'tied' if c[4] else 'untied'}-{c[5]['rope_type']}"
+    "case", CASES, ids=lambda c: f"{c[0]}-d{c[1]}-{c[2]}x{c[3]}-{'tied' if c[4] else 'untied'}-{c[5].get('rope_type', 'layered')}"
 )
 def test_random_model(case, run_probe, tmp_path):
     model = random_model(*case)
-    divisors = llama3_divisors(model) if case[5]["rope_type"] == "llama3" else None
+    divisors = llama3_divisors(model) if case[5] is LLAMA3 else None
     write_gguf(model, tmp_path / "model.gguf", divisors)
     ids = np.random.default_rng(7).integers(0, 512, 200).tolist()
     check(model, tmp_path / "model.gguf", ids, run_probe, tmp_path)
+
+
+def set_layers(model, part, name, value):
+    for layer in model.model.layers:
+        setattr(getattr(layer, part) if part else layer, name, value)
+
+
+# Parts of Gemma 3, each left out or moved by a little.
+GEMMA_BREAKS = {
+    "no window": lambda m: setattr(m.config, "sliding_window", 1024),
+    "a window of one token more": lambda m: setattr(m.config, "sliding_window", 41),
+    "one RoPE": lambda m: setattr(m.model.rotary_emb, "sliding_attention_inv_freq", m.model.rotary_emb.full_attention_inv_freq),
+    "no norm after attention": lambda m: set_layers(m, "", "post_attention_layernorm", torch.nn.Identity()),
+    "no norm after feed-forward": lambda m: set_layers(m, "", "post_feedforward_layernorm", torch.nn.Identity()),
+    "no norm of keys": lambda m: set_layers(m, "self_attn", "k_norm", torch.nn.Identity()),
+    "SiLU": lambda m: set_layers(m, "mlp", "act_fn", torch.nn.SiLU()),
+    "no scale of embeddings": lambda m: m.model.embed_tokens.embed_scale.fill_(1.0),
+    "no soft cap": lambda m: setattr(m.config, "final_logit_softcapping", None),
+}
+
+
+def test_gemma3_feels_every_part(run_probe, tmp_path):
+    """A reference with one part broken is a hundred times farther from the engine than test_random_model allows, so an engine
+    without that part would fail there: the text is long enough for the window, the weights are large enough for the rest."""
+    ids = np.random.default_rng(7).integers(0, 512, 200).tolist()
+    case = ("Gemma3", 64, 6, 2, True, GEMMA)
+    write_gguf(random_model(*case), tmp_path / "model.gguf")
+    found = engine_logits(run_probe, tmp_path / "model.gguf", ids, tmp_path)
+    for name, break_part in GEMMA_BREAKS.items():
+        broken = random_model(*case)
+        break_part(broken)
+        kld = mean_kld(logits_of(broken, ids), found)
+        print(f"{name}: mean KL divergence {kld:.2e}")
+        assert kld > 100 * MAX_KLD, f"{name}: mean KL divergence {kld:.2e}, wanted more than {100 * MAX_KLD}"
 
 
 def test_stored_types(run_probe, tmp_path):

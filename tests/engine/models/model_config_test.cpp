@@ -5,6 +5,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "qjl/codec.hpp"
 #include "qjl/error.hpp"
 #include "rope.hpp"
 #include "tiny_model.hpp"
@@ -92,10 +95,71 @@ TEST(ModelConfig, RefusesNumbersOutOfRange) {
 TEST(ModelConfig, RefusesWhatItCannotRun) {
   TinyModel other;
   other.keys["general.architecture"] = "mamba";
-  expect_error(other, ErrorKind::unsupported, {"mamba", "llama, qwen2 or qwen3"});
+  expect_error(other, ErrorKind::unsupported, {"mamba", "gemma3, llama, qwen2 or qwen3"});
   TinyModel experts;
   experts.keys["llama.expert_count"] = 8u;
   expect_error(experts, ErrorKind::unsupported, {"experts"});
+}
+
+// What the model of 27B has of its own, and what the others have.
+TEST(ModelConfig, Gemma3) {
+  TinyModel tiny("gemma3");
+  tiny.keys["gemma3.block_count"] = 18u;
+  tiny.keys["gemma3.attention.sliding_window"] = 32u;
+  tiny.keys["gemma3.rope.freq_base"] = 1e6f;
+  tiny.keys["gemma3.rope.scaling.type"] = "linear";
+  tiny.keys["gemma3.rope.scaling.factor"] = 8.0f;
+  ModelConfig c = config_of(tiny);
+  for (int l = 0; l < 18; ++l) {
+    const LayerShape& layer = c.layers[static_cast<std::size_t>(l)];
+    const bool sees_all = l == 5 || l == 11 || l == 17;
+    EXPECT_EQ(layer.window, sees_all ? 0 : 32) << l;
+    EXPECT_EQ(layer.rope.base, sees_all ? 1e6 : 1e4) << l;
+    EXPECT_EQ(layer.rope.factor, sees_all ? 8.0 : 1.0) << l;
+    EXPECT_EQ(layer.rope.dimensions, 64) << l;
+  }
+  EXPECT_EQ(c.embedding_scale, std::sqrt(128.0f));
+  EXPECT_EQ(c.attention_scale, 0.0f);
+  EXPECT_EQ(c.logit_soft_cap, 0.0f);
+  tiny.keys["gemma3.block_count"] = 62u;
+  tiny.keys["gemma3.embedding_length"] = 200u;  // with two heads, 100 of it a head
+  tiny.keys["gemma3.attention.key_length"] = 64u;
+  tiny.keys["gemma3.attention.sliding_window_pattern"] = 2u;
+  tiny.keys["gemma3.final_logit_softcapping"] = 30.0f;
+  c = config_of(tiny);
+  EXPECT_EQ(c.attention_scale, 0.1f);
+  EXPECT_EQ(c.logit_soft_cap, 30.0f);
+  EXPECT_EQ(c.layers[0].window, 32);
+  EXPECT_EQ(c.layers[1].window, 0);
+  tiny.keys.erase("gemma3.attention.sliding_window");
+  expect_error(tiny, ErrorKind::bad_file, {"gemma3.attention.sliding_window"});
+}
+
+TEST(ModelConfig, ACacheIsToldWhereLayersDiffer) {
+  const std::vector<std::byte> alike = TinyModel().bytes();
+  const CacheConfig one = Model::load(parse_model_file(alike, "tiny")).cache_config(codec_config("k3v2"), 256);
+  EXPECT_TRUE(one.layer_ropes.empty());
+  EXPECT_TRUE(one.layer_windows.empty());
+  EXPECT_EQ(one.codec.rope, (KeyRope{rope_frequencies({.dimensions = 64, .frequency_divisors = {}}), KeyRope::Pairs::interleaved}));
+
+  TinyModel tiny("gemma3");
+  tiny.keys["gemma3.attention.sliding_window"] = 32u;
+  tiny.keys["gemma3.attention.sliding_window_pattern"] = 2u;
+  tiny.keys["gemma3.rope.freq_base"] = 1e6f;
+  for (const std::string layer : {"blk.0.", "blk.1."}) {
+    for (const char* name : {"attn_q_norm.weight", "attn_k_norm.weight"})
+      tiny.tensors[layer + name] = {{64}, std::vector(64, 1.0f)};
+    for (const char* name : {"post_attention_norm.weight", "post_ffw_norm.weight"}) tiny.norm(layer + name);
+  }
+  const std::vector<std::byte> layered = tiny.bytes();
+  const CacheConfig two = Model::load(parse_model_file(layered, "tiny")).cache_config(codec_config("k3v2"), 256);
+  const auto halves = [](double base) {
+    return KeyRope{rope_frequencies({.base = base, .dimensions = 64, .frequency_divisors = {}}), KeyRope::Pairs::halves};
+  };
+  EXPECT_EQ(two.layer_windows, (std::vector<std::int64_t>{32, 0}));
+  EXPECT_EQ(two.layer_ropes, (std::vector{halves(1e4), halves(1e6)}));
+  tiny.tensors.erase("blk.1.post_ffw_norm.weight");
+  expect_error(tiny, ErrorKind::bad_file, {"blk.1.post_ffw_norm.weight"});
 }
 
 TEST(ModelWeights, RefusesMissingMisshapenAndUnknownTensors) {

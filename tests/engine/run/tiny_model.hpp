@@ -26,8 +26,8 @@ struct TinyModel {
   std::mt19937_64 random{11};
 
   // hidden 128, 2 query heads and 1 kv head of 64, vocabulary of 96, context of 512.
-  TinyModel() {
-    keys["general.architecture"] = "llama";
+  explicit TinyModel(const std::string& architecture = "llama") {
+    keys["general.architecture"] = architecture;
     for (const auto& [name, number] : {std::pair{"block_count", 2u},
                                        {"embedding_length", 128u},
                                        {"feed_forward_length", 192u},
@@ -35,9 +35,9 @@ struct TinyModel {
                                        {"attention.head_count_kv", 1u},
                                        {"context_length", 512u},
                                        {"vocab_size", 96u}}) {
-      keys[std::string("llama.") + name] = number;
+      keys[architecture + "." + name] = number;
     }
-    keys["llama.attention.layer_norm_rms_epsilon"] = 1e-5f;
+    keys[architecture + ".attention.layer_norm_rms_epsilon"] = 1e-5f;
     matrix("token_embd.weight", 96, 128, 3.0);
     norm("output_norm.weight");
     for (const std::string layer : {"blk.0.", "blk.1."}) {
