@@ -142,15 +142,7 @@ TEST(ModelConfig, ACacheIsToldWhereLayersDiffer) {
   EXPECT_TRUE(one.layer_windows.empty());
   EXPECT_EQ(one.codec.rope, (KeyRope{rope_frequencies({.dimensions = 64, .frequency_divisors = {}}), KeyRope::Pairs::interleaved}));
 
-  TinyModel tiny("gemma3");
-  tiny.keys["gemma3.attention.sliding_window"] = 32u;
-  tiny.keys["gemma3.attention.sliding_window_pattern"] = 2u;
-  tiny.keys["gemma3.rope.freq_base"] = 1e6f;
-  for (const std::string layer : {"blk.0.", "blk.1."}) {
-    for (const char* name : {"attn_q_norm.weight", "attn_k_norm.weight"})
-      tiny.tensors[layer + name] = {{64}, std::vector(64, 1.0f)};
-    for (const char* name : {"post_attention_norm.weight", "post_ffw_norm.weight"}) tiny.norm(layer + name);
-  }
+  TinyModel tiny = TinyModel::gemma3();
   const std::vector<std::byte> layered = tiny.bytes();
   const CacheConfig two = Model::load(parse_model_file(layered, "tiny")).cache_config(codec_config("k3v2"), 256);
   const auto halves = [](double base) {

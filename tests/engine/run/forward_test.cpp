@@ -187,6 +187,25 @@ TEST_F(ForwardTest, FastArithmeticStaysNearTheExact) {
   }
 }
 
+// A window, two RoPEs, norms after each branch, GELU: the rows of a block and the positions of a chunk find their own. The norms
+// after a branch keep hidden rows at the scale of llama's, so the bounds are those above.
+TEST_F(ForwardTest, LayersThatDiffer) {
+  const std::vector<std::byte> coded = TinyModel::gemma3().bytes(TinyModel::Matrices::q8_0);
+  model = Model::load(parse_model_file(coded, "tiny"));
+  const std::vector<Token> ids = tokens(300, 1);
+  KvCache whole(shape()), parts(shape()), fast(shape());
+  const std::vector<float> wanted = run(whole, whole.create(), ids);
+  const SequenceId a = parts.create();
+  for (std::size_t begin = 0; begin < ids.size(); begin += 50) {
+    const std::vector<float> found = run(parts, a, std::span(ids).subspan(begin, 50));
+    expect_near(found, std::span(wanted).subspan(begin * 96, 50 * 96), "chunk");
+  }
+  const ForwardOptions options{.logits = Logits::all, .arithmetic = Arithmetic::fast, .observe_kv = {}};
+  const ForwardItem item{fast.create(), ids};
+  const std::span<const float> found = model.forward(fast, {&item, 1}, options, threads);
+  for (std::size_t i = 0; i < wanted.size(); ++i) ASSERT_NEAR(found[i], wanted[i], 3.0 / 16) << "fast prompt, logit " << i;
+}
+
 TEST_F(ForwardTest, TheSameBitsForAnyCallAlike) {
   const std::vector<Token> ids = tokens(200, 1);
   KvCache one(shape("k3v2")), two(shape("k3v2"));

@@ -1,5 +1,5 @@
-// A random llama of two layers as the bytes of a GGUF file, for tests that need no trained model. Its keys and tensors can be
-// changed before it is written.
+// A random llama, or Gemma 3, of two layers as the bytes of a GGUF file, for tests that need no trained model. Its keys and tensors
+// can be changed before it is written.
 #pragma once
 
 #include <algorithm>
@@ -51,6 +51,20 @@ struct TinyModel {
       matrix(layer + "ffn_up.weight", 192, 128, 1.0);
       matrix(layer + "ffn_down.weight", 128, 192, 1.0);
     }
+  }
+
+  // The same numbers, and what differs by layer: the first sees 32 tokens and has a RoPE of its own.
+  static TinyModel gemma3() {
+    TinyModel tiny("gemma3");
+    tiny.keys["gemma3.attention.sliding_window"] = 32u;
+    tiny.keys["gemma3.attention.sliding_window_pattern"] = 2u;
+    tiny.keys["gemma3.rope.freq_base"] = 1e6f;
+    for (const std::string layer : {"blk.0.", "blk.1."}) {
+      for (const char* name : {"attn_q_norm.weight", "attn_k_norm.weight"})
+        tiny.tensors[layer + name] = {{64}, std::vector(64, 1.0f)};
+      for (const char* name : {"post_attention_norm.weight", "post_ffw_norm.weight"}) tiny.norm(layer + name);
+    }
+    return tiny;
   }
 
   void matrix(const std::string& name, std::int64_t rows, std::int64_t columns, double gain) {
