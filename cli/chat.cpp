@@ -33,10 +33,11 @@ bool read_message(std::string& line) {
 
 Exit run_chat(const ChatOptions& options) {
   const engine::CacheType cache = cache_type(options.cache);
+  const Device device = cache_device(options.cache);
   check_output(options.output.file);
   LoadedModel loaded(options.model);
   const auto format = chat_template(loaded, options.generate.chat_template);
-  auto generator = make_generator(loaded, cache, options.generate);
+  auto generator = make_generator(loaded, cache, device, options.generate);
   const bool streams = !options.output.json && options.output.file.empty();
   auto turns = nlohmann::ordered_json::array();
   std::string transcript;

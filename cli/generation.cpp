@@ -32,7 +32,8 @@ void check_sampling(const engine::SamplingConfig& config) {
 
 }  // namespace
 
-engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, const GenerateOptions& options) {
+engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, Device device,
+                                 const GenerateOptions& options) {
   check_sampling(options.sampling);
   warn_of_other_model(loaded, cache);
   loaded.model.prepare(options.arithmetic, loaded.threads);
@@ -43,6 +44,7 @@ engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& c
                             .context = loaded.context,
                             .max_tokens = options.max_tokens,
                             .arithmetic = options.arithmetic,
+                            .device = device,
                             .chunk = options.chunk});
 }
 

@@ -14,8 +14,9 @@
 
 namespace qjl::cli {
 
-// A generator with room for loaded.context tokens. Usage on a sampling number out of range.
-engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, const GenerateOptions& options);
+// A generator with room for loaded.context tokens, its cache on `device`. Usage on a sampling number out of range.
+engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, Device device,
+                                 const GenerateOptions& options);
 
 // One turn. `print` gets whole UTF-8 characters as they come.
 // Errors: invalid_argument when the prompt leaves no room in the context (found and wanted); Interrupted.

@@ -27,6 +27,10 @@ void add_cache_options(CLI::App& command, CacheOptions& options) {
       ->group("Cache");
   command.add_option("--cache-type-k", options.key_type, "-ctk: keys alone: f16, k1 .. k4 (default k3)")->group("Cache");
   command.add_option("--cache-type-v", options.value_type, "-ctv: values alone: f16, v1 .. v4 (default v2)")->group("Cache");
+  command
+      .add_option("--device", options.device,
+                  "where the cache is and attention runs: cpu (default), cuda:0, cuda:1 ...; products of weights stay on the cpu")
+      ->group("Cache");
 }
 
 void add_arithmetic_option(CLI::App& command, engine::Arithmetic& arithmetic) {
@@ -104,6 +108,24 @@ engine::CacheType cache_type(const CacheOptions& options) {
   } catch (const Error& error) {
     throw Usage(error.what());
   }
+}
+
+Device cache_device(const CacheOptions& options) {
+  Device device;
+  try {
+    device = device_of(options.device);
+  } catch (const Error& error) {
+    throw Usage(error.what());
+  }
+  if (device == Device::cpu()) return device;
+  const CudaDevices found = cuda_devices();
+  std::string known;
+  for (const CudaDevice& each : found.devices) {
+    if (each.index == device.index) return device;
+    known += " " + device_name(Device::cuda(each.index));
+  }
+  throw Error(ErrorKind::unsupported, "[options] --device " + options.device + ": " +
+                                          (known.empty() ? found.absence : "found" + known + ", wanted " + options.device));
 }
 
 std::vector<std::string> spell_out_short_words(int argc, const char* const* argv) {

@@ -16,6 +16,7 @@
 #include "cache_type.hpp"
 #include "model.hpp"
 #include "qjl/config.hpp"
+#include "qjl/device.hpp"
 #include "sampler.hpp"
 
 namespace qjl::cli {
@@ -43,6 +44,7 @@ struct ModelOptions {
 
 struct CacheOptions {
   std::string type, key_type, value_type;
+  std::string device = "cpu";
 };
 
 struct OutputOptions {
@@ -69,7 +71,9 @@ void apply_log_level(const OutputOptions& options);
 
 // The codec that --cache or -ctk/-ctv name; Usage when both do or a name is unknown.
 engine::CacheType cache_type(const CacheOptions& options);
-// The same for one name.
+// Where --device puts the cache: a device that is there. Errors: Usage on a name that is none, unsupported on one that is absent.
+Device cache_device(const CacheOptions& options);
+// The same as cache_type for one name.
 engine::CacheType cache_type(const std::string& type);
 // CLI11 has no one-dash words of several letters: -ctk and -ctv (also -ctk=k3) become --cache-type-k and --cache-type-v.
 // Everything after `--` is left alone.

@@ -40,9 +40,10 @@ Exit run_run(const RunOptions& options) {
     throw Usage("[run] found --system without --chat-template, wanted both");
   }
   const engine::CacheType cache = cache_type(options.cache);
+  const Device device = cache_device(options.cache);
   check_output(options.output.file);
   LoadedModel loaded(options.model);
-  auto generator = make_generator(loaded, cache, options.generate);
+  auto generator = make_generator(loaded, cache, device, options.generate);
   const bool streams = !options.output.json && options.output.file.empty();
   const engine::Turn turn = continue_text(generator, prompt_tokens(loaded, options), [streams](std::string_view text) {
     if (streams) std::cout << text << std::flush;

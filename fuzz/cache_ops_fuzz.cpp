@@ -117,7 +117,7 @@ class Session {
     qjl::AttendOptions options;
     options.sliding_window = seed % 3 == 0 ? static_cast<std::int64_t>(seed % 200) : 0;
     options.logit_soft_cap = seed % 5 == 0 ? 10.0f : 0.0f;
-    qjl::attend(cache_, 0, {&request, 1}, options, workspace_, threads_);
+    qjl::attend(cache_, 0, {&request, 1}, options, plan_, threads_);
     const std::int64_t first = request.chunk_keys.empty() ? lengths_[id] - tokens : lengths_[id];
     for (std::int64_t row = 0; row < kHeads * tokens; ++row) {
       const bool empty = first + row % tokens < 0;
@@ -143,7 +143,7 @@ class Session {
 
   qjl::ThreadPool threads_{1};
   qjl::KvCache cache_;
-  qjl::AttendWorkspace workspace_;
+  qjl::AttendPlan plan_;
   std::map<qjl::SequenceId, std::int64_t> lengths_;
 };
 

@@ -20,7 +20,6 @@ from pathlib import Path
 # Subjects of a folder: source files of one stem are one. PEERS: folders that are one list, and of what.
 MAX_SUBJECTS = 20
 PEERS = {
-    "src/core": "the parts of one decision, a cache, that share its state",
     "tests/core": "tests of the doors",
     "tests/cpu": "tests by verb and part",
     "tests/cuda": "tests by verb and part",
@@ -35,6 +34,7 @@ DOORS = "include"
 CPU_PARTS = ("encode", "tile", "bytes", "rotate")  # named from src/cpu: "tile/key_tile.hpp"
 KERNELS = (DOORS, "src/shared", "src/backend")
 ENGINE = ("engine/text", "engine/math", "engine/files", "engine/models", "engine/run")
+CORE = ("src/core", "src/core/attend", "src/core/cache", "src/core/codec", "src/core/memory")
 LIBRARY = ("src/shared", "src/simd", "src/backend")
 BENCH = ("bench/common", "bench/exact", "bench/rivals")
 BENCH_PARTS = ("common", "exact", "rivals", "kernels", "engine")
@@ -49,7 +49,7 @@ DIRECTIONS = {
     "src/cuda/device": ("std", "system", *KERNELS),
     "src/cuda/encode": ("std", "system", *KERNELS, "src/cuda/device"),
     "src/cuda/fragments": ("std", "system", *KERNELS, "src/cuda/device", "src/cuda"),
-    "src/core": ("std", "system", DOORS, "src/shared", "src/simd", "src/backend", "src/cpu", "src/cuda"),
+    **{room: ("std", "system", DOORS, *LIBRARY, "src/cpu", "src/cuda", *CORE) for room in CORE},
     "src/capi": ("std", DOORS),
     "engine/text": ("std", "system", DOORS),
     "engine/math": ("std", "system", DOORS, "src/simd"),
@@ -65,7 +65,7 @@ DIRECTIONS = {
     "python": ("std", "system", DOORS),
     **{f"bench/{part}": ("std", "system", DOORS, *LIBRARY, *ENGINE, *BENCH) for part in BENCH_PARTS},
     "bench/gpu": ("std", "system", DOORS, *LIBRARY, "src/cuda/device", "src/cuda/fragments"),
-    "tools/format_doc": ("std", "system", DOORS, "src/shared", "src/core"),
+    "tools/format_doc": ("std", "system", DOORS, "src/shared", *CORE),
 }
 FREE = ("tests/", "fuzz/", "examples/")  # may see everything
 ORACLE = re.compile(r"tests/oracle/oracle\w*\.hpp")

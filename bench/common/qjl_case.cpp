@@ -35,7 +35,8 @@ QjlCase::QjlCase(const QjlShape& shape, ThreadPool& threads)
   const auto count = static_cast<std::size_t>(shape.kv_heads * stretch * shape.head_dim);
   const auto keys = normal_numbers(count, 13), values = normal_numbers(count, 14);
   const auto view = [&](const std::vector<float>& rows, std::int64_t tokens) {
-    return TensorView{rows.data(), DType::f32, shape.kv_heads, tokens, shape.head_dim, stretch * shape.head_dim, shape.head_dim};
+    return TensorView{rows.data(),    DType::f32, shape.kv_heads, tokens, shape.head_dim, stretch * shape.head_dim,
+                      shape.head_dim, {}};
   };
   const double start = now_seconds();
   for (std::int64_t done = 0; done < shape.tokens; done += stretch) {
@@ -58,7 +59,7 @@ void QjlCase::attend(int group, ThreadPool& threads) {
                               .chunk_keys = {},
                               .chunk_values = {},
                               .out = OutputView::contiguous(out_.data(), heads, 1, shape_.head_dim)};
-  qjl::attend(*cache_, 0, {&request, 1}, {}, workspace_, threads);
+  qjl::attend(*cache_, 0, {&request, 1}, {}, plan_, threads);
 }
 
 std::int64_t QjlCase::bytes() const {

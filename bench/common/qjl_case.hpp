@@ -39,7 +39,7 @@ class QjlCase {
   QjlShape shape_;
   std::unique_ptr<KvCache> cache_;
   SequenceId sequence_{};
-  AttendWorkspace workspace_;
+  AttendPlan plan_;
   std::vector<float> queries_, out_;
   double fill_seconds_ = 0;
 };

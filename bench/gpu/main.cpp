@@ -16,7 +16,7 @@
 #include "gpu.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/device.hpp"
-#include "qjl/cuda_cache.hpp"
+#include "qjl/moves.hpp"
 
 namespace qjl::bench {
 
@@ -101,24 +101,24 @@ double time_exact(const Data& data, int group, const Flush& flush) {
 
 // A cache of the shape's sequences; the time of coding one of them is kept.
 struct Sealed {
-  CudaCache cache;
+  KvCache cache;
   std::vector<SequenceId> sequences;
   double encode_us = 0.0;
 
-  Sealed(const char* type, const Data& data) : cache(config(type, data.shape)) {
+  Sealed(const char* type, const Data& data) : cache(config(type, data.shape), Device::cuda()) {
     for (int i = 0; i < data.shape.batch; ++i) {
       sequences.push_back(cache.create());
       const std::int64_t at = std::int64_t{i} * kHeads * data.shape.tokens * kDim;
       const auto view = [&](const std::uint16_t* rows) {
         return TensorView::contiguous(rows + at, DType::bf16, kHeads, data.shape.tokens, kDim).on(Device::cuda());
       };
-      const auto append = [&] { cache.append(sequences.back(), 0, view(data.keys.data()), view(data.values.data()), nullptr); };
+      const auto append = [&] { cache.append(sequences.back(), 0, view(data.keys.data()), view(data.values.data())); };
       if (i == 0)
         encode_us = once_us(append);
       else
         append();
     }
-    cache.wait(nullptr);
+    cache.wait();
   }
   static CacheConfig config(const char* type, Shape shape) {
     CacheConfig c;
@@ -132,7 +132,7 @@ struct Sealed {
   }
 };
 
-void plan(CudaAttend& attend, const Sealed& sealed, const Data& data, int group, cudaStream_t stream) {
+void plan(AttendPlan& attend, const Sealed& sealed, const Data& data, int group, cudaStream_t stream) {
   std::vector<AttendRequest> requests;
   for (std::size_t i = 0; i < sealed.sequences.size(); ++i) {
     const std::size_t at = i * kHeads * static_cast<std::size_t>(group) * kDim;
@@ -142,16 +142,16 @@ void plan(CudaAttend& attend, const Sealed& sealed, const Data& data, int group,
     r.out = OutputView::contiguous(data.out.data() + at, kHeads * group, 1, kDim).on(Device::cuda());
     requests.push_back(r);
   }
-  attend.plan(sealed.cache, 0, requests, {}, stream);
+  attend.make(sealed.cache, 0, requests, {}, CudaStream{stream});
 }
 
-double time_graph(CudaAttend& attend, const Flush& flush) {
+double time_graph(AttendPlan& attend, const Flush& flush) {
   cudaStream_t stream;
   cudaGraph_t graph;
   cudaGraphExec_t launch;
   check(cudaStreamCreate(&stream), "stream");
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal), "capture");
-  attend.run(stream);
+  attend.run(CudaStream{stream});
   check(cudaStreamEndCapture(stream, &graph), "capture");
   check(cudaGraphInstantiate(&launch, graph, 0), "graph");
   const double us = median_us(kRounds, std::cref(flush), [&] { check(cudaGraphLaunch(launch, nullptr), "graph"); });
@@ -186,12 +186,12 @@ void run_shape(Shape shape, double copy, const Flush& flush) {
   }
   for (const char* type : kTypes) {
     const Sealed sealed(type, data);
-    CudaAttend attend;
+    AttendPlan attend;
     for (int g = 0; g < 3; ++g) {
       time_exact(data, kGroups[g], flush);  // its output, to compare with
       plan(attend, sealed, data, kGroups[g], nullptr);
-      const double us = median_us(kRounds, std::cref(flush), [&] { attend.run(nullptr); });
-      const double hot = median_us(kRounds, [] {}, [&] { attend.run(nullptr); });
+      const double us = median_us(kRounds, std::cref(flush), [&] { attend.run(); });
+      const double hot = median_us(kRounds, [] {}, [&] { attend.run(); });
       const double bytes = sealed.cache.config().max_pages * kHeads * PageCodec(kDim, sealed.cache.config().codec).page_bytes();
       std::cout << Json{{"case", "attend"},
                         {"cache", type},
@@ -255,10 +255,10 @@ void run_once(Shape shape) {
   const Data data(shape);
   for (const char* type : kTypes) {
     const Sealed sealed(type, data);
-    CudaAttend attend;
+    AttendPlan attend;
     for (const int group : kGroups) {
       plan(attend, sealed, data, group, nullptr);
-      attend.run(nullptr);
+      attend.run();
       check(cudaDeviceSynchronize(), "attend");
     }
   }

@@ -80,8 +80,9 @@ class ForwardPass {
   void finish_row(int layer_idx, std::int64_t row) const;
   void join_row(std::int64_t row, float* branch, const std::vector<float>& norm) const;
   AttendOptions attend_options(int layer_idx) const;
-  void attend_layer(int layer_idx);
-  void append_layer(int layer_idx);
+  AttendRequest layer_request(std::size_t item, const LayerRows& rows) const;
+  void attend_and_append(int layer_idx);
+  void observe(int layer_idx, const LayerRows& rows) const;
   void feed_forward_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end);
   void multiply(std::span<const Product> products, const Activations& x, const Weight& next) {
     engine::multiply({products, x, options_.arithmetic, &next}, s_.products, threads_);
@@ -212,30 +213,48 @@ AttendOptions ForwardPass::attend_options(int layer_idx) const {
   return options;
 }
 
-void ForwardPass::attend_layer(int layer_idx) {
-  s_.requests.clear();
+// Where `rows` stand: on the host, unless the caller says otherwise.
+AttendRequest ForwardPass::layer_request(std::size_t item, const LayerRows& rows) const {
   const int heads = config_.num_heads, kv_heads = config_.num_kv_heads, head_dim = config_.head_dim;
-  for (std::size_t i = 0; i < items_.size(); ++i) {
-    const std::int64_t row = s_.first_row[i], n = tokens(i);
-    AttendRequest request;
-    request.sequence = items_[i].sequence;
-    request.queries = TensorView::token_major(s_.query.data() + row * query_width_, DType::f32, heads, n, head_dim, query_width_);
-    request.chunk_keys = TensorView::token_major(s_.key.data() + row * key_width_, DType::f32, kv_heads, n, head_dim, key_width_);
-    request.chunk_values =
-        TensorView::token_major(s_.value.data() + row * key_width_, DType::f32, kv_heads, n, head_dim, key_width_);
-    request.out = OutputView::token_major(s_.attended.data() + row * query_width_, heads, n, head_dim, query_width_);
-    s_.requests.push_back(request);
-  }
-  attend(cache_, layer_idx, s_.requests, attend_options(layer_idx), s_.attend, threads_);
+  const std::int64_t row = s_.first_row[item], n = tokens(item);
+  AttendRequest request;
+  request.sequence = items_[item].sequence;
+  request.queries = TensorView::token_major(rows.query + row * query_width_, DType::f32, heads, n, head_dim, query_width_);
+  request.chunk_keys = TensorView::token_major(rows.key + row * key_width_, DType::f32, kv_heads, n, head_dim, key_width_);
+  request.chunk_values = TensorView::token_major(rows.value + row * key_width_, DType::f32, kv_heads, n, head_dim, key_width_);
+  request.out = OutputView::token_major(rows.attended + row * query_width_, heads, n, head_dim, query_width_);
+  return request;
 }
 
-void ForwardPass::append_layer(int layer_idx) {
+void ForwardPass::observe(int layer_idx, const LayerRows& rows) const {
+  if (!options_.observe_queries && !options_.observe_kv) return;
   for (std::size_t i = 0; i < items_.size(); ++i) {
-    const AttendRequest& request = s_.requests[i];
+    const AttendRequest request = layer_request(i, rows);
     if (options_.observe_queries) options_.observe_queries(layer_idx, i, request.queries);
     if (options_.observe_kv) options_.observe_kv(layer_idx, i, request.chunk_keys, request.chunk_values);
-    cache_.append(request.sequence, layer_idx, request.chunk_keys, request.chunk_values, threads_);
   }
+}
+
+void ForwardPass::attend_and_append(int layer_idx) {
+  const Device device = cache_.device();
+  const bool is_here = device == Device::cpu();
+  const LayerRows host{s_.query.data(), s_.key.data(), s_.value.data(), s_.attended.data()};
+  const std::int64_t query_numbers = rows_ * query_width_, key_numbers = rows_ * key_width_;
+  const LayerRows rows = is_here ? host : s_.on_device.bring(device, host, query_numbers, key_numbers);
+  const Queue queue = is_here ? Queue(threads_) : Queue();
+  s_.requests.clear();
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    AttendRequest& request = s_.requests.emplace_back(layer_request(i, rows));
+    request.queries.device = request.chunk_keys.device = request.chunk_values.device = request.out.device = device;
+  }
+  attend(cache_, layer_idx, s_.requests, attend_options(layer_idx), s_.attend, queue);
+  observe(layer_idx, host);
+  for (const AttendRequest& request : s_.requests) {
+    cache_.append(request.sequence, layer_idx, request.chunk_keys, request.chunk_values, queue);
+  }
+  if (is_here) return;
+  s_.on_device.take_back(host, query_numbers);
+  cache_.wait(queue);  // tells of numbers that do not fit
 }
 
 // h += norm?(branch), one row.
@@ -271,8 +290,7 @@ void ForwardPass::run() {
   embed();
   for (int l = 0; l < config_.num_layers; ++l) {
     for_blocks([&](std::int64_t begin, std::int64_t end) { project_block(l, begin, end); });
-    attend_layer(l);
-    append_layer(l);
+    attend_and_append(l);
     for_blocks([&](std::int64_t begin, std::int64_t end) { feed_forward_block(layer_weights(l), begin, end); });
   }
 }
@@ -314,7 +332,7 @@ std::span<const float> ForwardPass::logits() {
 }  // namespace
 
 std::int64_t ForwardScratch::bytes() const {
-  std::int64_t total = products.bytes() + attend.bytes();
+  std::int64_t total = products.bytes() + attend.bytes() + on_device.bytes();
   for (const std::vector<float>* buffer :
        {&hidden, &query, &key, &value, &attended, &angles, &normed, &projected, &gate, &up, &logits_input, &logits}) {
     total += static_cast<std::int64_t>(buffer->capacity() * sizeof(float));
@@ -327,6 +345,7 @@ void ForwardScratch::release() {
     std::vector<float>().swap(*buffer);
   }
   attend = {};
+  on_device = {};
 }
 
 std::span<const float> Model::forward(KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,

@@ -48,7 +48,7 @@ Generator::Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threa
       tokenizer_(tokenizer),
       threads_(threads),
       config_(checked(config, model.config().context_length)),
-      cache_(cache_shape(model, config_)),
+      cache_(cache_shape(model, config_), config_.device),
       sequence_(cache_.create()),
       sampler_(config_.sampling) {}
 

@@ -26,6 +26,7 @@ struct GenerateConfig {
   std::int64_t context = 0;                             // tokens of prompt and answer together; 0: what the model was trained for
   std::int64_t max_tokens = -1;                         // tokens made at most; -1: until the model ends or the context is full
   Arithmetic arithmetic = Arithmetic::fast;
+  Device device = {};      // of the cache and of attention; products of weights are the host's
   std::int64_t chunk = 0;  // tokens of prompt per pass, later passes read the compressed cache; 0: the prompt in one pass
 };
 
@@ -54,7 +55,8 @@ using PromptCallback = std::function<void(std::int64_t done, std::int64_t total)
 class Generator {
  public:
   // The cache is the generator's own, with room for config.context tokens; model, tokenizer and threads are the caller's and
-  // outlive it. Generators may share a model, one turn at a time. Errors: invalid_argument on a number out of range.
+  // outlive it. Generators may share a model, one turn at a time. Errors: invalid_argument on a number out of range; unsupported
+  // without that device.
   Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threads, const GenerateConfig& config);
 
   // Continues `prompt`, the whole of the text so far: the longest beginning that the cache holds from earlier turns is kept, only

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "layer_rows.hpp"
 #include "model.hpp"
 #include "model_weights.hpp"
 #include "packed_weight.hpp"
@@ -27,7 +28,8 @@ struct ForwardScratch {
   std::vector<float> normed, projected, gate, up;                  // [block, ...]
   std::vector<float> logits_input, logits;
   ProductScratch products;
-  AttendWorkspace attend;
+  AttendPlan attend;
+  RowsOnDevice on_device;  // of a cache on a GPU
   std::int64_t peak_bytes = 0;
 
   std::int64_t bytes() const;

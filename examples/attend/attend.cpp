@@ -42,13 +42,13 @@ std::vector<float> attend_with(const std::string& cache_type) {
   cache.append(sequence, 0, qjl::TensorView::contiguous(keys.data(), qjl::DType::f32, kKvHeads, kTokens, kHeadDim),
                qjl::TensorView::contiguous(values.data(), qjl::DType::f32, kKvHeads, kTokens, kHeadDim), threads);
 
-  qjl::AttendWorkspace workspace;
+  qjl::AttendPlan plan;
   const qjl::AttendRequest request{.sequence = sequence,
                                    .queries = qjl::TensorView::contiguous(queries.data(), qjl::DType::f32, kHeads, 1, kHeadDim),
                                    .chunk_keys = {},
                                    .chunk_values = {},
                                    .out = qjl::OutputView::contiguous(out.data(), kHeads, 1, kHeadDim)};
-  qjl::attend(cache, 0, {&request, 1}, {}, workspace, threads);
+  qjl::attend(cache, 0, {&request, 1}, {}, plan, threads);
   std::printf("%-5s %7.1f kB, a sealed page has %.2f bits per number\n", cache_type.c_str(),
               static_cast<double>(cache.memory_report().total()) / 1e3, cache.bits_sealed());
   return out;

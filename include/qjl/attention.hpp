@@ -40,25 +40,36 @@ struct AttendOptions {
   ChunkProducts chunk_products = ChunkProducts::fp32;
 };
 
-// Scratch memory of attend(): grows on first use, is reused after. One per concurrent caller.
-class AttendWorkspace {
+// One attend in two steps, with the memory that it works in: the plan cuts the work and, on a GPU, copies the cuts there; the run
+// is the work, on a GPU kernels alone, so that a CUDA graph may hold it and be launched again while the plan stands: until one of
+// its sequences changes in that layer. Grows on first use, is reused after. One per concurrent caller.
+class AttendPlan {
  public:
-  AttendWorkspace();
-  ~AttendWorkspace();
-  AttendWorkspace(AttendWorkspace&&) noexcept;
-  AttendWorkspace& operator=(AttendWorkspace&&) noexcept;
+  AttendPlan();
+  ~AttendPlan();
+  AttendPlan(AttendPlan&&) noexcept;
+  AttendPlan& operator=(AttendPlan&&) noexcept;
+
+  // For many sequences at once in one layer, cut over (sequence, kv head, query block, page range); for a fixed number of threads
+  // the result is the same bit for bit. The cache and the tensors must live as long as the plan is run.
+  // Errors: invalid_argument on shapes, memory of another device, an unknown sequence or layer, and on a GPU on queries before
+  // position 0. On a GPU it waits when it must grow.
+  void make(const KvCache& cache, int layer, std::span<const AttendRequest> requests, const AttendOptions& options,
+            Queue queue = {});
+
+  // Cost: reads every page in range once per block of queries. Errors: invalid_argument without a plan, when a sequence has
+  // changed since, and on the host NaN or infinity in queries and chunks; nothing is written then.
+  void run(Queue queue = {});
+
+  std::int64_t bytes() const;  // host and device memory
   struct State;
-  State& state() { return *state_; }
-  std::int64_t bytes() const;
 
  private:
   std::unique_ptr<State> state_;
 };
 
-// Attends in one layer for many sequences at once. Work is split over (sequence, kv head, query block, page range); for a fixed
-// number of threads the result is the same bit for bit. Cost: reads every page in range once per block of queries.
-// Errors: invalid_argument on shapes, an unknown sequence or layer, NaN in the queries.
+// Makes the plan and runs it.
 void attend(const KvCache& cache, int layer, std::span<const AttendRequest> requests, const AttendOptions& options,
-            AttendWorkspace& workspace, ThreadPool& threads);
+            AttendPlan& plan, Queue queue = {});
 
 }  // namespace qjl

@@ -2,7 +2,12 @@
 //
 //   sequence = [ page 0 | page 1 | ... | open tail ]     a page is 128 tokens, starts at position 128 i, is sealed when full
 //
-// A sealed page is read-only and shared by every fork. The same tokens give the same bytes however they arrive.
+// A sealed page is read-only and shared by every fork. The same tokens give the same bytes however they arrive, and on every device.
+//
+// A cache is made for a device: its pages and rows lie there, tensors must too (on a GPU all addresses are looked up), and work goes
+// to a queue of it. On a GPU append, fork and truncate put their work on the stream and return: tensors must live until the stream
+// is past it; calls on one cache go to one stream, or to streams that the caller orders. Nothing is allocated by append, so that a
+// CUDA graph may hold it. Numbers are not looked at when they arrive there, that would take a wait: wait() tells of a NaN or infinity.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +16,7 @@
 #include <span>
 
 #include "qjl/config.hpp"
+#include "qjl/device.hpp"
 #include "qjl/tensor.hpp"
 #include "qjl/threads.hpp"
 
@@ -24,31 +30,36 @@ struct MemoryReport {
   std::int64_t tails = 0;
   std::int64_t page_tables = 0;   // page tables, reference counts, per-sequence records
   std::int64_t codec_tables = 0;  // signs, frames and sketches
+  std::int64_t scratch = 0;       // on a GPU: rounded rows on their way into pages, rows of dropped sequences kept for new ones
   std::int64_t num_tokens = 0;    // tokens held, summed over sequences (a shared token counts once per sequence)
-  std::int64_t total() const { return sealed_pages + free_pages + sinks + tails + page_tables + codec_tables; }
+  std::int64_t total() const { return sealed_pages + free_pages + sinks + tails + page_tables + codec_tables + scratch; }
 };
 
 class KvCache {
  public:
-  // Reserves address space for max_pages; memory is taken as pages are first used. Errors: invalid_argument.
-  explicit KvCache(CacheConfig config);
+  // On the host: reserves address space for max_pages; memory is taken as pages are first used. On a GPU: takes device memory for
+  // max_pages and for working space. Errors: invalid_argument (on_seal belongs to the host alone); unsupported when there is no
+  // such device, or no room on it.
+  explicit KvCache(CacheConfig config, Device device = {});
   ~KvCache();
   KvCache(const KvCache&) = delete;
   KvCache& operator=(const KvCache&) = delete;
 
   const CacheConfig& config() const;
+  Device device() const;
 
-  // A new empty sequence.
+  // A new empty sequence. On a GPU it takes device memory for its exact rows unless a dropped one left some.
   SequenceId create();
 
-  // A sequence with the same tokens. Sealed pages are shared; the open tail is copied when either side writes. Cost: O(pages).
+  // A sequence with the same tokens. Sealed pages are shared; the open tail is copied when either side writes, on a GPU at once.
+  // Cost: O(pages).
   // Errors: out_of_pages, only while layers differ in length: pages that some layers have still to write are copied.
-  SequenceId fork(SequenceId sequence);
+  SequenceId fork(SequenceId sequence, Queue queue = {});
 
   // Keeps the first num_tokens tokens of every layer. A cut inside a sealed page reopens it: its kept tokens become exact rows
   // holding the decoded numbers. num_tokens above the length of the shortest layer is an error. Pages reserved beyond it are
   // given back.
-  void truncate(SequenceId sequence, std::int64_t num_tokens);
+  void truncate(SequenceId sequence, std::int64_t num_tokens, Queue queue = {});
 
   // Forgets a sequence; its pages return to the pool when no fork uses them.
   void drop(SequenceId sequence);
@@ -58,9 +69,13 @@ class KvCache {
   void reserve(SequenceId sequence, std::int64_t num_tokens);
 
   // Adds tokens to one layer. keys, values [num_kv_heads, tokens, head_dim]; any dtype, rounded once to tail_dtype.
-  // Errors: invalid_argument on shape, NaN, infinity or overflow of tail_dtype (names the position), out_of_pages;
-  // each leaves everything as it was. Cost: one encode per full page and kv head, spread over `threads`.
-  void append(SequenceId sequence, int layer, const TensorView& keys, const TensorView& values, ThreadPool& threads);
+  // Errors: invalid_argument on shape, memory of another device, and on the host NaN, infinity or overflow of tail_dtype (names the
+  // position), out_of_pages; each leaves everything as it was. Cost: one encode per full page and kv head.
+  void append(SequenceId sequence, int layer, const TensorView& keys, const TensorView& values, Queue queue = {});
+
+  // Until all work on the queue is done; on the host nothing is left to wait for.
+  // Errors: invalid_argument when an append since the last wait met a number that tail_dtype cannot hold.
+  void wait(Queue queue = {});
 
   // Tokens of a sequence: in one layer, or the least over all layers.
   std::int64_t num_tokens(SequenceId sequence, int layer) const;
@@ -81,6 +96,7 @@ class KvCache {
   double bits_sealed() const;
 
   // A sealed page as stored, for tests, saving and sending: head and body, owned by the cache, valid until the sequence changes.
+  // Errors: unsupported on a GPU; copy_sequence (moves.hpp) brings it to the host.
   struct PageBytes {
     std::span<const std::byte> head;
     std::span<const std::byte> body;

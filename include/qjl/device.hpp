@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 namespace qjl {
@@ -19,6 +20,28 @@ struct Device {
   static constexpr Device cpu() { return {}; }
   static constexpr Device cuda(int index = 0) { return {Kind::cuda, index}; }
   bool operator==(const Device&) const = default;
+};
+
+class ThreadPool;
+
+struct CudaStream {
+  void* handle = nullptr;  // cudaStream_t; null: the device's default stream
+};
+
+// What work is put on: threads of the host, which end it before the call returns; or a stream of a GPU, which takes it and lets
+// the call return at once. By default the calling thread alone, or the device's default stream.
+class Queue {
+ public:
+  Queue() = default;
+  Queue(ThreadPool& threads) : work_(&threads) {}  // lives longer than the call
+  Queue(CudaStream stream) : work_(stream) {}
+
+  // Null for a queue of another kind.
+  ThreadPool* threads() const { return std::holds_alternative<ThreadPool*>(work_) ? std::get<ThreadPool*>(work_) : nullptr; }
+  const CudaStream* stream() const { return std::get_if<CudaStream>(&work_); }
+
+ private:
+  std::variant<std::monostate, ThreadPool*, CudaStream> work_;
 };
 
 // "cpu", "cuda:0", "cuda:1" ...; `cuda` alone is read as cuda:0. Errors: invalid_argument on another name.

@@ -2,8 +2,12 @@
  *
  * Every function that can fail returns a qjl_status; qjl_last_error() then gives the text, per thread. A failed call changes
  * nothing. Handles belong to the caller and are given back with their destroy function, which accepts null. Numbers live in the
- * caller's memory. A cache may be read (qjl_attend, queries of its state) by several threads at once, each with its own workspace
- * and threads; whatever changes it needs it alone.
+ * caller's memory, that of the cache's device. A cache may be read (qjl_attend, queries of its state) by several threads at once,
+ * each with its own plan and queue; whatever changes it needs it alone.
+ *
+ * A cache on a GPU: tensors are device memory and must live until the stream is past the work, which runs there after a call has
+ * returned; numbers are not looked at when they come, qjl_cache_wait tells of a NaN or infinity; qjl_append and qjl_attend_run are
+ * kernels alone, which a CUDA graph may hold. QJL_UNSUPPORTED says why there is no device, or that the device lacks a verb.
  */
 #ifndef QJL_QJL_H
 #define QJL_QJL_H
@@ -34,12 +38,20 @@ typedef enum qjl_status {
 
 typedef enum qjl_dtype { QJL_F32 = 0, QJL_F16 = 1, QJL_BF16 = 2 } qjl_dtype;
 
-typedef enum qjl_device { QJL_CPU = 0, QJL_CUDA = 1 } qjl_device; /* whose memory a tensor is in */
+/* Where a cache or a tensor is: the host, or QJL_CUDA + i for GPU i. */
+typedef enum qjl_device { QJL_CPU = 0, QJL_CUDA = 1 } qjl_device;
 
 typedef struct qjl_cache qjl_cache;
-typedef struct qjl_threads qjl_threads;     /* a pool of threads; one call at a time */
-typedef struct qjl_workspace qjl_workspace; /* scratch memory of qjl_attend; one per concurrent caller */
-typedef int64_t qjl_sequence;               /* never reused within a cache */
+typedef struct qjl_threads qjl_threads; /* a pool of threads; one call at a time */
+typedef struct qjl_plan qjl_plan;       /* a plan of one attend and the memory that it works in; one per concurrent caller */
+typedef int64_t qjl_sequence;           /* never reused within a cache */
+
+/* What work is put on: threads, for a cache of the host, which end it before the call returns; a cudaStream_t, for one on a GPU.
+ * Both null: the calling thread, or the device's default stream. */
+typedef struct qjl_queue {
+  qjl_threads* threads;
+  void* stream;
+} qjl_queue;
 
 /* Text of the last error of the calling thread; empty when there was none. Valid until that thread's next failing call. */
 QJL_API const char* qjl_last_error(void);
@@ -54,8 +66,8 @@ QJL_API const char* qjl_simd_target(void);
 QJL_API int qjl_threads_create(int num_threads, qjl_threads** threads);
 QJL_API void qjl_threads_destroy(qjl_threads* threads);
 
-QJL_API int qjl_workspace_create(qjl_workspace** workspace);
-QJL_API void qjl_workspace_destroy(qjl_workspace* workspace);
+QJL_API int qjl_plan_create(qjl_plan** plan);
+QJL_API void qjl_plan_destroy(qjl_plan* plan);
 
 typedef struct qjl_cache_options {
   int32_t num_layers;
@@ -73,22 +85,26 @@ typedef struct qjl_cache_options {
    * [num_layers] positions that a query sees unless a call says otherwise, its own included; 0: all. */
   const double* layer_rope_frequencies;
   const int64_t* layer_windows;
+  int32_t device; /* QJL_CPU, or QJL_CUDA + i */
 } qjl_cache_options;
 
-/* Reserves address space for max_pages; memory is taken as pages are first used. */
+/* On the host: reserves address space for max_pages; memory is taken as pages are first used. On a GPU all of it is taken. */
 QJL_API int qjl_cache_create(const qjl_cache_options* options, qjl_cache** cache);
 QJL_API void qjl_cache_destroy(qjl_cache* cache);
 
 QJL_API int qjl_sequence_create(qjl_cache* cache, qjl_sequence* sequence);
-/* A sequence with the same tokens; sealed pages are shared, the open tail is copied on write. */
-QJL_API int qjl_sequence_fork(qjl_cache* cache, qjl_sequence sequence, qjl_sequence* fork);
+/* A sequence with the same tokens; sealed pages are shared, the open tail is copied. */
+QJL_API int qjl_sequence_fork(qjl_cache* cache, qjl_sequence sequence, qjl_queue queue, qjl_sequence* fork);
 /* Keeps the first num_tokens tokens. A cut inside a sealed page keeps decoded numbers there. */
-QJL_API int qjl_sequence_truncate(qjl_cache* cache, qjl_sequence sequence, int64_t num_tokens);
+QJL_API int qjl_sequence_truncate(qjl_cache* cache, qjl_sequence sequence, int64_t num_tokens, qjl_queue queue);
 QJL_API int qjl_sequence_drop(qjl_cache* cache, qjl_sequence sequence);
 /* Takes pages now for a total length of num_tokens. */
 QJL_API int qjl_sequence_reserve(qjl_cache* cache, qjl_sequence sequence, int64_t num_tokens);
 /* Tokens in one layer, or with layer -1 the least over all layers. */
 QJL_API int qjl_sequence_num_tokens(const qjl_cache* cache, qjl_sequence sequence, int32_t layer, int64_t* num_tokens);
+/* A sequence as a new one of another cache, on the same or another device; the caches are of the same options but for max_pages and
+ * device. The queue is one of the GPU that takes part, of `to` where both do. Returns when the copy is there. */
+QJL_API int qjl_sequence_copy(const qjl_cache* from, qjl_sequence sequence, qjl_cache* to, qjl_queue queue, qjl_sequence* copy);
 
 /* [heads, tokens, dim]; strides count elements, channels are contiguous. */
 typedef struct qjl_tensor {
@@ -96,7 +112,7 @@ typedef struct qjl_tensor {
   int32_t dtype; /* qjl_dtype */
   int64_t heads, tokens, dim;
   int64_t head_stride, token_stride;
-  int32_t device; /* qjl_device */
+  int32_t device; /* QJL_CPU, or QJL_CUDA + i */
 } qjl_tensor;
 
 /* The same, fp32, to be written. */
@@ -104,12 +120,16 @@ typedef struct qjl_output {
   float* data;
   int64_t heads, tokens, dim;
   int64_t head_stride, token_stride;
-  int32_t device; /* qjl_device */
+  int32_t device; /* QJL_CPU, or QJL_CUDA + i */
 } qjl_output;
 
 /* Adds tokens to one layer: keys, values [num_kv_heads, tokens, head_dim]. */
 QJL_API int qjl_append(qjl_cache* cache, qjl_sequence sequence, int32_t layer, const qjl_tensor* keys, const qjl_tensor* values,
-                       qjl_threads* threads);
+                       qjl_queue queue);
+
+/* Until all work on the queue is done. QJL_INVALID_ARGUMENT when an append since the last wait met a NaN, an infinity or a number
+ * that the exact tokens' type cannot hold. */
+QJL_API int qjl_cache_wait(qjl_cache* cache, qjl_queue queue);
 
 /* Queries [query_heads, tokens, head_dim] of one sequence. Without a chunk they belong to its last tokens; with one,
  * chunk_keys and chunk_values [num_kv_heads, tokens, head_dim] are their own tokens, attended to exactly and not yet appended. */
@@ -139,11 +159,16 @@ typedef struct qjl_attend_call {
 } qjl_attend_call;
 
 /* Attends. An empty range gives out 0 and lse -infinity. */
-QJL_API int qjl_attend(const qjl_cache* cache, const qjl_attend_call* call, qjl_workspace* workspace, qjl_threads* threads);
+QJL_API int qjl_attend(const qjl_cache* cache, const qjl_attend_call* call, qjl_plan* plan, qjl_queue queue);
+
+/* The same in two steps: the plan cuts the work, and on a GPU copies the cuts there; the run may be made again while the plan stands:
+ * until a sequence of it changes in that layer. */
+QJL_API int qjl_attend_plan(const qjl_cache* cache, const qjl_attend_call* call, qjl_plan* plan, qjl_queue queue);
+QJL_API int qjl_attend_run(qjl_plan* plan, qjl_queue queue);
 
 /* Bytes by kind. */
 typedef struct qjl_memory_report {
-  int64_t sealed_pages, free_pages, sinks, tails, page_tables, codec_tables;
+  int64_t sealed_pages, free_pages, sinks, tails, page_tables, codec_tables, scratch;
   int64_t total;
   int64_t num_tokens; /* summed over sequences */
 } qjl_memory_report;
@@ -153,35 +178,6 @@ QJL_API int qjl_cache_free_pages(const qjl_cache* cache, int64_t* pages);
 /* Bytes of a sealed page of one kv head of a layer; bits per stored number of sealed pages, mean over layers. */
 QJL_API int qjl_cache_page_bytes(const qjl_cache* cache, int32_t layer, int64_t* bytes);
 QJL_API int qjl_cache_bits_sealed(const qjl_cache* cache, double* bits);
-
-/* ---- on a GPU ------------------------------------------------------------------------------------------------------------
- * The same cache in device memory (cuda_cache.hpp says more): tensors are device memory (QJL_CUDA), `stream` is a cudaStream_t,
- * null the default one, and work runs there after the call has returned. QJL_UNSUPPORTED says why there is no device. */
-typedef struct qjl_cuda_cache qjl_cuda_cache;
-typedef struct qjl_cuda_attend qjl_cuda_attend; /* a plan of one attend and its memory */
-
-QJL_API int qjl_cuda_cache_create(const qjl_cache_options* options, int32_t device, qjl_cuda_cache** cache);
-QJL_API void qjl_cuda_cache_destroy(qjl_cuda_cache* cache);
-QJL_API int qjl_cuda_sequence_create(qjl_cuda_cache* cache, qjl_sequence* sequence);
-QJL_API int qjl_cuda_sequence_drop(qjl_cuda_cache* cache, qjl_sequence sequence);
-QJL_API int qjl_cuda_sequence_num_tokens(const qjl_cuda_cache* cache, qjl_sequence sequence, int32_t layer, int64_t* num_tokens);
-
-/* Numbers are not looked at here; qjl_cuda_wait tells of a NaN or infinity that an append met. */
-QJL_API int qjl_cuda_append(qjl_cuda_cache* cache, qjl_sequence sequence, int32_t layer, const qjl_tensor* keys,
-                            const qjl_tensor* values, void* stream);
-QJL_API int qjl_cuda_wait(qjl_cuda_cache* cache, void* stream);
-
-/* A sequence of a cache on the host as a new one on the device, and back. The caches are of the same options but for max_pages. */
-QJL_API int qjl_cuda_upload(qjl_cuda_cache* cache, const qjl_cache* from, qjl_sequence sequence, void* stream,
-                            qjl_sequence* uploaded);
-QJL_API int qjl_cuda_offload(const qjl_cuda_cache* cache, qjl_sequence sequence, qjl_cache* to, void* stream,
-                             qjl_sequence* offloaded);
-
-/* Plans on the host and copies the plan; a run is kernels alone, which a CUDA graph may hold while the plan stands. */
-QJL_API int qjl_cuda_attend_create(qjl_cuda_attend** attend);
-QJL_API void qjl_cuda_attend_destroy(qjl_cuda_attend* attend);
-QJL_API int qjl_cuda_attend_plan(qjl_cuda_attend* attend, const qjl_cuda_cache* cache, const qjl_attend_call* call, void* stream);
-QJL_API int qjl_cuda_attend_run(qjl_cuda_attend* attend, void* stream);
 
 #ifdef __cplusplus
 }

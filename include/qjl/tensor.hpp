@@ -8,8 +8,8 @@
 
 namespace qjl {
 
-// A read-only tensor [heads, tokens, dim]; strides count elements, the last dimension is contiguous. KvCache takes host memory,
-// CudaCache (cuda_cache.hpp) that of its device.
+// A read-only tensor [heads, tokens, dim]; strides count elements, the last dimension is contiguous. A cache takes memory of
+// its own device.
 struct TensorView {
   const void* data = nullptr;
   DType dtype = DType::f32;

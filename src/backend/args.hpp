@@ -12,7 +12,7 @@ namespace qjl {
 // What a GPU puts the work on: cudaStream_t, null for the device's default stream. The CPU works before a verb returns.
 using DeviceStream = void*;
 
-// The random constants of one codec, all made from its seed (core/codec_tables.cpp gives the Philox streams).
+// The random constants of one codec, all made from its seed (src/core/codec/codec_tables.cpp gives the Philox streams).
 // Frames: head_dim a power of two: P_f = H D1_f H D2 / head_dim with H the +-1 Hadamard matrix (Sylvester order) and diagonal
 // signs; otherwise a dense orthonormal matrix. "in" is D2, applied first and shared; "mid" is D1_f.
 struct CodecTables {

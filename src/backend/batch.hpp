@@ -39,7 +39,8 @@ struct CombineBatch {
 };
 
 // to[head][token][c] = the number of from[head][token][c] in the 16-bit format; strides count numbers. A number that is not finite
-// there sets *misfit, when that is not null.
+// there sets *misfit, when that is not null. Decoded numbers may lie a little outside what f16 holds: with `saturates` those become
+// its largest.
 struct CopyRowsArgs {
   const void* from;
   DType from_dtype;
@@ -48,6 +49,7 @@ struct CopyRowsArgs {
   DType to_dtype;
   std::int64_t to_head_stride, to_token_stride;
   std::int64_t heads, count, dim;
+  bool saturates = false;
   std::int32_t* misfit;
   DeviceStream stream = nullptr;
 };

@@ -1,12 +1,10 @@
 // The C API over the doors: translates structs, turns exceptions into a status and a text per thread.
+#include "qjl/moves.hpp"
 #include "qjl/simd.hpp"
 #include "translate.hpp"
 
-struct qjl_threads {
-  qjl::ThreadPool pool;
-};
-struct qjl_workspace {
-  qjl::AttendWorkspace workspace;
+struct qjl_plan {
+  qjl::AttendPlan plan;
 };
 
 using namespace qjl::capi;
@@ -31,19 +29,19 @@ int qjl_threads_create(int num_threads, qjl_threads** threads) {
 }
 void qjl_threads_destroy(qjl_threads* threads) { delete threads; }
 
-int qjl_workspace_create(qjl_workspace** workspace) {
+int qjl_plan_create(qjl_plan** plan) {
   return guarded([&] {
-    qjl_workspace*& out = required(workspace, "qjl_workspace_create", "workspace");
-    out = new qjl_workspace{};
+    qjl_plan*& out = required(plan, "qjl_plan_create", "plan");
+    out = new qjl_plan{};
   });
 }
-void qjl_workspace_destroy(qjl_workspace* workspace) { delete workspace; }
+void qjl_plan_destroy(qjl_plan* plan) { delete plan; }
 
 int qjl_cache_create(const qjl_cache_options* options, qjl_cache** cache) {
   return guarded([&] {
     const qjl_cache_options& o = required(options, "qjl_cache_create", "options");
     qjl_cache*& out = required(cache, "qjl_cache_create", "cache");
-    out = new qjl_cache{qjl::KvCache(cache_config(o))};
+    out = new qjl_cache{qjl::KvCache(cache_config(o), device(o.device, "qjl_cache_create"))};
   });
 }
 void qjl_cache_destroy(qjl_cache* cache) { delete cache; }
@@ -55,15 +53,26 @@ int qjl_sequence_create(qjl_cache* cache, qjl_sequence* sequence) {
   });
 }
 
-int qjl_sequence_fork(qjl_cache* cache, qjl_sequence sequence, qjl_sequence* fork) {
+int qjl_sequence_fork(qjl_cache* cache, qjl_sequence sequence, qjl_queue on, qjl_sequence* fork) {
+  constexpr const char* kName = "qjl_sequence_fork";
   return guarded([&] {
-    qjl_sequence& out = required(fork, "qjl_sequence_fork", "fork");
-    out = static_cast<qjl_sequence>(required(cache, "qjl_sequence_fork", "cache").cache.fork(id(sequence)));
+    qjl_sequence& out = required(fork, kName, "fork");
+    out = static_cast<qjl_sequence>(required(cache, kName, "cache").cache.fork(id(sequence), queue(on, kName)));
   });
 }
 
-int qjl_sequence_truncate(qjl_cache* cache, qjl_sequence sequence, int64_t num_tokens) {
-  return guarded([&] { required(cache, "qjl_sequence_truncate", "cache").cache.truncate(id(sequence), num_tokens); });
+int qjl_sequence_truncate(qjl_cache* cache, qjl_sequence sequence, int64_t num_tokens, qjl_queue on) {
+  constexpr const char* kName = "qjl_sequence_truncate";
+  return guarded([&] { required(cache, kName, "cache").cache.truncate(id(sequence), num_tokens, queue(on, kName)); });
+}
+
+int qjl_sequence_copy(const qjl_cache* from, qjl_sequence sequence, qjl_cache* to, qjl_queue on, qjl_sequence* copy) {
+  constexpr const char* kName = "qjl_sequence_copy";
+  return guarded([&] {
+    qjl_sequence& out = required(copy, kName, "copy");
+    const qjl::KvCache& source = required(from, kName, "from").cache;
+    out = static_cast<qjl_sequence>(copy_sequence(source, id(sequence), required(to, kName, "to").cache, queue(on, kName)));
+  });
 }
 
 int qjl_sequence_drop(qjl_cache* cache, qjl_sequence sequence) {
@@ -83,31 +92,44 @@ int qjl_sequence_num_tokens(const qjl_cache* cache, qjl_sequence sequence, int32
 }
 
 int qjl_append(qjl_cache* cache, qjl_sequence sequence, int32_t layer, const qjl_tensor* keys, const qjl_tensor* values,
-               qjl_threads* threads) {
+               qjl_queue on) {
   constexpr const char* kName = "qjl_append";
   return guarded([&] {
     const qjl_tensor &k = required(keys, kName, "keys"), &v = required(values, kName, "values");
     qjl::KvCache& c = required(cache, kName, "cache").cache;
-    c.append(id(sequence), layer, view(k, kName), view(v, kName), required(threads, kName, "threads").pool);
+    c.append(id(sequence), layer, view(k, kName), view(v, kName), queue(on, kName));
   });
 }
 
-int qjl_attend(const qjl_cache* cache, const qjl_attend_call* call, qjl_workspace* workspace, qjl_threads* threads) {
-  constexpr const char* kName = "qjl_attend";
+int qjl_cache_wait(qjl_cache* cache, qjl_queue on) {
+  constexpr const char* kName = "qjl_cache_wait";
+  return guarded([&] { required(cache, kName, "cache").cache.wait(queue(on, kName)); });
+}
+
+int qjl_attend_plan(const qjl_cache* cache, const qjl_attend_call* call, qjl_plan* plan, qjl_queue on) {
+  constexpr const char* kName = "qjl_attend_plan";
   return guarded([&] {
     const qjl::KvCache& c = required(cache, kName, "cache").cache;
     const qjl_attend_call& made = required(call, kName, "call");
-    qjl::AttendWorkspace& w = required(workspace, kName, "workspace").workspace;
-    qjl::ThreadPool& pool = required(threads, kName, "threads").pool;
-    qjl::attend(c, made.layer, requests(made, kName), options(made), w, pool);
+    required(plan, kName, "plan").plan.make(c, made.layer, requests(made, kName), options(made), queue(on, kName));
   });
+}
+
+int qjl_attend_run(qjl_plan* plan, qjl_queue on) {
+  constexpr const char* kName = "qjl_attend_run";
+  return guarded([&] { required(plan, kName, "plan").plan.run(queue(on, kName)); });
+}
+
+int qjl_attend(const qjl_cache* cache, const qjl_attend_call* call, qjl_plan* plan, qjl_queue on) {
+  const int status = qjl_attend_plan(cache, call, plan, on);
+  return status == QJL_OK ? qjl_attend_run(plan, on) : status;
 }
 
 int qjl_cache_memory(const qjl_cache* cache, qjl_memory_report* report) {
   return guarded([&] {
     qjl_memory_report& out = required(report, "qjl_cache_memory", "report");
     const qjl::MemoryReport r = required(cache, "qjl_cache_memory", "cache").cache.memory_report();
-    out = {r.sealed_pages, r.free_pages, r.sinks, r.tails, r.page_tables, r.codec_tables, r.total(), r.num_tokens};
+    out = {r.sealed_pages, r.free_pages, r.sinks, r.tails, r.page_tables, r.codec_tables, r.scratch, r.total(), r.num_tokens};
   });
 }
 

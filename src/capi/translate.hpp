@@ -15,6 +15,9 @@
 struct qjl_cache {
   qjl::KvCache cache;
 };
+struct qjl_threads {
+  qjl::ThreadPool pool;
+};
 
 namespace qjl::capi {
 
@@ -74,13 +77,19 @@ inline DType dtype(int32_t value, const char* operation) {
 }
 
 inline Device device(int32_t value, const char* operation) {
-  switch (value) {
-    case QJL_CPU: return Device::cpu();
-    case QJL_CUDA: return Device::cuda();
-    default: break;
-  }
+  if (value == QJL_CPU) return Device::cpu();
+  if (value >= QJL_CUDA) return Device::cuda(value - QJL_CUDA);
   throw Error(ErrorKind::invalid_argument,
-              std::string("[") + operation + "] device is " + std::to_string(value) + ", wanted QJL_CPU or QJL_CUDA");
+              std::string("[") + operation + "] device is " + std::to_string(value) + ", wanted QJL_CPU or QJL_CUDA + a number");
+}
+
+inline Queue queue(const qjl_queue& q, const char* operation) {
+  if (q.threads != nullptr && q.stream != nullptr) {
+    throw Error(ErrorKind::invalid_argument,
+                std::string("[") + operation + "] found threads and a stream in a queue, wanted one of them or none");
+  }
+  if (q.threads != nullptr) return q.threads->pool;
+  return q.stream != nullptr ? Queue(CudaStream{q.stream}) : Queue();
 }
 
 inline TensorView view(const qjl_tensor& t, const char* operation) {

@@ -1,6 +1,6 @@
 // Rows of numbers into rows of 16-bit numbers: rounded once, to nearest, ties to even, as the CPU's doors round.
 //
-//   to[head][token][c] = round(from[head][token][c])       a number that is not finite there sets *misfit
+//   to[head][token][c] = round(from[head][token][c])       a number that is not finite there sets *misfit, or is clamped first
 //
 // A thread takes one number; neighbours take neighbouring channels.
 #include "half.hpp"
@@ -14,7 +14,11 @@ namespace {
 constexpr int kThreads = 256;
 
 __device__ std::uint16_t rounded(const CopyRowsArgs& args, std::int64_t at) {
-  if (args.from_dtype == DType::f32) return from_float(static_cast<const float*>(args.from)[at], args.to_dtype);
+  if (args.from_dtype == DType::f32) {
+    const float number = static_cast<const float*>(args.from)[at];
+    return from_float(args.saturates && args.to_dtype == DType::f16 ? fminf(fmaxf(number, -kHalfMax), kHalfMax) : number,
+                      args.to_dtype);
+  }
   const std::uint16_t number = static_cast<const std::uint16_t*>(args.from)[at];
   return args.from_dtype == args.to_dtype ? number : from_float(to_float(number, args.from_dtype), args.to_dtype);
 }

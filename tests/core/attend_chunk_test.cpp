@@ -81,7 +81,7 @@ class Attention {
     request.chunk_values = prompt_.view(prompt_.v, s.cached, s.tokens);
     request.out = OutputView::token_major(result.out.data(), s.heads, s.tokens, s.d, s.heads * s.d);
     request.lse = with_lse ? result.lse.data() : nullptr;
-    attend(cache_, 0, {&request, 1}, options, workspace_, threads);
+    attend(cache_, 0, {&request, 1}, options, plan_, threads);
     return result;
   }
 
@@ -89,7 +89,7 @@ class Attention {
   const Prompt& prompt_;
   KvCache cache_;
   SequenceId sequence_;
-  AttendWorkspace workspace_;
+  AttendPlan plan_;
 };
 
 // One query of one head against the oracle.
@@ -176,7 +176,7 @@ TEST(PromptAttention, ServesManySequencesAtOnce) {
   const Prompt p({6, 2, 64, 200, 300}, random);
   KvCache cache(p.config());
   ThreadPool one(1);
-  AttendWorkspace workspace;
+  AttendPlan plan;
   std::vector<AttendRequest> requests(4);
   std::vector<std::vector<float>> out(4, std::vector<float>(200 * 6 * 64, NAN)), alone = out;
   const std::int64_t cached[] = {0, 300, 200, 130}, tokens[] = {200, 3, 64, 100};
@@ -188,10 +188,10 @@ TEST(PromptAttention, ServesManySequencesAtOnce) {
     if (i != 2) r.chunk_keys = p.view(p.k, 300, tokens[i]), r.chunk_values = p.view(p.v, 300, tokens[i]);
     r.out = OutputView::token_major(out[i].data(), 6, tokens[i], 64, 6 * 64);
   }
-  attend(cache, 0, requests, in_bf16({}), workspace, one);
+  attend(cache, 0, requests, in_bf16({}), plan, one);
   for (std::size_t i = 0; i < 4; ++i) {
     requests[i].out.data = alone[i].data();
-    attend(cache, 0, {&requests[i], 1}, in_bf16({}), workspace, one);
+    attend(cache, 0, {&requests[i], 1}, in_bf16({}), plan, one);
     EXPECT_EQ(std::memcmp(out[i].data(), alone[i].data(), out[i].size() * sizeof(float)), 0) << i;
   }
 }
@@ -202,7 +202,7 @@ TEST(PromptAttention, ReadsEveryFormat) {
   const Prompt p({4, 2, 64, 100}, random);
   KvCache cache(p.config());
   ThreadPool two(2);
-  AttendWorkspace workspace;
+  AttendPlan plan;
   std::vector<std::vector<float>> out;
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     std::vector<float> wide[3];
@@ -220,7 +220,7 @@ TEST(PromptAttention, ReadsEveryFormat) {
     }
     out.emplace_back(p.q.size(), NAN);
     AttendRequest request{cache.create(), views[0], views[1], views[2], OutputView::contiguous(out.back().data(), 4, 100, 64)};
-    attend(cache, 0, {&request, 1}, in_bf16({}), workspace, two);
+    attend(cache, 0, {&request, 1}, in_bf16({}), plan, two);
   }
   EXPECT_EQ(out[0], out[1]);
   EXPECT_EQ(out[0], out[2]);

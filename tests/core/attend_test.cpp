@@ -121,8 +121,8 @@ TEST(Attend, NothingInReachGivesZeroAndMinusInfinity) {
   }
   const Rows none = random_rows(49, 6, 0, 64);
   EXPECT_TRUE(attend_one(cache, 0, id, none, threads).out.empty());
-  AttendWorkspace workspace;
-  EXPECT_NO_THROW(attend(cache, 0, {}, {}, workspace, threads));
+  AttendPlan plan;
+  EXPECT_NO_THROW(attend(cache, 0, {}, {}, plan, threads));
 }
 
 TEST(Attend, ManySequencesAtOnceEqualEachAlone) {
@@ -139,7 +139,7 @@ TEST(Attend, ManySequencesAtOnceEqualEachAlone) {
     queries.push_back(random_rows(60 + static_cast<std::uint64_t>(i), 6, 1 + i % 3, 64, 0.0));
     together.push_back({std::vector<float>(queries.back().number.size()), std::vector<float>(queries.back().number.size() / 64)});
   }
-  AttendWorkspace workspace;
+  AttendPlan plan;
   for (ThreadPool* threads : {&one, &three}) {
     std::vector<AttendRequest> requests;
     for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -151,7 +151,7 @@ TEST(Attend, ManySequencesAtOnceEqualEachAlone) {
                           OutputView::contiguous(together[i].out.data(), q.heads, q.tokens, q.d),
                           together[i].lse.data()});
     }
-    attend(cache, 0, requests, {}, workspace, *threads);
+    attend(cache, 0, requests, {}, plan, *threads);
     for (std::size_t i = 0; i < ids.size(); ++i) {
       const std::int64_t length = cache.num_tokens(ids[i]);
       expect_attended({cache, ids[i], 0, tokens, length, queries[i], length - queries[i].tokens}, together[i],
@@ -160,7 +160,7 @@ TEST(Attend, ManySequencesAtOnceEqualEachAlone) {
       EXPECT_TRUE(attend_one(cache, 0, ids[i], queries[i], one) == together[i]) << "sequence " << i;
     }
   }
-  EXPECT_GT(workspace.bytes(), 0);
+  EXPECT_GT(plan.bytes(), 0);
 }
 
 // Number formats of queries and tail, and token-major outputs with gaps.
@@ -186,8 +186,8 @@ TEST(Attend, SixteenBitQueriesAndBfloatTails) {
     request.sequence = id;
     request.queries = narrow.view();
     request.out = {out.data(), 4, 2, 64, 70, 4 * 70};
-    AttendWorkspace workspace;
-    attend(cache, 0, {&request, 1}, {}, workspace, threads);
+    AttendPlan plan;
+    attend(cache, 0, {&request, 1}, {}, plan, threads);
     for (std::size_t head = 0; head < 4; ++head) {
       for (std::size_t query = 0; query < 2; ++query) {
         for (std::size_t c = 0; c < 70; ++c) {

@@ -2,8 +2,8 @@
 #include <gtest/gtest.h>
 
 #include "dl_tensor.hpp"
+#include "qjl/cache.hpp"
 #include "qjl/device.hpp"
-#include "qjl/cuda_cache.hpp"
 #include "qjl/dlpack.hpp"
 #include "qjl/error.hpp"
 
@@ -69,7 +69,7 @@ TEST(Cuda, AbsenceIsAnErrorWithItsReason) {
   config.head_dim = 64;
   config.max_pages = 1;
   try {
-    CudaCache cache(config);
+    KvCache cache(config, Device::cuda());
     ADD_FAILURE() << "a cache without a device";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::unsupported);

@@ -213,9 +213,9 @@ TEST_F(Errors, AttendShapesAndOptions) {
   request.sequence = id;
   request.queries = queries.view();
   request.out = OutputView::contiguous(out.data(), 4, 2, 64);
-  AttendWorkspace workspace;
+  AttendPlan plan;
   expect_error("[attend] out is [4 heads, 2 tokens, 64 channels], wanted [4, 3, 64] as the queries",
-               [&] { attend(cache, 0, {&request, 1}, {}, workspace, threads); });
+               [&] { attend(cache, 0, {&request, 1}, {}, plan, threads); });
 }
 
 TEST(CacheErrors, Configuration) {

@@ -58,8 +58,8 @@ void expect_counts(const Case& c, ThreadPool& threads) {
     request.chunk_keys = keys.view(c.tokens, c.chunk);
     request.chunk_values = values.view(c.tokens, c.chunk);
   }
-  AttendWorkspace workspace;
-  attend(cache, 0, {&request, 1}, {.softmax_scale = 0.0f, .logit_soft_cap = 0.0f, .sliding_window = c.window}, workspace, threads);
+  AttendPlan plan;
+  attend(cache, 0, {&request, 1}, {.softmax_scale = 0.0f, .logit_soft_cap = 0.0f, .sliding_window = c.window}, plan, threads);
   const bool exact_values = config.codec.value_code == Code::f16;
   for (int row = 0; row < heads * c.queries; ++row) {
     const long long position = all - c.queries + row % c.queries;

@@ -75,8 +75,8 @@ class Attended {
       request.chunk_keys = arranged(keys_.view(case_.tokens, case_.queries), words[1]);
       request.chunk_values = arranged(values_.view(case_.tokens, case_.queries), words[2]);
     }
-    AttendWorkspace workspace;
-    attend(cache_, kLayer, {&request, 1}, case_.options, workspace, threads_);
+    AttendPlan plan;
+    attend(cache_, kLayer, {&request, 1}, case_.options, plan, threads_);
   }
 
   void check() const {

@@ -1,7 +1,8 @@
 // A step of many sequences through CudaAttend: unequal lengths, chunks of new tokens for some, windows and soft caps, one plan.
 #include "device_verbs.hpp"
 #include "oracle_attention.hpp"
-#include "qjl/cuda_cache.hpp"
+#include "qjl/attention.hpp"
+#include "qjl/moves.hpp"
 #include "rounding_terms.hpp"
 
 namespace qjl::test {
@@ -67,20 +68,20 @@ struct Told {
 std::vector<std::unique_ptr<Told>> attend_to_all(const char* type, const AttendOptions& options, bool zeros) {
   Integers random(14);
   const CacheConfig config = cache_config(type, kDim, 20, 1);
-  CudaCache cache(config);
+  KvCache cache(config, Device::cuda());
   std::vector<std::unique_ptr<Told>> members;
   std::vector<AttendRequest> requests;
   for (const Member& m : kMembers) {
     members.push_back(std::make_unique<Told>(m, random, zeros));
     const Told& told = *members.back();
     const SequenceId sequence = cache.create();
-    cache.append(sequence, 0, Told::view(told.k, told.keys, m.tokens), Told::view(told.v, told.values, m.tokens), nullptr);
+    cache.append(sequence, 0, Told::view(told.k, told.keys, m.tokens), Told::view(told.v, told.values, m.tokens));
     requests.push_back(told.request(sequence));
   }
-  CudaAttend attend;
-  attend.plan(cache, 0, requests, options, nullptr);
-  attend.run(nullptr);
-  cache.wait(nullptr);
+  AttendPlan attend;
+  attend.make(cache, 0, requests, options);
+  attend.run();
+  cache.wait();
   return members;
 }
 

@@ -1,8 +1,9 @@
-// CudaCache beside KvCache: the same tokens in any chunking give the same pages; sequences go over and back; each side attends to
+// A cache on a GPU beside one of the host: the same tokens in any chunking give the same pages; sequences go over and back; each side attends to
 // what the other sealed; a device tensor meets a clear error at a cache of the host.
-#include "qjl/cuda_cache.hpp"
 #include "device_verbs.hpp"
+#include "qjl/attention.hpp"
 #include "qjl/error.hpp"
+#include "qjl/moves.hpp"
 #include "rounding_terms.hpp"
 
 namespace qjl::test {
@@ -21,12 +22,12 @@ struct Story {
     }
   }
   void append(KvCache& cache, SequenceId sequence, int first, int count) const {
-    ThreadPool threads(1);
+    if (cache.device() == Device::cuda()) return append_on_device(cache, sequence, first, count);
     for (int layer = 0; layer < kLayers; ++layer) {
-      cache.append(sequence, layer, keys[layer].view(first, count), values[layer].view(first, count), threads);
+      cache.append(sequence, layer, keys[layer].view(first, count), values[layer].view(first, count));
     }
   }
-  void append(CudaCache& cache, SequenceId sequence, int first, int count) const {
+  void append_on_device(KvCache& cache, SequenceId sequence, int first, int count) const {
     for (int layer = 0; layer < kLayers; ++layer) {
       const OnDevice<std::uint8_t> k(keys[layer].words), v(values[layer].words);
       const auto view = [&](const Rows& rows, const OnDevice<std::uint8_t>& memory) {
@@ -34,8 +35,8 @@ struct Story {
         some.data = memory.data() + static_cast<std::ptrdiff_t>(first) * d * dtype_bytes(rows.dtype);
         return some;
       };
-      cache.append(sequence, layer, view(keys[layer], k), view(values[layer], v), nullptr);
-      cache.wait(nullptr);
+      cache.append(sequence, layer, view(keys[layer], k), view(values[layer], v));
+      cache.wait();
     }
   }
 };
@@ -66,12 +67,12 @@ Result attend_on_host(const KvCache& cache, SequenceId sequence, int layer, cons
   if (chunk_keys != nullptr) request.chunk_keys = chunk_keys->view(), request.chunk_values = chunk_values->view();
   request.out = OutputView::contiguous(result.out.data(), queries.heads, queries.tokens, queries.d);
   request.lse = result.lse.data();
-  AttendWorkspace workspace;
+  AttendPlan plan;
   ThreadPool threads(1);
-  attend(cache, layer, std::span(&request, 1), {}, workspace, threads);
+  attend(cache, layer, std::span(&request, 1), {}, plan, threads);
   return result;
 }
-Result attend_on_device(const CudaCache& cache, SequenceId sequence, int layer, const Rows& queries, const Rows* chunk_keys,
+Result attend_on_device(const KvCache& cache, SequenceId sequence, int layer, const Rows& queries, const Rows* chunk_keys,
                         const Rows* chunk_values) {
   const OnDevice<std::uint8_t> q(queries.words), k(chunk_keys ? chunk_keys->words : queries.words),
       v(chunk_values ? chunk_values->words : queries.words);
@@ -85,9 +86,9 @@ Result attend_on_device(const CudaCache& cache, SequenceId sequence, int layer, 
   if (chunk_keys != nullptr) request.chunk_keys = view(*chunk_keys, k), request.chunk_values = view(*chunk_values, v);
   request.out = OutputView::contiguous(out.data(), queries.heads, queries.tokens, queries.d).on(Device::cuda());
   request.lse = lse.data();
-  CudaAttend attend;
-  attend.plan(cache, layer, std::span(&request, 1), {}, nullptr);
-  attend.run(nullptr);
+  AttendPlan attend;
+  attend.make(cache, layer, std::span(&request, 1), {});
+  attend.run();
   device_backend().wait(nullptr);
   return {out.host(), lse.host()};
 }
@@ -119,14 +120,14 @@ TEST_P(CudaCaches, SealAttendAndMoveLikeTheHosts) {
   const CacheConfig config = cache_config(GetParam(), kDim, 12);
   const Story story(kDim, kTokens + kQueries, random);
   KvCache host(config), back(config);
-  CudaCache device(config);
+  KvCache device(config, Device::cuda());
   const SequenceId on_host = host.create(), on_device = device.create();
   story.append(host, on_host, 0, kTokens);
   for (int first = 0, step = 1; first < kTokens; first += step, step = 3 * step + 50) {
     take_turns(step);
     story.append(device, on_device, first, std::min(step, kTokens - first));
   }
-  const SequenceId offloaded = device.offload(on_device, back, nullptr);
+  const SequenceId offloaded = copy_sequence(device, on_device, back);
   expect_same_pages(host, on_host, back, offloaded);
 
   const Rows queries = bell_rows(random, DType::f32, kHeads * kGroup, kQueries, kDim);
@@ -145,7 +146,7 @@ TEST_P(CudaCaches, SealAttendAndMoveLikeTheHosts) {
   }
 
   // And over again: uploaded, it goes on as if it had never left.
-  const SequenceId again = device.upload(back, offloaded, nullptr);
+  const SequenceId again = copy_sequence(back, offloaded, device);
   story.append(device, again, kTokens, kQueries);
   story.append(device, on_device, kTokens, kQueries);
   const Result here = attend_on_device(device, on_device, 1, queries, nullptr, nullptr);
@@ -173,36 +174,36 @@ TEST(CudaErrors, AreClear) {
   Integers random(3);
   const Rows rows = bell_rows(random, DType::f32, kHeads, 4, 64);
   KvCache host(config);
-  CudaCache device(config);
+  KvCache device(config, Device::cuda());
   ThreadPool threads(1);
   const SequenceId on_host = host.create(), on_device = device.create();
   expect_error(ErrorKind::invalid_argument, "[append] keys lie in the memory of CUDA device 0, wanted that of the host",
                [&] { host.append(on_host, 0, rows.view().on(Device::cuda()), rows.view(), threads); });
   expect_error(ErrorKind::invalid_argument, "[append] keys lie in the memory of the host, wanted that of CUDA device 0",
-               [&] { device.append(on_device, 0, rows.view(), rows.view(), nullptr); });
-  expect_error(ErrorKind::unsupported, "wanted 77", [&] { CudaCache(config, 77); });
+               [&] { device.append(on_device, 0, rows.view(), rows.view()); });
+  expect_error(ErrorKind::unsupported, "wanted 77", [&] { KvCache(config, Device::cuda(77)); });
   CacheConfig other = config;
   other.codec.seed = 99;
   KvCache stranger(other);
-  expect_error(ErrorKind::invalid_argument, "wanted the same", [&] { device.offload(on_device, stranger, nullptr); });
-  expect_error(ErrorKind::invalid_argument, "found no plan", [] { CudaAttend().run(nullptr); });
+  expect_error(ErrorKind::invalid_argument, "wanted the same", [&] { copy_sequence(device, on_device, stranger); });
+  expect_error(ErrorKind::invalid_argument, "found no plan", [] { AttendPlan().run(); });
 }
 
 TEST(CudaErrors, NumbersThatDoNotFitAreToldAtTheWait) {
-  CudaCache device(cache_config("k3v2", 64, 12));
+  KvCache device(cache_config("k3v2", 64, 12), Device::cuda());
   const SequenceId sequence = device.create();
   std::vector<float> numbers(kHeads * 64, 1.0f);
   numbers[70] = std::numeric_limits<float>::quiet_NaN();
   const OnDevice<float> rows(numbers);
   const TensorView view = TensorView::contiguous(rows.data(), DType::f32, kHeads, 1, 64).on(Device::cuda());
-  device.append(sequence, 0, view, view, nullptr);
-  expect_error(ErrorKind::invalid_argument, "cannot hold", [&] { device.wait(nullptr); });
-  device.wait(nullptr);
+  device.append(sequence, 0, view, view);
+  expect_error(ErrorKind::invalid_argument, "cannot hold", [&] { device.wait(); });
+  device.wait();
 }
 
 // Memory of the host in a view that says otherwise: an error before a kernel reads it, and nothing has changed.
 TEST(CudaErrors, AddressesAreLookedUp) {
-  CudaCache cache(cache_config("k3v2", 64, 12));
+  KvCache cache(cache_config("k3v2", 64, 12), Device::cuda());
   const SequenceId sequence = cache.create();
   Integers random(3);
   const Rows rows = bell_rows(random, DType::f32, kHeads, 4, 64);
@@ -216,12 +217,13 @@ TEST(CudaErrors, AddressesAreLookedUp) {
     expect_error(ErrorKind::invalid_argument, tensor, call);
     expect_error(ErrorKind::invalid_argument, "memory of the host, wanted that of CUDA device 0", call);
   };
-  expect_host("[append] keys", [&] { cache.append(sequence, 0, bad, good, nullptr); });
-  expect_host("[append] values", [&] { cache.append(sequence, 0, good, bad, nullptr); });
+  expect_host("[append] keys", [&] { cache.append(sequence, 0, bad, good); });
+  expect_host("[append] values", [&] { cache.append(sequence, 0, good, bad); });
   EXPECT_EQ(cache.num_tokens(sequence, 0), 0);
   const auto plan = [&](const TensorView& queries, const TensorView& keys, const TensorView& values, float* out, float* lse) {
-    const AttendRequest request{sequence, queries, keys, values, OutputView::contiguous(out, kHeads, 4, 64).on(Device::cuda()), lse};
-    CudaAttend().plan(cache, 0, std::span(&request, 1), {}, nullptr);
+    const AttendRequest request{sequence, queries, keys, values, OutputView::contiguous(out, kHeads, 4, 64).on(Device::cuda()),
+                                lse};
+    AttendPlan().make(cache, 0, std::span(&request, 1), {});
   };
   float *out = numbers.data(), *host_out = host_memory.get();
   plan(good, good, good, out, out);
@@ -238,7 +240,7 @@ TEST(CudaGraphs, HoldARun) {
   constexpr int kDim = 128, kTokens = 400;
   Integers random(5);
   const Story story(kDim, kTokens, random);
-  CudaCache cache(cache_config("k3v2", kDim, 12));
+  KvCache cache(cache_config("k3v2", kDim, 12), Device::cuda());
   const SequenceId sequence = cache.create();
   story.append(cache, sequence, 0, kTokens);
   const Rows queries = bell_rows(random, DType::f32, kHeads * kGroup, 1, kDim);
@@ -252,13 +254,13 @@ TEST(CudaGraphs, HoldARun) {
   cudaGraph_t graph;
   cudaGraphExec_t launch;
   ASSERT_EQ(cudaStreamCreate(&stream), cudaSuccess);
-  CudaAttend attend;
-  attend.plan(cache, 1, std::span(&request, 1), {}, stream);
-  attend.run(stream);
+  AttendPlan attend;
+  attend.make(cache, 1, std::span(&request, 1), {}, CudaStream{stream});
+  attend.run(CudaStream{stream});
   ASSERT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
   const std::vector<float> wanted = out.host();
   ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
-  attend.run(stream);
+  attend.run(CudaStream{stream});
   ASSERT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
   ASSERT_EQ(cudaGraphInstantiate(&launch, graph, 0), cudaSuccess);
   for (int i = 0; i < 2; ++i) {

@@ -1,11 +1,12 @@
-// The C API on a device beside CudaCache: the same tokens, the same numbers, on the caller's stream; and tensors that come as
+// The C API on a device beside KvCache: the same tokens, the same numbers, on the caller's stream; and tensors that come as
 // DLPack.
 #include <cuda_runtime_api.h>
 
 #include "device_verbs.hpp"
 #include "dl_tensor.hpp"
-#include "qjl/cuda_cache.hpp"
+#include "qjl/attention.hpp"
 #include "qjl/dlpack.hpp"
+#include "qjl/moves.hpp"
 #include "qjl/qjl.h"
 
 namespace qjl::test {
@@ -35,22 +36,22 @@ struct Story {
 std::vector<float> by_dlpack(const Story& story, cudaStream_t stream) {
   CacheConfig config = cache_config("k3v2", kDim, 4, 1);
   config.codec.rope = {};  // none in the options of the C API below
-  CudaCache cache(config);
+  KvCache cache(config, Device::cuda());
   const SequenceId sequence = cache.create();
   std::int64_t shape[] = {kHeads, kTokens, kDim}, strides[] = {kDim, kHeads * kDim, 1}, query_shape[] = {kHeads * kGroup, 1, kDim};
   DlTensor tensor{story.k.data(), {kDlCuda, 0}, 3, {kDlBfloat, 16, 1}, shape, strides, 0};
   const TensorView keys = view_of(tensor);
   tensor.data = story.v.data();
-  cache.append(sequence, 0, keys, view_of(tensor), stream);
+  cache.append(sequence, 0, keys, view_of(tensor), CudaStream{stream});
   const OnDevice<float> out(story.queries.number.size());
   AttendRequest request;
   request.sequence = sequence;
   request.queries = view_of(DlTensor{story.q.data(), {kDlCuda, 0}, 3, {kDlFloat, 32, 1}, query_shape, nullptr, 0});
   request.out = output_of(DlTensor{out.data(), {kDlCuda, 0}, 3, {kDlFloat, 32, 1}, query_shape, nullptr, 0});
-  CudaAttend attend;
-  attend.plan(cache, 0, std::span(&request, 1), {}, stream);
-  attend.run(stream);
-  cache.wait(stream);
+  AttendPlan attend;
+  attend.make(cache, 0, std::span(&request, 1), {}, CudaStream{stream});
+  attend.run(CudaStream{stream});
+  cache.wait(CudaStream{stream});
   return out.host();
 }
 
@@ -58,25 +59,28 @@ std::vector<float> by_dlpack(const Story& story, cudaStream_t stream) {
 
 // Through the C API, moved to the host and back before it is attended to when `moved`.
 void by_c(const Story& story, bool moved, cudaStream_t stream, std::vector<float>& result) {
-  const qjl_cache_options options = {1, kHeads, kDim, QJL_F16, 4, "k3v2", 0, nullptr, 0, 0, nullptr, nullptr};
-  qjl_cuda_cache* cache = nullptr;
+  const qjl_cache_options options = {1, kHeads, kDim, QJL_F16, 4, "k3v2", 0, nullptr, 0, 0, nullptr, nullptr, QJL_CUDA};
+  const qjl_queue queue = {nullptr, stream};
+  qjl_cache* cache = nullptr;
   qjl_sequence sequence = 0;
-  ASSERT_OK(qjl_cuda_cache_create(&options, 0, &cache));
-  ASSERT_OK(qjl_cuda_sequence_create(cache, &sequence));
+  ASSERT_OK(qjl_cache_create(&options, &cache));
+  ASSERT_OK(qjl_sequence_create(cache, &sequence));
   qjl_tensor keys = {story.k.data(), QJL_BF16, kHeads, kTokens, kDim, kDim, kHeads * kDim, QJL_CUDA}, values = keys;
   values.data = story.v.data();
-  ASSERT_OK(qjl_cuda_append(cache, sequence, 0, &keys, &values, stream));
+  ASSERT_OK(qjl_append(cache, sequence, 0, &keys, &values, queue));
   if (moved) {
+    qjl_cache_options of_the_host = options;
+    of_the_host.device = QJL_CPU;
     qjl_cache* host = nullptr;
-    ASSERT_OK(qjl_cache_create(&options, &host));
+    ASSERT_OK(qjl_cache_create(&of_the_host, &host));
     qjl_sequence offloaded = 0, before = sequence;
-    ASSERT_OK(qjl_cuda_offload(cache, before, host, stream, &offloaded));
-    ASSERT_OK(qjl_cuda_sequence_drop(cache, before));
-    ASSERT_OK(qjl_cuda_upload(cache, host, offloaded, stream, &sequence));
+    ASSERT_OK(qjl_sequence_copy(cache, before, host, queue, &offloaded));
+    ASSERT_OK(qjl_sequence_drop(cache, before));
+    ASSERT_OK(qjl_sequence_copy(host, offloaded, cache, queue, &sequence));
     qjl_cache_destroy(host);
   }
   std::int64_t tokens = 0;
-  ASSERT_OK(qjl_cuda_sequence_num_tokens(cache, sequence, 0, &tokens));
+  ASSERT_OK(qjl_sequence_num_tokens(cache, sequence, 0, &tokens));
   EXPECT_EQ(tokens, kTokens);
   const OnDevice<float> out(story.queries.number.size());
   qjl_attend_request request = {};
@@ -84,16 +88,16 @@ void by_c(const Story& story, bool moved, cudaStream_t stream, std::vector<float
   request.queries = {story.q.data(), QJL_F32, kHeads * kGroup, 1, kDim, kDim, kDim, QJL_CUDA};
   request.out = {out.data(), kHeads * kGroup, 1, kDim, kDim, kDim, QJL_CUDA};
   const qjl_attend_call call = {0, &request, 1, 0.0f, 0.0f, 0, QJL_CHUNK_FP32};
-  qjl_cuda_attend* attend = nullptr;
-  ASSERT_OK(qjl_cuda_attend_create(&attend));
-  ASSERT_OK(qjl_cuda_attend_plan(attend, cache, &call, stream));
-  ASSERT_OK(qjl_cuda_attend_run(attend, stream));
-  ASSERT_OK(qjl_cuda_wait(cache, stream));
+  qjl_plan* plan = nullptr;
+  ASSERT_OK(qjl_plan_create(&plan));
+  ASSERT_OK(qjl_attend_plan(cache, &call, plan, queue));
+  ASSERT_OK(qjl_attend_run(plan, queue));
+  ASSERT_OK(qjl_cache_wait(cache, queue));
   result = out.host();
-  qjl_cuda_attend_destroy(attend);
+  qjl_plan_destroy(plan);
   keys.data = story.keys.words.data();  // the host's
-  EXPECT_EQ(qjl_cuda_append(cache, sequence, 0, &keys, &values, stream), QJL_INVALID_ARGUMENT);
-  qjl_cuda_cache_destroy(cache);
+  EXPECT_EQ(qjl_append(cache, sequence, 0, &keys, &values, queue), QJL_INVALID_ARGUMENT);
+  qjl_cache_destroy(cache);
 }
 
 TEST(CudaDoors, GiveTheSameNumbers) {

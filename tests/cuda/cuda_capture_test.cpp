@@ -1,7 +1,8 @@
 // What a CUDA graph can hold, on the host: an append and a run are launches alone. No memory is taken or given back, nothing is
 // copied or waited for, and the host does not look at device memory, which it cannot read here but inside kernels and copies.
 #include "device_verbs.hpp"
-#include "qjl/cuda_cache.hpp"
+#include "qjl/attention.hpp"
+#include "qjl/moves.hpp"
 
 namespace qjl::test {
 namespace {
@@ -33,14 +34,14 @@ TEST(CudaCapture, AppendsAndRunsAreLaunchesAlone) {
   for (const char* type : {"k2v2", "k3v2", "f16", "paper"}) {
     const CacheConfig config = cache_config(type, kDim, 8, 1);
     Integers random(7);
-    CudaCache cache(config);
+    KvCache cache(config, Device::cuda());
     const SequenceId sequence = cache.create();
     for (const int tokens : {300, 1, 90}) {  // pages from the first one on, a row, the end of a page
       const Rows keys = lifelike_rows(random, DType::f32, kHeads, tokens, kDim),
                  values = lifelike_rows(random, DType::f32, kHeads, tokens, kDim);
       const OnDevice<std::uint8_t> k(keys.words), v(values.words);
       simt::calls = {.stream = stream};
-      cache.append(sequence, 0, on_device(k, kHeads, tokens), on_device(v, kHeads, tokens), stream);
+      cache.append(sequence, 0, on_device(k, kHeads, tokens), on_device(v, kHeads, tokens), CudaStream{stream});
       expect_launches_alone(type);
     }
     const int queries = 3;
@@ -53,16 +54,16 @@ TEST(CudaCapture, AppendsAndRunsAreLaunchesAlone) {
     request.queries = on_device(query, kHeads * kGroup, queries);
     request.chunk_keys = request.chunk_values = on_device(rows, kHeads, queries);
     request.out = OutputView::contiguous(out.data(), kHeads * kGroup, queries, kDim).on(Device::cuda());
-    CudaAttend attend;
-    attend.plan(cache, 0, std::span(&request, 1), {}, stream);
+    AttendPlan attend;
+    attend.make(cache, 0, std::span(&request, 1), {}, CudaStream{stream});
     simt::calls = {.stream = stream};
-    attend.run(stream);
+    attend.run(CudaStream{stream});
     expect_launches_alone(type);
     for (const float number : out.host()) ASSERT_TRUE(std::isfinite(number)) << type;
     // Planned again for as much work: the memory is there.
-    attend.plan(cache, 0, std::span(&request, 1), {}, stream);
+    attend.make(cache, 0, std::span(&request, 1), {}, CudaStream{stream});
     simt::calls = {.stream = stream};
-    attend.plan(cache, 0, std::span(&request, 1), {}, stream);
+    attend.make(cache, 0, std::span(&request, 1), {}, CudaStream{stream});
     EXPECT_EQ(simt::calls.allocations, 0) << type;
     EXPECT_EQ(simt::calls.copies, 1) << type;
     EXPECT_EQ(simt::calls.on_other_streams, 0) << type;

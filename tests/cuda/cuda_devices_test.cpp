@@ -1,7 +1,7 @@
 // A cache stays on its device, whichever one the caller has chosen, and takes nothing from another.
 #include <cuda_runtime_api.h>
 
-#include "cuda_cache_state.hpp"
+#include "cache_state.hpp"
 #include "device_verbs.hpp"
 #include "qjl/error.hpp"
 
@@ -32,14 +32,14 @@ TEST(CudaDevices, OfTheCallerAndOfTheCache) {
     return TensorView::contiguous(at, DType::f32, kHeads, rows.tokens, kDim).on(Device::cuda());
   };
   const CacheConfig config = cache_config("k3v2", kDim, 4, 1);
-  CudaCache cache(config, 0);
+  KvCache cache(config, Device::cuda());
   const SequenceId sequence = cache.create();
-  cache.append(sequence, 0, view(here.data()), view(here.data()), nullptr);
-  cache.wait(nullptr);
-  EXPECT_EQ(device_backend().holder(cache.state().body(0, 0, 0)), 0);
-  EXPECT_EQ(device_backend().holder(cache.state().open_rows(sequence, 0).keys), 0);
+  cache.append(sequence, 0, view(here.data()), view(here.data()));
+  cache.wait();
+  EXPECT_EQ(device_backend().holder(cache.state().pool.body(0, 0, 0)), 0);
+  EXPECT_EQ(device_backend().holder(cache.state().find(sequence, "test").layers[0].tail->keys(0, 0)), 0);
   try {
-    cache.append(sequence, 0, view(here.data()), view(there.data()), nullptr);
+    cache.append(sequence, 0, view(here.data()), view(there.data()));
     ADD_FAILURE() << "rows of another device";
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(), "[append] values point to memory of CUDA device 1, wanted that of CUDA device 0");

@@ -1,6 +1,7 @@
 // Every type of number that may arrive, in caches of both 16-bit formats: rounded as the host rounds, and attended to as it stands.
 #include "device_verbs.hpp"
-#include "qjl/cuda_cache.hpp"
+#include "qjl/attention.hpp"
+#include "qjl/moves.hpp"
 #include "rounding_terms.hpp"
 
 namespace qjl::test {
@@ -27,9 +28,9 @@ std::vector<float> attend_on_host(const KvCache& cache, SequenceId sequence, con
   request.sequence = sequence;
   request.queries = queries.view();
   request.out = OutputView::contiguous(out.data(), queries.heads, queries.tokens, kDim);
-  AttendWorkspace workspace;
+  AttendPlan plan;
   ThreadPool threads(1);
-  attend(cache, 0, std::span(&request, 1), {}, workspace, threads);
+  attend(cache, 0, std::span(&request, 1), {}, plan, threads);
   return out;
 }
 
@@ -46,13 +47,13 @@ TEST(CudaDtypes, AreRoundedAsTheHostRounds) {
         const Rows k = make_rows(dtype, kHeads, kTokens, kDim, keys), v = make_rows(dtype, kHeads, kTokens, kDim, values);
         const OnDevice<std::uint8_t> device_k(k.words), device_v(v.words);
         KvCache host(rounded_config(type, tail)), back(rounded_config(type, tail));
-        CudaCache device(rounded_config(type, tail));
+        KvCache device(rounded_config(type, tail), Device::cuda());
         ThreadPool threads(1);
         const SequenceId on_host = host.create(), sequence = device.create();
         host.append(on_host, 0, k.view(), v.view(), threads);
-        device.append(sequence, 0, on_device(device_k, k), on_device(device_v, v), nullptr);
-        device.wait(nullptr);
-        const SequenceId offloaded = device.offload(sequence, back, nullptr);
+        device.append(sequence, 0, on_device(device_k, k), on_device(device_v, v));
+        device.wait();
+        const SequenceId offloaded = copy_sequence(device, sequence, back);
         for (int head = 0; head < kHeads; ++head) {
           const KvCache::PageBytes found = back.page(offloaded, 0, head, 0), wanted = host.page(on_host, 0, head, 0);
           EXPECT_TRUE(std::ranges::equal(found.body, wanted.body) && std::ranges::equal(found.head, wanted.head)) << type;
@@ -97,11 +98,11 @@ TEST(CudaDtypes, AreAttendedToAsTheyStand) {
   for (const char* type : {"k2v2", "k3v2", "f16", "paper"}) {
     const int tokens = type == std::string("f16") ? 300 : 100;  // pages of exact rows too, else the open page alone
     for (const DType tail : kTails) {
-      CudaCache cache(rounded_config(type, tail));
+      KvCache cache(rounded_config(type, tail), Device::cuda());
       const SequenceId sequence = cache.create();
       const Rows keys = whole_rows(random, tail, kHeads, tokens), values = whole_rows(random, DType::f32, kHeads, tokens);
       const OnDevice<std::uint8_t> k(keys.words), v(values.words);
-      cache.append(sequence, 0, on_device(k, keys), on_device(v, values), nullptr);
+      cache.append(sequence, 0, on_device(k, keys), on_device(v, values));
       for (const DType dtype : kAll) {
         const Rows queries = whole_rows(random, dtype, kHeads * kGroup, 1);
         const OnDevice<std::uint8_t> q(queries.words);
@@ -110,10 +111,10 @@ TEST(CudaDtypes, AreAttendedToAsTheyStand) {
         request.sequence = sequence;
         request.queries = on_device(q, queries);
         request.out = OutputView::contiguous(out.data(), queries.heads, 1, kDim).on(Device::cuda());
-        CudaAttend attend;
-        attend.plan(cache, 0, std::span(&request, 1), {}, nullptr);
-        attend.run(nullptr);
-        cache.wait(nullptr);
+        AttendPlan attend;
+        attend.make(cache, 0, std::span(&request, 1), {});
+        attend.run();
+        cache.wait();
         check_exact(queries, keys, values, out.host(), type);
         if (HasFatalFailure()) return;
       }

@@ -57,7 +57,9 @@ void expect_bits_are_numbers(std::int64_t bytes, bool spare, const Read& read) {
       EXPECT_EQ(difference & (difference - 1), 0) << "two bits of number " << i;
     }
     EXPECT_LE(changed, 1) << "byte " << byte;
-    if (!spare) EXPECT_EQ(changed, 1) << "byte " << byte;
+    if (!spare) {
+      EXPECT_EQ(changed, 1) << "byte " << byte;
+    }
     page[byte] ^= bit;
   }
 }

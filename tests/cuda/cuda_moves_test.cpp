@@ -2,7 +2,7 @@
 #include <cuda_runtime_api.h>
 
 #include "device_verbs.hpp"
-#include "qjl/cuda_cache.hpp"
+#include "qjl/moves.hpp"
 
 namespace qjl::test {
 namespace {
@@ -23,9 +23,9 @@ std::vector<std::byte> pages_of(const KvCache& cache, SequenceId sequence) {
   return all;
 }
 
-void append(CudaCache& cache, SequenceId sequence, const OnDevice<std::uint8_t>& rows, int tokens, cudaStream_t stream) {
+void append(KvCache& cache, SequenceId sequence, const OnDevice<std::uint8_t>& rows, int tokens, cudaStream_t stream) {
   const TensorView view = TensorView::contiguous(rows.data(), DType::f32, kHeads, tokens, kDim).on(Device::cuda());
-  for (int layer = 0; layer < kLayers; ++layer) cache.append(sequence, layer, view, view, stream);
+  for (int layer = 0; layer < kLayers; ++layer) cache.append(sequence, layer, view, view, CudaStream{stream});
 }
 
 class CudaMoves : public ::testing::TestWithParam<const char*> {
@@ -45,34 +45,35 @@ TEST_P(CudaMoves, GoOnWhileTheHostDoes) {
   Integers random(6);
   const Rows rows = lifelike_rows(random, DType::f32, kHeads, kTokens, kDim);
   const OnDevice<std::uint8_t> memory(rows.words);
-  CudaCache device(config);
+  KvCache device(config, Device::cuda());
   KvCache plain(config), host(config);
   const SequenceId sequence = device.create();
   append(device, sequence, memory, kTokens, stream_);
-  const SequenceId kept = device.offload(sequence, plain, stream_);
+  const SequenceId kept = copy_sequence(device, sequence, plain, CudaStream{stream_});
   const std::vector<std::byte> wanted = pages_of(plain, kept);
   const PinnedPages pinned(host);
 #if QJL_ON_HOST
   simt::put_off_copies(true);
   simt::calls = {.stream = stream_};
 #endif
-  const SequenceId offloaded = device.start_offload(sequence, host, stream_);
+  const SequenceId offloaded = start_copy_sequence(device, sequence, host, CudaStream{stream_});
 #if QJL_ON_HOST
   EXPECT_EQ(simt::calls.waits, 0);
   EXPECT_EQ(simt::calls.on_other_streams, 0);
   EXPECT_NE(pages_of(host, offloaded), wanted) << "the pages were copied before the call returned";
 #endif
-  device.wait(stream_);
+  device.wait(CudaStream{stream_});
   EXPECT_EQ(pages_of(host, offloaded), wanted);
 
   // And back, with an append right behind: the stream keeps the order.
   device.drop(sequence);
-  const SequenceId uploaded = device.start_upload(host, offloaded, stream_);
+  const SequenceId uploaded = start_copy_sequence(host, offloaded, device, CudaStream{stream_});
   append(device, uploaded, memory, 128, stream_);
-  const SequenceId beside = device.upload(plain, kept, stream_);
+  const SequenceId beside = copy_sequence(plain, kept, device, CudaStream{stream_});
   append(device, beside, memory, 128, stream_);
   KvCache first(config), second(config);
-  const SequenceId a = device.offload(uploaded, first, stream_), b = device.offload(beside, second, stream_);
+  const SequenceId a = copy_sequence(device, uploaded, first, CudaStream{stream_});
+  const SequenceId b = copy_sequence(device, beside, second, CudaStream{stream_});
   EXPECT_EQ(pages_of(first, a), wanted);
   EXPECT_EQ(pages_of(second, b), wanted);
   const KvCache::PageBytes x = first.page(a, 1, 1, 2), y = second.page(b, 1, 1, 2);  // the page that the append completed

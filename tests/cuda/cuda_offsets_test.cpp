@@ -1,6 +1,6 @@
 // Offsets beyond 2^32 bytes: pools and tensors of tens of gigabytes of address space, of which little is ever written. What is
 // sealed and attended there has the bits of a small pool and of contiguous tensors.
-#include "cuda_cache_state.hpp"
+#include "cache_state.hpp"
 #include "device_verbs.hpp"
 
 namespace qjl::test {
@@ -49,22 +49,22 @@ struct Told {
   std::vector<std::byte> pages;
 };
 
-Told tell(CudaCache& cache, const char* type, const Story& story, std::int64_t head_bytes) {
+Told tell(KvCache& cache, const char* type, const Story& story, std::int64_t head_bytes) {
   const Spread keys(story.keys, head_bytes), values(story.values, head_bytes), queries(story.queries, head_bytes);
   const Spread out(kHeads * kGroup, 1, head_bytes);
   const SequenceId sequence = cache.create();
-  for (int layer = 0; layer < kLayers; ++layer) cache.append(sequence, layer, keys.view(), values.view(), nullptr);
-  cache.wait(nullptr);
+  for (int layer = 0; layer < kLayers; ++layer) cache.append(sequence, layer, keys.view(), values.view());
+  cache.wait();
   AttendRequest request;
   request.sequence = sequence;
   request.queries = queries.view();
   request.out = out.output();
-  CudaAttend attend;
-  attend.plan(cache, kLayers - 1, std::span(&request, 1), {}, nullptr);
-  attend.run(nullptr);
+  AttendPlan attend;
+  attend.make(cache, kLayers - 1, std::span(&request, 1), {});
+  attend.run();
   Told told{out.host(), {}};
   KvCache host(cache_config(type, kDim, kFewPages));
-  const SequenceId offloaded = cache.offload(sequence, host, nullptr);
+  const SequenceId offloaded = copy_sequence(cache, sequence, host);
   for (int layer = 0; layer < kLayers; ++layer) {
     for (int head = 0; head < kHeads; ++head) {
       for (std::int64_t page = 0; page < kTokens / kTokensPerPage; ++page) {
@@ -83,16 +83,16 @@ TEST_P(CudaOffsets, BeyondFourGigabytes) {
   const char* type = GetParam();
   Integers random(5);
   const Story story(random);
-  CudaCache small(cache_config(type, kDim, kFewPages));
+  KvCache small(cache_config(type, kDim, kFewPages), Device::cuda());
   const Told wanted = tell(small, type, story, 0);
 
   // A pool in which a head's pages alone are more than kFar, all of them taken but the last few.
-  const std::int64_t body = small.state().books.pool.body_bytes(0), max_pages = kFar / body + kFewPages;
-  CudaCache large(cache_config(type, kDim, max_pages));
+  const std::int64_t body = small.state().pool.body_bytes(0), max_pages = kFar / body + kFewPages;
+  KvCache large(cache_config(type, kDim, max_pages), Device::cuda());
   std::vector<std::int32_t> taken(static_cast<std::size_t>(max_pages - kFewPages));
-  const_cast<PagePool&>(large.state().books.pool).acquire(taken);
-  ASSERT_GT(large.state().body(0, 0, taken.back()) - large.state().body(0, 0, 0), kFar - body * (kFewPages + 1));
-  ASSERT_GT(large.device_bytes(), kLayers * kHeads * kFar);
+  const_cast<PagePool&>(large.state().pool).acquire(taken);
+  ASSERT_GT(large.state().pool.body(0, 0, taken.back()) - large.state().pool.body(0, 0, 0), kFar - body * (kFewPages + 1));
+  ASSERT_GT(large.memory_report().total(), kLayers * kHeads * kFar);
   const Told found = tell(large, type, story, kFar);
   EXPECT_EQ(found.pages, wanted.pages);
   EXPECT_EQ(found.out, wanted.out);

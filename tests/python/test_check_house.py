@@ -17,7 +17,7 @@ FILES = {
     "src/shared/page.hpp",
     "src/backend/args.hpp",
     "src/simd/lanes.hpp",
-    "src/core/pool.hpp",
+    "src/core/cache/pool.hpp",
     "engine/run/model.hpp",
     "study/rivals/rival.hpp",
     "cli/study/verbs.hpp",
@@ -211,7 +211,7 @@ def test_crowded_folder() -> None:
 
 
 def test_documents_name_files_that_exist() -> None:
-    assert rules("docs/a.md", "see `src/core/pool.hpp` and `pool.cpp`\n") == []
+    assert rules("docs/a.md", "see `src/core/cache/pool.hpp` and `pool.cpp`\n") == []
     assert rules("docs/a.md", "see `src/core/lake.hpp`\n") == ["missing file"]
 
 

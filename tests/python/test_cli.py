@@ -68,6 +68,8 @@ def test_help_of_a_verb_is_grouped(qjl: Program, verb: str) -> None:
         ("run", "-m", "m.gguf", "-p", "a", "--cache", "k9v9"),
         ("run", "-m", "m.gguf", "-p", "a", "-ctk", "k9"),
         ("run", "-m", "m.gguf", "-p", "a", "--cache", "k3v2", "-ctv", "v2"),
+        ("run", "-m", "m.gguf", "-p", "a", "--device", "gpu"),
+        ("chat", "-m", "m.gguf", "--device", "cuda:-1"),
         ("eval", "-m", "m.gguf"),
         ("eval", "-m", "m.gguf", "-f", "t.txt", "--cache", "k2v2,zip"),
         ("eval", "-m", "m.gguf", "-f", "t.txt", "--prompt", "-5"),
@@ -113,6 +115,17 @@ def test_info_without_a_model_tells_of_the_program(qjl: Program) -> None:
     assert result.returncode == 0
     assert result.stdout.startswith("qjl ")
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("verb", [("run", "-p", "a"), ("chat",)])
+def test_device_that_is_absent_is_told_before_the_model_is_read(qjl: Program, verb: tuple[str, ...]) -> None:
+    result = qjl(*verb, "-m", "no-such-model.gguf", "--device", "cuda:97")
+    assert result.returncode == 1
+    line = one_line(result)
+    assert "--device cuda:97: found " in line
+    absence = json.loads(qjl("info", "--json").stdout)["cuda_absence"]
+    assert (absence or "wanted cuda:97") in line
+    assert "no-such-model" not in line
 
 
 def test_info_lists_devices_or_says_why_there_are_none(qjl: Program) -> None:

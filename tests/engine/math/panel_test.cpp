@@ -57,7 +57,7 @@ TEST(PanelBf16, EveryTypeAndOddSizes) {
   const double u = std::ldexp(1.0, -24);
   for (const WeightType type : {WeightType::q8_0, WeightType::q4_0, WeightType::q4_1, WeightType::q5_0, WeightType::q5_1,
                                 WeightType::q4_k, WeightType::q5_k, WeightType::q6_k}) {
-    for (const auto [rows, tokens] : {std::pair{1, 9}, {16, 12}, {33, 31}, {70, 129}}) {
+    for (const auto& [rows, tokens] : {std::pair{1, 9}, {16, 12}, {33, 31}, {70, 129}}) {
       const bool is_k = block_numbers(type) == 256;
       Fixture f(type, rows, is_k ? 512 : 96, tokens);
       f.run(f.threads, Arithmetic::fast);
@@ -91,7 +91,9 @@ TEST(FastProducts, OtherTypesStayExact) {
     const std::vector<float> wanted = f.out_other, exact = f.out;
     f.run(f.threads, Arithmetic::fast);
     EXPECT_EQ(f.out_other, wanted) << tokens << " tokens";
-    if (tokens <= kIntegerTokens || has_bf16_products()) EXPECT_NE(f.out, exact) << tokens << " tokens: the other way is taken";
+    if (tokens <= kIntegerTokens || has_bf16_products()) {
+      EXPECT_NE(f.out, exact) << tokens << " tokens: the other way is taken";
+    }
   }
 }
 

@@ -21,6 +21,7 @@ class Buffer {
     }
     return data_.get();
   }
+  std::uint8_t* data() const { return data_.get(); }
   std::int64_t bytes() const { return bytes_; }
 
  private:

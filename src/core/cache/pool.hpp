@@ -4,8 +4,9 @@
 //   head(layer, kv_head, page) = heads + (layer * num_kv_heads + kv_head) * max_pages + page
 //
 // A page index stands for 128 tokens of one sequence in all layers and kv heads. The pages of one kv head are neighbours, so a
-// sequence that took pages in order is read as one sequential stream per head. Address space for max_pages is reserved at once;
-// memory comes as pages are first written. The lowest free index is handed out first, which keeps the touched part small.
+// sequence that took pages in order is read as one sequential stream per head. On the host address space for max_pages is reserved
+// at once and memory comes as pages are first written; on a GPU all of it is taken. The lowest free index is handed out first,
+// which keeps the touched part small.
 #pragma once
 
 #include <cstdint>
@@ -13,14 +14,16 @@
 #include <vector>
 
 #include "args.hpp"
+#include "device_memory.hpp"
 #include "mapping.hpp"
 
 namespace qjl {
 
 class PagePool {
  public:
-  // body_bytes [num_layers], each a multiple of 64. Errors: invalid_argument when the range is too large to reserve.
-  PagePool(std::vector<std::int64_t> body_bytes, int num_kv_heads, std::int64_t max_pages);
+  // body_bytes [num_layers], each a multiple of 64; in memory of the back end's device, now selected, where it has some.
+  // Errors: invalid_argument when the range is too large to reserve, unsupported without room on the device.
+  PagePool(std::vector<std::int64_t> body_bytes, int num_kv_heads, std::int64_t max_pages, const Backend& backend);
 
   std::int64_t capacity() const { return max_pages_; }
   std::int64_t free_pages() const { return free_; }
@@ -35,9 +38,9 @@ class PagePool {
   std::int64_t body_bytes(int layer) const { return body_bytes_[static_cast<std::size_t>(layer)]; }
   SealedPages sealed(int layer, std::span<const std::int32_t> page_table) const;
 
-  // Notes that a layer's part of a page is about to be written. Copies that part from one page to another.
+  // Notes that a layer's part of a page is about to be written. Copies that part from one page to another; cannot fail on the host.
   void touch(int layer, std::int32_t page) noexcept;
-  void copy(int layer, std::int32_t from, std::int32_t to) noexcept;
+  void copy(int layer, std::int32_t from, std::int32_t to, DeviceStream stream);
 
   // Bytes of written bodies and heads that some sequence uses, of the rest of their resident memory, and of the pool's records.
   // Cost: O(layers * kv_heads * pages).
@@ -50,6 +53,7 @@ class PagePool {
   // A stretch of 2 MB that ends in this page becomes one huge page of the system when all of it is in use: a walk through a long
   // cache then pays for bytes and not for address translation, and nothing is resident that holds no page.
   void join(int layer, std::int32_t page) noexcept;
+  bool is_on_host() const { return backend_.allocate == nullptr; }
   std::uint32_t* references() const { return reinterpret_cast<std::uint32_t*>(references_.data()); }
 
   std::vector<std::int64_t> body_bytes_, layer_base_;
@@ -57,7 +61,11 @@ class PagePool {
   std::int64_t max_pages_, free_;
   std::int64_t first_free_ = 0;  // no page below it is free
   std::int64_t highest_ = 0;     // no page at or above it was ever handed out
-  Mapping bodies_, heads_;
+  const Backend& backend_;
+  Mapping bodies_, heads_;  // on the host
+  DeviceMemory device_bodies_, device_heads_;
+  std::uint8_t* body_base_ = nullptr;
+  layout::PageHead* head_base_ = nullptr;
   Mapping references_;  // u32 [max_pages]
   Mapping written_;     // u8 [num_layers, max_pages]: 1 when a layer's part was ever written, so that it is resident
 };

@@ -1,4 +1,4 @@
-// Memory of a device, owned.
+// Memory of a device, owned; and the device that a thread's calls go to.
 #pragma once
 
 #include <algorithm>
@@ -6,8 +6,25 @@
 #include <utility>
 
 #include "backend.hpp"
+#include "qjl/device.hpp"
 
 namespace qjl {
+
+// The caller's device comes back when the scope ends. Nothing on the host.
+class DeviceScope {
+ public:
+  DeviceScope(const Backend& backend, Device device)
+      : select_(backend.select), before_(select_ == nullptr ? 0 : select_(device.index)) {}
+  ~DeviceScope() {
+    if (select_ != nullptr) select_(before_);
+  }
+  DeviceScope(const DeviceScope&) = delete;
+  DeviceScope& operator=(const DeviceScope&) = delete;
+
+ private:
+  int (*select_)(int);
+  int before_;
+};
 
 class DeviceMemory {
  public:

@@ -2,6 +2,8 @@
 //
 //   layer of length n: pages[0 .. n / 128) sealed, tail rows [0, n mod 128), sinks rows [0, sink_tokens) when n >= 128
 //
+// On a GPU a sequence owns the memory of all its rows from the start, tail and sinks of every layer: an append takes none there.
+//
 // Layers may differ in length while a prompt goes through them one by one; a page index is shared by all of them. Invariant: a
 // page with more than one reference is sealed in every layer of all its owners, so nobody ever writes to it.
 #pragma once
@@ -10,21 +12,27 @@
 #include <memory>
 #include <vector>
 
+#include "device_memory.hpp"
 #include "mapping.hpp"
 
 namespace qjl {
 
-// Exact keys and values of one layer, 16 bit: [num_kv_heads, capacity, head_dim] each, zero at first.
+// Exact keys and values of one layer, 16 bit: [num_kv_heads, capacity, head_dim] each.
 class RowBlock {
  public:
+  // In memory of its own on the host, zero at first; or in `memory` of a device that outlives it.
   RowBlock(int num_kv_heads, std::int64_t capacity, std::int64_t head_dim);
+  RowBlock(std::uint16_t* memory, int num_kv_heads, std::int64_t capacity, std::int64_t head_dim);
 
   std::uint16_t* keys(int kv_head, std::int64_t token) const { return data_ + (kv_head * capacity_ + token) * dim_; }
   std::uint16_t* values(int kv_head, std::int64_t token) const { return keys(num_kv_heads_ + kv_head, token); }
   std::int64_t head_stride() const { return capacity_ * dim_; }
+  static std::int64_t bytes_of(int num_kv_heads, std::int64_t capacity, std::int64_t head_dim) {  // of the rows
+    return 2 * num_kv_heads * capacity * head_dim * static_cast<std::int64_t>(sizeof(std::uint16_t));
+  }
   std::int64_t bytes() const;
 
-  // Copies the first `count` tokens of every head.
+  // On the host: copies the first `count` tokens of every head.
   void copy_rows(const RowBlock& from, std::int64_t count);
 
  private:
@@ -33,14 +41,17 @@ class RowBlock {
   std::vector<std::uint16_t> small_;
   Mapping large_;
   std::uint16_t* data_;
+  bool is_owner_ = true;
 };
 
 struct Sequence {
-  // Blocks are shared by forks. A tail with one owner may be written beyond its length; sinks are never written again.
+  // On the host forks share blocks. A tail with one owner may be written beyond its length; sinks are never written again.
   struct Layer {
     std::int64_t length = 0;
+    std::int64_t version = 0;         // rises with every change: a plan of an older one no longer stands
     std::shared_ptr<RowBlock> tail;   // null while no token is open
     std::shared_ptr<RowBlock> sinks;  // null until page 0 is sealed, and when there are none
+    void set_length(std::int64_t tokens) { length = tokens, ++version; }
   };
 
   explicit Sequence(int num_layers) : layers(static_cast<std::size_t>(num_layers)) {}
@@ -52,6 +63,7 @@ struct Sequence {
 
   std::vector<std::int32_t> pages;  // sealed in some layer, or reserved
   std::vector<Layer> layers;
+  DeviceMemory rows;  // on a GPU: that of all blocks
 };
 
 }  // namespace qjl

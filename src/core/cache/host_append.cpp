@@ -1,7 +1,4 @@
-// KvCache::append: rows -> open tail -> sealed pages.
-//
-//   input  [t0 ............. t1)            t0 = tokens there before
-//   pages  [page t0 / 128 ... t1 / 128)     encoded from tail rows [0, t0 mod 128) and input; then the rest becomes the tail
+// An append on the host: rows -> open tail -> sealed pages.
 //
 // Every page is encoded by itself, one item of work per (page, kv head), from rows that were rounded once to 16 bit: its bytes
 // depend on its 128 tokens, on its position (sinks) and, for a sketch, on the channels found in the sequence's first page.
@@ -16,8 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "append.hpp"
 #include "buffer.hpp"
-#include "cache_state.hpp"
 #include "fail.hpp"
 #include "half.hpp"
 #include "rows.hpp"
@@ -33,28 +30,21 @@ struct PageRows {
   std::int64_t token_stride;
 };
 
-class Append {
+class HostAppend {
  public:
-  Append(KvCache::State& state, Sequence& sequence, int layer, const TensorView& keys, const TensorView& values)
+  HostAppend(KvCache::State& state, Sequence& sequence, int layer, const TensorView& keys, const TensorView& values)
       : s_(state),
         sequence_(sequence),
         layer_(sequence.layers[static_cast<std::size_t>(layer)]),
         layer_idx_(layer),
         keys_(keys),
         values_(values),
-        length_(layer_.length),
-        first_page_(length_ / kPage),
-        end_page_((length_ + keys.tokens) / kPage),
-        open_before_(length_ % kPage),
-        open_after_((length_ + keys.tokens) % kPage),
-        num_sinks_(first_page_ == 0 && end_page_ > 0 ? state.config.codec.sink_tokens : 0) {}
+        span_(layer_.length, keys.tokens),
+        num_sinks_(span_.first_page == 0 && span_.end_page > 0 ? state.config.codec.sink_tokens : 0) {}
 
   void run(ThreadPool& threads);
 
  private:
-  std::int64_t new_pages() const {
-    return std::max<std::int64_t>(0, end_page_ - static_cast<std::int64_t>(sequence_.pages.size()));
-  }
   std::int32_t page_at(std::int64_t page_idx) const {
     const auto i = static_cast<std::size_t>(page_idx), known = sequence_.pages.size();
     return i < known ? sequence_.pages[i] : taken_->pages()[i - known];
@@ -75,7 +65,7 @@ class Append {
   Sequence::Layer& layer_;
   const int layer_idx_;
   const TensorView &keys_, &values_;
-  const std::int64_t length_, first_page_, end_page_, open_before_, open_after_;
+  const AppendSpan span_;
   const int num_sinks_;
   std::optional<TakenPages> taken_;
   std::shared_ptr<RowBlock> sinks_;
@@ -84,14 +74,14 @@ class Append {
 };
 
 // Errors: invalid_argument naming the first number that the format cannot hold, keys before values.
-void Append::check_all(ThreadPool& threads) const {
+void HostAppend::check_all(ThreadPool& threads) const {
   check_numbers(keys_, s_.config.tail_dtype, {"append", "keys"}, threads);
   check_numbers(values_, s_.config.tail_dtype, {"append", "values"}, threads);
 }
 
 // Of the rows that no page takes.
-bool Append::open_rows_fit() const {
-  const std::int64_t count = std::min(open_after_, keys_.tokens), first = keys_.tokens - count;
+bool HostAppend::open_rows_fit() const {
+  const std::int64_t count = span_.open_count(), first = span_.open_first();
   for (int head = 0; head < s_.config.num_kv_heads; ++head) {
     if (!rows_fit(keys_, head, first, count, s_.config.tail_dtype)) return false;
     if (!rows_fit(values_, head, first, count, s_.config.tail_dtype)) return false;
@@ -99,38 +89,38 @@ bool Append::open_rows_fit() const {
   return true;
 }
 
-void Append::run(ThreadPool& threads) {
-  const bool seals = end_page_ > first_page_;
+void HostAppend::run(ThreadPool& threads) {
+  const std::int64_t new_pages = span_.new_pages(sequence_);
   // A wrong number is told before a lack of pages, and before on_seal sees it.
-  const bool only_open = !s_.config.on_seal && s_.pool.free_pages() >= new_pages();
+  const bool only_open = !s_.config.on_seal && s_.pool.free_pages() >= new_pages;
   if (!only_open || !open_rows_fit()) check_all(threads);
-  s_.check_free(new_pages(), "append");
-  make_room(sequence_.pages, std::max<std::int64_t>(end_page_, static_cast<std::int64_t>(sequence_.pages.size())));
-  taken_.emplace(s_.pool, new_pages());
+  s_.check_free(new_pages, "append");
+  make_room(sequence_.pages, std::max<std::int64_t>(span_.end_page, static_cast<std::int64_t>(sequence_.pages.size())));
+  taken_.emplace(s_.pool, new_pages);
   if (num_sinks_ > 0) sinks_ = std::make_shared<RowBlock>(s_.config.num_kv_heads, num_sinks_, s_.config.head_dim);
   std::shared_ptr<RowBlock> tail = new_tail();
-  if (seals) seal(threads);
+  if (span_.seals()) seal(threads);
   if (misfit_) check_all(threads);
-  for (std::int64_t i = first_page_; i < end_page_; ++i) s_.pool.touch(layer_idx_, page_at(i));
+  for (std::int64_t i = span_.first_page; i < span_.end_page; ++i) s_.pool.touch(layer_idx_, page_at(i));
   // From here on nothing can fail.
   if (tail) write_tail(*tail);
   layer_.tail = std::move(tail);
   if (sinks_) layer_.sinks = std::move(sinks_);
   taken_->keep(sequence_.pages);
-  layer_.length = length_ + keys_.tokens;
+  layer_.set_length(span_.length + span_.tokens);
 }
 
 // The block that will hold the open tokens: the old one unless a fork shares it; null when none stays open.
-std::shared_ptr<RowBlock> Append::new_tail() const {
-  if (open_after_ == 0) return nullptr;
+std::shared_ptr<RowBlock> HostAppend::new_tail() const {
+  if (span_.open_after == 0) return nullptr;
   if (layer_.tail && layer_.tail.use_count() == 1) return layer_.tail;
   auto block = std::make_shared<RowBlock>(s_.config.num_kv_heads, kPage, s_.config.head_dim);
-  if (layer_.tail && end_page_ == first_page_) block->copy_rows(*layer_.tail, open_before_);
+  if (layer_.tail && !span_.seals()) block->copy_rows(*layer_.tail, span_.open_before);
   return block;
 }
 
-void Append::write_tail(RowBlock& tail) const {
-  const std::int64_t start = end_page_ > first_page_ ? 0 : open_before_, count = open_after_ - start, first = keys_.tokens - count;
+void HostAppend::write_tail(RowBlock& tail) const {
+  const std::int64_t start = span_.open_start(), count = span_.open_count(), first = span_.open_first();
   for (int head = 0; head < s_.config.num_kv_heads; ++head) {
     round_rows(keys_, head, first, count, s_.config.tail_dtype, tail.keys(head, start));
     round_rows(values_, head, first, count, s_.config.tail_dtype, tail.values(head, start));
@@ -138,13 +128,13 @@ void Append::write_tail(RowBlock& tail) const {
 }
 
 // Shows every new page to config.on_seal and keeps what it leaves.
-void Append::change_rows(ThreadPool& threads) {
+void HostAppend::change_rows(ThreadPool& threads) {
   const std::int64_t dim = s_.config.head_dim, row_block = kPage * dim, side = s_.config.num_kv_heads * row_block;
-  changed_.resize(static_cast<std::size_t>((end_page_ - first_page_) * 2 * side));
-  threads.run(end_page_ - first_page_, [&](std::int64_t item, int) {
+  changed_.resize(static_cast<std::size_t>((span_.end_page - span_.first_page) * 2 * side));
+  threads.run(span_.end_page - span_.first_page, [&](std::int64_t item, int) {
     std::vector<std::uint16_t> staging(static_cast<std::size_t>(row_block));
     std::vector<float> rows(static_cast<std::size_t>(2 * side));
-    const std::int64_t page_idx = first_page_ + item;
+    const std::int64_t page_idx = span_.first_page + item;
     for (int block = 0; block < 2 * s_.config.num_kv_heads; ++block) {
       const int head = block % s_.config.num_kv_heads;
       const bool is_keys = block == head;
@@ -164,12 +154,12 @@ void Append::change_rows(ThreadPool& threads) {
   });
 }
 
-PageRows Append::changed_rows(std::int64_t page_idx, int side, int kv_head) const {
-  const std::int64_t block = ((page_idx - first_page_) * 2 + side) * s_.config.num_kv_heads + kv_head;
+PageRows HostAppend::changed_rows(std::int64_t page_idx, int side, int kv_head) const {
+  const std::int64_t block = ((page_idx - span_.first_page) * 2 + side) * s_.config.num_kv_heads + kv_head;
   return {changed_.data() + block * kPage * s_.config.head_dim, s_.config.head_dim};
 }
 
-void Append::seal(ThreadPool& threads) {
+void HostAppend::seal(ThreadPool& threads) {
   if (s_.config.on_seal) change_rows(threads);
   const CodecTables& tables = s_.tables(layer_idx_);
   const std::int64_t staging_bytes = 2 * kPage * s_.config.head_dim * static_cast<std::int64_t>(sizeof(std::uint16_t));
@@ -184,12 +174,12 @@ void Append::seal(ThreadPool& threads) {
     });
   };
   // A sketch takes its outlier channels from the first page, so that one comes before all others.
-  const std::int64_t alone = tables.shape.outlier_channels > 0 && first_page_ == 0 ? 1 : first_page_;
-  if (first_page_ < alone) encode_from(first_page_, alone);
-  encode_from(std::max(first_page_, alone), end_page_);
+  const std::int64_t alone = tables.shape.outlier_channels > 0 && span_.first_page == 0 ? 1 : span_.first_page;
+  if (span_.first_page < alone) encode_from(span_.first_page, alone);
+  encode_from(std::max(span_.first_page, alone), span_.end_page);
 }
 
-void Append::encode(std::int64_t page_idx, int kv_head, std::uint8_t* scratch) {
+void HostAppend::encode(std::int64_t page_idx, int kv_head, std::uint8_t* scratch) {
   const CodecTables& tables = s_.tables(layer_idx_);
   const std::int64_t dim = s_.config.head_dim;
   auto* staging = reinterpret_cast<std::uint16_t*>(scratch);
@@ -234,9 +224,9 @@ void Append::encode(std::int64_t page_idx, int kv_head, std::uint8_t* scratch) {
 }
 
 // The rows of one page, checked: in place when the caller's are of the right format, else rounded into `staging`.
-PageRows Append::page_rows(const TensorView& input, const std::uint16_t* tail, std::int64_t page_idx, int kv_head,
-                           std::uint16_t* staging) {
-  const std::int64_t first = page_idx * kPage - length_;  // in the input; negative when the page starts in the tail
+PageRows HostAppend::page_rows(const TensorView& input, const std::uint16_t* tail, std::int64_t page_idx, int kv_head,
+                               std::uint16_t* staging) {
+  const std::int64_t first = page_idx * kPage - span_.length;  // in the input; negative when the page starts in the tail
   if (first >= 0 && input.dtype == s_.config.tail_dtype) {
     if (!rows_fit(input, kv_head, first, kPage, input.dtype)) misfit_ = true;
     return {reinterpret_cast<const std::uint16_t*>(row_address(input, kv_head, first)), input.token_stride};
@@ -251,14 +241,9 @@ PageRows Append::page_rows(const TensorView& input, const std::uint16_t* tail, s
 
 }  // namespace
 
-void KvCache::append(SequenceId sequence, int layer, const TensorView& keys, const TensorView& values, ThreadPool& threads) {
-  State& s = *state_;
-  Sequence& found = s.find(sequence, "append");
-  s.check_layer(layer, "append");
-  check_shape(keys, s.config.num_kv_heads, s.config.head_dim, {"append", "keys"});
-  check_shape(values, s.config.num_kv_heads, s.config.head_dim, {"append", "values"});
-  require(keys.tokens == values.tokens, "append", "values have ", values.tokens, " tokens, wanted ", keys.tokens, " as the keys");
-  if (keys.tokens > 0) Append(s, found, layer, keys, values).run(threads);
+void append_on_host(KvCache::State& state, Sequence& sequence, int layer, const TensorView& keys, const TensorView& values,
+                    ThreadPool& threads) {
+  HostAppend(state, sequence, layer, keys, values).run(threads);
 }
 
 }  // namespace qjl

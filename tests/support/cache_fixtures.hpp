@@ -93,8 +93,8 @@ inline Attended attend_one(const KvCache& cache, int layer, SequenceId id, const
   if (chunk_keys != nullptr) request.chunk_keys = chunk_keys->view(), request.chunk_values = chunk_values->view();
   request.out = OutputView::contiguous(result.out.data(), queries.heads, queries.tokens, queries.d);
   request.lse = result.lse.data();
-  AttendWorkspace workspace;
-  attend(cache, layer, {&request, 1}, options, workspace, threads);
+  AttendPlan plan;
+  attend(cache, layer, {&request, 1}, options, plan, threads);
   return result;
 }
 

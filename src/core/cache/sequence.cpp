@@ -17,20 +17,23 @@ constexpr std::int64_t kSharedOverheadBytes = 32;
 
 RowBlock::RowBlock(int num_kv_heads, std::int64_t capacity, std::int64_t head_dim)
     : num_kv_heads_(num_kv_heads), capacity_(capacity), dim_(head_dim) {
-  const std::int64_t numbers = 2 * num_kv_heads * capacity * head_dim;
-  const std::int64_t bytes = numbers * static_cast<std::int64_t>(sizeof(std::uint16_t));
+  const std::int64_t bytes = bytes_of(num_kv_heads, capacity, head_dim);
   if (bytes >= kMappedBytes) {
     large_ = Mapping(bytes, Mapping::Pages::resident);
     data_ = reinterpret_cast<std::uint16_t*>(large_.data());
   } else {
-    small_.resize(static_cast<std::size_t>(numbers));
+    small_.resize(static_cast<std::size_t>(bytes) / sizeof(std::uint16_t));
     data_ = small_.data();
   }
 }
 
+RowBlock::RowBlock(std::uint16_t* memory, int num_kv_heads, std::int64_t capacity, std::int64_t head_dim)
+    : num_kv_heads_(num_kv_heads), capacity_(capacity), dim_(head_dim), data_(memory), is_owner_(false) {}
+
 std::int64_t RowBlock::bytes() const {
-  const auto small = static_cast<std::int64_t>(small_.capacity() * sizeof(std::uint16_t));
-  return large_.bytes() + small + static_cast<std::int64_t>(sizeof(RowBlock)) + kSharedOverheadBytes;
+  const std::int64_t small = static_cast<std::int64_t>(small_.capacity() * sizeof(std::uint16_t));
+  const std::int64_t rows = is_owner_ ? large_.bytes() + small : bytes_of(num_kv_heads_, capacity_, dim_);
+  return rows + static_cast<std::int64_t>(sizeof(RowBlock)) + kSharedOverheadBytes;
 }
 
 void RowBlock::copy_rows(const RowBlock& from, std::int64_t count) {

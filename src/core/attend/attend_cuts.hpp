@@ -15,7 +15,7 @@
 namespace qjl {
 
 // One request as the plan sees it. Queries before position 0 see nothing and are left out of the plan.
-struct PlanRequest {
+struct CutRequest {
   std::int64_t num_queries;
   std::int64_t first_position;  // of query 0, may be negative
   int num_kv_heads;
@@ -35,7 +35,7 @@ struct AttendBlock {
   std::int64_t first_piece;
 };
 
-struct AttendPlan {
+struct AttendCuts {
   std::vector<AttendBlock> blocks;
   std::vector<std::int32_t> block_of_piece;  // [pieces]
   std::vector<std::int32_t> pieces_left;     // [blocks] at first all of them: the caller counts them down as they are done
@@ -43,7 +43,7 @@ struct AttendPlan {
   std::int64_t num_slots = 0;
 
   // Refills the plan; keeps its memory.
-  void make(std::span<const PlanRequest> requests, std::int64_t sliding_window, int num_threads);
+  void make(std::span<const CutRequest> requests, std::int64_t sliding_window, int num_threads);
   std::int64_t bytes() const;
 
   struct Range {

@@ -1,5 +1,5 @@
 // Cuts requests into blocks and blocks into pieces.
-#include "attend_plan.hpp"
+#include "attend_cuts.hpp"
 
 #include <algorithm>
 
@@ -16,7 +16,7 @@ constexpr std::int64_t kLeastPages = 8;    // below it the fixed cost of a piece
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 std::int64_t pages_of(const AttendBlock& block) { return ceil_div(block.end - block.begin, kPage); }
 
-void add_blocks(std::vector<AttendBlock>& blocks, std::int32_t request_idx, const PlanRequest& request, std::int64_t window) {
+void add_blocks(std::vector<AttendBlock>& blocks, std::int32_t request_idx, const CutRequest& request, std::int64_t window) {
   const int head_parts = static_cast<int>(ceil_div(request.group, kMaxAttendRows));
   const int queries_per_block = std::max(1, kMaxAttendRows / request.group);
   for (int kv_head = 0; kv_head < request.num_kv_heads; ++kv_head) {
@@ -61,7 +61,7 @@ std::int64_t longest_piece(std::span<const AttendBlock> blocks, int num_threads)
 
 }  // namespace
 
-void AttendPlan::make(std::span<const PlanRequest> requests, std::int64_t sliding_window, int num_threads) {
+void AttendCuts::make(std::span<const CutRequest> requests, std::int64_t sliding_window, int num_threads) {
   blocks.clear();
   block_of_piece.clear();
   pieces_left.clear();
@@ -81,14 +81,14 @@ void AttendPlan::make(std::span<const PlanRequest> requests, std::int64_t slidin
   }
 }
 
-AttendPlan::Range AttendPlan::range(std::int64_t piece) const {
+AttendCuts::Range AttendCuts::range(std::int64_t piece) const {
   const AttendBlock& block = blocks[static_cast<std::size_t>(block_of_piece[static_cast<std::size_t>(piece)])];
   const std::int64_t pages = pages_of(block), i = piece - block.first_piece;
   const auto cut = [&](std::int64_t at) { return std::min(block.end, block.begin + pages * at / block.num_pieces * kPage); };
   return {cut(i), cut(i + 1)};
 }
 
-std::int64_t AttendPlan::bytes() const {
+std::int64_t AttendCuts::bytes() const {
   return static_cast<std::int64_t>(blocks.capacity() * sizeof(AttendBlock) +
                                    (block_of_piece.capacity() + pieces_left.capacity()) * sizeof(std::int32_t) +
                                    slot_of_piece.capacity() * sizeof(std::int64_t));

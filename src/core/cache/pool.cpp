@@ -56,8 +56,8 @@ class ResidentBytes {
 
 }  // namespace
 
-PagePool::PagePool(std::vector<std::int64_t> body_bytes, int num_kv_heads, std::int64_t max_pages)
-    : body_bytes_(std::move(body_bytes)), num_kv_heads_(num_kv_heads), max_pages_(max_pages), free_(max_pages) {
+PagePool::PagePool(std::vector<std::int64_t> body_bytes, int num_kv_heads, std::int64_t max_pages, const Backend& backend)
+    : body_bytes_(std::move(body_bytes)), num_kv_heads_(num_kv_heads), max_pages_(max_pages), free_(max_pages), backend_(backend) {
   std::int64_t total = 0, largest_stream = 0;
   for (const std::int64_t bytes : body_bytes_) {
     layer_base_.push_back(total);
@@ -65,13 +65,21 @@ PagePool::PagePool(std::vector<std::int64_t> body_bytes, int num_kv_heads, std::
     require(!__builtin_add_overflow(total, layer, &total), "cache", "the pool does not fit an address space");
     largest_stream = std::max(largest_stream, stream);
   }
-  bodies_ = Mapping(total, Mapping::Pages::lazy);
   const std::int64_t streams = checked_product(static_cast<std::int64_t>(body_bytes_.size()), num_kv_heads);
-  heads_ = Mapping(checked_product(streams, checked_product(max_pages, kHeadBytes)), Mapping::Pages::lazy);
+  const std::int64_t heads = checked_product(streams, checked_product(max_pages, kHeadBytes));
+  if (backend.allocate != nullptr) {
+    device_bodies_ = DeviceMemory(backend, total);
+    device_heads_ = DeviceMemory(backend, heads);
+  } else {
+    bodies_ = Mapping(total, Mapping::Pages::lazy);
+    heads_ = Mapping(heads, Mapping::Pages::lazy);
+  }
+  body_base_ = is_on_host() ? bodies_.data() : device_bodies_.data();
+  head_base_ = reinterpret_cast<layout::PageHead*>(is_on_host() ? heads_.data() : device_heads_.data());
   references_ = Mapping(checked_product(max_pages, sizeof(std::uint32_t)), Mapping::Pages::lazy);
   written_ = Mapping(checked_product(static_cast<std::int64_t>(body_bytes_.size()), max_pages_), Mapping::Pages::lazy);
   for (const Mapping* mapping : {&bodies_, &heads_, &references_, &written_}) {
-    if (mapping == &bodies_ && largest_stream >= kHugeStreamBytes) continue;
+    if (mapping->bytes() == 0 || (mapping == &bodies_ && largest_stream >= kHugeStreamBytes)) continue;
     madvise(mapping->data(), static_cast<std::size_t>(mapping->bytes()), MADV_NOHUGEPAGE);  // advice: failure changes no result
   }
 }
@@ -94,12 +102,12 @@ void PagePool::release(std::int32_t page) noexcept {
 
 std::uint8_t* PagePool::body(int layer, int kv_head, std::int32_t page) const {
   const auto l = static_cast<std::size_t>(layer);
-  return bodies_.data() + layer_base_[l] + (kv_head * max_pages_ + page) * body_bytes_[l];
+  return body_base_ + layer_base_[l] + (kv_head * max_pages_ + page) * body_bytes_[l];
 }
 
 layout::PageHead* PagePool::head(int layer, int kv_head, std::int32_t page) const {
   const std::int64_t stream = std::int64_t{layer} * num_kv_heads_ + kv_head;
-  return reinterpret_cast<layout::PageHead*>(heads_.data()) + stream * max_pages_ + page;
+  return head_base_ + stream * max_pages_ + page;
 }
 
 SealedPages PagePool::sealed(int layer, std::span<const std::int32_t> page_table) const {
@@ -118,7 +126,7 @@ void PagePool::touch(int layer, std::int32_t page) noexcept {
   std::uint8_t& written = written_.data()[layer * max_pages_ + page];
   if (written != 0) return;
   written = 1;
-  join(layer, page);
+  if (is_on_host()) join(layer, page);
 }
 
 void PagePool::join(int layer, std::int32_t page) noexcept {
@@ -136,11 +144,15 @@ void PagePool::join(int layer, std::int32_t page) noexcept {
 #endif
 }
 
-void PagePool::copy(int layer, std::int32_t from, std::int32_t to) noexcept {
+void PagePool::copy(int layer, std::int32_t from, std::int32_t to, DeviceStream stream) {
   touch(layer, to);
+  const auto move = [&](void* target, const void* source, std::int64_t bytes) {
+    is_on_host() ? static_cast<void>(std::memcpy(target, source, static_cast<std::size_t>(bytes)))
+                 : backend_.copy(target, source, bytes, stream);
+  };
   for (int kv_head = 0; kv_head < num_kv_heads_; ++kv_head) {
-    std::memcpy(body(layer, kv_head, to), body(layer, kv_head, from), static_cast<std::size_t>(body_bytes(layer)));
-    *head(layer, kv_head, to) = *head(layer, kv_head, from);
+    move(body(layer, kv_head, to), body(layer, kv_head, from), body_bytes(layer));
+    move(head(layer, kv_head, to), head(layer, kv_head, from), kHeadBytes);
   }
 }
 
@@ -168,7 +180,8 @@ PagePool::Bytes PagePool::bytes() const {
   for (std::size_t l = 0; l < body_bytes_.size(); ++l) {
     marks.add(static_cast<std::int64_t>(l) * max_pages_, static_cast<std::int64_t>(l) * max_pages_ + highest_);
   }
-  return {.sealed = sealed, .free = bodies.total() + heads.total() - sealed, .records = records.total() + marks.total()};
+  const std::int64_t resident = is_on_host() ? bodies.total() + heads.total() : device_bodies_.bytes() + device_heads_.bytes();
+  return {.sealed = sealed, .free = resident - sealed, .records = records.total() + marks.total()};
 }
 
 }  // namespace qjl

@@ -1,0 +1,159 @@
+// copy_sequence and PinnedPages. Page indices of two caches differ, so runs of neighbours that are neighbours on both sides are
+// copied at once. Rows go first: their copies, from or to memory that is not pinned, wait for the stream, and pages need not.
+#include "qjl/moves.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <span>
+
+#include "cache_state.hpp"
+#include "cuda_backend.hpp"
+#include "fail.hpp"
+#include "queue.hpp"
+
+namespace qjl {
+namespace {
+
+constexpr std::int64_t kPage = layout::kPageTokens;
+constexpr const char* kOperation = "copy_sequence";
+
+void check_same(const CacheConfig& from, const CacheConfig& to) {
+  const auto name = [](const CacheConfig& c) { return cache_type_name(c.codec); };
+  require(name(from) == name(to), kOperation, "the caches have the types ", name(from), " and ", name(to), ", wanted the same");
+  require(from.num_layers == to.num_layers && from.num_kv_heads == to.num_kv_heads && from.head_dim == to.head_dim &&
+              from.tail_dtype == to.tail_dtype && from.layer_codes == to.layer_codes && from.codec.rope == to.codec.rope &&
+              from.layer_ropes == to.layer_ropes && from.layer_windows == to.layer_windows,
+          kOperation,
+          "the caches differ in layers, heads, head_dim, tail_dtype, codes of layers, RoPE or windows, wanted the same");
+}
+
+// One sequence on its way from one cache to another.
+class Move {
+ public:
+  // The GPU's stream, or null between caches of the host.
+  Move(const KvCache::State& from, KvCache::State& to, DeviceStream stream)
+      : from_(from),
+        to_(to),
+        gpu_(to.gpu     ? &to
+             : from.gpu ? &from
+                        : nullptr),
+        stream_(stream) {}
+
+  Sequence run(const Sequence& source, std::span<const std::int32_t> pages) const {
+    Sequence copy_of_it = to_.new_sequence();
+    for (std::size_t layer = 0; layer < source.layers.size(); ++layer) copy_rows(source.layers[layer], copy_of_it.layers[layer]);
+    for (int layer = 0; layer < from_.config.num_layers; ++layer) {
+      const std::int64_t sealed = source.layers[static_cast<std::size_t>(layer)].length / kPage;
+      copy_pages(layer, std::span(source.pages).first(static_cast<std::size_t>(sealed)), pages);
+    }
+    return copy_of_it;
+  }
+
+ private:
+  void copy(void* to, const void* from, std::int64_t bytes) const {
+    gpu_ == nullptr ? static_cast<void>(std::memcpy(to, from, static_cast<std::size_t>(bytes)))
+                    : gpu_->backend.copy(to, from, bytes, stream_);
+  }
+
+  void copy_block(const RowBlock& from, std::shared_ptr<RowBlock>& to, std::int64_t capacity, std::int64_t count) const {
+    const CacheConfig& c = to_.config;
+    if (!to) to = std::make_shared<RowBlock>(c.num_kv_heads, capacity, c.head_dim);  // on a GPU it is there
+    const std::int64_t bytes = count * c.head_dim * static_cast<std::int64_t>(sizeof(std::uint16_t));
+    for (int head = 0; head < c.num_kv_heads; ++head) {
+      copy(to->keys(head, 0), from.keys(head, 0), bytes);
+      copy(to->values(head, 0), from.values(head, 0), bytes);
+    }
+  }
+
+  void copy_rows(const Sequence::Layer& from, Sequence::Layer& to) const {
+    const std::int64_t sinks = to_.config.codec.sink_tokens;
+    if (from.length % kPage > 0) copy_block(*from.tail, to.tail, kPage, from.length % kPage);
+    if (from.length >= kPage && sinks > 0) copy_block(*from.sinks, to.sinks, sinks, sinks);
+    to.length = from.length;
+  }
+
+  void copy_pages(int layer, std::span<const std::int32_t> from, std::span<const std::int32_t> to) const {
+    for (std::size_t i = 0; i < from.size(); ++i) to_.pool.touch(layer, to[i]);
+    const std::int64_t bytes = to_.pool.body_bytes(layer), head_bytes = sizeof(layout::PageHead);
+    for (std::size_t begin = 0, end = 0; begin < from.size(); begin = end) {
+      end = begin + 1;
+      while (end < from.size() && from[end] == from[end - 1] + 1 && to[end] == to[end - 1] + 1) ++end;
+      const auto count = static_cast<std::int64_t>(end - begin);
+      for (int head = 0; head < to_.config.num_kv_heads; ++head) {
+        copy(to_.pool.body(layer, head, to[begin]), from_.pool.body(layer, head, from[begin]), count * bytes);
+        copy(to_.pool.head(layer, head, to[begin]), from_.pool.head(layer, head, from[begin]), count * head_bytes);
+      }
+    }
+  }
+
+  const KvCache::State& from_;
+  KvCache::State& to_;
+  const KvCache::State* gpu_;  // whose stream it is
+  DeviceStream stream_;
+};
+
+// The cache whose stream copies: null between caches of the host.
+const KvCache::State* copying_cache(const KvCache& from, const KvCache& to) {
+  return to.state().gpu ? &to.state() : from.state().gpu ? &from.state() : nullptr;
+}
+
+// Bodies and heads of all pages of a host's cache.
+std::array<std::span<std::uint8_t>, 2> memory_of(const KvCache& cache) {
+  const PagePool& pool = cache.state().pool;
+  const CacheConfig& c = cache.state().config;
+  const auto range = [](auto* begin, auto* end) {
+    auto *first = reinterpret_cast<std::uint8_t*>(begin), *last = reinterpret_cast<std::uint8_t*>(end);
+    return std::span(first, last);
+  };
+  return {range(pool.body(0, 0, 0), pool.body(c.num_layers - 1, c.num_kv_heads, 0)),
+          range(pool.head(0, 0, 0), pool.head(c.num_layers, 0, 0))};
+}
+
+}  // namespace
+
+SequenceId start_copy_sequence(const KvCache& from, SequenceId sequence, KvCache& to, Queue queue) {
+  const KvCache::State& source_cache = from.state();
+  KvCache::State& target = to.state();
+  check_same(source_cache.config, target.config);
+  const Sequence& source = source_cache.find(sequence, kOperation);
+  const std::int64_t pages = source.longest() / kPage;
+  target.check_free(pages, kOperation);
+  const KvCache::State* copying = copying_cache(from, to);
+  if (copying == nullptr) threads_of(queue, kOperation);  // a stream is an error
+  const DeviceStream stream = copying == nullptr ? nullptr : stream_of(queue, copying->device, kOperation);
+  const DeviceScope scope = (copying == nullptr ? target : *copying).select();
+  TakenPages taken(target.pool, pages);
+  Sequence moved = Move(source_cache, target, stream).run(source, taken.pages());
+  make_room(moved.pages, pages);
+  const SequenceId id = target.add(std::move(moved));
+  taken.keep(target.find(id, kOperation).pages);
+  return id;
+}
+
+SequenceId copy_sequence(const KvCache& from, SequenceId sequence, KvCache& to, Queue queue) {
+  const SequenceId id = start_copy_sequence(from, sequence, to, queue);
+  const KvCache::State* copying = copying_cache(from, to);
+  if (copying == nullptr) return id;
+  const DeviceScope scope = copying->select();
+  copying->backend.wait(stream_of(queue, copying->device, kOperation));
+  return id;
+}
+
+PinnedPages::PinnedPages(const KvCache& cache) : cache_(cache) {
+  require(!cache.state().gpu, "pin", "found a cache on ", device_name(cache.device()), ", wanted one of the host");
+  const Backend& backend = cuda::backend(0);
+  const auto [bodies, heads] = memory_of(cache);
+  backend.pin(bodies.data(), std::ssize(bodies));
+  try {
+    backend.pin(heads.data(), std::ssize(heads));
+  } catch (...) {
+    backend.unpin(bodies.data());
+    throw;
+  }
+}
+PinnedPages::~PinnedPages() {
+  for (const std::span<std::uint8_t> memory : memory_of(cache_)) cuda::backend(0).unpin(memory.data());
+}
+
+}  // namespace qjl

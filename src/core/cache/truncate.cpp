@@ -1,0 +1,117 @@
+// KvCache::truncate. A cut on a page border only drops pages. A cut inside a sealed page reopens it: its kept tokens become tail
+// rows that hold the decoded numbers (rounded to 16 bit; what was lost at sealing stays lost), its sinks come back exactly.
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "buffer.hpp"
+#include "cache_state.hpp"
+#include "fail.hpp"
+#include "queue.hpp"
+#include "rows.hpp"
+
+namespace qjl {
+namespace {
+
+// The first `count` tokens of a sealed page as exact rows of one layer.
+std::shared_ptr<RowBlock> reopen(const KvCache::State& s, const Sequence& sequence, int layer, std::int64_t page_idx,
+                                 std::int64_t count) {
+  const CacheConfig& c = s.config;
+  const CodecTables& tables = s.tables(layer);
+  auto block = std::make_shared<RowBlock>(c.num_kv_heads, layout::kPageTokens, c.head_dim);
+  const std::int64_t numbers = std::int64_t{layout::kPageTokens} * c.head_dim;
+  std::vector<float> keys(static_cast<std::size_t>(numbers)), values(static_cast<std::size_t>(numbers));
+  Buffer workspace;
+  const std::int32_t page = sequence.pages[static_cast<std::size_t>(page_idx)];
+  for (int head = 0; head < c.num_kv_heads; ++head) {
+    s.backend.decode({.tables = &tables,
+                      .head = s.pool.head(layer, head, page),
+                      .body = s.pool.body(layer, head, page),
+                      .keys = keys.data(),
+                      .values = values.data(),
+                      .workspace = workspace.at_least(static_cast<std::int64_t>(s.backend.attend_workspace_bytes(tables)))});
+    round_decoded(keys.data(), count * c.head_dim, c.tail_dtype, block->keys(head, 0));
+    round_decoded(values.data(), count * c.head_dim, c.tail_dtype, block->values(head, 0));
+  }
+  const std::shared_ptr<RowBlock>& sinks = sequence.layers[static_cast<std::size_t>(layer)].sinks;
+  if (page_idx == 0 && sinks) block->copy_rows(*sinks, std::min<std::int64_t>(count, c.codec.sink_tokens));
+  return block;
+}
+
+// The same on a GPU, into the layer's own tail: what it holds is cut away. The scratch memory has room for a page of fp32.
+void reopen_on_device(const KvCache::State& s, Sequence& sequence, int layer, std::int64_t page_idx, std::int64_t count,
+                      DeviceStream stream) {
+  const CacheConfig& c = s.config;
+  const std::int64_t numbers = std::int64_t{layout::kPageTokens} * c.head_dim;
+  auto* keys = reinterpret_cast<float*>(s.gpu->scratch.keys);
+  auto* values = reinterpret_cast<float*>(s.gpu->scratch.values);
+  const std::int32_t page = sequence.pages[static_cast<std::size_t>(page_idx)];
+  for (int head = 0; head < c.num_kv_heads; ++head) {
+    s.backend.decode({.tables = &s.tables(layer),
+                      .head = s.pool.head(layer, head, page),
+                      .body = s.pool.body(layer, head, page),
+                      .keys = keys + head * numbers,
+                      .values = values + head * numbers,
+                      .workspace = nullptr,
+                      .stream = stream});
+  }
+  const auto copy = [&](const void* from, DType dtype, std::int64_t stride, std::int64_t tokens, std::uint16_t* to) {
+    if (tokens == 0) return;
+    s.backend.copy_rows({.from = from,
+                         .from_dtype = dtype,
+                         .from_head_stride = stride,
+                         .from_token_stride = c.head_dim,
+                         .to = to,
+                         .to_dtype = c.tail_dtype,
+                         .to_head_stride = numbers,
+                         .to_token_stride = c.head_dim,
+                         .heads = c.num_kv_heads,
+                         .count = tokens,
+                         .dim = c.head_dim,
+                         .saturates = true,
+                         .misfit = nullptr,
+                         .stream = stream});
+  };
+  const Sequence::Layer& rows = sequence.layers[static_cast<std::size_t>(layer)];
+  copy(keys, DType::f32, numbers, count, rows.tail->keys(0, 0));
+  copy(values, DType::f32, numbers, count, rows.tail->values(0, 0));
+  if (page_idx > 0 || !rows.sinks) return;
+  const std::int64_t sinks = std::min<std::int64_t>(count, c.codec.sink_tokens), stride = rows.sinks->head_stride();
+  copy(rows.sinks->keys(0, 0), c.tail_dtype, stride, sinks, rows.tail->keys(0, 0));
+  copy(rows.sinks->values(0, 0), c.tail_dtype, stride, sinks, rows.tail->values(0, 0));
+}
+
+}  // namespace
+
+void KvCache::truncate(SequenceId sequence, std::int64_t num_tokens, Queue queue) {
+  State& s = *state_;
+  Sequence& found = s.find(sequence, "truncate");
+  const std::int64_t shortest = found.shortest();
+  require(num_tokens >= 0 && num_tokens <= shortest, "truncate", "num_tokens is ", num_tokens, ", wanted 0 to the length ",
+          shortest);
+  const std::int64_t pages = num_tokens / layout::kPageTokens, open = num_tokens % layout::kPageTokens;
+  const DeviceStream stream = s.gpu ? stream_of(queue, s.device, "truncate") : (threads_of(queue, "truncate"), nullptr);
+  const DeviceScope scope = s.select();
+  std::vector<std::shared_ptr<RowBlock>> reopened(found.layers.size());
+  for (std::size_t l = 0; open > 0 && l < found.layers.size(); ++l) {
+    if (found.layers[l].length / layout::kPageTokens <= pages) continue;
+    const int layer = static_cast<int>(l);
+    if (s.gpu)
+      reopen_on_device(s, found, layer, pages, open, stream);
+    else
+      reopened[l] = reopen(s, found, layer, pages, open);
+  }
+  for (std::size_t l = 0; l < found.layers.size(); ++l) {
+    Sequence::Layer& layer = found.layers[l];
+    if (reopened[l]) layer.tail = std::move(reopened[l]);
+    if (!s.gpu && open == 0) layer.tail.reset();
+    if (!s.gpu && pages == 0) layer.sinks.reset();
+    layer.set_length(num_tokens);
+  }
+  const auto first_dropped = std::min(found.pages.size(), static_cast<std::size_t>(pages));
+  for (std::size_t i = first_dropped; i < found.pages.size(); ++i) s.pool.release(found.pages[i]);
+  found.pages.resize(first_dropped);
+}
+
+}  // namespace qjl
