@@ -2,6 +2,8 @@
 // sealed and attended there has the bits of a small pool and of contiguous tensors.
 #include "cache_state.hpp"
 #include "device_verbs.hpp"
+#include "qjl/attention.hpp"
+#include "qjl/moves.hpp"
 
 namespace qjl::test {
 namespace {
