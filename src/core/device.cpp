@@ -22,9 +22,7 @@ Device device_of(std::string_view name) {
   return Device::cuda(index);
 }
 
-std::string device_name(Device device) {
-  return device.kind == Device::Kind::cpu ? "cpu" : "cuda:" + std::to_string(device.index);
-}
+std::string device_name(Device device) { return device.kind == Device::Kind::cpu ? "cpu" : "cuda:" + std::to_string(device.index); }
 
 CudaDevices cuda_devices() { return cuda::devices(); }
 

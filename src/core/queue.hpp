@@ -11,6 +11,7 @@ namespace qjl {
 
 // Errors: invalid_argument on a queue of the other kind.
 ThreadPool& threads_of(const Queue& queue, std::string_view operation);
+// Null on the host, where threads are wanted.
 DeviceStream stream_of(const Queue& queue, Device device, std::string_view operation);
 
 }  // namespace qjl

@@ -31,14 +31,9 @@ void check_same(const CacheConfig& from, const CacheConfig& to) {
 // One sequence on its way from one cache to another.
 class Move {
  public:
-  // The GPU's stream, or null between caches of the host.
-  Move(const KvCache::State& from, KvCache::State& to, DeviceStream stream)
-      : from_(from),
-        to_(to),
-        gpu_(to.gpu     ? &to
-             : from.gpu ? &from
-                        : nullptr),
-        stream_(stream) {}
+  // By `copying`, on its stream.
+  Move(const KvCache::State& from, KvCache::State& to, const KvCache::State& copying, DeviceStream stream)
+      : from_(from), to_(to), copying_(copying), stream_(stream) {}
 
   Sequence run(const Sequence& source, std::span<const std::int32_t> pages) const {
     Sequence copy_of_it = to_.new_sequence();
@@ -52,8 +47,8 @@ class Move {
 
  private:
   void copy(void* to, const void* from, std::int64_t bytes) const {
-    gpu_ == nullptr ? static_cast<void>(std::memcpy(to, from, static_cast<std::size_t>(bytes)))
-                    : gpu_->backend.copy(to, from, bytes, stream_);
+    copying_.gpu ? copying_.backend.copy(to, from, bytes, stream_)
+                 : static_cast<void>(std::memcpy(to, from, static_cast<std::size_t>(bytes)));
   }
 
   void copy_block(const RowBlock& from, std::shared_ptr<RowBlock>& to, std::int64_t capacity, std::int64_t count) const {
@@ -89,13 +84,13 @@ class Move {
 
   const KvCache::State& from_;
   KvCache::State& to_;
-  const KvCache::State* gpu_;  // whose stream it is
+  const KvCache::State& copying_;
   DeviceStream stream_;
 };
 
-// The cache whose stream copies: null between caches of the host.
-const KvCache::State* copying_cache(const KvCache& from, const KvCache& to) {
-  return to.state().gpu ? &to.state() : from.state().gpu ? &from.state() : nullptr;
+// The cache whose queue copies.
+const KvCache::State& copying_cache(const KvCache& from, const KvCache& to) {
+  return from.state().gpu && !to.state().gpu ? from.state() : to.state();
 }
 
 // Bodies and heads of all pages of a host's cache.
@@ -119,12 +114,11 @@ SequenceId start_copy_sequence(const KvCache& from, SequenceId sequence, KvCache
   const Sequence& source = source_cache.find(sequence, kOperation);
   const std::int64_t pages = source.longest() / kPage;
   target.check_free(pages, kOperation);
-  const KvCache::State* copying = copying_cache(from, to);
-  if (copying == nullptr) threads_of(queue, kOperation);  // a stream is an error
-  const DeviceStream stream = copying == nullptr ? nullptr : stream_of(queue, copying->device, kOperation);
-  const DeviceScope scope = (copying == nullptr ? target : *copying).select();
+  const KvCache::State& copying = copying_cache(from, to);
+  const DeviceStream stream = stream_of(queue, copying.device, kOperation);
+  const DeviceScope scope = copying.select();
   TakenPages taken(target.pool, pages);
-  Sequence moved = Move(source_cache, target, stream).run(source, taken.pages());
+  Sequence moved = Move(source_cache, target, copying, stream).run(source, taken.pages());
   make_room(moved.pages, pages);
   const SequenceId id = target.add(std::move(moved));
   taken.keep(target.find(id, kOperation).pages);
@@ -133,10 +127,10 @@ SequenceId start_copy_sequence(const KvCache& from, SequenceId sequence, KvCache
 
 SequenceId copy_sequence(const KvCache& from, SequenceId sequence, KvCache& to, Queue queue) {
   const SequenceId id = start_copy_sequence(from, sequence, to, queue);
-  const KvCache::State* copying = copying_cache(from, to);
-  if (copying == nullptr) return id;
-  const DeviceScope scope = copying->select();
-  copying->backend.wait(stream_of(queue, copying->device, kOperation));
+  const KvCache::State& copying = copying_cache(from, to);
+  if (!copying.gpu) return id;
+  const DeviceScope scope = copying.select();
+  copying.backend.wait(stream_of(queue, copying.device, kOperation));
   return id;
 }
 

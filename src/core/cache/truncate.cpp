@@ -91,7 +91,7 @@ void KvCache::truncate(SequenceId sequence, std::int64_t num_tokens, Queue queue
   require(num_tokens >= 0 && num_tokens <= shortest, "truncate", "num_tokens is ", num_tokens, ", wanted 0 to the length ",
           shortest);
   const std::int64_t pages = num_tokens / layout::kPageTokens, open = num_tokens % layout::kPageTokens;
-  const DeviceStream stream = s.gpu ? stream_of(queue, s.device, "truncate") : (threads_of(queue, "truncate"), nullptr);
+  const DeviceStream stream = stream_of(queue, s.device, "truncate");
   const DeviceScope scope = s.select();
   std::vector<std::shared_ptr<RowBlock>> reopened(found.layers.size());
   for (std::size_t l = 0; open > 0 && l < found.layers.size(); ++l) {
