@@ -44,6 +44,22 @@ TEST_F(Plans, RunAgainAndAgain) {
   }
 }
 
+// Long sequences and many threads: blocks are cut, and who ends the last piece of one merges it, each time anew.
+TEST_F(Plans, MergeTheirPiecesWithEachRun) {
+  ThreadPool many(6);
+  KvCache cache(cache_config("k3v2", 64, 24, 1));
+  const SequenceId sequence = cache.create();
+  append(cache, sequence, random_tokens(5, cache.config(), 2900), {0, 2900}, many);
+  const std::vector<float> wanted = attend_one(cache, 0, sequence, queries_, many).out;
+  request_.sequence = sequence;
+  plan_.make(cache, 0, {&request_, 1}, {}, many);
+  for (int run = 0; run < 3; ++run) {
+    std::ranges::fill(out_, NAN);
+    plan_.run(many);
+    EXPECT_EQ(out_, wanted) << run;
+  }
+}
+
 TEST_F(Plans, ReadTheirChunkAnewWithEachRun) {
   Rows keys = random_rows(10, 2, 2, 64), values = random_rows(11, 2, 2, 64), other = random_rows(12, 2, 2, 64);
   request_.chunk_keys = keys.view(), request_.chunk_values = values.view();
