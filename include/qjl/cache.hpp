@@ -73,6 +73,13 @@ class KvCache {
   // position), out_of_pages; each leaves everything as it was. Cost: one encode per full page and kv head.
   void append(SequenceId sequence, int layer, const TensorView& keys, const TensorView& values, Queue queue = {});
 
+  // Tokens [first, first + keys.tokens) of one layer as attend sees them: keys, values [num_kv_heads, tokens, head_dim]. Sinks and the
+  // open tail are exact; other tokens of sealed pages are the numbers that their codes stand for.
+  // Errors: invalid_argument on a stretch or shape; unsupported on a GPU (copy_sequence, moves.hpp, brings a sequence to the host).
+  // Cost: one decode per page and kv head.
+  void read(SequenceId sequence, int layer, std::int64_t first, const OutputView& keys, const OutputView& values,
+            Queue queue = {}) const;
+
   // Until all work on the queue is done; on the host nothing is left to wait for.
   // Errors: invalid_argument when an append since the last wait met a number that tail_dtype cannot hold.
   void wait(Queue queue = {});

@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "buffer.hpp"
 #include "cache_state.hpp"
+#include "decoded_page.hpp"
 #include "fail.hpp"
 #include "queue.hpp"
 #include "rows.hpp"
@@ -18,21 +18,12 @@ namespace {
 std::shared_ptr<RowBlock> reopen(const KvCache::State& s, const Sequence& sequence, int layer, std::int64_t page_idx,
                                  std::int64_t count) {
   const CacheConfig& c = s.config;
-  const CodecTables& tables = s.tables(layer);
   auto block = std::make_shared<RowBlock>(c.num_kv_heads, layout::kPageTokens, c.head_dim);
-  const std::int64_t numbers = std::int64_t{layout::kPageTokens} * c.head_dim;
-  std::vector<float> keys(static_cast<std::size_t>(numbers)), values(static_cast<std::size_t>(numbers));
-  Buffer workspace;
-  const std::int32_t page = sequence.pages[static_cast<std::size_t>(page_idx)];
+  DecodedPage page(s, layer);
   for (int head = 0; head < c.num_kv_heads; ++head) {
-    s.backend.decode({.tables = &tables,
-                      .head = s.pool.head(layer, head, page),
-                      .body = s.pool.body(layer, head, page),
-                      .keys = keys.data(),
-                      .values = values.data(),
-                      .workspace = workspace.at_least(static_cast<std::int64_t>(s.backend.attend_workspace_bytes(tables)))});
-    round_decoded(keys.data(), count * c.head_dim, c.tail_dtype, block->keys(head, 0));
-    round_decoded(values.data(), count * c.head_dim, c.tail_dtype, block->values(head, 0));
+    page.decode(head, sequence.pages[static_cast<std::size_t>(page_idx)]);
+    round_decoded(page.keys(), count * c.head_dim, c.tail_dtype, block->keys(head, 0));
+    round_decoded(page.values(), count * c.head_dim, c.tail_dtype, block->values(head, 0));
   }
   const std::shared_ptr<RowBlock>& sinks = sequence.layers[static_cast<std::size_t>(layer)].sinks;
   if (page_idx == 0 && sinks) block->copy_rows(*sinks, std::min<std::int64_t>(count, c.codec.sink_tokens));
