@@ -62,7 +62,7 @@ DIRECTIONS = {
     "cli/main.cpp": ("std", "system", DOORS, *ENGINE, "cli/study"),  # where product and research meet
     "cli/study": ("std", "system", DOORS, *ENGINE, "study", "study/rivals", "cli"),
     "server": ("std", "system", DOORS, *ENGINE),
-    "python": ("std", "system", DOORS),
+    "python/core": ("std", "system", DOORS),
     **{f"bench/{part}": ("std", "system", DOORS, *LIBRARY, *ENGINE, *BENCH) for part in BENCH_PARTS},
     "bench/gpu": ("std", "system", DOORS, *LIBRARY, "src/cuda/device", "src/cuda/fragments"),
     "tools/format_doc": ("std", "system", DOORS, "src/shared", *CORE),

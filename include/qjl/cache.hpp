@@ -35,6 +35,12 @@ struct MemoryReport {
   std::int64_t total() const { return sealed_pages + free_pages + sinks + tails + page_tables + codec_tables + scratch; }
 };
 
+// New tokens of one sequence.
+struct AppendRequest {
+  SequenceId sequence{};
+  TensorView keys, values;  // [num_kv_heads, tokens, head_dim]
+};
+
 class KvCache {
  public:
   // On the host: reserves address space for max_pages; memory is taken as pages are first used. On a GPU: takes device memory for
@@ -72,6 +78,9 @@ class KvCache {
   // Errors: invalid_argument on shape, memory of another device, and on the host NaN, infinity or overflow of tail_dtype (names the
   // position), out_of_pages; each leaves everything as it was. Cost: one encode per full page and kv head.
   void append(SequenceId sequence, int layer, const TensorView& keys, const TensorView& values, Queue queue = {});
+
+  // The same for many sequences at once, each one once. Errors: as above, of any of them; all are as they were then.
+  void append(std::span<const AppendRequest> requests, int layer, Queue queue = {});
 
   // Tokens [first, first + keys.tokens) of one layer as attend sees them: keys, values [num_kv_heads, tokens, head_dim]. Sinks and the
   // open tail are exact; other tokens of sealed pages are the numbers that their codes stand for.

@@ -13,8 +13,15 @@ verb_test() {
   test_other_processor "$reports" || failed=1
   build_all_gpus || failed=1
   .venv/bin/python -m pytest -q tests/python --junitxml "$reports/pytest.xml" || failed=1
+  test_package "$reports" || failed=1
   .venv/bin/python tools/sum_reports.py "$reports"/*.xml || failed=1
   return $failed
+}
+
+# The Python package, built as a wheel and installed.
+test_package() {  # REPORTS
+  need_package || return
+  .venv/bin/python -m pytest -q tests/python_package --junitxml "$1/pytest_package.xml"
 }
 
 # The CUDA back end for every architecture that it supports, warnings as errors. Running it takes a device: ./dev gpu.

@@ -1,12 +1,11 @@
-// KvCache: its doors but truncate (truncate.cpp). Every member checks and takes what may fail first and changes the cache last, so
-// that an error leaves everything as it was.
+// KvCache: its doors but append, read and truncate, which have files of their own. Every member checks and takes what may fail first
+// and changes the cache last, so that an error leaves everything as it was.
 #include "qjl/cache.hpp"
 
 #include <memory>
 #include <unordered_set>
 #include <utility>
 
-#include "append.hpp"
 #include "cache_state.hpp"
 #include "fail.hpp"
 #include "queue.hpp"
@@ -81,22 +80,6 @@ void KvCache::reserve(SequenceId sequence, std::int64_t num_tokens) {
   state_->check_free(wanted, "reserve");
   make_room(found.pages, pages);
   TakenPages(state_->pool, wanted).keep(found.pages);
-}
-
-void KvCache::append(SequenceId sequence, int layer, const TensorView& keys, const TensorView& values, Queue queue) {
-  State& s = *state_;
-  Sequence& found = s.find(sequence, "append");
-  s.check_layer(layer, "append");
-  check_shape(keys, s.config.num_kv_heads, s.config.head_dim, {"append", "keys"}, s.device);
-  check_shape(values, s.config.num_kv_heads, s.config.head_dim, {"append", "values"}, s.device);
-  require(keys.tokens == values.tokens, "append", "values have ", values.tokens, " tokens, wanted ", keys.tokens, " as the keys");
-  const DeviceStream stream = stream_of(queue, s.device, "append");
-  if (keys.tokens == 0) return;
-  if (!s.gpu) return append_on_host(s, found, layer, keys, values, threads_of(queue, "append"));
-  const DeviceScope scope = s.select();
-  s.check_memory(keys.data, {"append", "keys"});
-  s.check_memory(values.data, {"append", "values"});
-  append_on_device(s, found, layer, keys, values, stream);
 }
 
 void KvCache::wait(Queue queue) {

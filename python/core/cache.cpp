@@ -1,0 +1,276 @@
+// The class KvCache of Python: everything but attends (attention.cpp).
+#include "cache.hpp"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <optional>
+#include <string>
+
+#include "errors.hpp"
+#include "qjl/codec.hpp"
+#include "tensors.hpp"
+
+namespace qjl::python {
+namespace {
+
+constexpr int kMostThreads = 1024;
+
+std::unique_ptr<ThreadPool> pool_of(int num_threads) {
+  require(num_threads >= 0 && num_threads <= kMostThreads, "cache", "threads is ", num_threads, ", wanted 0 to ", kMostThreads);
+  return num_threads == 1 ? nullptr : std::make_unique<ThreadPool>(num_threads);
+}
+
+}  // namespace
+
+Cache::Cache(CacheConfig config, int num_threads) : cache_(std::move(config)), pool_(pool_of(num_threads)) {}
+
+std::unique_ptr<AttendScratch> Cache::borrow() const {
+  const std::scoped_lock alone(scratch_door_);
+  if (scratch_.empty()) return std::make_unique<AttendScratch>();
+  std::unique_ptr<AttendScratch> last = std::move(scratch_.back());
+  scratch_.pop_back();
+  return last;
+}
+
+void Cache::give_back(std::unique_ptr<AttendScratch> scratch) const {
+  const std::scoped_lock alone(scratch_door_);
+  scratch_.push_back(std::move(scratch));
+}
+
+void Cache::append(const std::vector<std::int64_t>& sequences, int layer, const Tensor& keys, const Tensor& values) {
+  const std::int64_t batch = std::ssize(sequences);
+  for (const auto& [tensor, name] : {std::pair{&keys, "keys"}, {&values, "values"}}) {
+    require(tensor->batch == batch, "append", name, " have a batch of ", tensor->batch, ", wanted ", batch, " as the sequences");
+  }
+  std::vector<AppendRequest> requests;
+  for (std::int64_t i = 0; i < batch; ++i) {
+    requests.push_back({id(sequences[static_cast<std::size_t>(i)]), keys.row(i), values.row(i)});
+  }
+  change([&](KvCache& cache) { cache.append(requests, layer, queue()); });
+}
+
+DType tail_dtype_of(nb::handle name) {
+  // "torch.bfloat16" and "<class 'numpy.float16'>" end in the name.
+  const nb::object own = nb::hasattr(name, "__name__") ? nb::object(name.attr("__name__")) : nb::object(nb::str(name));
+  std::string text = nb::cast<std::string>(own);
+  text = text.substr(text.rfind('.') == std::string::npos ? 0 : text.rfind('.') + 1);
+  if (text == "float16" || text == "f16") return DType::f16;
+  if (text == "bfloat16" || text == "bf16") return DType::bf16;
+  refuse(ErrorKind::invalid_argument, "cache", "tail_dtype is ", text, ", wanted float16 or bfloat16");
+}
+
+KeyRope::Pairs rope_pairs_of(const std::string& name) {
+  if (name == "halves") return KeyRope::Pairs::halves;
+  if (name == "interleaved") return KeyRope::Pairs::interleaved;
+  refuse(ErrorKind::invalid_argument, "cache", "rope_pairs is `", name, "`, wanted `halves` or `interleaved`");
+}
+
+KeyRope rope_of(const std::vector<double>& frequency, const std::string& pairs) { return {frequency, rope_pairs_of(pairs)}; }
+
+namespace {
+
+// As the Python class gives them: ropes none, one for all layers or one for each.
+struct Options {
+  int num_layers, num_kv_heads, head_dim;
+  std::string cache_type;
+  std::vector<std::pair<std::string, std::string>> layer_codes;
+  std::int64_t max_tokens;
+  DType tail_dtype;
+  std::vector<std::vector<double>> ropes;
+  std::string rope_pairs;
+};
+
+CacheConfig cache_config(const Options& o) {
+  CacheConfig config;
+  config.num_layers = o.num_layers;
+  config.num_kv_heads = o.num_kv_heads;
+  config.head_dim = o.head_dim;
+  require(o.max_tokens > 0, "cache", "max_tokens is ", o.max_tokens, ", wanted 1 or more");
+  config.max_pages = (o.max_tokens - 1) / kTokensPerPage + 1;
+  config.codec = codec_config(o.cache_type);
+  for (const auto& [key, value] : o.layer_codes) {
+    const CodecConfig codes = codec_config(key, value);
+    config.layer_codes.emplace_back(codes.key_code, codes.value_code);
+  }
+  config.tail_dtype = o.tail_dtype;
+  config.codec.rope = rope_of(o.ropes.size() == 1 ? o.ropes.front() : std::vector<double>(), o.rope_pairs);
+  if (o.ropes.size() > 1) {
+    for (const std::vector<double>& rope : o.ropes) config.layer_ropes.push_back(rope_of(rope, o.rope_pairs));
+  }
+  return config;
+}
+
+nb::tuple page(const Cache& self, std::int64_t sequence, int layer, int kv_head, std::int64_t page) {
+  std::string head, body;
+  self.look([&](const KvCache& cache) {
+    const KvCache::PageBytes bytes = cache.page(id(sequence), layer, kv_head, page);
+    head.assign(reinterpret_cast<const char*>(bytes.head.data()), bytes.head.size());
+    body.assign(reinterpret_cast<const char*>(bytes.body.data()), bytes.body.size());
+  });
+  return nb::make_tuple(nb::bytes(head.data(), head.size()), nb::bytes(body.data(), body.size()));
+}
+
+nb::tuple read(const Cache& self, std::int64_t sequence, int layer, std::int64_t begin, std::int64_t end) {
+  const std::int64_t length = self.look([&](const KvCache& cache) { return cache.num_tokens(id(sequence), layer); });
+  require(begin >= 0 && begin <= end && end <= length, "read", "the tokens are ", begin, " to ", end, ", wanted a stretch of the ",
+          length, " in layer ", layer);
+  const CacheConfig& c = self.config();
+  const std::int64_t shape[] = {c.num_kv_heads, end - begin, c.head_dim};
+  const NewArray keys = new_array(shape, false), values = new_array(shape, false);
+  const auto view = [&](const NewArray& array) { return OutputView::contiguous(array.data, shape[0], shape[1], shape[2]); };
+  self.look_with_threads(
+      [&](const KvCache& cache) { cache.read(id(sequence), layer, begin, view(keys), view(values), self.queue()); });
+  return nb::make_tuple(keys.object, values.object);
+}
+
+// One sequence and [heads, tokens, channels], or several and [batch, heads, tokens, channels].
+void append(Cache& self, nb::handle sequence, int layer, nb::handle keys, nb::handle values) {
+  const bool alone = PyIndex_Check(sequence.ptr()) && !PySequence_Check(sequence.ptr());
+  const nb::object list = alone ? nb::object(nb::make_tuple(nb::borrow(sequence))) : nb::borrow(sequence);
+  const std::vector<std::int64_t> ids = whole_numbers(list, {"append", "sequences"});
+  const Tensor k = take(keys, alone ? 3 : 4, {"append", "keys"}), v = take(values, alone ? 3 : 4, {"append", "values"});
+  self.append(ids, layer, k, v);
+}
+
+nb::dict memory_report(const Cache& self) {
+  const MemoryReport r = self.look([](const KvCache& cache) { return cache.memory_report(); });
+  nb::dict report;
+  report["sealed_pages"] = r.sealed_pages;
+  report["free_pages"] = r.free_pages;
+  report["sinks"] = r.sinks;
+  report["tails"] = r.tails;
+  report["page_tables"] = r.page_tables;
+  report["codec_tables"] = r.codec_tables;
+  report["scratch"] = r.scratch;
+  report["total"] = r.total();
+  report["num_tokens"] = r.num_tokens;
+  return report;
+}
+
+std::int64_t num_tokens(const Cache& self, std::int64_t sequence, std::optional<int> layer) {
+  return self.look(
+      [&](const KvCache& cache) { return layer ? cache.num_tokens(id(sequence), *layer) : cache.num_tokens(id(sequence)); });
+}
+
+void bind_sequences(nb::class_<Cache>& c) {
+  c.def(
+       "create", [](Cache& self) { return self.change([](KvCache& cache) { return static_cast<std::int64_t>(cache.create()); }); },
+       "create() -> int\n\nA new empty sequence; returns its number, which is never used again.")
+      .def(
+          "fork",
+          [](Cache& self, std::int64_t sequence) {
+            return self.change([&](KvCache& cache) { return static_cast<std::int64_t>(cache.fork(id(sequence), self.queue())); });
+          },
+          nb::arg("sequence"),
+          "fork(sequence) -> int\n\nA new sequence with the same tokens. Sealed pages are shared, so it takes none.\n\n"
+          "Errors: InvalidArgument; OutOfPages while layers differ in length.")
+      .def(
+          "truncate",
+          [](Cache& self, std::int64_t sequence, std::int64_t n) {
+            self.change([&](KvCache& cache) { cache.truncate(id(sequence), n, self.queue()); });
+          },
+          nb::arg("sequence"), nb::arg("num_tokens"),
+          "truncate(sequence, num_tokens)\n\nKeeps the first num_tokens tokens of every layer. A cut inside a sealed page keeps "
+          "the numbers that its codes stand for.\n\nErrors: InvalidArgument above the length of the shortest layer.")
+      .def(
+          "drop", [](Cache& self, std::int64_t sequence) { self.change([&](KvCache& cache) { cache.drop(id(sequence)); }); },
+          nb::arg("sequence"), "drop(sequence)\n\nForgets a sequence; pages that no fork uses are free again.")
+      .def(
+          "reserve",
+          [](Cache& self, std::int64_t sequence, std::int64_t n) {
+            self.change([&](KvCache& cache) { cache.reserve(id(sequence), n); });
+          },
+          nb::arg("sequence"), nb::arg("num_tokens"),
+          "reserve(sequence, num_tokens)\n\nTakes pages for num_tokens tokens in all, so that appends up to there cannot run "
+          "out.\n\n"
+          "Errors: OutOfPages; nothing has changed then.")
+      .def("num_tokens", num_tokens, nb::arg("sequence"), nb::arg("layer") = nb::none(),
+           "num_tokens(sequence, layer=None) -> int\n\nTokens of a sequence in one layer, or the least over all layers.");
+}
+
+void bind_contents(nb::class_<Cache>& c) {
+  c.def("append", append, nb::arg("sequence"), nb::arg("layer"), nb::arg("keys"), nb::arg("values"),
+        "append(sequence, layer, keys, values)\n\nAdds tokens to one layer. keys, values [num_kv_heads, tokens, head_dim]; or a "
+        "list "
+        "of sequences\nand [batch, num_kv_heads, tokens, head_dim]. float32, float16 or bfloat16, rounded once to tail_dtype; "
+        "channels\ncontiguous, other strides free, nothing is copied.\n\nErrors: InvalidArgument on shape, type, stride, NaN, "
+        "infinity "
+        "or a number that tail_dtype cannot hold; OutOfPages.\nNothing has changed then.")
+      .def("read", read, nb::arg("sequence"), nb::arg("layer"), nb::arg("begin"), nb::arg("end"),
+           "read(sequence, layer, begin, end) -> (keys, values)\n\nTokens [begin, end) as attend sees them: two float32 NumPy "
+           "arrays "
+           "[num_kv_heads, end - begin, head_dim]. Sinks\nand the open page are exact, other tokens are the numbers that their "
+           "codes "
+           "stand for.\n\nErrors: InvalidArgument beyond the layer's length.")
+      .def("page", page, nb::arg("sequence"), nb::arg("layer"), nb::arg("kv_head"), nb::arg("page"),
+           "page(sequence, layer, kv_head, page) -> (head, body)\n\nThe bytes of a sealed page as docs/format.md lists them, as "
+           "PageCodec "
+           "reads them and as the C++ library\nwrites them.\n\nErrors: InvalidArgument unless the page is sealed.");
+}
+
+void bind_accounts(nb::class_<Cache>& c) {
+  c.def("memory_report", memory_report,
+        "memory_report() -> dict[str, int]\n\nBytes by kind (sealed_pages, free_pages, sinks, tails, page_tables, codec_tables, "
+        "scratch), "
+        "their total, and\nnum_tokens: tokens held, summed over sequences.")
+      .def(
+          "bits", [](const Cache& self) { return self.look([](const KvCache& cache) { return cache.bits(); }); },
+          "bits() -> float\n\nBits for each number held, every byte of the cache counted; 0 when empty.")
+      .def(
+          "bits_sealed", [](const Cache& self) { return self.look([](const KvCache& cache) { return cache.bits_sealed(); }); },
+          "bits_sealed() -> float\n\nBits for each number of a sealed page, the mean over layers.")
+      .def(
+          "page_bytes",
+          [](const Cache& self, int layer) { return self.look([&](const KvCache& cache) { return cache.page_bytes(layer); }); },
+          nb::arg("layer"), "page_bytes(layer) -> int\n\nBytes of a sealed page of one kv head, head and body.")
+      .def(
+          "free_pages", [](const Cache& self) { return self.look([](const KvCache& cache) { return cache.free_pages(); }); },
+          "free_pages() -> int\n\nPages that are free; a page is 128 tokens of one sequence in all layers and kv heads.");
+}
+
+void bind_properties(nb::class_<Cache>& c) {
+  c.def_prop_ro("num_layers", [](const Cache& self) { return self.config().num_layers; })
+      .def_prop_ro("num_kv_heads", [](const Cache& self) { return self.config().num_kv_heads; })
+      .def_prop_ro("head_dim", [](const Cache& self) { return self.config().head_dim; })
+      .def_prop_ro("max_tokens", [](const Cache& self) { return self.config().max_pages * kTokensPerPage; })
+      .def_prop_ro("tail_dtype", [](const Cache& self) { return self.config().tail_dtype == DType::bf16 ? "bfloat16" : "float16"; })
+      .def_prop_ro("seed", [](const Cache& self) { return self.config().codec.seed; })
+      .def_prop_ro("sink_tokens", [](const Cache& self) { return self.config().codec.sink_tokens; })
+      .def_prop_ro("threads", &Cache::num_threads)
+      .def(
+          "cache_type",
+          [](const Cache& self, int layer) {
+            require(layer >= 0 && layer < self.config().num_layers, "cache_type", "layer is ", layer, ", wanted 0 to ",
+                    self.config().num_layers - 1);
+            return cache_type_name(layer_codec(self.config(), layer));
+          },
+          nb::arg("layer") = 0, "cache_type(layer=0) -> str\n\nThe cache type of one layer, as `cache` reads it.");
+}
+
+}  // namespace
+
+void bind_cache(nb::module_& module) {
+  nb::class_<Cache> c(module, "KvCache", "See qjl.KvCache, which reads the arguments.");
+  c.def(
+      "__init__",
+      [](Cache* self, int num_layers, int num_kv_heads, int head_dim, std::string cache_type,
+         std::vector<std::pair<std::string, std::string>> layer_codes, std::int64_t max_tokens, nb::handle tail_dtype,
+         std::vector<std::vector<double>> ropes, std::string rope_pairs, int threads) {
+        new (self) Cache(cache_config({num_layers, num_kv_heads, head_dim, std::move(cache_type), std::move(layer_codes),
+                                       max_tokens, tail_dtype_of(tail_dtype), std::move(ropes), std::move(rope_pairs)}),
+                         threads);
+      },
+      nb::kw_only(), nb::arg("num_layers"), nb::arg("num_kv_heads"), nb::arg("head_dim"), nb::arg("cache_type"),
+      nb::arg("layer_codes"), nb::arg("max_tokens"), nb::arg("tail_dtype"), nb::arg("ropes"), nb::arg("rope_pairs"),
+      nb::arg("threads"));
+  bind_sequences(c);
+  bind_contents(c);
+  bind_accounts(c);
+  bind_properties(c);
+  bind_attention(c, module);
+}
+
+}  // namespace qjl::python

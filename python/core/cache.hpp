@@ -1,0 +1,87 @@
+// A cache as Python holds it: a KvCache of the host, its threads, and the working memory of attends.
+//
+// Every call gives up the interpreter's lock and then takes this cache's own: attends and reads share it, changes have it alone. So
+// threads of Python may use one cache at once; those that attend together need threads of the pool, and wait for each other there.
+#pragma once
+
+#include <nanobind/nanobind.h>
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "qjl/attention.hpp"
+#include "qjl/cache.hpp"
+#include "qjl/threads.hpp"
+#include "tensors.hpp"
+
+namespace qjl::python {
+
+// What one attend works in.
+struct AttendScratch {
+  AttendPlan plan;
+  std::vector<AttendRequest> requests;
+};
+
+class Cache {
+ public:
+  // num_threads: 0 for all processors that this process may use; 1 needs no pool.
+  Cache(CacheConfig config, int num_threads);
+
+  const CacheConfig& config() const { return cache_.config(); }
+  int num_threads() const { return pool_ ? pool_->num_threads() : 1; }
+
+  // work(KvCache&) with the cache for itself; work(const KvCache&) beside others. Threads: for the queue of their calls.
+  template <typename Work>
+  auto change(const Work& work) {
+    const nb::gil_scoped_release without_interpreter;
+    const std::unique_lock alone(door_);
+    return work(cache_);
+  }
+  template <typename Work>
+  auto look(const Work& work) const {
+    const nb::gil_scoped_release without_interpreter;
+    const std::shared_lock beside_others(door_);
+    return work(cache_);
+  }
+  template <typename Work>
+  auto look_with_threads(const Work& work) const {
+    return look([&](const KvCache& cache) {
+      const std::unique_lock pool = pool_ ? std::unique_lock(pool_door_) : std::unique_lock<std::mutex>();
+      return work(cache);
+    });
+  }
+  Queue queue() const { return pool_ ? Queue(*pool_) : Queue(); }
+
+  // A row of the batch to each sequence. Errors: those of KvCache::append; nothing has changed then.
+  void append(const std::vector<std::int64_t>& sequences, int layer, const Tensor& keys, const Tensor& values);
+
+  // One that nobody uses; give it back for the next call.
+  std::unique_ptr<AttendScratch> borrow() const;
+  void give_back(std::unique_ptr<AttendScratch> scratch) const;
+
+ private:
+  KvCache cache_;
+  std::unique_ptr<ThreadPool> pool_;
+  mutable std::shared_mutex door_;
+  mutable std::mutex pool_door_, scratch_door_;
+  mutable std::vector<std::unique_ptr<AttendScratch>> scratch_;
+};
+
+inline SequenceId id(std::int64_t sequence) { return SequenceId{sequence}; }
+
+// Each adds its part of the module.
+void bind_cache(nb::module_& module);
+void bind_attention(nb::class_<Cache>& cache, nb::module_& module);
+void bind_codec(nb::module_& module);
+
+// "float16", "bfloat16", or the names of these types in NumPy and torch; "halves" or "interleaved".
+DType tail_dtype_of(nb::handle name);
+KeyRope::Pairs rope_pairs_of(const std::string& name);
+KeyRope rope_of(const std::vector<double>& frequency, const std::string& pairs);
+
+}  // namespace qjl::python

@@ -1,0 +1,19 @@
+// The module qjl._core: the doors of the library for Python.
+#include <nanobind/stl/string_view.h>
+
+#include "cache.hpp"
+#include "errors.hpp"
+#include "qjl/simd.hpp"
+
+NB_MODULE(_core, module) {
+  using namespace qjl::python;
+  module.doc() = "The library behind qjl. Use the package's own names.";
+  module.attr("__version__") = QJL_VERSION;
+  translate_errors();
+  bind_cache(module);
+  bind_codec(module);
+  module.def(
+      "simd_target", [] { return qjl::simd_target_name(qjl::simd_target()); },
+      "simd_target() -> str\n\nThe instruction set that the kernels use, or that QJL_CPU_TARGET names.\n\n"
+      "Errors: InvalidArgument when that one is unknown or not of this processor.");
+}

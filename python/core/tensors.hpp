@@ -1,0 +1,54 @@
+// Arrays of Python as views, and new ones for results. NumPy arrays and torch tensors of the host, fp32, fp16 or bf16; nothing is copied.
+//
+//   take   [batch, heads, tokens, channels] -> a TensorView for each row of the batch
+//
+// Errors: invalid_argument on what is no array, on memory that is not there (a null address), on another rank or type, on strided
+// channels and negative strides.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "exchange.hpp"
+#include "qjl/tensor.hpp"
+
+namespace qjl::python {
+
+// Who asks, for error texts: operation "append", tensor "keys".
+struct Name {
+  std::string_view operation;
+  std::string_view tensor;
+};
+
+struct Tensor {
+  nb::ndarray<nb::ro> array;  // one of these two holds what the views point into
+  Managed managed;
+  std::int64_t batch = 0, batch_stride = 0;
+  TensorView first;  // row 0
+
+  TensorView row(std::int64_t i) const;
+};
+
+// The last three axes are heads, tokens, channels; one of rank 4 has the batch before them, one of rank 3 is a batch of one, one of
+// rank 2 has one head.
+Tensor take(nb::handle array, int rank, const Name& name);
+
+// Whether an object is a tensor of torch; where torch was not imported nothing is.
+bool is_torch(nb::handle object);
+
+// A new fp32 array, contiguous: of torch or of NumPy.
+struct NewArray {
+  nb::object object;
+  float* data = nullptr;
+};
+NewArray new_array(std::span<const std::int64_t> shape, bool of_torch);
+
+// Sequence numbers: a list, tuple or any other sequence of whole numbers.
+std::vector<std::int64_t> whole_numbers(nb::handle list, const Name& name);
+
+}  // namespace qjl::python

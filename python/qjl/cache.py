@@ -1,0 +1,93 @@
+"""KvCache: reads the arguments of a cache; what it does is _core's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qjl import _core
+from qjl.errors import InvalidArgument
+from qjl.plan import PlanLike, read_plan
+
+__all__ = ["KvCache"]
+
+_DEFAULT_TYPE = "k3v2"
+_DEFAULT_MAX_TOKENS = 128 << 20  # 2^20 pages: address space, which costs nothing until it is used
+
+
+class KvCache(_core.KvCache):
+    """Keys and values of many sequences, all layers and kv heads, in sealed compressed pages of 128 tokens and exact open ones.
+
+    num_layers, num_kv_heads, head_dim (64, 80, 96, 128 or 256): the model's.
+    cache: a cache type: ``f16``, ``k2v2``, ``k3v2``, ``k3v3``, ``k4v3``, ``k4v4``, any ``k{1..4}v{1..4}``, ``paper``; options may
+        follow, ``k3v2:seed=7,sinks=0``. Or the path of a plan, which ends in ``.json``.
+    max_tokens: how many tokens all sequences hold together at most, in whole pages. A limit, not a cost.
+    tail_dtype: of exact rows, ``float16`` or ``bfloat16`` (a name, or the type of NumPy or torch).
+    rope: radians by which each pair of channels turns at each token, [at most head_dim / 2]; or such a list for every layer. None:
+        keys do not turn. The same numbers as the model's, or the page means are wasted.
+    rope_pairs: ``halves`` (channel i with i + n, as in Transformers) or ``interleaved`` (2 i with 2 i + 1, as GGUF has llama's).
+    plan: codes of each layer: the path of a file of ``qjl plan``, or its object. It stands in for ``cache``.
+    threads: that work on one call; 0: as many as this process may use.
+
+    A cache may be used by many threads of Python at once: attends and reads share it, changes have it alone.
+
+    Errors: InvalidArgument; BadFile and FileError on a plan.
+    """
+
+    def __init__(
+        self,
+        num_layers: int,
+        num_kv_heads: int,
+        head_dim: int,
+        cache: str = _DEFAULT_TYPE,
+        *,
+        max_tokens: int = _DEFAULT_MAX_TOKENS,
+        tail_dtype: Any = "float16",
+        rope: Sequence[float] | Sequence[Sequence[float]] | None = None,
+        rope_pairs: str = "halves",
+        plan: PlanLike | None = None,
+        threads: int = 0,
+    ) -> None:
+        layer_codes: list[tuple[str, str]] = []
+        if cache.endswith(".json"):
+            if plan is not None:
+                raise InvalidArgument(f"[cache] found a plan beside `{cache}`, wanted one of them")
+            plan, cache = cache, _DEFAULT_TYPE
+        if plan is not None:
+            if cache != _DEFAULT_TYPE:
+                raise InvalidArgument(f"[cache] found the cache type `{cache}` beside a plan, wanted one of them")
+            chosen = read_plan(plan)
+            chosen.check_shape(num_layers, num_kv_heads, head_dim)
+            layer_codes = list(chosen.layer_codes)
+            cache = f"{_DEFAULT_TYPE}:seed={chosen.seed},sinks={chosen.sinks}"
+        super().__init__(
+            num_layers=num_layers,
+            num_kv_heads=num_kv_heads,
+            head_dim=head_dim,
+            cache_type=cache,
+            layer_codes=layer_codes,
+            max_tokens=max_tokens,
+            tail_dtype=tail_dtype,
+            ropes=_ropes_of(rope, num_layers),
+            rope_pairs=rope_pairs,
+            threads=threads,
+        )
+
+    def __repr__(self) -> str:
+        return f"KvCache({self.num_layers}, {self.num_kv_heads}, {self.head_dim}, {self.cache_type()!r})"
+
+
+def _ropes_of(rope: Any, num_layers: int) -> list[list[float]]:
+    """[] for none, one list for all layers, or one for each."""
+    if rope is None:
+        return []
+    try:
+        rows = rope.tolist() if hasattr(rope, "tolist") else list(rope)
+        rows = [row.tolist() if hasattr(row, "tolist") else row for row in rows]
+        if not any(isinstance(row, Sequence) for row in rows):
+            return [[float(row) for row in rows]] if rows else []
+        if len(rows) == num_layers and all(isinstance(row, Sequence) for row in rows):
+            return [[float(number) for number in row] for row in rows]
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"[cache] rope is {rope!r}, wanted numbers: {error}") from error
+    raise InvalidArgument(f"[cache] rope has {len(rows)} rows, wanted numbers, or a list of them for each of {num_layers} layers")
