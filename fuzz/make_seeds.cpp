@@ -3,9 +3,12 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <string>
+#include <vector>
 
 #include "gguf_builder.hpp"
+#include "qjl/cache_file.hpp"
 
 namespace {
 
@@ -84,6 +87,32 @@ void words_seeds(const fs::path& folder) {
   for (std::size_t i = 0; i < std::size(lines); ++i) write(folder / std::to_string(i), std::string_view(lines[i]));
 }
 
+// A byte of no zeros, then a saved cache: two sequences that share a page, an exact tensor, notes.
+void cache_file_seeds(const fs::path& folder) {
+  qjl::CacheConfig config;
+  config.num_layers = config.num_kv_heads = 1;
+  config.head_dim = 64;
+  config.max_pages = 4;
+  config.codec = qjl::codec_config("k2v2");
+  config.codec.rope.frequency = {1.0, 0.5};
+  qjl::KvCache cache(config);
+  const std::vector<float> rows(static_cast<std::size_t>(130 * config.head_dim), 0.25F);
+  const auto view = qjl::TensorView::contiguous(rows.data(), qjl::DType::f32, 1, 130, config.head_dim);
+  const qjl::SequenceId first = cache.create();
+  cache.append(first, 0, view, view);
+  const qjl::SequenceId ids[] = {first, cache.fork(first)};
+  const qjl::CacheFileInfo info{.model = "m",
+                                .layer_types = {"full_attention"},
+                                .notes = {{"a", "\"b\"\n"}},
+                                .exact = {{"1.keys", qjl::DType::f32, {2}, rows.data()}}};
+  fs::create_directories(folder);
+  const fs::path saved = folder / "saved";
+  qjl::save_cache(saved.string(), cache, ids, info);
+  std::ifstream file(saved, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  write(saved, std::string(1, '\0') + bytes);
+}
+
 // Numbers from a plain generator: the targets read decisions, not a format.
 void byte_seeds(const fs::path& folder, std::size_t count, std::size_t size) {
   std::uint32_t state = 1;
@@ -108,6 +137,7 @@ int main(int argc, char** argv) {
   plan_seeds(folder / "plan_fuzz");
   study_seeds(folder / "study_files_fuzz");
   words_seeds(folder / "words_fuzz");
+  cache_file_seeds(folder / "cache_file_fuzz");
   byte_seeds(folder / "page_fuzz", 8, 2000);
   byte_seeds(folder / "weights_fuzz", 8, 120);
   byte_seeds(folder / "cache_ops_fuzz", 8, 300);

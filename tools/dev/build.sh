@@ -17,4 +17,6 @@ verb_docs() {
   mv docs/format.md.part docs/format.md
   build/release/write_format_example >docs/format_example.md.part
   mv docs/format_example.md.part docs/format_example.md
+  build/release/write_cache_file_doc >docs/cache_file.md.part
+  mv docs/cache_file.md.part docs/cache_file.md
 }

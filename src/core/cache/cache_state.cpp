@@ -32,7 +32,17 @@ void check_layers(const CacheConfig& c) {
   }
 }
 
-void check_config(const CacheConfig& c) {
+const Backend& backend_of(Device device) {
+  switch (device.kind) {
+    case Device::Kind::cpu: return cpu::backend();
+    case Device::Kind::cuda: return cuda::backend(device.index);
+  }
+  fail(ErrorKind::invalid_argument, "cache", "found a device of no kind, wanted the host or a CUDA device");
+}
+
+}  // namespace
+
+void check_cache_config(const CacheConfig& c) {
   require(c.num_layers > 0 && c.num_layers <= kMaxLayers, "cache", "num_layers is ", c.num_layers, ", wanted 1 to ", kMaxLayers);
   require(c.num_kv_heads > 0 && c.num_kv_heads <= kMaxKvHeads, "cache", "num_kv_heads is ", c.num_kv_heads, ", wanted 1 to ",
           kMaxKvHeads);
@@ -44,18 +54,8 @@ void check_config(const CacheConfig& c) {
   check_layers(c);
 }
 
-const Backend& backend_of(Device device) {
-  switch (device.kind) {
-    case Device::Kind::cpu: return cpu::backend();
-    case Device::Kind::cuda: return cuda::backend(device.index);
-  }
-  fail(ErrorKind::invalid_argument, "cache", "found a device of no kind, wanted the host or a CUDA device");
-}
-
-}  // namespace
-
 KvCache::State::Codecs KvCache::State::make_codecs(const CacheConfig& config) {
-  check_config(config);
+  check_cache_config(config);
   Codecs codecs;
   std::vector<CodecConfig> known;
   for (int layer = 0; layer < config.num_layers; ++layer) {

@@ -17,6 +17,9 @@
 
 namespace qjl {
 
+// Errors: invalid_argument unless a cache can be made of it, but for what its codecs say themselves.
+void check_cache_config(const CacheConfig& config);
+
 struct KvCache::State {
   // Errors: invalid_argument; unsupported without that device.
   State(CacheConfig config, Device device);

@@ -58,10 +58,13 @@ class ResidentBytes {
 
 PagePool::PagePool(std::vector<std::int64_t> body_bytes, int num_kv_heads, std::int64_t max_pages, const Backend& backend)
     : body_bytes_(std::move(body_bytes)), num_kv_heads_(num_kv_heads), max_pages_(max_pages), free_(max_pages), backend_(backend) {
+  const std::int64_t grain = backend.allocate != nullptr ? layout::kLineBytes : Mapping::os_page_bytes();
   std::int64_t total = 0, largest_stream = 0;
   for (const std::int64_t bytes : body_bytes_) {
     layer_base_.push_back(total);
-    const std::int64_t stream = checked_product(bytes, max_pages), layer = checked_product(stream, num_kv_heads);
+    const std::int64_t stream = checked_product((checked_product(bytes, max_pages) - 1) / grain + 1, grain);
+    const std::int64_t layer = checked_product(stream, num_kv_heads);
+    stream_bytes_.push_back(stream);
     require(!__builtin_add_overflow(total, layer, &total), "cache", "the pool does not fit an address space");
     largest_stream = std::max(largest_stream, stream);
   }
@@ -102,7 +105,7 @@ void PagePool::release(std::int32_t page) noexcept {
 
 std::uint8_t* PagePool::body(int layer, int kv_head, std::int32_t page) const {
   const auto l = static_cast<std::size_t>(layer);
-  return body_base_ + layer_base_[l] + (kv_head * max_pages_ + page) * body_bytes_[l];
+  return body_base_ + layer_base_[l] + kv_head * stream_bytes_[l] + page * body_bytes_[l];
 }
 
 layout::PageHead* PagePool::head(int layer, int kv_head, std::int32_t page) const {
@@ -113,7 +116,7 @@ layout::PageHead* PagePool::head(int layer, int kv_head, std::int32_t page) cons
 SealedPages PagePool::sealed(int layer, std::span<const std::int32_t> page_table) const {
   const std::int64_t bytes = body_bytes(layer);
   return {.bodies = body(layer, 0, 0),
-          .body_head_stride = bytes * max_pages_,
+          .body_head_stride = stream_bytes_[static_cast<std::size_t>(layer)],
           .body_page_stride = bytes,
           .heads = head(layer, 0, 0),
           .head_head_stride = max_pages_,
@@ -137,7 +140,7 @@ void PagePool::join(int layer, std::int32_t page) noexcept {
     const auto stream = reinterpret_cast<std::uintptr_t>(body(layer, kv_head, 0));
     const auto page_begin = reinterpret_cast<std::uintptr_t>(body(layer, kv_head, page));
     const std::uintptr_t end = (page_begin + bytes) / kHugePage * kHugePage, begin = end - kHugePage;
-    if (end <= page_begin || begin < stream) continue;
+    if (end <= page_begin || begin < stream + static_cast<std::uintptr_t>(adopted_) * bytes) continue;
     const auto all_written = [](std::uint8_t x) { return x != 0; };
     if (std::all_of(written + (begin - stream) / bytes, written + page, all_written)) make_huge(begin);
   }
@@ -156,6 +159,27 @@ void PagePool::copy(int layer, std::int32_t from, std::int32_t to, DeviceStream 
   }
 }
 
+bool PagePool::put(int layer, int kv_head, int file, std::int64_t offset, std::span<const std::byte> bytes) {
+  std::uint8_t* stream = body(layer, kv_head, 0);
+  if (bytes.empty()) return true;
+  if (offset % Mapping::os_page_bytes() == 0) {
+    const int flags = MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE;
+    if (mmap(stream, bytes.size(), PROT_READ | PROT_WRITE, flags, file, offset) != MAP_FAILED) return true;
+  }
+  std::memcpy(stream, bytes.data(), bytes.size());
+  return false;
+}
+
+std::vector<std::int32_t> PagePool::adopt(std::int64_t pages) {
+  std::vector<std::int32_t> taken(static_cast<std::size_t>(pages));
+  acquire(taken);
+  adopted_ = pages;
+  for (std::size_t l = 0; l < body_bytes_.size(); ++l) {
+    std::memset(written_.data() + static_cast<std::int64_t>(l) * max_pages_, 1, static_cast<std::size_t>(pages));
+  }
+  return taken;
+}
+
 PagePool::Bytes PagePool::bytes() const {
   ResidentBytes bodies, heads;
   std::int64_t sealed = 0;
@@ -165,7 +189,7 @@ PagePool::Bytes PagePool::bytes() const {
       if (written[page] != 0 && references()[page] != 0) sealed += num_kv_heads_ * (body_bytes_[l] + kHeadBytes);
     }
     for (int kv_head = 0; kv_head < num_kv_heads_; ++kv_head) {
-      const std::int64_t body_begin = layer_base_[l] + kv_head * max_pages_ * body_bytes_[l];
+      const std::int64_t body_begin = layer_base_[l] + kv_head * stream_bytes_[l];
       const std::int64_t head_begin = (static_cast<std::int64_t>(l) * num_kv_heads_ + kv_head) * max_pages_ * kHeadBytes;
       for (std::int64_t page = 0; page < highest_; ++page) {
         if (written[page] == 0) continue;

@@ -1,14 +1,19 @@
 // PagePool: where sealed pages live. Never looks inside one.
 //
-//   body(layer, kv_head, page) = bodies + layer_base[layer] + (kv_head * max_pages + page) * body_bytes[layer]
+//   body(layer, kv_head, page) = bodies + layer_base[layer] + kv_head * stream_bytes[layer] + page * body_bytes[layer]
 //   head(layer, kv_head, page) = heads + (layer * num_kv_heads + kv_head) * max_pages + page
 //
 // A page index stands for 128 tokens of one sequence in all layers and kv heads. The pages of one kv head are neighbours, so a
 // sequence that took pages in order is read as one sequential stream per head. On the host address space for max_pages is reserved
 // at once and memory comes as pages are first written; on a GPU all of it is taken. The lowest free index is handed out first,
 // which keeps the touched part small.
+//
+// On the host a stream (the bodies of one layer and kv head) starts at a page of the system: a saved cache's file, where streams
+// start so too, is mapped over the beginning of each and attended to in place. Such pages are the page cache's, shared by all
+// processes that load the file; a page that is given back and written again becomes this process's own (copy on write).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -42,6 +47,12 @@ class PagePool {
   void touch(int layer, std::int32_t page) noexcept;
   void copy(int layer, std::int32_t from, std::int32_t to, DeviceStream stream);
 
+  // Puts a file's bytes at the beginning of a stream of the host: a private mapping of [offset, offset + bytes.size()) of the open
+  // file where the system's pages allow it, else a copy of `bytes`, which are the same. Returns whether it is mapped.
+  bool put(int layer, int kv_head, int file, std::int64_t offset, std::span<const std::byte> bytes);
+  // Hands out the first `pages` of a pool that has handed out none, as written.
+  std::vector<std::int32_t> adopt(std::int64_t pages);
+
   // Bytes of written bodies and heads that some sequence uses, of the rest of their resident memory, and of the pool's records.
   // Cost: O(layers * kv_heads * pages).
   struct Bytes {
@@ -56,10 +67,11 @@ class PagePool {
   bool is_on_host() const { return backend_.allocate == nullptr; }
   std::uint32_t* references() const { return reinterpret_cast<std::uint32_t*>(references_.data()); }
 
-  std::vector<std::int64_t> body_bytes_, layer_base_;
+  std::vector<std::int64_t> body_bytes_, stream_bytes_, layer_base_;
   int num_kv_heads_;
   std::int64_t max_pages_, free_;
   std::int64_t first_free_ = 0;  // no page below it is free
+  std::int64_t adopted_ = 0;     // pages that came from a file: no huge pages there
   std::int64_t highest_ = 0;     // no page at or above it was ever handed out
   const Backend& backend_;
   Mapping bodies_, heads_;  // on the host

@@ -5,12 +5,14 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <string>
 
 #include "codec_tables.hpp"
 #include "cpu_backend.hpp"
 #include "estimator.hpp"
 #include "fail.hpp"
 #include "half.hpp"
+#include "page_fault.hpp"
 #include "rows.hpp"
 
 namespace qjl {
@@ -46,19 +48,8 @@ struct StoredPage {
             page.body.size(), " bytes, wanted ", sizeof(head), " + ", bytes);
     std::memcpy(&head, page.head.data(), sizeof(head));
     std::memcpy(body.data(), page.body.data(), bytes);
-    require(head.format_version == layout::kFormatVersion, operation, "found page format version ", int{head.format_version},
-            ", wanted ", layout::kFormatVersion);
-    require(head.key_code == static_cast<std::uint8_t>(shape.key_code) &&
-                head.value_code == static_cast<std::uint8_t>(shape.value_code),
-            operation, "found a page of codes ", int{head.key_code}, " and ", int{head.value_code}, ", wanted ",
-            static_cast<int>(shape.key_code), " and ", static_cast<int>(shape.value_code));
-    require(head.num_sinks <= layout::kMaxSinks, operation, "found ", int{head.num_sinks}, " sinks in a page, wanted at most ",
-            layout::kMaxSinks);
-    const std::int64_t outliers = layout::body_layout(shape).outlier_idx;
-    for (int i = 0; i < shape.outlier_channels; ++i) {
-      require(body.data()[outliers + i] < shape.head_dim, operation, "found outlier channel ", int{body.data()[outliers + i]},
-              ", wanted less than ", shape.head_dim);
-    }
+    const std::string fault = page_fault(head, body.data(), shape);
+    require(fault.empty(), operation, fault);
   }
 };
 
