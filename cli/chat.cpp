@@ -8,6 +8,7 @@
 #include "files.hpp"
 #include "generation.hpp"
 #include "interrupt.hpp"
+#include "saved_cache.hpp"
 
 namespace qjl::cli {
 namespace {
@@ -15,6 +16,7 @@ namespace {
 struct ChatOptions {
   ModelOptions model;
   CacheOptions cache;
+  SavedCacheOptions saved;
   GenerateOptions generate = {.chat_template = "auto"};
   OutputOptions output;
 };
@@ -31,30 +33,50 @@ bool read_message(std::string& line) {
   return true;
 }
 
+// The conversation so far: a saved one goes on with its own messages; what another program saved stands before the first one as text.
+struct Conversation {
+  std::vector<engine::ChatMessage> messages;
+  std::vector<engine::Token> before;
+};
+
+Conversation begin_conversation(const ChatOptions& options, const std::optional<CacheFile>& saved, const engine::Generator& generator) {
+  Conversation conversation;
+  if (saved) conversation.messages = saved_messages(*saved);
+  const std::string& system = options.generate.system;
+  if (!conversation.messages.empty()) {
+    if (!system.empty()) throw Usage("[chat] found --system, wanted none: the saved conversation has begun");
+    return conversation;
+  }
+  conversation.before = generator.tokens();
+  if (!system.empty()) conversation.messages.push_back({"system", system});
+  return conversation;
+}
+
 Exit run_chat(const ChatOptions& options) {
   const engine::CacheType cache = cache_type(options.cache);
   const Device device = cache_device(options.cache);
   check_output(options.output.file);
+  const std::optional<CacheFile> saved = open_saved(options.saved, options.cache);
   LoadedModel loaded(options.model);
   const auto format = chat_template(loaded, options.generate.chat_template);
-  auto generator = make_generator(loaded, cache, device, options.generate);
+  auto generator = make_generator(loaded, cache, device, options.generate, saved);
   const bool streams = !options.output.json && options.output.file.empty();
   auto turns = nlohmann::ordered_json::array();
   std::string transcript;
-  std::vector<engine::ChatMessage> messages;
-  if (!options.generate.system.empty()) messages.push_back({"system", options.generate.system});
+  auto [messages, before] = begin_conversation(options, saved, generator);
   for (std::string line; read_message(line);) {
     messages.push_back({"user", line});
-    const engine::Turn turn =
-        continue_text(generator, format.tokens(loaded.tokenizer, messages, true), [streams](std::string_view text) {
-          if (streams) std::cout << text << std::flush;
-        });
+    const auto prompt = joined(before, format.tokens(loaded.tokenizer, messages, true), loaded.tokenizer.data());
+    const engine::Turn turn = continue_text(generator, prompt, [streams](std::string_view text) {
+      if (streams) std::cout << text << std::flush;
+    });
     if (streams) write_result("", "\n");
     log_turn(turn, generator.cache());
     messages.push_back({"assistant", turn.text});
     transcript += turn.text + "\n";
     turns.push_back(turn_json(turn));
   }
+  save_generator(generator, options.saved, messages);
   if (streams) return Exit::ok;
   auto json = cache_json(generator.cache());
   json["turns"] = turns;
@@ -70,6 +92,7 @@ Verb add_chat(CLI::App& program) {
   add_model_options(*command, options->model);
   add_generate_options(*command, options->generate);
   add_cache_options(*command, options->cache);
+  add_saved_cache_options(*command, options->saved);
   add_output_options(*command, options->output);
   return {command, [options] {
             apply_log_level(options->output);

@@ -32,20 +32,21 @@ void check_sampling(const engine::SamplingConfig& config) {
 
 }  // namespace
 
-engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, Device device,
-                                 const GenerateOptions& options) {
+engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, Device device, const GenerateOptions& options,
+                                 const std::optional<CacheFile>& saved) {
   check_sampling(options.sampling);
-  warn_of_other_model(loaded, cache);
+  if (!saved) warn_of_other_model(loaded, cache);
   loaded.model.prepare(options.arithmetic, loaded.threads);
-  return engine::Generator(loaded.model, loaded.tokenizer, loaded.threads,
-                           {.sampling = options.sampling,
-                            .codec = cache.codec,
-                            .layer_codes = cache.layer_codes,
-                            .context = loaded.context,
-                            .max_tokens = options.max_tokens,
-                            .arithmetic = options.arithmetic,
-                            .device = device,
-                            .chunk = options.chunk});
+  const engine::GenerateConfig config{.sampling = options.sampling,
+                                      .codec = cache.codec,
+                                      .layer_codes = cache.layer_codes,
+                                      .context = loaded.context,
+                                      .max_tokens = options.max_tokens,
+                                      .arithmetic = options.arithmetic,
+                                      .device = device,
+                                      .chunk = options.chunk};
+  if (saved) return {loaded.model, loaded.tokenizer, loaded.threads, config, *saved};
+  return {loaded.model, loaded.tokenizer, loaded.threads, config};
 }
 
 engine::Turn continue_text(engine::Generator& generator, std::span<const engine::Token> prompt,

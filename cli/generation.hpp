@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,12 +12,14 @@
 #include "generate.hpp"
 #include "loaded_model.hpp"
 #include "options.hpp"
+#include "qjl/cache_file.hpp"
 
 namespace qjl::cli {
 
-// A generator with room for loaded.context tokens, its cache on `device`. Usage on a sampling number out of range.
-engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, Device device,
-                                 const GenerateOptions& options);
+// A generator with room for loaded.context tokens, its cache on `device`: a new one of that type, or the saved one where there is
+// one. Usage on a sampling number out of range.
+engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, Device device, const GenerateOptions& options,
+                                 const std::optional<CacheFile>& saved);
 
 // One turn. `print` gets whole UTF-8 characters as they come.
 // Errors: invalid_argument when the prompt leaves no room in the context (found and wanted); Interrupted.

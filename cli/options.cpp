@@ -33,6 +33,14 @@ void add_cache_options(CLI::App& command, CacheOptions& options) {
       ->group("Cache");
 }
 
+void add_saved_cache_options(CLI::App& command, SavedCacheOptions& options) {
+  command
+      .add_option("--load-cache", options.load,
+                  "saved cache (.qjlkv.safetensors) to go on with: mapped, attended to in place; its text comes before the prompt")
+      ->group("Cache");
+  command.add_option("--save-cache", options.save, "save the cache to this file at the end, whole or not at all")->group("Cache");
+}
+
 void add_arithmetic_option(CLI::App& command, engine::Arithmetic& arithmetic) {
   const std::map<std::string, engine::Arithmetic> names = {{"exact", engine::Arithmetic::exact},
                                                            {"fast", engine::Arithmetic::fast}};

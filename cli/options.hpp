@@ -47,6 +47,11 @@ struct CacheOptions {
   std::string device = "cpu";
 };
 
+// Of a saved cache (qjl/cache_file.hpp): the file to go on with, the file to leave.
+struct SavedCacheOptions {
+  std::string load, save;
+};
+
 struct OutputOptions {
   bool json = false;
   std::string file;
@@ -64,6 +69,7 @@ struct GenerateOptions {
 
 void add_model_options(CLI::App& command, ModelOptions& options);
 void add_cache_options(CLI::App& command, CacheOptions& options);
+void add_saved_cache_options(CLI::App& command, SavedCacheOptions& options);
 void add_arithmetic_option(CLI::App& command, engine::Arithmetic& arithmetic);
 void add_output_options(CLI::App& command, OutputOptions& options);
 void add_generate_options(CLI::App& command, GenerateOptions& options);

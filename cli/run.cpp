@@ -4,6 +4,7 @@
 
 #include "files.hpp"
 #include "generation.hpp"
+#include "saved_cache.hpp"
 
 namespace qjl::cli {
 namespace {
@@ -11,6 +12,7 @@ namespace {
 struct RunOptions {
   ModelOptions model;
   CacheOptions cache;
+  SavedCacheOptions saved;
   GenerateOptions generate;
   OutputOptions output;
   std::string prompt, file;
@@ -26,6 +28,7 @@ std::string prompt_text(const RunOptions& options) {
 
 std::vector<engine::Token> prompt_tokens(const LoadedModel& loaded, const RunOptions& options) {
   const std::string text = prompt_text(options);
+  if (text.empty()) return {};  // only after a saved cache: it goes on where that ends
   const auto& name = options.generate.chat_template;
   if (name.empty()) return text_tokens(loaded.tokenizer, text);
   std::vector<engine::ChatMessage> messages;
@@ -35,21 +38,26 @@ std::vector<engine::Token> prompt_tokens(const LoadedModel& loaded, const RunOpt
 }
 
 Exit run_run(const RunOptions& options) {
-  if (options.prompt.empty() && options.file.empty()) throw Usage("[run] found no prompt, wanted --prompt, --file or both");
+  if (options.prompt.empty() && options.file.empty() && options.saved.load.empty()) {
+    throw Usage("[run] found no prompt, wanted --prompt, --file or both");
+  }
   if (!options.generate.system.empty() && options.generate.chat_template.empty()) {
     throw Usage("[run] found --system without --chat-template, wanted both");
   }
   const engine::CacheType cache = cache_type(options.cache);
   const Device device = cache_device(options.cache);
   check_output(options.output.file);
+  const std::optional<CacheFile> saved = open_saved(options.saved, options.cache);
   LoadedModel loaded(options.model);
-  auto generator = make_generator(loaded, cache, device, options.generate);
+  auto generator = make_generator(loaded, cache, device, options.generate, saved);
+  const auto prompt = joined(generator.tokens(), prompt_tokens(loaded, options), loaded.tokenizer.data());
   const bool streams = !options.output.json && options.output.file.empty();
-  const engine::Turn turn = continue_text(generator, prompt_tokens(loaded, options), [streams](std::string_view text) {
+  const engine::Turn turn = continue_text(generator, prompt, [streams](std::string_view text) {
     if (streams) std::cout << text << std::flush;
   });
   if (streams) write_result("", "\n");
   log_turn(turn, generator.cache());
+  save_generator(generator, options.saved);
   if (streams) return Exit::ok;
   if (options.output.json) {
     auto json = turn_json(turn);
@@ -72,6 +80,7 @@ Verb add_run(CLI::App& program) {
   command->add_option("-f,--file", options->file, "text file to begin with, - for standard input")->group("Prompt");
   add_generate_options(*command, options->generate);
   add_cache_options(*command, options->cache);
+  add_saved_cache_options(*command, options->saved);
   add_output_options(*command, options->output);
   return {command, [options] {
             apply_log_level(options->output);

@@ -1,6 +1,7 @@
 // rope.hpp has the formulas.
 #include "rope.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -51,6 +52,21 @@ void rope_rotate(const RopeConfig& config, const float* angles, int heads, int h
       const float a = first, b = second;
       first = a * cosines[i] - b * sines[i];
       second = a * sines[i] + b * cosines[i];
+    }
+  }
+}
+
+void rope_reorder(const RopeConfig& config, int heads, int head_dim, float* x) {
+  const int pairs = config.dimensions / 2;
+  std::vector<float> before(static_cast<std::size_t>(2 * pairs));
+  for (int h = 0; h < heads; ++h) {
+    float* head = x + std::int64_t{h} * head_dim;
+    std::copy_n(head, 2 * pairs, before.begin());
+    for (int i = 0; i < pairs; ++i) {
+      const auto half = static_cast<std::size_t>(i), other_half = static_cast<std::size_t>(pairs + i);
+      const auto even = static_cast<std::size_t>(2 * i), odd = even + 1;
+      head[config.interleaved ? half : even] = before[config.interleaved ? even : half];
+      head[config.interleaved ? other_half : odd] = before[config.interleaved ? odd : other_half];
     }
   }
 }

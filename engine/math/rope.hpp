@@ -42,4 +42,8 @@ void rope_angles(std::span<const double> frequencies, std::int64_t position, flo
 // Turns the heads of one token in place: x [heads, head_dim]; angles from rope_angles().
 void rope_rotate(const RopeConfig& config, const float* angles, int heads, int head_dim, float* x);
 
+// Puts the channels of the heads of one token in the order of the other kind of pairs: (2 i, 2 i + 1) go to (i, i + dimensions / 2)
+// when interleaved, else back. Queries and keys in one order give the same scores in any.
+void rope_reorder(const RopeConfig& config, int heads, int head_dim, float* x);
+
 }  // namespace qjl::engine

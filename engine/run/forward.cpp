@@ -63,6 +63,8 @@ class ForwardPass {
         items_(items),
         options_(options),
         threads_(threads),
+        reorders_(!cache.config().codec.rope.frequency.empty() &&
+                  (cache.config().codec.rope.pairs == KeyRope::Pairs::interleaved) != config_.family->interleaved_pairs),
         query_width_(std::int64_t{config_.num_heads} * config_.head_dim),
         key_width_(std::int64_t{config_.num_kv_heads} * config_.head_dim) {}
 
@@ -109,6 +111,7 @@ class ForwardPass {
   std::span<const ForwardItem> items_;
   const ForwardOptions& options_;
   ThreadPool& threads_;
+  bool reorders_;  // the cache has its keys' channels in the order of the other kind of pairs
   std::int64_t query_width_, key_width_;
   std::int64_t rows_ = 0;
   bool prompts_only_ = false;  // no item has cached tokens
@@ -185,6 +188,7 @@ void ForwardPass::finish_row(int layer_idx, std::int64_t row) const {
       ops_.rms_norm(x + h * head_dim, norm.data(), config_.norm_epsilon, head_dim, x + h * head_dim);
     }
     rope_rotate(rope.config, angles, heads, head_dim, x);
+    if (reorders_) rope_reorder(rope.config, heads, head_dim, x);
   };
   finish(s_.query.data() + row * query_width_, config_.num_heads, layer.query_bias, layer.query_norm);
   finish(s_.key.data() + row * key_width_, config_.num_kv_heads, layer.key_bias, layer.key_norm);

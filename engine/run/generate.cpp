@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "qjl/error.hpp"
 
@@ -32,6 +33,27 @@ CacheConfig cache_shape(const Model& model, const GenerateConfig& config) {
   return shape;
 }
 
+void check_saved(const CacheFile& saved, const CacheConfig& shape, std::int64_t vocab_size, std::int64_t context) {
+  const CacheFileInfo& info = saved.info();
+  if (!info.exact.empty()) {
+    throw Error(ErrorKind::unsupported, "[generate] the saved cache keeps " + std::to_string(info.exact.size()) +
+                                            " tensors of layers apart, exactly, wanted one with all layers in the cache");
+  }
+  saved.check_model(shape);
+  const auto sequences = saved.num_tokens().size();
+  if (sequences != 1) refuse("the saved cache has " + std::to_string(sequences) + " sequences, wanted 1");
+  const std::vector<std::int64_t>& ids = info.token_ids.front();
+  if (ids.empty()) refuse("the saved cache has no token ids, wanted those of its text");
+  if (std::ssize(ids) >= context) {
+    refuse("the saved cache has " + std::to_string(ids.size()) + " tokens, wanted at most " + std::to_string(context - 1));
+  }
+  for (const std::int64_t id : ids) {
+    if (id < 0 || id >= vocab_size) {
+      refuse("the saved cache has token " + std::to_string(id) + ", wanted 0 to " + std::to_string(vocab_size - 1));
+    }
+  }
+}
+
 }  // namespace
 
 std::string_view finish_name(Finish finish) {
@@ -48,9 +70,42 @@ Generator::Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threa
       tokenizer_(tokenizer),
       threads_(threads),
       config_(checked(config, model.config().context_length)),
-      cache_(cache_shape(model, config_), config_.device),
-      sequence_(cache_.create()),
+      cache_(std::make_unique<KvCache>(cache_shape(model, config_), config_.device)),
+      sequence_(cache_->create()),
       sampler_(config_.sampling) {}
+
+Generator::Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threads, const GenerateConfig& config,
+                     const CacheFile& saved)
+    : model_(model),
+      tokenizer_(tokenizer),
+      threads_(threads),
+      config_(checked(config, model.config().context_length)),
+      sampler_(config_.sampling) {
+  const CacheConfig shape = model.cache_config(config_.codec, config_.context);
+  check_saved(saved, shape, model.config().vocab_size, config_.context);
+  LoadedCache loaded = saved.load(shape.max_pages, config_.device);
+  cache_ = std::move(loaded.cache);
+  sequence_ = loaded.sequences.front();
+  for (const std::int64_t token : saved.info().token_ids.front()) {
+    (std::ssize(history_) < saved.num_tokens().front() ? history_ : pending_).push_back(static_cast<Token>(token));
+  }
+}
+
+void Generator::save(const std::string& path, std::map<std::string, std::string> notes) const {
+  CacheFileInfo info{.model = model_.config().name, .notes = std::move(notes)};
+  for (const LayerShape& layer : model_.config().layers) {
+    info.layer_types.emplace_back(layer.window == 0 ? "full_attention" : "sliding_attention");
+  }
+  const std::vector<Token> text = tokens();
+  info.token_ids.emplace_back(text.begin(), text.end());
+  save_cache(path, *cache_, {&sequence_, 1}, info);
+}
+
+std::vector<Token> Generator::tokens() const {
+  std::vector<Token> text = history_;
+  text.insert(text.end(), pending_.begin(), pending_.end());
+  return text;
+}
 
 Turn Generator::continue_text(std::span<const Token> prompt, const TextCallback& on_text, const PromptCallback& on_prompt) {
   if (prompt.empty()) refuse("found an empty prompt, wanted at least one token");
@@ -74,8 +129,9 @@ Turn Generator::continue_text(std::span<const Token> prompt, const TextCallback&
 // logits begin the answer.
 std::int64_t Generator::keep_shared(std::span<const Token> prompt) {
   const auto shared = std::mismatch(history_.begin(), history_.end(), prompt.begin(), prompt.end() - 1).first - history_.begin();
-  cache_.truncate(sequence_, shared);
+  cache_->truncate(sequence_, shared);
   history_.resize(static_cast<std::size_t>(shared));
+  pending_.clear();
   return shared;
 }
 
@@ -114,7 +170,11 @@ void Generator::decode(std::span<const float> logits, Turn& turn, const TextCall
       break;
     }
     emit(stream.feed(tokenizer_.piece(token)));
-    if (turn.tokens < limit) logits = forward({&token, 1}, {.arithmetic = config_.arithmetic, .observe_kv = {}});
+    if (turn.tokens < limit) {
+      logits = forward({&token, 1}, {.arithmetic = config_.arithmetic, .observe_kv = {}});
+    } else {
+      pending_ = {token};
+    }
   }
   turn.decode_seconds = seconds_since(start);
   const std::string cut_character = stream.finish();
@@ -123,7 +183,7 @@ void Generator::decode(std::span<const float> logits, Turn& turn, const TextCall
 
 std::span<const float> Generator::forward(std::span<const Token> tokens, const ForwardOptions& options) {
   const ForwardItem item{sequence_, tokens};
-  const auto logits = model_.forward(cache_, {&item, 1}, options, threads_);
+  const auto logits = model_.forward(*cache_, {&item, 1}, options, threads_);
   history_.insert(history_.end(), tokens.begin(), tokens.end());
   return logits;
 }

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,6 +16,7 @@
 #include <vector>
 
 #include "model.hpp"
+#include "qjl/cache_file.hpp"
 #include "sampler.hpp"
 #include "tokenizer.hpp"
 
@@ -58,6 +61,10 @@ class Generator {
   // outlive it. Generators may share a model, one turn at a time. Errors: invalid_argument on a number out of range; unsupported
   // without that device.
   Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threads, const GenerateConfig& config);
+  // Goes on with a saved cache, coded as the file says (not config.codec and layer_codes). A file whose keys have their channels in
+  // another order than the model's (KeyRope::pairs) is as good. Errors also: invalid_argument unless the file is of such a model and
+  // holds one sequence with its token ids; unsupported when layers of it are kept apart, exactly; bad_file.
+  Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threads, const GenerateConfig& config, const CacheFile& saved);
 
   // Continues `prompt`, the whole of the text so far: the longest beginning that the cache holds from earlier turns is kept, only
   // the rest is processed. The repeat penalty sees the prompt and what is made.
@@ -67,7 +74,13 @@ class Generator {
   // cut pass had sealed comes back as KvCache::truncate says), and the next turn starts from them.
   Turn continue_text(std::span<const Token> prompt, const TextCallback& on_text, const PromptCallback& on_prompt = {});
 
-  const KvCache& cache() const { return cache_; }
+  // Writes the cache with its token ids (cache_file.hpp). Errors: as of save_cache().
+  void save(const std::string& path, std::map<std::string, std::string> notes = {}) const;
+
+  const KvCache& cache() const { return *cache_; }
+  // The text so far: the tokens that the cache holds, then those that it does not hold yet: the last one made, unless it ended the
+  // text.
+  std::vector<Token> tokens() const;
   std::int64_t context() const { return config_.context; }  // tokens
 
  private:
@@ -80,10 +93,11 @@ class Generator {
   const Tokenizer& tokenizer_;
   ThreadPool& threads_;
   GenerateConfig config_;
-  KvCache cache_;
+  std::unique_ptr<KvCache> cache_;
   SequenceId sequence_;
   Sampler sampler_;
   std::vector<Token> history_;  // the tokens that the cache holds
+  std::vector<Token> pending_;  // those after it that are known
 };
 
 }  // namespace qjl::engine

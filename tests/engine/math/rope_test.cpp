@@ -75,6 +75,28 @@ TEST(Rope, Formula) {
   }
 }
 
+// Turning pairs of one kind and then changing the order is changing it and turning pairs of the other kind; and back is back.
+TEST(Rope, ReorderedIsTheOtherKind) {
+  for (const bool interleaved : {false, true}) {
+    const RopeConfig from = config(64, interleaved), to = config(64, !interleaved);
+    std::vector<float> x(2 * 80), angles(64);  // the last 16 of each head stay
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i + 1);
+    rope_angles(rope_frequencies(from), 77, angles.data());
+    const std::vector<float> before = x;
+    std::vector<float> other = x;
+    rope_reorder(from, 2, 80, other.data());
+    EXPECT_NE(other, before);
+    EXPECT_EQ(other[1], before[interleaved ? 2 : 32]);
+    std::vector<float> back = other;
+    rope_reorder(to, 2, 80, back.data());
+    EXPECT_EQ(back, before);
+    rope_rotate(from, angles.data(), 2, 80, x.data());
+    rope_reorder(from, 2, 80, x.data());
+    rope_rotate(to, angles.data(), 2, 80, other.data());
+    EXPECT_EQ(x, other);
+  }
+}
+
 // Wave lengths above 8192 slow down by 8, below 2048 stay, between go smoothly and monotonically.
 TEST(Rope, Llama3Divisors) {
   const Llama3Scaling scaling;

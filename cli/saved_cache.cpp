@@ -1,0 +1,71 @@
+// A conversation is a note of the file, JSON text: its messages rendered again give the same tokens, which the cache then has.
+#include "saved_cache.hpp"
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "files.hpp"
+#include "qjl/error.hpp"
+
+namespace qjl::cli {
+namespace {
+
+constexpr const char* kMessages = "messages";
+
+std::string type_name(const CodecConfig& codec, const std::vector<std::pair<Code, Code>>& layer_codes) {
+  return layer_codes.empty() ? cache_type_name(codec) : "a plan";
+}
+
+}  // namespace
+
+std::optional<CacheFile> open_saved(const SavedCacheOptions& options, const CacheOptions& cache) {
+  check_output(options.save);
+  if (options.load.empty()) return std::nullopt;
+  CacheFile file(options.load);
+  if (cache.type.empty() && cache.key_type.empty() && cache.value_type.empty()) return file;
+  const engine::CacheType wanted = cache_type(cache);
+  const CacheConfig& found = file.config();
+  if (cache_type_name(wanted.codec) != cache_type_name(found.codec) || wanted.layer_codes != found.layer_codes) {
+    throw Usage("[options] --load-cache " + options.load + " is of cache type " + type_name(found.codec, found.layer_codes) +
+                ", wanted " + type_name(wanted.codec, wanted.layer_codes) + " as the cache options say (or none of them)");
+  }
+  return file;
+}
+
+std::vector<engine::Token> joined(std::span<const engine::Token> before, std::span<const engine::Token> text,
+                                  const engine::TokenizerData& data) {
+  std::vector<engine::Token> all(before.begin(), before.end());
+  const bool repeats = !all.empty() && !text.empty() && data.bos >= 0 && text.front() == data.bos;
+  all.insert(all.end(), text.begin() + (repeats ? 1 : 0), text.end());
+  return all;
+}
+
+std::vector<engine::ChatMessage> saved_messages(const CacheFile& file) {
+  const auto note = file.info().notes.find(kMessages);
+  if (note == file.info().notes.end()) return {};
+  std::vector<engine::ChatMessage> messages;
+  try {
+    for (const auto& message : nlohmann::json::parse(note->second)) {
+      messages.push_back({message.at("role").get<std::string>(), message.at("content").get<std::string>()});
+    }
+  } catch (const nlohmann::json::exception& error) {
+    throw Error(ErrorKind::bad_file,
+                std::string("[chat] the saved conversation is no list of messages with role and content: ") + error.what());
+  }
+  return messages;
+}
+
+void save_generator(const engine::Generator& generator, const SavedCacheOptions& options,
+                    const std::vector<engine::ChatMessage>& messages) {
+  if (options.save.empty()) return;
+  std::map<std::string, std::string> notes;
+  if (!messages.empty()) {
+    auto list = nlohmann::ordered_json::array();
+    for (const engine::ChatMessage& message : messages) list.push_back({{"role", message.role}, {"content", message.content}});
+    notes[kMessages] = list.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  }
+  generator.save(options.save, std::move(notes));
+}
+
+}  // namespace qjl::cli
