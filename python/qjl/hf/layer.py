@@ -1,0 +1,329 @@
+"""QJLLayer: one full-attention layer of a QJLCache.
+
+    columns    [ sealed pages | exact rows | pending chunk ]        of every row of the batch, less what a mask hides
+
+`update` keeps new keys and values as the pending chunk and returns handles. The attention function then attends to pages, exact rows
+and chunk in one step and stores the chunk; a chunk that was only read by another attention function is stored by the next update.
+While the cache records the past (assisted decoding) a chunk stays pending until the next `update` or `crop`, so that a rejected
+draft never seals a page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from qjl import InvalidArgument, Unsupported
+from qjl.hf import columns as col
+from qjl.hf import step
+from qjl.hf.handles import KVHandle, Reading
+from qjl.hf.store import PAGE_TOKENS, Session, Store
+from transformers.cache_utils import CacheLayerMixin
+
+
+@dataclass
+class Chunk:
+    """Keys and values that are not stored yet, [batch, kv_heads, tokens, head_dim], and what the mask showed of them: None while no
+    attention function of ours has seen it, which stores every column."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
+    view: col.View | None = None
+
+    @property
+    def tokens(self) -> int:
+        return self.keys.shape[2]
+
+
+@dataclass(frozen=True)
+class Softmax:
+    """How a layer attends. scale 0: 1 / sqrt(head_dim); soft_cap 0, window 0, sinks None: none."""
+
+    scale: float = 0.0
+    soft_cap: float = 0.0
+    window: int = 0
+    sinks: torch.Tensor | None = None  # [query_heads]: a logit that takes part in every sum and has no value
+
+
+class QJLLayer(CacheLayerMixin):
+    is_compileable = False
+    is_croppable = True
+    is_sliding = False
+    supports_early_init = False
+    _layer_type = None
+
+    def __init__(self, session: Session, store: Store, place: int, layer_idx: int, is_first: bool) -> None:
+        super().__init__()
+        self.session, self.store = session, store
+        self.place, self.layer_idx = place, layer_idx  # in the KvCache, in the model
+        self.is_first = is_first  # of the compressed layers
+        self.shape = (store.kv.num_kv_heads, store.kv.head_dim)
+        self.record_past = False
+        self.epoch = 0  # grows when columns move, so that old handles are known
+        self.length = 0  # columns, pending ones included; traced by torch.compile, so that nothing else may depend on it there
+        self.columns = 0  # columns behind the pending chunk
+        self.shown: torch.Tensor | None = None  # [batch, columns] bool: which of them are stored; None: all
+        self.pending: Chunk | None = None
+        self.dtype = torch.float32
+
+    def __repr__(self) -> str:
+        return f"QJLLayer(layer={self.layer_idx}, columns={self.length})"
+
+    # -- new tokens
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        self.dtype = key_states.dtype
+        self.store.start(key_states.shape[0])
+        self.is_initialized = True
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        if torch.compiler.is_compiling():  # the graph's step takes the raw chunk; only the length is Python's
+            self.length += key_states.shape[2]
+            step.traced.layer = self
+            return key_states, value_states
+        self.accept(key_states, value_states)
+        self.length = self.columns + key_states.shape[2]
+        reading = Reading(self, self.length)
+        return KVHandle(reading, 0, key_states), KVHandle(reading, 1, value_states)
+
+    def accept(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Makes a chunk the pending one; the one before is stored."""
+        self._check(keys, values)
+        self.session.begin(self)
+        self.flush()
+        self.lazy_initialization(keys, values)
+        self.pending = Chunk(_packed(keys), _packed(values))
+
+    def _check(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        if keys.dim() != 4 or keys.shape != values.shape:
+            raise Unsupported(
+                f"[update] keys of layer {self.layer_idx} have shape {list(keys.shape)} and values {list(values.shape)}, "
+                "wanted one shape [batch, kv_heads, tokens, head_dim]"
+            )
+        found = (keys.shape[1], keys.shape[3])
+        if found != self.shape:
+            raise InvalidArgument(
+                f"[update] layer {self.layer_idx} has {found[0]} kv heads of {found[1]}, the cache was made for {self.shape[0]} of {self.shape[1]}"
+            )
+        if keys.device.type != "cpu":
+            raise Unsupported(f"[update] keys are on {keys.device}, wanted cpu")
+        _check_gradients("update", "keys", keys)
+        _check_gradients("update", "values", values)
+
+    def flush(self) -> None:
+        """Stores the pending chunk."""
+        chunk = self.pending
+        if chunk is None:
+            return
+        picks = None if chunk.view is None else chunk.view.picks
+        keys, values, rows = chunk.keys, chunk.values, self.store.rows
+        try:
+            self._reserve(chunk, picks)
+            if picks is None:
+                self.store.kv.append(rows, self.place, keys, values)
+            else:
+                for row, pick, of_row, its_values in zip(rows, picks, keys, values, strict=True):
+                    self.store.kv.append(row, self.place, of_row[:, pick], its_values[:, pick])
+        except Exception:
+            self.session.rollback()
+            raise
+        self._stored(chunk)
+
+    def _stored(self, chunk: Chunk) -> None:
+        self.shown = col.grown(self.shown, chunk.tokens) if chunk.view is None else chunk.view.shown
+        self.columns += chunk.tokens
+        self.pending = None
+
+    def _reserve(self, chunk: Chunk, picks: tuple[col.Pick, ...] | None) -> None:
+        """The first layer takes the pages of all of them."""
+        if not self.is_first:
+            return
+        empty = chunk.keys[0, 0, :, 0]
+        for store in self.session.stores:
+            if store.rows:
+                added = [chunk.tokens if picks is None else empty[picks[i]].shape[0] for i in range(len(store.rows))]
+                store.reserve(added)
+
+    # -- reading
+
+    def attend(self, query: torch.Tensor, mask: torch.Tensor | None, softmax: Softmax) -> torch.Tensor:
+        """One step over [pages | exact rows | chunk], then the chunk is stored. query [batch, query_heads, tokens, head_dim] gives
+        [batch, tokens, query_heads, head_dim]; queries of hidden tokens give zeros."""
+        chunk = self.pending
+        batch, tokens = query.shape[0], query.shape[2]
+        if chunk is None or (batch, tokens) != (chunk.keys.shape[0], chunk.tokens):
+            found = None if chunk is None else (chunk.keys.shape[0], chunk.tokens)
+            raise InvalidArgument(
+                f"[attend] queries have batch and tokens {(batch, tokens)}, wanted those of the last update: {found}"
+            )
+        _check_gradients("attend", "queries", query)
+        query = _packed(query)
+        try:
+            view = chunk.view = self.session.view(mask, self, batch, tokens)
+            if softmax.window and view.shown is not None:
+                raise Unsupported(
+                    f"[attend] layer {self.layer_idx} has a window of {softmax.window} and hidden tokens, wanted one of them"
+                )
+            self._count_pages()
+            if view.picks is not None:
+                out = self._attend_picked(query, chunk, view.picks, softmax)
+            elif self.record_past:
+                out = self._kernel(self.store.kv.attend, query, self.store.rows, chunk, softmax)
+            else:
+                self._reserve(chunk, None)
+                out = self._kernel(self.store.kv.step, query, self.store.rows, chunk, softmax)
+                self._stored(chunk)
+        except Exception:
+            self.session.rollback()
+            raise
+        if not self.record_past:
+            self.flush()
+        return out.to(query.dtype)
+
+    def _count_pages(self) -> None:
+        if self.is_first:
+            lengths = (self.store.kv.num_tokens(row, self.place) for row in self.store.rows)
+            self.session.compressed_tokens_read += sum(length // PAGE_TOKENS * PAGE_TOKENS for length in lengths)
+
+    def _attend_picked(self, query: torch.Tensor, chunk: Chunk, picks: tuple[col.Pick, ...], softmax: Softmax) -> torch.Tensor:
+        batch, heads, tokens, dim = query.shape
+        out = torch.zeros(batch, tokens, heads, dim)
+        for i, pick in enumerate(picks):
+            part = query[i : i + 1, :, pick]
+            if part.shape[2]:
+                of_row = Chunk(chunk.keys[i : i + 1, :, pick], chunk.values[i : i + 1, :, pick])
+                out[i, pick] = self._kernel(self.store.kv.attend, part, self.store.rows[i : i + 1], of_row, softmax)[0]
+        return out
+
+    def _kernel(
+        self, call: Callable[..., Any], query: torch.Tensor, rows: list[int], chunk: Chunk, softmax: Softmax
+    ) -> torch.Tensor:
+        sinks = softmax.sinks
+        found = call(
+            self.place,
+            query,
+            rows,
+            keys=chunk.keys,
+            values=chunk.values,
+            scale=softmax.scale or None,
+            soft_cap=softmax.soft_cap,
+            window=softmax.window or None,
+            lse=sinks is not None,
+        )
+        if sinks is None:
+            return found
+        out, lse = found  # exp(lse) / (exp(lse) + exp(sink)) of the sum is left to the tokens
+        share = torch.sigmoid(lse - sinks.detach().float()[None, :, None])
+        return out * share.transpose(1, 2)[..., None]
+
+    def dense(self, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Keys and values of the first `columns` columns as the pages stand for them, the pending chunk exactly; columns that were
+        left out are zeros."""
+        batch = len(self.store.rows)
+        heads, dim = self.shape
+        keys, values = (torch.zeros(batch, heads, self.columns, dim, dtype=self.dtype) for _ in range(2))
+        self._count_pages()
+        for i, row in enumerate(self.store.rows):
+            count = self.store.kv.num_tokens(row, self.place)
+            place = slice(0, count) if self.shown is None else self.shown[i].nonzero()[:, 0]
+            for whole, part in zip((keys, values), self.store.kv.read(row, self.place, 0, count), strict=True):
+                whole[i, :, place] = torch.as_tensor(part).to(self.dtype)
+        if self.pending is not None:
+            keys = torch.cat([keys, self.pending.keys], 2)
+            values = torch.cat([values, self.pending.values], 2)
+        return keys[:, :, :columns], values[:, :, :columns]
+
+    # -- lengths
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.length + query_length, 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+    def activate_past_recording(self) -> None:
+        self.record_past = True
+
+    # -- changes; those that concern the stored rows are the cache's, for all layers at once
+
+    def cut_pending(self, removed: int) -> None:
+        """The pending chunk without its last `removed` columns."""
+        chunk = self.pending
+        if chunk is None:
+            return
+        kept = chunk.tokens - removed
+        view = chunk.view
+        if view is not None and view.shown is not None:
+            shown = view.shown[:, : self.columns + kept]
+            view = col.view_of(shown, self.shown, self.columns, shown.shape[0], kept)
+        self.pending = Chunk(chunk.keys[:, :, :kept], chunk.values[:, :, :kept], view) if kept else None
+        self.length = self.columns + kept
+
+    def select_pending(self, index: torch.Tensor) -> None:
+        """The pending chunk with rows index[i] in place of rows i."""
+        chunk = self.pending
+        if chunk is None:
+            return
+        view = chunk.view
+        if view is not None and view.shown is not None:
+            picks = None if view.picks is None else tuple(view.picks[i] for i in index.tolist())
+            view = col.View(view.shown[index], picks)
+        self.pending = Chunk(chunk.keys[index], chunk.values[index], view)
+
+    def restore(self, columns: int, shown: torch.Tensor | None) -> None:
+        self.pending = None
+        self.columns = self.length = columns
+        self.shown = shown
+        self.epoch += 1
+
+    def _alone(self, name: str) -> Unsupported:
+        return Unsupported(
+            f"[{name}] layer {self.layer_idx} is asked alone, wanted QJLCache.{name}: a sequence is one in all layers"
+        )
+
+    def crop(self, tokens_to_remove: int) -> None:
+        raise self._alone("crop")
+
+    def reorder_cache(self, beam_idx: torch.LongTensor) -> None:
+        raise self._alone("reorder_cache")
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        raise self._alone("batch_select_indices")
+
+    def batch_repeat_interleave(self, repeats: int) -> None:
+        raise self._alone("batch_repeat_interleave")
+
+    def copied(self, session: Session, store: Store) -> QJLLayer:
+        """This layer over forked rows."""
+        other = QJLLayer(session, store, self.place, self.layer_idx, self.is_first)
+        session.add(other)
+        other.is_initialized, other.record_past, other.dtype = self.is_initialized, self.record_past, self.dtype
+        other.length, other.columns, other.shown = self.length, self.columns, self.shown
+        if self.pending is not None:
+            other.pending = Chunk(self.pending.keys, self.pending.values, self.pending.view)
+        return other
+
+    def reset(self) -> None:
+        self.store.clear()
+        self.restore(0, None)
+        self.is_initialized = False
+
+    def offload(self) -> None:
+        raise Unsupported("[offload] the pages of a QJLCache are in main memory already, wanted offloading=False")
+
+    prefetch = offload
+
+
+def _check_gradients(name: str, what: str, tensor: torch.Tensor) -> None:
+    if tensor.requires_grad and torch.is_grad_enabled():
+        raise Unsupported(f"[{name}] {what} require gradients, wanted torch.no_grad(): a compressed cache has none")
+
+
+def _packed(tensor: torch.Tensor) -> torch.Tensor:
+    """With channels in a row, as the kernel reads them; other strides are free."""
+    return tensor if tensor.stride(3) == 1 else tensor.contiguous()
