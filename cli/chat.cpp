@@ -39,7 +39,8 @@ struct Conversation {
   std::vector<engine::Token> before;
 };
 
-Conversation begin_conversation(const ChatOptions& options, const std::optional<CacheFile>& saved, const engine::Generator& generator) {
+Conversation begin_conversation(const ChatOptions& options, const std::optional<CacheFile>& saved,
+                                const engine::Generator& generator) {
   Conversation conversation;
   if (saved) conversation.messages = saved_messages(*saved);
   const std::string& system = options.generate.system;
