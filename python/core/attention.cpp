@@ -203,7 +203,7 @@ void bind_attention(nb::class_<Cache>& cache, nb::module_& module) {
         const Call call(queries, sequences, keys, values, {scale, soft_cap, window});
         return attend_batch(self, layer, call, new_results(call.queries, lse, is_torch(queries)));
       },
-      nb::arg("layer"), nb::arg("queries"), nb::arg("sequences"), nb::kw_only(), nb::arg("keys") = nb::none(),
+      nb::arg("layer"), nb::arg("queries").none(), nb::arg("sequences").none(), nb::kw_only(), nb::arg("keys") = nb::none(),
       nb::arg("values") = nb::none(), nb::arg("scale") = nb::none(), nb::arg("soft_cap") = 0.0f, nb::arg("window") = nb::none(),
       nb::arg("lse") = false, kAttendText);
   cache.def(
@@ -216,9 +216,11 @@ void bind_attention(nb::class_<Cache>& cache, nb::module_& module) {
         self.append(call.sequences, layer, *call.keys, *call.values);
         return result;
       },
-      nb::arg("layer"), nb::arg("queries"), nb::arg("sequences"), nb::arg("keys").none(), nb::arg("values").none(), nb::kw_only(),
-      nb::arg("scale") = nb::none(), nb::arg("soft_cap") = 0.0f, nb::arg("window") = nb::none(), nb::arg("lse") = false, kStepText);
-  module.def("merge", merge, nb::arg("out_a"), nb::arg("lse_a"), nb::arg("out_b"), nb::arg("lse_b"), kMergeText);
+      nb::arg("layer"), nb::arg("queries").none(), nb::arg("sequences").none(), nb::arg("keys").none(), nb::arg("values").none(),
+      nb::kw_only(), nb::arg("scale") = nb::none(), nb::arg("soft_cap") = 0.0f, nb::arg("window") = nb::none(),
+      nb::arg("lse") = false, kStepText);
+  module.def("merge", merge, nb::arg("out_a").none(), nb::arg("lse_a").none(), nb::arg("out_b").none(), nb::arg("lse_b").none(),
+             kMergeText);
 }
 
 }  // namespace qjl::python

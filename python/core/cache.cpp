@@ -192,7 +192,7 @@ void bind_sequences(nb::class_<Cache>& c) {
 }
 
 void bind_contents(nb::class_<Cache>& c) {
-  c.def("append", append, nb::arg("sequence"), nb::arg("layer"), nb::arg("keys"), nb::arg("values"),
+  c.def("append", append, nb::arg("sequence").none(), nb::arg("layer"), nb::arg("keys").none(), nb::arg("values").none(),
         "append(sequence, layer, keys, values)\n\nAdds tokens to one layer. keys, values [num_kv_heads, tokens, head_dim]; or a "
         "list "
         "of sequences\nand [batch, num_kv_heads, tokens, head_dim]. float32, float16 or bfloat16, rounded once to tail_dtype; "

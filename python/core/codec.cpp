@@ -44,8 +44,8 @@ nb::tuple encode(const Codec& self, nb::handle keys, nb::handle values, int num_
 
 nb::tuple decode(const Codec& self, const nb::bytes& head, const nb::bytes& body) {
   const EncodedPage page = page_of(head, body);
-  return nb::make_tuple(rows(self.codec.decode_keys(page), kTokensPerPage, self.head_dim),
-                        rows(self.codec.decode_values(page), kTokensPerPage, self.head_dim));
+  const nb::object keys = rows(self.codec.decode_keys(page), kTokensPerPage, self.head_dim);
+  return nb::make_tuple(keys, rows(self.codec.decode_values(page), kTokensPerPage, self.head_dim));
 }
 
 nb::object score(const Codec& self, nb::handle queries, const nb::bytes& head, const nb::bytes& body) {
@@ -74,7 +74,7 @@ void bind_codec(nb::module_& module) {
       .def(
           "page_bytes", [](const Codec& self) { return self.codec.page_bytes(); },
           "page_bytes() -> int\n\nBytes of a page, head and body.")
-      .def("encode", encode, nb::arg("keys"), nb::arg("values"), nb::arg("num_sinks") = 0,
+      .def("encode", encode, nb::arg("keys").none(), nb::arg("values").none(), nb::arg("num_sinks") = 0,
            "encode(keys, values, num_sinks=0) -> (head, body)\n\nCodes keys and values [128, head_dim]; the first num_sinks tokens "
            "are left "
            "out.\n\nErrors: InvalidArgument.")
@@ -82,7 +82,7 @@ void bind_codec(nb::module_& module) {
            "decode(head, body) -> (keys, values)\n\nThe numbers that a page stands for, [128, head_dim] float32 each. Sinks read "
            "as the page "
            "mean (keys) and 0 (values).\n\nErrors: InvalidArgument on bytes of another length, format or code.")
-      .def("score", score, nb::arg("queries"), nb::arg("head"), nb::arg("body"),
+      .def("score", score, nb::arg("queries").none(), nb::arg("head"), nb::arg("body"),
            "score(queries, head, body) -> array\n\nEstimates <q, k> for queries [n, head_dim] and all tokens: [n, 128] float32.\n\n"
            "Errors: InvalidArgument.");
 }

@@ -1,6 +1,8 @@
 // DLPack or the buffer protocol in (by nanobind); numpy.empty and torch.empty out.
 #include "tensors.hpp"
 
+#include <nanobind/stl/string.h>
+
 #include <algorithm>
 #include <string>
 
@@ -10,14 +12,15 @@
 namespace qjl::python {
 namespace {
 
-std::string name_of_type(nb::handle object) { return nb::cast<std::string>(nb::str(object.type().attr("__name__"))); }
+std::string text_of(const nb::object& object) { return nb::str(object).c_str(); }
+std::string name_of_type(nb::handle object) { return text_of(object.type().attr("__name__")); }
 
 DType dtype_of(const nb::dlpack::dltensor& memory, nb::handle array, const Name& name) {
   const nb::dlpack::dtype found = memory.dtype;
   if (found.lanes == 1 && found.code == kDlFloat && found.bits == 32) return DType::f32;
   if (found.lanes == 1 && found.code == kDlFloat && found.bits == 16) return DType::f16;
   if (found.lanes == 1 && found.code == kDlBfloat && found.bits == 16) return DType::bf16;
-  const std::string text = nb::hasattr(array, "dtype") ? nb::cast<std::string>(nb::str(array.attr("dtype"))) : name_of_type(array);
+  const std::string text = nb::hasattr(array, "dtype") ? text_of(array.attr("dtype")) : name_of_type(array);
   refuse(ErrorKind::invalid_argument, name.operation, name.tensor, " are ", text, ", wanted float32, float16 or bfloat16");
 }
 
@@ -87,7 +90,7 @@ Tensor take(nb::handle object, int rank, const Name& name) {
   const bool empty = std::ranges::count(std::span(memory.shape, static_cast<std::size_t>(rank)), 0) > 0;
   require(memory.data != nullptr || empty, name.operation, name.tensor,
           " have a null address (a tensor without storage), wanted memory");
-  check_strides(memory, name);
+  if (!empty) check_strides(memory, name);
   tensor.batch = extent(4);
   tensor.batch_stride = stride(4);
   tensor.first = {static_cast<const std::uint8_t*>(memory.data) + memory.byte_offset,

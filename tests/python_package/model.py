@@ -22,9 +22,10 @@ class Layer:
     values: np.ndarray
     pages: list[list[tuple[bytes, bytes]]] = field(default_factory=list)
     decoded: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    coded: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)  # the rows that each page was made of
 
     def __deepcopy__(self, memo: dict[int, object]) -> Layer:
-        return Layer(self.codec, self.sinks, self.keys, self.values, list(self.pages), list(self.decoded))
+        return Layer(self.codec, self.sinks, self.keys, self.values, list(self.pages), list(self.decoded), list(self.coded))
 
     @property
     def length(self) -> int:
@@ -46,6 +47,7 @@ class Layer:
             numbers[:, :sinks] = exact[:, :sinks]
         self.pages.append(page)
         self.decoded.append(whole)
+        self.coded.append((keys, values))
         self.keys, self.values = self.keys[:, PAGE:], self.values[:, PAGE:]
 
     def truncate(self, num_tokens: int) -> None:
@@ -56,13 +58,19 @@ class Layer:
             self.keys, self.values = rows
         else:
             self.keys, self.values = self.keys[:, :rest], self.values[:, :rest]
-        del self.pages[kept:], self.decoded[kept:]
+        del self.pages[kept:], self.decoded[kept:], self.coded[kept:]
 
     def numbers(self) -> tuple[np.ndarray, np.ndarray]:
         """All tokens as attend sees them, float32."""
-        keys = [k for k, _ in self.decoded] + [self.keys.astype(np.float32)]
-        values = [v for _, v in self.decoded] + [self.values.astype(np.float32)]
-        return np.concatenate(keys, axis=1), np.concatenate(values, axis=1)
+        return self._joined(self.decoded)
+
+    def uncoded(self) -> tuple[np.ndarray, np.ndarray]:
+        """All tokens as they were before their pages were coded."""
+        return self._joined(self.coded)
+
+    def _joined(self, pages: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+        keys, values = zip(*pages, (self.keys, self.values), strict=True)
+        return np.concatenate(keys, axis=1, dtype=np.float32), np.concatenate(values, axis=1, dtype=np.float32)
 
 
 @dataclass

@@ -113,7 +113,7 @@ class Histories(RuleBasedStateMachine):
             for ours, wanted in zip(found, model.numbers(), strict=True):
                 np.testing.assert_array_equal(ours, wanted[:, first:last])
 
-    # More than 32 rows, which are computed in fp32 throughout: few rows take 8-bit weights.
+    # Byte loops add up to 3 % to the variance of the code's own error (docs/decisions/cpu.md); with few samples up to three times that.
     @precondition(lambda self: any(model.shortest >= 20 for model in self.models.values()))
     @rule(window=st.sampled_from([None, 1, 100]), soft_cap=st.sampled_from([0.0, 20.0]))
     def attend(self, window: int | None, soft_cap: float) -> None:
@@ -124,8 +124,12 @@ class Histories(RuleBasedStateMachine):
             keys, values = self.models[sequence].layers[1].numbers()
             wanted_out, wanted_lse = attend(queries[i], keys, values, window=window, soft_cap=soft_cap)
             out_bound, lse_bound = bound(queries[i], keys, values)
-            np.testing.assert_allclose(out[i], wanted_out, rtol=0, atol=out_bound)
-            np.testing.assert_allclose(lse[i], wanted_lse, rtol=0, atol=lse_bound)
+            exact_out, exact_lse = attend(queries[i], *self.models[sequence].layers[1].uncoded(), window=window, soft_cap=soft_cap)
+            for found, wanted, exact, limit in (
+                (out[i], wanted_out, exact_out, out_bound),
+                (lse[i], wanted_lse, exact_lse, lse_bound),
+            ):
+                assert np.mean((found - wanted) ** 2) <= 0.09 * np.mean((wanted - exact) ** 2) + limit**2
 
     def teardown(self) -> None:
         for sequence, model in getattr(self, "models", {}).items():
@@ -141,6 +145,6 @@ def test_histories() -> None:
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=30, stateful_step_count=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+            max_examples=100, stateful_step_count=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
         ),
     )

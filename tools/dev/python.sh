@@ -1,13 +1,14 @@
 # The Python package: built with what .venv has, installed there or as a wheel by itself. Sourced by ./dev.
 # shellcheck shell=bash
 
-# Compiled in build/wheel, where a second build finds its objects; ccache has those of the release build.
+# Compiled in build/wheel, where a second build finds its objects.
 build_wheel() {  # FOLDER
   need_packages cmake ninja-build g++ ccache
   need_python python/requirements-test.txt
   mkdir -p "$1"
   rm -f "$1"/qjl-*.whl
-  .venv/bin/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w "$1" . >&2
+  # By these names, under which ccache knows what the release build has compiled.
+  CC=cc CXX=c++ .venv/bin/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w "$1" . >&2
 }
 
 # .venv has the package as the sources stand.
