@@ -1,6 +1,8 @@
 // The table is looked up once: it lives as long as the process, like the class that carries it.
 #include "exchange.hpp"
 
+#include <new>
+
 namespace qjl::python {
 namespace {
 
@@ -8,8 +10,10 @@ namespace {
 struct ExchangeTable {
   std::uint32_t major, minor;
   const ExchangeTable* older;
-  void* allocator;
+  int (*allocate)(nb::dlpack::dltensor* prototype, ManagedTensor** out, void* context,
+                  void (*set_error)(void* context, const char* kind, const char* message));
   int (*export_tensor)(void* object, ManagedTensor** out);
+  int (*import_tensor)(ManagedTensor* tensor, void** object);
 };
 constexpr std::uint32_t kMajor = 1;
 
@@ -22,11 +26,13 @@ const ExchangeTable* find_table(PyTypeObject* type) {
   return table;
 }
 
-bool needs_gradients(nb::handle object) {
-  const nb::object answer = nb::steal(PyObject_GetAttrString(object.ptr(), "requires_grad"));
-  PyErr_Clear();
-  return answer.ptr() != Py_False;
+const ExchangeTable* table() {
+  static const ExchangeTable* found = nullptr;
+  if (found == nullptr && torch_tensor_type() != nullptr) found = find_table(torch_tensor_type());
+  return found;
 }
+
+void ignore_error(void*, const char*, const char*) {}
 
 }  // namespace
 
@@ -42,17 +48,42 @@ PyTypeObject* torch_tensor_type() {
   return type;
 }
 
-Managed export_tensor(nb::handle object) {
+bool is_torch(nb::handle object) {
   PyTypeObject* type = torch_tensor_type();
-  if (type == nullptr || Py_TYPE(object.ptr()) != type) return nullptr;
-  static const ExchangeTable* table = find_table(type);
-  if (table == nullptr || needs_gradients(object)) return nullptr;
+  return type != nullptr && PyObject_TypeCheck(object.ptr(), type);
+}
+
+bool needs_gradients(nb::handle tensor) {
+  const nb::object answer = nb::steal(PyObject_GetAttrString(tensor.ptr(), "requires_grad"));
+  PyErr_Clear();
+  return answer.ptr() != Py_False;
+}
+
+Managed export_tensor(nb::handle object) {
+  const ExchangeTable* torch = table();
+  if (torch == nullptr || Py_TYPE(object.ptr()) != torch_tensor_type()) return nullptr;
   ManagedTensor* managed = nullptr;
-  if (table->export_tensor(object.ptr(), &managed) != 0) {
+  if (torch->export_tensor(object.ptr(), &managed) != 0) {
     PyErr_Clear();
     return nullptr;
   }
   return Managed(managed);
+}
+
+NewArray new_tensor(std::span<const std::int64_t> shape) {
+  const ExchangeTable* torch = table();
+  if (torch == nullptr) return {};
+  nb::dlpack::dltensor prototype;
+  prototype.device = {nb::device::cpu::value, 0};
+  prototype.ndim = static_cast<std::int32_t>(shape.size());
+  prototype.dtype = nb::dtype<float>();
+  prototype.shape = const_cast<std::int64_t*>(shape.data());
+  ManagedTensor* managed = nullptr;
+  if (torch->allocate(&prototype, &managed, nullptr, ignore_error) != 0) throw std::bad_alloc();
+  float* data = reinterpret_cast<float*>(static_cast<std::uint8_t*>(managed->tensor.data) + managed->tensor.byte_offset);
+  void* object = nullptr;
+  if (torch->import_tensor(managed, &object) != 0) throw nb::python_error();
+  return {nb::steal(static_cast<PyObject*>(object)), data};
 }
 
 }  // namespace qjl::python

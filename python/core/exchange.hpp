@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 namespace qjl::python {
 
@@ -30,7 +31,18 @@ using Managed = std::unique_ptr<ManagedTensor, ReleaseManaged>;
 // The class torch.Tensor, or null when torch was not imported; it is never imported here.
 PyTypeObject* torch_tensor_type();
 
+// Whether an object is a tensor of torch, and whether that one records gradients.
+bool is_torch(nb::handle object);
+bool needs_gradients(nb::handle tensor);
+
 // Null for what is not exactly a torch.Tensor, has no such table, or may not be exported: ask by other ways, which say why.
 Managed export_tensor(nb::handle object);
+
+// A new contiguous fp32 tensor of torch and its memory; of no object where torch has no such table.
+struct NewArray {
+  nb::object object;
+  float* data = nullptr;
+};
+NewArray new_tensor(std::span<const std::int64_t> shape);
 
 }  // namespace qjl::python

@@ -53,13 +53,17 @@ void check_strides(const nb::dlpack::dltensor& memory, const Name& name) {
 
 // Fills one of the holders; what it says of the memory.
 nb::dlpack::dltensor import_array(nb::handle object, Tensor& tensor, const Name& name) {
+  if (is_torch(object) && needs_gradients(object)) {
+    refuse(ErrorKind::invalid_argument, name.operation, name.tensor,
+           " need gradients, wanted a tensor without: detach() gives one");
+  }
   tensor.managed = export_tensor(object);
   if (tensor.managed && (tensor.managed->tensor.strides != nullptr || tensor.managed->tensor.ndim == 0)) {
     return tensor.managed->tensor;
   }
   if (!nb::try_cast(object, tensor.array, false) || !tensor.array.is_valid()) {
     refuse(ErrorKind::invalid_argument, name.operation, name.tensor, " are of type ", name_of_type(object),
-           " and show no memory, wanted a NumPy array, or a torch tensor without gradients");
+           " and show no memory, wanted a NumPy array, or a torch tensor of the host");
   }
   nb::dlpack::dltensor memory;
   memory.data = tensor.array.data_handle();
@@ -104,11 +108,6 @@ Tensor take(nb::handle object, int rank, const Name& name) {
   return tensor;
 }
 
-bool is_torch(nb::handle object) {
-  PyTypeObject* type = torch_tensor_type();
-  return type != nullptr && PyObject_TypeCheck(object.ptr(), type);
-}
-
 namespace {
 
 // What new_array calls, found once and kept: modules of extensions are not unloaded.
@@ -140,6 +139,9 @@ const Maker& torch_maker() {
 }  // namespace
 
 NewArray new_array(std::span<const std::int64_t> shape, bool of_torch) {
+  if (of_torch) {
+    if (NewArray tensor = new_tensor(shape); tensor.data != nullptr) return tensor;  // else it is of an older torch, or empty
+  }
   nb::list extents;
   for (const std::int64_t extent : shape) extents.append(extent);
   const Maker& maker = of_torch ? torch_maker() : numpy_maker();

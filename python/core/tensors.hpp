@@ -38,14 +38,7 @@ struct Tensor {
 // rank 2 has one head.
 Tensor take(nb::handle array, int rank, const Name& name);
 
-// Whether an object is a tensor of torch; where torch was not imported nothing is.
-bool is_torch(nb::handle object);
-
 // A new fp32 array, contiguous: of torch or of NumPy.
-struct NewArray {
-  nb::object object;
-  float* data = nullptr;
-};
 NewArray new_array(std::span<const std::int64_t> shape, bool of_torch);
 
 // Sequence numbers: a list, tuple or any other sequence of whole numbers.

@@ -99,9 +99,9 @@ def test_no_memory(filled: tuple[qjl.KvCache, list[int]]) -> None:
     refused("keys have a null address (a tensor without storage), wanted memory", keys=Handle((2, 2, 3, 64)))
     refused("values have a null address", values=Handle((2, 2, 3, 64)))
     refused("queries have a null address", queries=Handle((2, 4, 3, 64)))
-    refused("queries lie on a device", queries=q.to("meta"))
+    refused("queries are of type Tensor and show no memory", queries=q.to("meta"))
     refused("keys are of type", keys=k.to_sparse())
-    refused("keys are of type", keys=k.clone().requires_grad_())
+    refused("keys need gradients, wanted a tensor without: detach() gives one", keys=k.clone().requires_grad_())
     refused("keys are torch.float64, wanted float32, float16 or bfloat16", keys=k.double())
     refused("values have channels 3 numbers apart, wanted contiguous ones", values=k.transpose(2, 3).contiguous().transpose(2, 3))
     assert [cache.num_tokens(sequence) for sequence in ids] == [200, 200]
