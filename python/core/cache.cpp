@@ -25,7 +25,31 @@ std::unique_ptr<ThreadPool> pool_of(int num_threads) {
 
 }  // namespace
 
-Cache::Cache(CacheConfig config, int num_threads) : cache_(std::move(config)), pool_(pool_of(num_threads)) {}
+Cache::Cache(CacheConfig config, int num_threads)
+    : cache_(std::make_unique<KvCache>(std::move(config))), pool_(pool_of(num_threads)) {}
+
+Cache::Cache(LoadedCache loaded, int num_threads) : cache_(std::move(loaded.cache)), pool_(pool_of(num_threads)) {
+  for (const SequenceId sequence : loaded.sequences) live_.push_back(static_cast<std::int64_t>(sequence));
+}
+
+std::int64_t Cache::create() {
+  return change([&](KvCache& cache) { return live_.emplace_back(static_cast<std::int64_t>(cache.create())); });
+}
+
+std::int64_t Cache::fork(std::int64_t sequence) {
+  return change([&](KvCache& cache) { return live_.emplace_back(static_cast<std::int64_t>(cache.fork(id(sequence), queue()))); });
+}
+
+void Cache::drop(std::int64_t sequence) {
+  change([&](KvCache& cache) {
+    cache.drop(id(sequence));
+    std::erase(live_, sequence);
+  });
+}
+
+std::vector<std::int64_t> Cache::sequences() const {
+  return look([&](const KvCache&) { return live_; });
+}
 
 std::unique_ptr<AttendScratch> Cache::borrow() const {
   const std::scoped_lock alone(scratch_door_);
@@ -156,17 +180,15 @@ std::int64_t num_tokens(const Cache& self, std::int64_t sequence, std::optional<
 }
 
 void bind_sequences(nb::class_<Cache>& c) {
-  c.def(
-       "create", [](Cache& self) { return self.change([](KvCache& cache) { return static_cast<std::int64_t>(cache.create()); }); },
-       "create() -> int\n\nA new empty sequence; returns its number, which is never used again.")
-      .def(
-          "fork",
-          [](Cache& self, std::int64_t sequence) {
-            return self.change([&](KvCache& cache) { return static_cast<std::int64_t>(cache.fork(id(sequence), self.queue())); });
-          },
-          nb::arg("sequence"),
-          "fork(sequence) -> int\n\nA new sequence with the same tokens. Sealed pages are shared, so it takes none.\n\n"
-          "Errors: InvalidArgument; OutOfPages while layers differ in length.")
+  c.def("create", &Cache::create, "create() -> int\n\nA new empty sequence; returns its number, which is never used again.")
+      .def("fork", &Cache::fork, nb::arg("sequence"),
+           "fork(sequence) -> int\n\nA new sequence with the same tokens. Sealed pages are shared, so it takes none.\n\n"
+           "Errors: InvalidArgument; OutOfPages while layers differ in length.")
+      .def("drop", &Cache::drop, nb::arg("sequence"),
+           "drop(sequence)\n\nForgets a sequence; pages that no fork uses are free again.")
+      .def("sequences", &Cache::sequences,
+           "sequences() -> list[int]\n\nThe sequences that live, in the order in which they came; of a loaded cache, in that of "
+           "the file.")
       .def(
           "truncate",
           [](Cache& self, std::int64_t sequence, std::int64_t n) {
@@ -175,9 +197,6 @@ void bind_sequences(nb::class_<Cache>& c) {
           nb::arg("sequence"), nb::arg("num_tokens"),
           "truncate(sequence, num_tokens)\n\nKeeps the first num_tokens tokens of every layer. A cut inside a sealed page keeps "
           "the numbers that its codes stand for.\n\nErrors: InvalidArgument above the length of the shortest layer.")
-      .def(
-          "drop", [](Cache& self, std::int64_t sequence) { self.change([&](KvCache& cache) { cache.drop(id(sequence)); }); },
-          nb::arg("sequence"), "drop(sequence)\n\nForgets a sequence; pages that no fork uses are free again.")
       .def(
           "reserve",
           [](Cache& self, std::int64_t sequence, std::int64_t n) {
@@ -231,20 +250,36 @@ void bind_accounts(nb::class_<Cache>& c) {
           "free_pages() -> int\n\nPages that are free; a page is 128 tokens of one sequence in all layers and kv heads.");
 }
 
+void check_layer(const Cache& self, int layer, const char* operation) {
+  const int layers = self.config().num_layers;
+  require(layer >= 0 && layer < layers, operation, "layer is ", layer, ", wanted 0 to ", layers - 1);
+}
+
 void bind_properties(nb::class_<Cache>& c) {
   c.def_prop_ro("num_layers", [](const Cache& self) { return self.config().num_layers; })
       .def_prop_ro("num_kv_heads", [](const Cache& self) { return self.config().num_kv_heads; })
       .def_prop_ro("head_dim", [](const Cache& self) { return self.config().head_dim; })
       .def_prop_ro("max_tokens", [](const Cache& self) { return self.config().max_pages * kTokensPerPage; })
       .def_prop_ro("tail_dtype", [](const Cache& self) { return self.config().tail_dtype == DType::bf16 ? "bfloat16" : "float16"; })
+      .def_prop_ro("rope_pairs",
+                   [](const Cache& self) {
+                     const CodecConfig codec = layer_codec(self.config(), 0);
+                     return codec.rope.pairs == KeyRope::Pairs::interleaved ? "interleaved" : "halves";
+                   })
       .def_prop_ro("seed", [](const Cache& self) { return self.config().codec.seed; })
       .def_prop_ro("sink_tokens", [](const Cache& self) { return self.config().codec.sink_tokens; })
       .def_prop_ro("threads", &Cache::num_threads)
       .def(
+          "rope",
+          [](const Cache& self, int layer) {
+            check_layer(self, layer, "rope");
+            return layer_codec(self.config(), layer).rope.frequency;
+          },
+          nb::arg("layer") = 0, "rope(layer=0) -> list[float]\n\nRadians by which each pair of channels turns at each token.")
+      .def(
           "cache_type",
           [](const Cache& self, int layer) {
-            require(layer >= 0 && layer < self.config().num_layers, "cache_type", "layer is ", layer, ", wanted 0 to ",
-                    self.config().num_layers - 1);
+            check_layer(self, layer, "cache_type");
             return cache_type_name(layer_codec(self.config(), layer));
           },
           nb::arg("layer") = 0, "cache_type(layer=0) -> str\n\nThe cache type of one layer, as `cache` reads it.");
@@ -271,6 +306,7 @@ void bind_cache(nb::module_& module) {
   bind_accounts(c);
   bind_properties(c);
   bind_attention(c, module);
+  bind_cache_file(c, module);
 }
 
 }  // namespace qjl::python

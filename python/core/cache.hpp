@@ -16,6 +16,7 @@
 
 #include "qjl/attention.hpp"
 #include "qjl/cache.hpp"
+#include "qjl/cache_file.hpp"
 #include "qjl/threads.hpp"
 #include "tensors.hpp"
 
@@ -31,8 +32,9 @@ class Cache {
  public:
   // num_threads: 0 for all processors that this process may use; 1 needs no pool.
   Cache(CacheConfig config, int num_threads);
+  Cache(LoadedCache loaded, int num_threads);
 
-  const CacheConfig& config() const { return cache_.config(); }
+  const CacheConfig& config() const { return cache_->config(); }
   int num_threads() const { return pool_ ? pool_->num_threads() : 1; }
 
   // work(KvCache&) with the cache for itself; work(const KvCache&) beside others. Threads: for the queue of their calls.
@@ -40,13 +42,13 @@ class Cache {
   auto change(const Work& work) {
     const nb::gil_scoped_release without_interpreter;
     const std::unique_lock alone(door_);
-    return work(cache_);
+    return work(*cache_);
   }
   template <typename Work>
   auto look(const Work& work) const {
     const nb::gil_scoped_release without_interpreter;
     const std::shared_lock beside_others(door_);
-    return work(cache_);
+    return work(std::as_const(*cache_));
   }
   template <typename Work>
   auto look_with_threads(const Work& work) const {
@@ -57,6 +59,12 @@ class Cache {
   }
   Queue queue() const { return pool_ ? Queue(*pool_) : Queue(); }
 
+  // Sequences that live, in the order in which they came.
+  std::int64_t create();
+  std::int64_t fork(std::int64_t sequence);
+  void drop(std::int64_t sequence);
+  std::vector<std::int64_t> sequences() const;
+
   // A row of the batch to each sequence. Errors: those of KvCache::append; nothing has changed then.
   void append(const std::vector<std::int64_t>& sequences, int layer, const Tensor& keys, const Tensor& values);
 
@@ -65,7 +73,8 @@ class Cache {
   void give_back(std::unique_ptr<AttendScratch> scratch) const;
 
  private:
-  KvCache cache_;
+  std::unique_ptr<KvCache> cache_;
+  std::vector<std::int64_t> live_;
   std::unique_ptr<ThreadPool> pool_;
   mutable std::shared_mutex door_;
   mutable std::mutex pool_door_, scratch_door_;
@@ -78,6 +87,7 @@ inline SequenceId id(std::int64_t sequence) { return SequenceId{sequence}; }
 void bind_cache(nb::module_& module);
 void bind_attention(nb::class_<Cache>& cache, nb::module_& module);
 void bind_codec(nb::module_& module);
+void bind_cache_file(nb::class_<Cache>& cache, nb::module_& module);
 
 // "float16", "bfloat16", or the names of these types in NumPy and torch; "halves" or "interleaved".
 DType tail_dtype_of(nb::handle name);

@@ -108,6 +108,24 @@ Tensor take(nb::handle object, int rank, const Name& name) {
   return tensor;
 }
 
+FlatArray take_flat(nb::handle object, const Name& name) {
+  FlatArray flat;
+  const nb::dlpack::dltensor memory = import_array(object, flat.holder, name);
+  flat.dtype = dtype_of(memory, object, name);
+  flat.shape.assign(memory.shape, memory.shape + memory.ndim);
+  require(device_of(memory, name) == Device::cpu(), name.operation, name.tensor, " lie on a GPU, wanted the host");
+  std::int64_t wanted = 1;
+  for (int axis = memory.ndim - 1; axis >= 0; --axis) {
+    require(memory.strides[axis] == wanted || memory.shape[axis] <= 1, name.operation, name.tensor, " have the stride ",
+            memory.strides[axis], " in axis ", axis, ", wanted ", wanted, ": a contiguous array");
+    wanted *= memory.shape[axis];
+  }
+  require(memory.data != nullptr || wanted == 0, name.operation, name.tensor,
+          " have a null address (a tensor without storage), wanted memory");
+  flat.data = static_cast<const std::uint8_t*>(memory.data) + memory.byte_offset;
+  return flat;
+}
+
 namespace {
 
 // What new_array calls, found once and kept: modules of extensions are not unloaded.

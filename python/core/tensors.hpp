@@ -38,6 +38,15 @@ struct Tensor {
 // rank 2 has one head.
 Tensor take(nb::handle array, int rank, const Name& name);
 
+// An array of any rank, C-contiguous. Errors: as take().
+struct FlatArray {
+  Tensor holder;
+  const void* data = nullptr;
+  DType dtype = DType::f32;
+  std::vector<std::int64_t> shape;
+};
+FlatArray take_flat(nb::handle array, const Name& name);
+
 // A new fp32 array, contiguous: of torch or of NumPy.
 NewArray new_array(std::span<const std::int64_t> shape, bool of_torch);
 

@@ -13,12 +13,13 @@ needed and not imported.
 
 from __future__ import annotations
 
-from qjl._core import PageCodec, __version__, merge, simd_target
+from qjl._core import CacheFile, PageCodec, __version__, merge, simd_target
 from qjl.cache import KvCache
 from qjl.errors import BadFile, FileError, InvalidArgument, OutOfPages, QjlError, Unsupported
 
 __all__ = [
     "BadFile",
+    "CacheFile",
     "FileError",
     "InvalidArgument",
     "KvCache",

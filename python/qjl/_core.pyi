@@ -1,7 +1,8 @@
 # Types of the compiled module. Arrays go in as NumPy arrays, or as torch tensors of the host; what comes out is float32.
 # Texts, with shapes and errors, are the module's own: help(qjl.KvCache.attend).
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
@@ -11,9 +12,13 @@ __version__: str
 
 _Floats = NDArray[np.float32]
 _Array = NDArray[Any]
+_Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 _Tensor = TypeVar("_Tensor")  # torch.Tensor
 
 class KvCache:
+    @overload
+    def __init__(self, *, saved: CacheFile, max_tokens: int, threads: int) -> None: ...
+    @overload
     def __init__(
         self,
         *,
@@ -44,7 +49,22 @@ class KvCache:
     def sink_tokens(self) -> int: ...
     @property
     def threads(self) -> int: ...
+    @property
+    def rope_pairs(self) -> str: ...
     def cache_type(self, layer: int = 0) -> str: ...
+    def rope(self, layer: int = 0) -> list[float]: ...
+    def sequences(self) -> list[int]: ...
+    def _save(
+        self,
+        path: _Path,
+        *,
+        sequences: Sequence[int],
+        token_ids: Sequence[Sequence[int]],
+        model: str,
+        layer_types: Sequence[str],
+        notes: Mapping[str, str],
+        exact: Mapping[str, Any],
+    ) -> None: ...
     def create(self) -> int: ...
     def fork(self, sequence: int) -> int: ...
     def truncate(self, sequence: int, num_tokens: int) -> None: ...
@@ -171,6 +191,21 @@ class KvCache:
         window: int | None = None,
         lse: Literal[True],
     ) -> tuple[_Tensor, _Tensor]: ...
+
+class CacheFile:
+    def __init__(self, path: _Path) -> None: ...
+    @property
+    def model(self) -> str: ...
+    @property
+    def layer_types(self) -> list[str]: ...
+    @property
+    def token_ids(self) -> list[list[int]]: ...
+    @property
+    def notes(self) -> dict[str, str]: ...
+    @property
+    def num_tokens(self) -> list[int]: ...
+    def exact(self) -> dict[str, tuple[str, _Array]]: ...
+    def check_model(self, cache: KvCache) -> None: ...
 
 class PageCodec:
     def __init__(

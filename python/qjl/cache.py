@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 from qjl import _core
 from qjl.errors import InvalidArgument
 from qjl.plan import PlanLike, read_plan
 
 __all__ = ["KvCache"]
+
+PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 _DEFAULT_TYPE = "k3v2"
 _DEFAULT_MAX_TOKENS = 128 << 20  # 2^20 pages: address space, which costs nothing until it is used
@@ -72,6 +75,49 @@ class KvCache(_core.KvCache):
             rope_pairs=rope_pairs,
             threads=threads,
         )
+
+    def save(
+        self,
+        path: PathLike,
+        sequences: Sequence[int] | None = None,
+        *,
+        token_ids: Sequence[Sequence[int]] = (),
+        model: str = "",
+        layer_types: Sequence[str] = (),
+        notes: Mapping[str, str] | None = None,
+        exact: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Writes sequences (all that live) to one safetensors file, *.qjlkv.safetensors; docs/cache_file.md lists its words.
+
+        The file is there whole or not at all. token_ids: of each sequence, those that it holds and any that are still to come.
+        exact: contiguous arrays of layers that stay exact, by name.
+
+        Errors: InvalidArgument on an unknown sequence, layers of unequal length, fewer ids than tokens; FileError.
+        """
+        self._save(
+            path,
+            sequences=self.sequences() if sequences is None else list(sequences),
+            token_ids=[list(ids) for ids in token_ids],
+            model=model,
+            layer_types=list(layer_types),
+            notes=dict(notes or {}),
+            exact=dict(exact or {}),
+        )
+
+    @classmethod
+    def load(cls, file: PathLike | _core.CacheFile, *, max_tokens: int | None = None, threads: int = 0) -> Self:
+        """The cache of a saved file, whose pages are mapped and attended to in place; sequences() has its sequences.
+
+        max_tokens: as of a new cache.
+
+        Errors: FileError; BadFile; InvalidArgument when max_tokens is too small.
+        """
+        cache = cls.__new__(cls)
+        saved = file if isinstance(file, _core.CacheFile) else _core.CacheFile(file)
+        _core.KvCache.__init__(
+            cache, saved=saved, max_tokens=_DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens, threads=threads
+        )
+        return cache
 
     def __repr__(self) -> str:
         return f"KvCache({self.num_layers}, {self.num_kv_heads}, {self.head_dim}, {self.cache_type()!r})"

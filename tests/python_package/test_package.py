@@ -83,13 +83,14 @@ def test_the_stubs_are_those_of_the_module() -> None:
     stub = ast.parse((Path(qjl.__file__).parent / "_core.pyi").read_text(encoding="utf-8"))
     found = dict(signatures(stub))
     wanted = {}
-    for owner, prefix in ((qjl._core, ""), (qjl._core.KvCache, "KvCache."), (qjl._core.PageCodec, "PageCodec.")):
+    classes = [qjl._core.KvCache, qjl._core.CacheFile, qjl._core.PageCodec]
+    for owner, prefix in ((qjl._core, ""), *((each, f"{each.__name__}.") for each in classes)):
         for name, value in vars(owner).items():
             if hasattr(value, "__nb_signature__"):
                 inside = re.search(r"\((.*)\)", value.__nb_signature__[0][0]).group(1)
                 wanted[prefix + name] = re.findall(r"(?:^|, )(\w+)", re.sub(r"\[.*?\]", "", inside))
     assert found == wanted
-    properties = {name for name, value in vars(qjl._core.KvCache).items() if isinstance(value, property)}
+    properties = {name for each in classes for name, value in vars(each).items() if isinstance(value, property)}
     declared = {
         node.name
         for node in ast.walk(stub)
