@@ -115,6 +115,8 @@ TEST(CudaSequencesErrors, AreClear) {
   KvCache& device = both.device();
   EXPECT_EQ(error_of([&] { device.page(sequence.device, 0, 0, 0); }, ErrorKind::unsupported),
             "[page] found a cache on cuda:0, wanted one of the host");
+  EXPECT_EQ(error_of([&] { device.read(sequence.device, 0, 0, OutputView{}, OutputView{}); }, ErrorKind::unsupported),
+            "[read] found a cache on cuda:0, wanted one of the host: copy_sequence brings it there");
   EXPECT_EQ(error_of([&] { device.fork(sequence.device, threads); }),
             "[fork] found threads of the host, wanted a stream of cuda:0");
   EXPECT_EQ(error_of([&] { both.host().truncate(sequence.host, 10, CudaStream{}); }),
