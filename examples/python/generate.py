@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import argparse
 
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
-
 from qjl.hf import QJLCache, enable
 from qjl.hf.forward import cache_argument
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
 
 def main() -> None:
@@ -39,7 +38,9 @@ def main() -> None:
     cache = QJLCache(model.config, chosen.cache)
     print(f"{chosen.cache}:", write(cache))
     report = cache.memory_report()
-    print(f"{report['compressed_layers']} of {len(cache.layers)} layers compressed, the whole cache {report['ratio']:.2f} times smaller")
+    print(
+        f"{report['compressed_layers']} of {len(cache.layers)} layers compressed, the whole cache {report['ratio']:.2f} times smaller"
+    )
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def engine_logits(run_probe, path, ids, tmp_path, chunk=0):
 
 @torch.no_grad()
 def logits_of(model, ids, cache=None):
-    return model(torch.tensor([ids]), past_key_values=cache).logits[0]
+    return model(torch.tensor([ids]), cache=cache).logits[0]
 
 
 def mean_kld(wanted, found):
@@ -122,7 +122,7 @@ def greedy(model, ids, count):
     """The tokens, and the least lead of one over the next best."""
     made, lead, cache, step = [], float("inf"), transformers.DynamicCache(config=model.config), torch.tensor([ids])
     for _ in range(count):
-        best = model(step, past_key_values=cache).logits[0, -1].topk(2)
+        best = model(step, cache=cache).logits[0, -1].topk(2)
         made.append(int(best.indices[0]))
         lead = min(lead, float(best.values[0] - best.values[1]))
         step = torch.tensor([made[-1:]])

@@ -18,9 +18,11 @@ verb_test() {
   return $failed
 }
 
-# The Python package, built as a wheel and installed.
+# The Python package, built as a wheel and installed, and its cache in Transformers.
 test_package() {  # REPORTS
   need_package || return
+  need_python python/requirements-hf.txt
+  verb_model gemma >/dev/null
   .venv/bin/python -m pytest -q tests/python_package --junitxml "$1/pytest_package.xml"
 }
 

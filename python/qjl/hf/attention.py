@@ -11,14 +11,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.masking_utils import causal_mask_function, flash_attention_mask, sdpa_mask
+
 from qjl import InvalidArgument, Unsupported
 from qjl.hf import step
 from qjl.hf.config import check_config
 from qjl.hf.exact import exact_attention
 from qjl.hf.handles import KVHandle
 from qjl.hf.layer import QJLLayer, Softmax
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
-from transformers.masking_utils import causal_mask_function, flash_attention_mask, sdpa_mask
 
 NAME = "qjl"
 

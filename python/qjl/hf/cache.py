@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+from transformers.cache_utils import Cache
+
 from qjl import InvalidArgument, KvCache
 from qjl.hf import columns as col
 from qjl.hf.config import Compressed, Shape, compressed_layers
@@ -17,7 +19,6 @@ from qjl.hf.layer import QJLLayer
 from qjl.hf.plan import plan_of_layers
 from qjl.hf.report import memory_report
 from qjl.hf.store import PAGE_TOKENS, Session, Store
-from transformers.cache_utils import Cache
 
 MAX_TOKENS = (1 << 20) * PAGE_TOKENS  # address space, not memory
 TAILS = {torch.bfloat16: "bfloat16"}  # of a model's dtype; float16 for the others

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
+
 from qjl import InvalidArgument, Unsupported
 
 Pick: TypeAlias = "slice | torch.Tensor"  # columns of a chunk: a run of them, or their numbers

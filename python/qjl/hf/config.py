@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
 from qjl import InvalidArgument, Unsupported
 from qjl.hf.rope import Rope, rope_of_layer
-from transformers.cache_utils import DynamicCache, DynamicLayer
 
 HEAD_DIMS = (64, 80, 96, 128, 256)
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from qjl import Unsupported
 from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+
+from qjl import Unsupported
 
 BLOCK_QUERIES = 256
 

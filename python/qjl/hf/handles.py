@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from qjl import QjlError, Unsupported
 from torch.utils._pytree import tree_map
+
+from qjl import QjlError, Unsupported
 
 if TYPE_CHECKING:
     from qjl.hf.layer import QJLLayer

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers.cache_utils import CacheLayerMixin
+
 from qjl import InvalidArgument, Unsupported
 from qjl.hf import columns as col
 from qjl.hf import step
 from qjl.hf.handles import KVHandle, Reading
 from qjl.hf.store import PAGE_TOKENS, Session, Store
-from transformers.cache_utils import CacheLayerMixin
 
 
 @dataclass

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+
 from qjl import InvalidArgument
 from qjl.hf.store import sessions
 

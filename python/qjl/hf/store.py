@@ -9,6 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 import torch
+
 from qjl import InvalidArgument, KvCache
 from qjl.hf import columns as col
 

@@ -64,7 +64,7 @@ def test_plans_for_a_hybrid(tmp_path):
     for plan in (plan_for(6), plan_for(1)):
         path.write_text(json.dumps(plan))
         for given in (plan, path, str(path)):
-            assert QJLCache(config, plan=given).session.stores[0].kv.cache_type() == "f16"
+            assert QJLCache(config, plan=given).session.stores[0].kv.cache_type() == "f16:sinks=4"
     with pytest.raises(InvalidArgument, match="is for 4 layers, wanted 6, or the 1"):
         QJLCache(config, plan=plan_for(4))
     for text in ("[]", "{", '{"layers": 3}'):

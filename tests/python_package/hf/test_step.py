@@ -39,7 +39,7 @@ def compiler(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("family", "backend"), [("llama", "eager"), ("llama", "inductor"), ("gemma3", "eager"), ("gpt_oss", "eager")]
+    ("family", "backend"), [("llama", "eager"), ("smallest", "inductor"), ("gemma3", "eager"), ("gpt_oss", "eager")]
 )
 def test_whole_graphs_of_decode_steps(compiler, family, backend):
     model, tokens = model_of(family), prompt(1, 130)

@@ -38,11 +38,12 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "phi3": ("Phi3Config", "Phi3ForCausalLM", {"hidden_size": 384, "head_dim": 96, "sliding_window": None}),
     "gpt_oss": ("GptOssConfig", "GptOssForCausalLM", {**HYBRID, **EXPERTS}),  # sinks
 }
+SMALLEST = ("LlamaConfig", "LlamaForCausalLM", {"num_hidden_layers": 1, "intermediate_size": 64})
 
 
 @cache
 def model_of(family: str, seed: int = 0) -> Any:
-    config_class, model_class, changes = FAMILIES[family]
+    config_class, model_class, changes = SMALLEST if family == "smallest" else FAMILIES[family]
     config = getattr(tf, config_class)(**{**BASE, **changes})
     torch.manual_seed(seed)
     return getattr(tf, model_class)(config).eval()

@@ -1,0 +1,56 @@
+"""The code of docs/python_hf.md runs from top to bottom, and so does the example."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_models import model_of
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A saved model with a tokenizer of bytes."""
+    path = tmp_path_factory.mktemp("model")
+    model_of("llama").save_pretrained(path)
+    letters = {letter: i + 3 for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(models.BPE(vocab={"<pad>": 0, "<s>": 1, "</s>": 2, **letters}, merges=[]))
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>").save_pretrained(path)
+    return path
+
+
+def test_the_document(folder, capsys):
+    text = (ROOT / "docs/python_hf.md").read_text(encoding="utf-8")
+    names = {"folder": str(folder), "torch": torch}
+    exec(compile("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), "docs/python_hf.md", "exec"), names)
+    assert names["cache"].get_seq_length() == names["out"].shape[1] - 1
+    assert names["kept"].get_seq_length() == names["document"].shape[1] - 1  # what was asked of copies is not in it
+    assert "'compressed_layers': 2" in capsys.readouterr().out
+
+
+def test_the_example(folder):
+    words = [
+        sys.executable,
+        ROOT / "examples/python/generate.py",
+        folder,
+        "abc " * 40,
+        "--cache",
+        "f16",
+        "--tokens",
+        "9",
+        "--compare",
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    exact, ours, size = done.stdout.splitlines()[-3:]
+    assert exact.removeprefix("exact: ") == ours.removeprefix("f16: ")
+    assert re.fullmatch(r"2 of 2 layers compressed, the whole cache \d\.\d\d times smaller", size)
