@@ -6,14 +6,16 @@ Only `full_attention` layers are compressed. Sliding, chunked, linear and shared
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Iterable
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache
 
-from qjl import InvalidArgument, KvCache
+from qjl import CacheFile, InvalidArgument, KvCache, Unsupported
 from qjl.hf import columns as col
+from qjl.hf import file as saved
 from qjl.hf.config import Compressed, Shape, compressed_layers
 from qjl.hf.layer import QJLLayer
 from qjl.hf.plan import plan_of_layers
@@ -59,6 +61,8 @@ class QJLCache(Cache):
             by_shape.setdefault(each.shape, []).append(each)
         stores = {shape: Store(_kv_cache(shape, members, len(layers), options)) for shape, members in by_shape.items()}
         self._fill(layers, compressed, Session(list(stores.values())), stores)
+        self.layer_types = saved.types_of(config.get_text_config(decoder=True), len(layers))
+        self.token_ids: list[list[int]] = []  # of a loaded file
 
     def _fill(self, layers: list[Any], compressed: list[Compressed], session: Session, stores: dict[Shape, Store]) -> None:
         places = dict.fromkeys(stores, 0)
@@ -69,6 +73,52 @@ class QJLCache(Cache):
             session.add(layer)
         super().__init__(layers=layers)
         self.session = session
+
+    def save(self, path: str | os.PathLike[str], *, token_ids: Any = None, model: str = "") -> None:
+        """Writes the whole cache to one file, *.qjlkv.safetensors, which `load` and `qjl run --load-cache` go on with. The file is
+        there whole or not at all.
+
+        token_ids  [batch, columns or more]: the text, padding included; ids beyond the columns are those still to be processed
+        model      its name
+
+        Errors: InvalidArgument when the cache is empty or token_ids do not fit; Unsupported for layers of several shapes and for exact
+        layers other than full and sliding attention; FileError.
+        """
+        saved.save(self, path, token_ids, model)
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], config: Any, *, max_tokens: int = MAX_TOKENS, threads: int | None = None
+    ) -> QJLCache:
+        """The cache of a saved file, for a model with that config. Pages are mapped and attended to in place. `token_ids` then holds
+        those of the file, a list for each row.
+
+        Errors: FileError; BadFile on what is damaged, truncated, foreign or of a later version; InvalidArgument on another model.
+        """
+        file = CacheFile(path)
+        layers, whole = compressed_layers(config, [])
+        types = saved.types_of(config.get_text_config(decoder=True), len(layers))
+        saved.check_layer_types(file, types)
+        note = saved.Note(file, _dtype(config) or torch.float32)
+        kept = note.compressed
+        layers, compressed = compressed_layers(
+            config, [] if kept is None else [c.layer_idx for c in whole if c.layer_idx not in kept]
+        )
+        if len({each.shape for each in compressed}) != 1:
+            raise Unsupported("[load] the layers of this model have several shapes, wanted one")
+        shape = compressed[0].shape
+        plain = {"cache": "f16", "plan": None, "max_tokens": PAGE_TOKENS, "tail_dtype": "float16", "threads": 1}
+        file.check_model(_kv_cache(shape, compressed, len(layers), plain))
+        kv = KvCache.load(file, max_tokens=max_tokens, threads=torch.get_num_threads() if threads is None else threads)
+        rope = next((each.rope for each in compressed if each.rope.frequencies), compressed[0].rope)
+        store = Store(kv, kv.sequences(), saved.channel_order(kv.rope_pairs, rope, shape.head_dim))
+        cache = object.__new__(cls)
+        cache._fill(layers, compressed, Session([store]), {shape: store})
+        cache.layer_types, cache.token_ids = types, list(file.token_ids)
+        for layer in cache.compressed:
+            layer.resume(note.columns, note.shown, note.dtype)
+        note.fill_exact(cache.layers, len(store.rows))
+        return cache
 
     @property
     def compressed(self) -> list[QJLLayer]:
@@ -168,6 +218,7 @@ class QJLCache(Cache):
         ]
         Cache.__init__(other, layers=layers)
         other.session = session
+        other.layer_types, other.token_ids = self.layer_types, copy.deepcopy(self.token_ids)
         return other
 
 

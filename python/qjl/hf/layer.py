@@ -95,7 +95,11 @@ class QJLLayer(CacheLayerMixin):
         self.session.begin(self)
         self.flush()
         self.lazy_initialization(keys, values)
-        self.pending = Chunk(_packed(keys), _packed(values))
+        self.pending = Chunk(self._ordered(keys), _packed(values))
+
+    def _ordered(self, rows: torch.Tensor) -> torch.Tensor:
+        """Keys or queries with their channels as the cache has them."""
+        return _packed(rows) if self.store.order is None else rows[..., self.store.order]
 
     def _check(self, keys: torch.Tensor, values: torch.Tensor) -> None:
         if keys.dim() != 4 or keys.shape != values.shape:
@@ -121,10 +125,10 @@ class QJLLayer(CacheLayerMixin):
         picks = None if chunk.view is None else chunk.view.picks
         keys, values, rows = chunk.keys, chunk.values, self.store.rows
         try:
-            self._reserve(chunk, picks)
             if picks is None:
                 self.store.kv.append(rows, self.place, keys, values)
             else:
+                self._reserve(keys, picks)
                 for row, pick, of_row, its_values in zip(rows, picks, keys, values, strict=True):
                     self.store.kv.append(row, self.place, of_row[:, pick], its_values[:, pick])
         except Exception:
@@ -137,15 +141,11 @@ class QJLLayer(CacheLayerMixin):
         self.columns += chunk.tokens
         self.pending = None
 
-    def _reserve(self, chunk: Chunk, picks: tuple[col.Pick, ...] | None) -> None:
-        """The first layer takes the pages of all of them."""
-        if not self.is_first:
-            return
-        empty = chunk.keys[0, 0, :, 0]
-        for store in self.session.stores:
-            if store.rows:
-                added = [chunk.tokens if picks is None else empty[picks[i]].shape[0] for i in range(len(store.rows))]
-                store.reserve(added)
+    def _reserve(self, keys: torch.Tensor, picks: tuple[col.Pick, ...]) -> None:
+        """Pages for every row before any row changes: one append for all rows would do that by itself. A page is of all layers, so the
+        first one asks."""
+        if self.is_first:
+            self.store.reserve([keys[i, 0, pick].shape[0] for i, pick in enumerate(picks)])
 
     # -- reading
 
@@ -160,7 +160,7 @@ class QJLLayer(CacheLayerMixin):
                 f"[attend] queries have batch and tokens {(batch, tokens)}, wanted those of the last update: {found}"
             )
         _check_gradients("attend", "queries", query)
-        query = _packed(query)
+        query = self._ordered(query)
         try:
             view = chunk.view = self.session.view(mask, self, batch, tokens)
             if softmax.window and view.shown is not None:
@@ -173,7 +173,6 @@ class QJLLayer(CacheLayerMixin):
             elif self.record_past:
                 out = self._kernel(self.store.kv.attend, query, self.store.rows, chunk, softmax)
             else:
-                self._reserve(chunk, None)
                 out = self._kernel(self.store.kv.step, query, self.store.rows, chunk, softmax)
                 self._stored(chunk)
         except Exception:
@@ -234,6 +233,8 @@ class QJLLayer(CacheLayerMixin):
         if self.pending is not None:
             keys = torch.cat([keys, self.pending.keys], 2)
             values = torch.cat([values, self.pending.values], 2)
+        if self.store.order is not None:
+            keys = keys[..., self.store.order.argsort()]
         return keys[:, :, :columns], values[:, :, :columns]
 
     # -- lengths
@@ -308,6 +309,11 @@ class QJLLayer(CacheLayerMixin):
         if self.pending is not None:
             other.pending = Chunk(self.pending.keys, self.pending.values, self.pending.view)
         return other
+
+    def resume(self, columns: int, shown: torch.Tensor | None, dtype: torch.dtype) -> None:
+        """Over a store that holds rows already."""
+        self.is_initialized, self.dtype = True, dtype
+        self.restore(columns, shown)
 
     def reset(self) -> None:
         self.store.clear()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,11 +21,13 @@ PAGE_TOKENS = 128
 
 
 class Store:
-    """Layers of one shape: a KvCache, and `rows`, its sequences in the order of the batch (empty before the first tokens)."""
+    """Layers of one shape: a KvCache, and `rows`, its sequences in the order of the batch (empty before the first tokens). `order`:
+    which channel of the model stands where in the cache; None where they stand alike."""
 
-    def __init__(self, kv: KvCache) -> None:
+    def __init__(self, kv: KvCache, rows: Iterable[int] = (), order: torch.Tensor | None = None) -> None:
         self.kv = kv
-        self.rows: list[int] = []
+        self.rows = list(rows)
+        self.order = order
         self._drop = weakref.finalize(self, _drop_all, kv, self.rows)
 
     def start(self, batch: int) -> None:
@@ -68,9 +71,7 @@ class Store:
 
     def forked(self) -> Store:
         """The same rows over the same KvCache, for a copy of a cache."""
-        other = Store(self.kv)
-        other.rows.extend(self.forks(list(range(len(self.rows)))))
-        return other
+        return Store(self.kv, self.forks(list(range(len(self.rows)))), self.order)
 
 
 def _drop_all(kv: KvCache, rows: list[int]) -> None:

@@ -110,6 +110,7 @@ def test_a_rejected_draft_never_seals_a_page():
     assert layer.columns == 120 and layer.pending.tokens == 20
     both.change("crop", -15)
     assert layer.columns == 125 and layer.pending is None
+    assert layer.store.kv.memory_report()["sealed_pages"] + layer.store.kv.memory_report()["free_pages"] == 0
     both.chunk(9, True)
     both.change("crop", 0)  # accepted
     assert layer.columns == 134 and layer.pending is None
@@ -160,6 +161,30 @@ def test_identity_order_forks_nothing():
     assert both.ours.session.stores[0].rows == rows
     both.ours.reorder_cache(torch.tensor([1, 0]))
     assert both.ours.session.stores[0].rows != rows
+
+
+def test_exact_layers_of_a_hybrid_follow():
+    config = model_of("gemma3").config
+    ours, theirs = QJLCache(config, "f16"), DynamicCache(config=config)
+    changes = (
+        ("reorder_cache", torch.tensor([1, 0])),
+        ("batch_repeat_interleave", 2),
+        ("batch_select_indices", torch.tensor([3, 1])),
+        ("crop", -2),
+        ("reset",),
+    )
+    for layer in range(6):
+        rows = torch.randint(-31, 32, (2, 2, 9, 256)) / 8
+        for cache in (ours, theirs):
+            cache.update(rows, -rows, layer)
+    for name, *arguments in changes:
+        for cache in (ours, theirs):
+            getattr(cache, name)(*arguments)
+        for i, (own, wanted) in enumerate(zip(ours.layers, theirs.layers, strict=True)):
+            assert own.get_seq_length() == wanted.get_seq_length(), name
+            if name != "reset":
+                keys = own.dense(own.length)[0] if i == 5 else own.keys
+                assert torch.equal(keys, wanted.keys), name
 
 
 def test_reset_starts_anew():

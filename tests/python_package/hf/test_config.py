@@ -9,6 +9,7 @@ import torch
 import transformers as tf
 from qjl import BadFile, InvalidArgument, OutOfPages, Unsupported
 from qjl.hf import QJLCache, QJLLayer, enable, enabled
+from qjl.hf.attention import qjl_attention
 from qjl.hf.forward import cache_argument
 from tiny_models import BASE, WINDOW, exact_cache, model_of, prompt
 
@@ -178,6 +179,25 @@ def test_out_of_pages_keeps_what_was_stored():
         assert keys.shape[2] == stored and bool(keys.isfinite().all())
         cache.crop(-100)
         model(tokens[:, :1], **{named: cache})
+
+
+def test_out_of_pages_for_one_row_of_a_batch():
+    """The second row has no page left: the first must not seal one, or what it held exactly would come back as its codes."""
+    cache = QJLCache(config_of(), "k2v2", max_tokens=128)
+    rows = [torch.randn(2, 2, tokens, 64) for tokens in (100, 40)]
+    mask = torch.ones(2, 140, dtype=torch.bool)
+    mask[0, 120] = False
+    for layer in range(2):
+        cache.update(rows[0], rows[0], layer)
+    for layer in cache.compressed:
+        layer.flush()
+    before = cache.layers[0].dense(100)
+    handles = cache.update(rows[1], rows[1], 0)
+    with pytest.raises(OutOfPages):
+        qjl_attention(torch.nn.Module(), torch.randn(2, 4, 40, 64), *handles, mask)
+    assert cache.get_seq_length() == 100
+    for old, new in zip(before, cache.layers[0].dense(100), strict=True):
+        assert torch.equal(old, new)
 
 
 def test_tails_follow_the_model():

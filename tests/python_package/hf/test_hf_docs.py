@@ -28,12 +28,14 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_the_document(folder, capsys):
+def test_the_document(folder, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs/python_hf.md").read_text(encoding="utf-8")
     names = {"folder": str(folder), "torch": torch}
     exec(compile("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), "docs/python_hf.md", "exec"), names)
     assert names["cache"].get_seq_length() == names["out"].shape[1] - 1
     assert names["kept"].get_seq_length() == names["document"].shape[1] - 1  # what was asked of copies is not in it
+    assert names["again"].get_seq_length() == names["kept"].get_seq_length()
     assert "'compressed_layers': 2" in capsys.readouterr().out
 
 

@@ -112,6 +112,8 @@ def check_unharmed(filled):
 
 def test_masks_may_be_written_into_after_the_call(filled):
     model, cache, mask = filled
-    mask[:] = 1
+    mask = wider(mask).bool()  # a mask of bool is handed on as it is
+    forward(model, cache, prompt(2, 1), mask)
+    mask[:] = True
     with pytest.raises(InvalidArgument, match="shows column 0 of row 1"):
-        forward(model, cache, prompt(2, 1), wider(mask) * torch.tensor([[1] * 30 + [1], [1] * 30 + [0]]))
+        forward(model, cache, prompt(2, 1), wider(mask) & torch.tensor([[True] * 32, [True] * 31 + [False]]))

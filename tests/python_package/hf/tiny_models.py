@@ -33,7 +33,7 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "mistral": ("MistralConfig", "MistralForCausalLM", {"sliding_window": None}),
     "qwen2": ("Qwen2Config", "Qwen2ForCausalLM", {}),
     "qwen3": ("Qwen3Config", "Qwen3ForCausalLM", {}),
-    "gemma2": ("Gemma2Config", "Gemma2ForCausalLM", HYBRID),  # soft cap, every second layer a window
+    "gemma2": ("Gemma2Config", "Gemma2ForCausalLM", {**HYBRID, "attn_logit_softcapping": 0.5}),  # every second layer a window
     "gemma3": ("Gemma3TextConfig", "Gemma3ForCausalLM", {**HYBRID, "num_hidden_layers": 6, "head_dim": 256}),
     "phi3": ("Phi3Config", "Phi3ForCausalLM", {"hidden_size": 384, "head_dim": 96, "sliding_window": None}),
     "gpt_oss": ("GptOssConfig", "GptOssForCausalLM", {**HYBRID, **EXPERTS}),  # sinks

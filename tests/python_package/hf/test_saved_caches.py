@@ -1,0 +1,193 @@
+"""Saved caches: another process goes on with the same bits, the program's order of channels is read, and wrong files are refused."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import transformers as tf
+from qjl import BadFile, CacheFile, InvalidArgument, KvCache, Unsupported
+from qjl.hf import QJLCache, enabled
+from qjl.hf.config import compressed_layers
+from qjl.hf.file import NOTE
+from qjl.hf.forward import cache_argument
+from qjl.hf.layer import Softmax
+from tiny_models import BASE, model_of, padded, prompt
+
+FOLLOW = """
+import sys, torch
+sys.path.insert(0, sys.argv[3])
+from tiny_models import model_of, prompt
+from qjl.hf import QJLCache, enable
+from qjl.hf.forward import cache_argument
+torch.set_grad_enabled(False)
+model = model_of(sys.argv[1])
+enable(model)
+cache = QJLCache.load(sys.argv[2], model.config)
+rows = len(cache.session.stores[0].rows)
+mask = torch.cat([cache.layers[-1].shown, torch.ones(rows, 3, dtype=torch.bool)], 1)
+out = model(prompt(rows, 3, seed=2), attention_mask=mask, **{cache_argument(model): cache}).logits
+sys.stdout.buffer.write(out.numpy().tobytes())
+"""
+
+
+def filled(family: str, cache_type: str = "k3v2", tokens: int = 300):
+    model = model_of(family)
+    batch = padded(prompt(2, tokens), [0, 31])
+    cache = QJLCache(model.config, cache_type)
+    with enabled(model):
+        model(**batch, **{cache_argument(model): cache})
+    return model, cache, batch
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_another_process_goes_on_with_the_same_bits(family, tmp_path):
+    model, cache, batch = filled(family)
+    path = tmp_path / "saved.qjlkv.safetensors"
+    cache.save(path, token_ids=batch["input_ids"], model="tiny")
+    words = [sys.executable, "-c", FOLLOW, family, path, str(__file__).rpartition("/")[0]]
+    done = subprocess.run(words, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    mask = torch.cat([batch["attention_mask"], torch.ones(2, 3, dtype=torch.int64)], 1)
+    with enabled(model):
+        wanted = model(prompt(2, 3, seed=2), attention_mask=mask, **{cache_argument(model): cache}).logits
+    assert done.stdout == wanted.numpy().tobytes()
+    assert QJLCache.load(path, model.config).token_ids == [batch["input_ids"][0].tolist(), batch["input_ids"][1, 31:].tolist()]
+
+
+def test_channels_in_the_programs_order(tmp_path):
+    """Keys written with pairs as neighbours, as the program has llama's, read as the same keys: at f16 attention is equal but for the
+    order of sums, scores below 64 * 4 * 2^-24."""
+    config = model_of("llama").config
+    _, compressed = compressed_layers(config, [])
+    kv = KvCache(2, 2, 64, "f16", rope=compressed[0].rope.frequencies, rope_pairs="interleaved")
+    row = kv.create()
+    keys, values = (torch.randint(-31, 32, (2, 2, 200, 64)) / 8 for _ in range(2))
+    for layer in range(2):
+        neighbours = torch.stack([keys[layer, ..., :32], keys[layer, ..., 32:]], -1).flatten(-2)
+        kv.append(row, layer, neighbours, values[layer])
+    path = tmp_path / "program.qjlkv.safetensors"
+    kv.save(path, token_ids=[list(range(201))])
+    cache = QJLCache.load(path, config)
+    assert cache.get_seq_length() == 200 and cache.token_ids == [list(range(201))]
+    ours = QJLCache(config, "f16")
+    for layer in range(2):
+        ours.update(keys[layer][None], values[layer][None], layer)
+    new, query = torch.randint(-31, 32, (2, 1, 2, 4, 64)) / 8, torch.randn(1, 4, 4, 64)
+    for layer in range(2):
+        found, wanted = cache.update(*new, layer), ours.update(*new, layer)
+        for own, other in zip(found, wanted, strict=True):
+            assert torch.equal(own + 0, other + 0)
+        softmax = [each.layers[layer].attend(query, None, Softmax(0.125)) for each in (cache, ours)]
+        torch.testing.assert_close(*softmax, atol=1e-4, rtol=0)
+    again = tmp_path / "again.qjlkv.safetensors"
+    cache.save(again)
+    assert torch.equal(QJLCache.load(again, config).layers[0].dense(204)[0][0, :, :200], keys[0])
+
+
+def test_the_programs_rows_end_together(tmp_path):
+    config = model_of("llama").config
+    kv = KvCache(2, 2, 64, "f16", rope=compressed_layers(config, [])[1][0].rope.frequencies)
+    for count in (7, 4):
+        row = kv.create()
+        for layer in range(2):
+            kv.append(row, layer, *np.ones((2, 2, count, 64), np.float32))
+    path = tmp_path / "rows.qjlkv.safetensors"
+    kv.save(path)
+    assert QJLCache.load(path, config).layers[0].shown.tolist() == [[True] * 7, [False] * 3 + [True] * 4]
+
+
+def test_what_is_left_exact_comes_back(tmp_path):
+    model = model_of("llama")
+    cache = QJLCache(model.config, "k2v2", skip_layers=[1])
+    with enabled(model):
+        model(prompt(1, 150), **{cache_argument(model): cache})
+    path = tmp_path / "skipped.qjlkv.safetensors"
+    cache.save(path)
+    loaded = QJLCache.load(path, model.config)
+    assert [type(layer).__name__ for layer in loaded.layers] == ["QJLLayer", "DynamicLayer"]
+    assert torch.equal(loaded.layers[1].keys, cache.layers[1].keys)
+    assert torch.equal(loaded.layers[0].dense(150)[0], cache.layers[0].dense(150)[0])
+
+
+def test_other_models(tmp_path):
+    _, cache, _ = filled("llama")
+    path = tmp_path / "saved.qjlkv.safetensors"
+    cache.save(path)
+    for change in (
+        {"num_key_value_heads": 4},
+        {"head_dim": 128},
+        {"num_hidden_layers": 3},
+        {"rope_parameters": {"rope_type": "default", "rope_theta": 77.0}},
+    ):
+        with pytest.raises(InvalidArgument):
+            QJLCache.load(path, tf.LlamaConfig(**{**BASE, **change}))
+    with pytest.raises(InvalidArgument, match=r"layers \['full_attention', 'full_attention'\]"):
+        QJLCache.load(path, model_of("gemma3").config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"columns": -1},
+        {"columns": 1 << 40},
+        {"columns": "many"},
+        {"dtype": "int8"},
+        {"runs": None},
+        {"runs": [[[0, 300]]]},
+        {"runs": [[[0, 300]], [[31, 400]]]},
+        {"runs": [[[0, 300]], [[300, 31]]]},
+        {"runs": [[[0, 300]], [[0, 269]], [[0, 1]]]},
+        {"runs": 3},
+        {"seen": []},
+        {"compressed": 7},
+    ],
+)
+def test_damaged_notes(change, tmp_path):
+    model, cache, _ = filled("llama")
+    path = tmp_path / "saved.qjlkv.safetensors"
+    cache.save(path)
+    note = {**json.loads(CacheFile(path).notes[NOTE]), **change}
+    store = cache.session.stores[0]
+    store.kv.save(path, store.rows, notes={NOTE: json.dumps(note)})
+    with pytest.raises(BadFile):
+        QJLCache.load(path, model.config)
+
+
+def test_damaged_exact_layers(tmp_path):
+    model, cache, _ = filled("gemma3")
+    path = tmp_path / "saved.qjlkv.safetensors"
+    cache.save(path)
+    notes, store = CacheFile(path).notes, cache.session.stores[0]
+    exact = {f"{i}.{name}": getattr(cache.layers[i], name).contiguous() for i in range(5) for name in ("keys", "values")}
+    store.kv.save(path, store.rows, notes=notes, exact=exact)
+    QJLCache.load(path, model.config)
+    for broken, error in (
+        ({**exact, "3.keys": exact["3.keys"][:1]}, BadFile),
+        ({**exact, "3.values": exact["3.values"][0]}, BadFile),
+        ({name: tensor for name, tensor in exact.items() if name != "2.keys"}, InvalidArgument),
+    ):
+        store.kv.save(path, store.rows, notes=notes, exact=broken)
+        with pytest.raises(error):
+            QJLCache.load(path, model.config)
+    store.kv.save(path, store.rows)
+    with pytest.raises(InvalidArgument, match="nothing of layers"):
+        QJLCache.load(path, model.config)
+
+
+def test_what_cannot_be_saved(tmp_path):
+    path = tmp_path / "none.qjlkv.safetensors"
+    model, cache, batch = filled("llama")
+    with pytest.raises(InvalidArgument, match="the cache is empty"):
+        QJLCache(model.config).save(path)
+    for wrong in (batch["input_ids"][:1], batch["input_ids"][:, :299], [1, 2]):
+        with pytest.raises(InvalidArgument, match="token_ids have shape"):
+            cache.save(path, token_ids=wrong)
+    assert not path.exists()
+    cache.layers.append(tf.cache_utils.LinearAttentionLayer())
+    with pytest.raises(Unsupported, match="layer 2 is a LinearAttentionLayer"):
+        cache.save(path)
