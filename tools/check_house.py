@@ -49,7 +49,7 @@ DIRECTIONS = {
     "src/cuda/device": ("std", "system", *KERNELS),
     "src/cuda/encode": ("std", "system", *KERNELS, "src/cuda/device"),
     "src/cuda/fragments": ("std", "system", *KERNELS, "src/cuda/device", "src/cuda"),
-    **{room: ("std", "system", DOORS, *LIBRARY, "src/cpu", "src/cuda", *CORE) for room in CORE},
+    **dict.fromkeys(CORE, ("std", "system", DOORS, *LIBRARY, "src/cpu", "src/cuda", *CORE)),
     "src/capi": ("std", DOORS),
     "engine/text": ("std", "system", DOORS),
     "engine/math": ("std", "system", DOORS, "src/simd"),

@@ -1,12 +1,11 @@
 """A compressed cache on NumPy arrays: append a prompt, attend step by step, fork, compare with the exact cache, count bytes.
 
-    python examples/python/numpy_cache.py
+python examples/python/numpy_cache.py
 """
 
 from __future__ import annotations
 
 import numpy as np
-
 import qjl
 
 LAYERS, KV_HEADS, QUERY_HEADS, HEAD_DIM, PROMPT, STEPS = 2, 2, 8, 128, 1500, 20

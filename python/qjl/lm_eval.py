@@ -19,10 +19,11 @@ import torch
 import torch.nn.functional as F
 from lm_eval.api.registry import register_model
 from lm_eval.models.huggingface import HFLM
+from tqdm import tqdm
+
 from qjl import InvalidArgument
 from qjl.hf import QJLCache, enable
 from qjl.hf.forward import cache_argument
-from tqdm import tqdm
 
 Request: TypeAlias = "tuple[Any, list[int], list[int]]"  # what it is kept under, context tokens, continuation tokens
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from qjl import BadFile, InvalidArgument
 from qjl.hf import QJLCache, enable
 from qjl.hf.forward import cache_argument

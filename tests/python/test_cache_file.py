@@ -86,7 +86,7 @@ def permuted(path: Path, to: Path) -> None:
     """The same file as a writer whose channels stand in halves makes it: exact cache, so rows are plain numbers."""
     with safe_open(path, "numpy") as file:
         words = file.metadata()
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: no mapping
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     assert words["cache"] == "f16"
     order = np.r_[0:HEAD_DIM:2, 1:HEAD_DIM:2]
     for name in ("tail.0", "sinks.0"):
