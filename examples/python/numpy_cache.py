@@ -14,7 +14,8 @@ LAYERS, KV_HEADS, QUERY_HEADS, HEAD_DIM, PROMPT, STEPS = 2, 2, 8, 128, 1500, 20
 def main() -> None:
     random = np.random.default_rng(0)
     keys, values = random.standard_normal((2, LAYERS, KV_HEADS, PROMPT + STEPS, HEAD_DIM), dtype=np.float32)
-    # Each query looks for one earlier token, as heads of a model do; noise looks everywhere, and then errors are as large as outputs.
+    # Each query looks for one earlier token. What comes out is then one value of noise, of which 2 bits lose a third, as any 2-bit
+    # code of normal numbers does; a model's values are less random, and its heads look at many.
     sought = random.integers(0, PROMPT, PROMPT + STEPS)
     queries = np.repeat(keys[:, :, sought], QUERY_HEADS // KV_HEADS, axis=1)
 

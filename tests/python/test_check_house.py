@@ -190,7 +190,7 @@ def test_file_without_opening(suffix: str) -> None:
 
 
 def test_comments_name_files_that_exist() -> None:
-    assert rules("src/cpu/a.cpp", "// pool.hpp and core/pool.hpp say why; llama.cpp does too.\n") == []
+    assert rules("src/cpu/a.cpp", "// pool.hpp and cache/pool.hpp say why; llama.cpp does too.\n") == []
     assert rules("src/cpu/a.cpp", "int a;  // lake.hpp says why\n") == ["missing file"]
     assert rules("src/cpu/a.cpp", "// core/args.hpp\n") == ["missing file"]
     assert rules("src/cpu/a.cpp", "// every *_lake.hpp and lake_<target>.hpp\n") == []
