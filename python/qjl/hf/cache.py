@@ -229,7 +229,9 @@ def _dtype(config: Any) -> torch.dtype | None:
 
 def _kv_cache(shape: Shape, members: list[Compressed], num_layers: int, options: dict[str, Any]) -> KvCache:
     """The KvCache of the layers of one shape. A plan speaks of every layer of the model: those of `members` are taken from it."""
-    ropes = [list(each.rope.frequencies) for each in members]
+    ropes: Any = [list(each.rope.frequencies) for each in members]
+    if all(rope == ropes[0] for rope in ropes):
+        ropes = ropes[0]
     pairs = {each.rope.pairs for each in members if each.rope.frequencies}
     plan = options["plan"]
     return KvCache(
@@ -237,6 +239,6 @@ def _kv_cache(shape: Shape, members: list[Compressed], num_layers: int, options:
         shape.kv_heads,
         shape.head_dim,
         **{**options, "plan": None if plan is None else plan_of_layers(plan, [each.layer_idx for each in members], num_layers)},
-        rope=ropes if any(ropes) else None,
+        rope=ropes or None,
         rope_pairs=pairs.pop() if pairs else "halves",
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers.cache_utils import CacheLayerMixin
@@ -38,8 +38,7 @@ class Chunk:
         return self.keys.shape[2]
 
 
-@dataclass(frozen=True)
-class Softmax:
+class Softmax(NamedTuple):
     """How a layer attends. scale 0: 1 / sqrt(head_dim); soft_cap 0, window 0, sinks None: none."""
 
     scale: float = 0.0
@@ -180,7 +179,7 @@ class QJLLayer(CacheLayerMixin):
             raise
         if not self.record_past:
             self.flush()
-        return out.to(query.dtype)
+        return out if out.dtype == query.dtype else out.to(query.dtype)
 
     def _count_pages(self) -> None:
         if self.is_first:
