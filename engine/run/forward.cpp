@@ -49,6 +49,15 @@ ActivateRow activation_of(const ModelConfig& config, const RowOps& ops) {
   return nullptr;
 }
 
+// Whether keys of a cache stand in the other order of channels; all its layers that turn have one kind of pairs.
+bool has_other_pairs(const CacheConfig& cache, bool interleaved) {
+  const auto turns = [](const KeyRope& rope) { return !rope.frequency.empty(); };
+  const std::span<const KeyRope> ropes =
+      cache.layer_ropes.empty() ? std::span(&cache.codec.rope, 1) : std::span<const KeyRope>(cache.layer_ropes);
+  const auto first = std::ranges::find_if(ropes, turns);
+  return first != ropes.end() && (first->pairs == KeyRope::Pairs::interleaved) != interleaved;
+}
+
 class ForwardPass {
  public:
   ForwardPass(LoadedModel& model, KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,
@@ -63,8 +72,7 @@ class ForwardPass {
         items_(items),
         options_(options),
         threads_(threads),
-        reorders_(!cache.config().codec.rope.frequency.empty() &&
-                  (cache.config().codec.rope.pairs == KeyRope::Pairs::interleaved) != config_.family->interleaved_pairs),
+        reorders_(has_other_pairs(cache.config(), config_.family->interleaved_pairs)),
         query_width_(std::int64_t{config_.num_heads} * config_.head_dim),
         key_width_(std::int64_t{config_.num_kv_heads} * config_.head_dim) {}
 

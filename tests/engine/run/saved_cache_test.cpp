@@ -88,11 +88,15 @@ TEST_F(SavedCacheTest, GoesOnAsIfNothingHadBeenBetween) {
 // On an exact cache the order of channels changes sums by rounding alone: q k over 64 channels in another order is 64 u of
 // sum |q k|, u = 2^-24; logits of the tiny model differ by less than 2^-8 when attention adds in another order (forward_test.cpp).
 TEST_F(SavedCacheTest, TheOtherOrderOfChannelsGivesTheSameLogits) {
-  CacheConfig shapes[] = {model.cache_config(codec_config("f16"), 512), model.cache_config(codec_config("f16"), 512)};
+  CacheConfig shapes[3];
+  for (CacheConfig& shape : shapes) shape = model.cache_config(codec_config("f16"), 512);
   ASSERT_EQ(shapes[0].codec.rope.pairs, KeyRope::Pairs::interleaved);
   shapes[1].codec.rope.pairs = KeyRope::Pairs::halves;
-  std::vector<float> logits[2], keys[2];
-  for (int i = 0; i < 2; ++i) {
+  shapes[2].layer_ropes.assign(2, shapes[1].codec.rope);  // layer by layer, the first of them still
+  shapes[2].layer_ropes[0].frequency.clear();
+  shapes[2].codec.rope = {};
+  std::vector<float> logits[3], keys[3];
+  for (int i = 0; i < 3; ++i) {
     KvCache cache(shapes[i]);
     const SequenceId id = cache.create();
     const auto keep = [&](int layer, std::size_t, const TensorView& seen, const TensorView&) {
@@ -106,10 +110,15 @@ TEST_F(SavedCacheTest, TheOtherOrderOfChannelsGivesTheSameLogits) {
     }
   }
   for (std::size_t pair = 0; pair < 32; ++pair) {
-    EXPECT_EQ(keys[1][pair], keys[0][2 * pair]);
-    EXPECT_EQ(keys[1][pair + 32], keys[0][2 * pair + 1]);
+    for (const int other : {1, 2}) {
+      EXPECT_EQ(keys[other][pair], keys[0][2 * pair]);
+      EXPECT_EQ(keys[other][pair + 32], keys[0][2 * pair + 1]);
+    }
   }
-  for (std::size_t i = 0; i < logits[0].size(); ++i) EXPECT_NEAR(logits[0][i], logits[1][i], 1.0 / 256) << i;
+  for (std::size_t i = 0; i < logits[0].size(); ++i) {
+    EXPECT_NEAR(logits[0][i], logits[1][i], 1.0 / 256) << i;
+    EXPECT_NEAR(logits[0][i], logits[2][i], 1.0 / 256) << i;
+  }
 }
 
 TEST_F(SavedCacheTest, FilesThatCannotBeGoneOnWith) {
