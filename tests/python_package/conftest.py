@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
-
-Rows = Callable[..., np.ndarray]
+from model import Rows
 
 
 @pytest.fixture

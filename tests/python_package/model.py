@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import qjl
+
+Rows = Callable[..., np.ndarray]  # the fixture of that name
 
 PAGE = 128
 HALF_MAX = 65504.0

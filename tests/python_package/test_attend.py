@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import qjl
-from conftest import Rows
-from model import attend, bound
+from model import Rows, attend, bound
 
 LENGTHS = (40, 128, 300)  # of the sequences
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import qjl
-from conftest import Rows
+from model import Rows
 
 ROPE = [10000.0 ** (-i / 32) for i in range(32)]
 

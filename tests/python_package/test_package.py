@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import qjl
-from conftest import Rows
+from model import Rows
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAN = ROOT / "examples/plans/smollm2-135m-2.7.json"
