@@ -14,9 +14,9 @@
 #include <span>
 
 #include "gpu.hpp"
+#include "qjl/attention.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/device.hpp"
-#include "qjl/moves.hpp"
 
 namespace qjl::bench {
 
