@@ -225,7 +225,7 @@ AttendOptions ForwardPass::attend_options(int layer_idx) const {
   return options;
 }
 
-// Where `rows` stand: on the host, unless the caller says otherwise.
+// Of rows on the host; the caller names the device of others.
 AttendRequest ForwardPass::layer_request(std::size_t item, const LayerRows& rows) const {
   const int heads = config_.num_heads, kv_heads = config_.num_kv_heads, head_dim = config_.head_dim;
   const std::int64_t row = s_.first_row[item], n = tokens(item);

@@ -3,12 +3,14 @@
 
 #include "cache.hpp"
 #include "errors.hpp"
+#include "qjl/codec.hpp"
 #include "qjl/simd.hpp"
 
 NB_MODULE(_core, module) {
   using namespace qjl::python;
   module.doc() = "The library behind qjl. Use the package's own names.";
   module.attr("__version__") = QJL_VERSION;
+  module.attr("PAGE_TOKENS") = qjl::kTokensPerPage;
   translate_errors();
   bind_cache(module);
   bind_codec(module);

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __version__: str
+PAGE_TOKENS: int  # of a page
 
 _Floats = NDArray[np.float32]
 _Array = NDArray[Any]

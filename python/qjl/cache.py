@@ -15,7 +15,7 @@ __all__ = ["KvCache"]
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
 _DEFAULT_TYPE = "k3v2"
-_DEFAULT_MAX_TOKENS = 128 << 20  # 2^20 pages: address space, which costs nothing until it is used
+DEFAULT_MAX_TOKENS = _core.PAGE_TOKENS << 20  # address space, which costs nothing until it is used
 
 
 class KvCache(_core.KvCache):
@@ -44,7 +44,7 @@ class KvCache(_core.KvCache):
         head_dim: int,
         cache: str = _DEFAULT_TYPE,
         *,
-        max_tokens: int = _DEFAULT_MAX_TOKENS,
+        max_tokens: int = DEFAULT_MAX_TOKENS,
         tail_dtype: Any = "float16",
         rope: Sequence[float] | Sequence[Sequence[float]] | None = None,
         rope_pairs: str = "halves",
@@ -115,7 +115,7 @@ class KvCache(_core.KvCache):
         cache = cls.__new__(cls)
         saved = file if isinstance(file, _core.CacheFile) else _core.CacheFile(file)
         _core.KvCache.__init__(
-            cache, saved=saved, max_tokens=_DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens, threads=threads
+            cache, saved=saved, max_tokens=DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens, threads=threads
         )
         return cache
 

@@ -14,15 +14,16 @@ import torch
 from transformers.cache_utils import Cache
 
 from qjl import CacheFile, InvalidArgument, KvCache, Unsupported
+from qjl._core import PAGE_TOKENS
+from qjl.cache import DEFAULT_MAX_TOKENS
 from qjl.hf import columns as col
 from qjl.hf import file as saved
 from qjl.hf.config import Compressed, Shape, compressed_layers
 from qjl.hf.layer import QJLLayer
 from qjl.hf.plan import plan_of_layers
 from qjl.hf.report import memory_report
-from qjl.hf.store import PAGE_TOKENS, Session, Store
+from qjl.hf.store import Session, Store
 
-MAX_TOKENS = (1 << 20) * PAGE_TOKENS  # address space, not memory
 TAILS = {torch.bfloat16: "bfloat16"}  # of a model's dtype; float16 for the others
 
 
@@ -47,7 +48,7 @@ class QJLCache(Cache):
         *,
         plan: Any = None,
         skip_layers: Iterable[int] = (),
-        max_tokens: int = MAX_TOKENS,
+        max_tokens: int = DEFAULT_MAX_TOKENS,
         tail_dtype: str | None = None,
         threads: int | None = None,
     ) -> None:
@@ -88,7 +89,7 @@ class QJLCache(Cache):
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike[str], config: Any, *, max_tokens: int = MAX_TOKENS, threads: int | None = None
+        cls, path: str | os.PathLike[str], config: Any, *, max_tokens: int = DEFAULT_MAX_TOKENS, threads: int | None = None
     ) -> QJLCache:
         """The cache of a saved file, for a model with that config. Pages are mapped and attended to in place. `token_ids` then holds
         those of the file, a list for each row.

@@ -18,10 +18,11 @@ import torch
 from transformers.cache_utils import CacheLayerMixin
 
 from qjl import InvalidArgument, Unsupported
+from qjl._core import PAGE_TOKENS
 from qjl.hf import columns as col
 from qjl.hf import step
 from qjl.hf.handles import KVHandle, Reading
-from qjl.hf.store import PAGE_TOKENS, Session, Store
+from qjl.hf.store import Session, Store
 
 
 @dataclass

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from qjl import InvalidArgument, KvCache
+from qjl._core import PAGE_TOKENS
 from qjl.hf import columns as col
 
 if TYPE_CHECKING:
     from qjl.hf.layer import QJLLayer
-
-PAGE_TOKENS = 128
 
 
 class Store:
