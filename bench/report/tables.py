@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-NAMES = {"exact_pairs": "exact, paired", "exact_rows": "exact, rows", "kivi": "KIVI-like (ours)", "paper": "paper's sketch"}
-LONG = 131072
+sys.path.append(str(Path(__file__).resolve().parents[2] / "python/qjl"))
+
+from plots.results import name, one, select, short, unique
+from plots.speed import LONG
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> str:
@@ -15,31 +19,8 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[object]], words: int =
     return "\n".join(lines)
 
 
-def name(cache: str) -> str:
-    return NAMES.get(cache, cache)
-
-
-def short(tokens: int) -> str:
-    if tokens >= 1 << 20:
-        return f"{tokens >> 20}M"
-    return f"{tokens >> 10}k" if tokens >= 1024 else str(tokens)
-
-
 def ratio(number: float | None) -> str:
     return "" if number is None else f"{number:.2f}x"
-
-
-def select(rows: list[dict], **wanted: object) -> list[dict]:
-    return [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
-
-
-def one(rows: list[dict], **wanted: object) -> dict | None:
-    found = select(rows, **wanted)
-    return found[0] if found else None
-
-
-def unique(rows: list[dict], key: str) -> list:
-    return list(dict.fromkeys(row[key] for row in rows))
 
 
 def attention(results: dict) -> str | None:

@@ -47,8 +47,8 @@ Json row_json(const Row& row) {
   return json;
 }
 
-std::string report_json(const std::vector<Row>& rows, const engine::EvalReport& report) {
-  Json json = {{"results", Json::array()}};
+std::string report_json(const std::vector<Row>& rows, const engine::EvalReport& report, std::int64_t context) {
+  Json json = {{"context", context}, {"results", Json::array()}};
   for (const auto& row : rows) json["results"].push_back(row_json(row));
   json["floor_kld"] = report.floor_kld;
   json["peak_scratch_bytes"] = report.peak_scratch_bytes;
@@ -120,7 +120,7 @@ Exit run_eval(EvalOptions options) {
   engine::EvalReport report;
   const auto rows = evaluate_rows(loaded, options, report);
   write_result(options.output.file, options.output.json
-                                        ? report_json(rows, report)
+                                        ? report_json(rows, report, loaded.context)
                                         : report_table(rows, report, exact_megabytes(loaded.model.config(), loaded.context)));
   return Exit::ok;
 }

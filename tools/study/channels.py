@@ -6,7 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-from common import figures, mean, save_picture, start_picture, table
+from common import figures, table
+from plots import look
+from plots.results import mean
 
 SIDES = {"keys_before_rope": "keys before RoPE", "keys": "keys after RoPE", "values": "values"}
 
@@ -45,7 +47,7 @@ def markdown(report: dict[str, Any]) -> str:
 
 def draw(report: dict[str, Any], folder: Path) -> None:
     draw_magnitudes(report, folder)
-    figure, axes = start_picture(columns=2, width=10, height=3.2)
+    figure, axes = look.start_picture(columns=2, width=10, height=3.2)
     layers = [layer["layer"] for layer in report["layers"]]
     for side, words in SIDES.items():
         axes[0][0].plot(layers, [layer_mean(layer, side, "outlier_ratio") for layer in report["layers"]], label=words)
@@ -55,13 +57,13 @@ def draw(report: dict[str, Any], folder: Path) -> None:
     axes[0][1].set_title("share of the page mean in the energy")
     for axis in axes[0]:
         axis.set_xlabel("layer")
-        axis.legend(frameon=False, fontsize=7)
-    save_picture(figure, folder / "channels_by_layer.svg")
+        look.legend(axis)
+    look.save_picture(figure, folder / "channels_by_layer.svg")
 
 
 def draw_magnitudes(report: dict[str, Any], folder: Path) -> None:
     """One row per layer and kv head, one column per channel: log2 of the magnitude over the head's median."""
-    figure, axes = start_picture(columns=3, width=11, height=6)
+    figure, axes = look.start_picture(columns=3, width=11, height=6)
     heads = len(report["layers"][0]["heads"])
     for axis, (side, words) in zip(axes[0], SIDES.items(), strict=True):
         grid = []
@@ -76,4 +78,4 @@ def draw_magnitudes(report: dict[str, Any], folder: Path) -> None:
         axis.set_yticks(range(0, heads * len(report["layers"]), heads * 5), range(0, len(report["layers"]), 5))
     axes[0][0].set_ylabel("layer, its kv heads one below the other")
     figure.colorbar(picture, ax=axes[0][-1], label="log2 of magnitude over the head's median")
-    save_picture(figure, folder / "channels.svg")
+    look.save_picture(figure, folder / "channels.svg")

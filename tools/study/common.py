@@ -1,18 +1,21 @@
-"""What the reports of the studies share: rows, statistics over pages, markdown tables, pictures.
+"""What the reports of the studies share: rows, ratios of two caches, markdown tables. Names, means and the look of pictures are those of
+the Python package (python/qjl/plots), read from its place.
 
-A mean over pages of 128 positions has the standard error sd / sqrt(pages): positions of one page err together. A ratio of two caches
-is paired page by page: the geometric mean of the pages' ratios, with the 95 % interval of Student's t.
+A ratio of two caches is paired page by page: the geometric mean of the pages' ratios, with the 95 % interval of Student's t.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-Row = dict[str, Any]
+sys.path.append(str(Path(__file__).resolve().parents[2] / "python/qjl"))
+
+from plots.results import Row, mean, shown_name, standard_error
+
 # 97.5 % quantile of Student's t for 1, 2, 3 ... degrees of freedom; beyond the list 1.96 + 2.4 / n (within 1 %).
 T_975 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
@@ -20,23 +23,6 @@ T_975 = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 def read_rows(path: Path) -> list[Row]:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [row | {"cache": shown_name(row["cache"])} if "cache" in row else row for row in rows]
-
-
-def shown_name(cache: str) -> str:
-    """A plan's path by its budget: examples/plans/smollm2-135m-2.7.json is `plan 2.7`."""
-    return "plan " + cache.removesuffix(".json").rsplit("-", 1)[-1] if cache.endswith(".json") else cache
-
-
-def mean(numbers: Iterable[float]) -> float:
-    numbers = list(numbers)
-    return sum(numbers) / len(numbers)
-
-
-def standard_error(numbers: Sequence[float]) -> float:
-    if len(numbers) < 2:
-        return math.nan
-    middle = mean(numbers)
-    return math.sqrt(sum((x - middle) ** 2 for x in numbers) / (len(numbers) - 1) / len(numbers))
 
 
 def t_975(freedom: int) -> float:
@@ -73,27 +59,5 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> 
     return "\n".join(lines) + "\n"
 
 
-def is_ours(cache: str) -> bool:
-    """k3v2, kl8vl4, k3v2:seed=7, a plan, and whatever a codec of ours is called later; `paper` is the published method."""
-    return cache.startswith("plan ") or (cache[0] == "k" and not cache.startswith(("kivi", "kvquant")))
-
-
 def bold(text: str, wanted: bool) -> str:
     return f"**{text}**" if wanted else text
-
-
-def start_picture(columns: int = 1, rows: int = 1, width: float = 7.0, height: float = 4.5):
-    """A figure and its axes. Files are the same for the same numbers: no dates, no random names."""
-    import matplotlib as mpl
-
-    mpl.use("agg")
-    mpl.rcParams.update(
-        {"svg.hashsalt": "qjl", "svg.fonttype": "none", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    )
-    from matplotlib import pyplot
-
-    return pyplot.subplots(rows, columns, figsize=(width, height), squeeze=False, layout="constrained")
-
-
-def save_picture(figure, path: Path) -> None:
-    figure.savefig(path, metadata={"Date": None})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from common import Row, bold, figures, is_ours, save_picture, start_picture, table
+from common import bold, figures, table
+from plots import look
+from plots.results import Row, is_ours
 
 ERRORS = {"key_error": "keys", "score_error": "scores", "value_error": "values", "output_error": "outputs"}
 SIDES = {"key_error": "key_bits", "score_error": "key_bits", "value_error": "value_bits", "output_error": "bits_sealed"}
@@ -65,13 +67,13 @@ def markdown(rows: list[Row]) -> str:
 def draw(rows: list[Row], folder: Path) -> None:
     found = sources(rows)
     columns = max(len(source.errors) for source in found)
-    figure, axes = start_picture(columns, len(found), width=3.6 * columns, height=3.4 * len(found))
+    figure, axes = look.start_picture(columns, len(found), width=3.6 * columns, height=3.4 * len(found))
     for line, source in zip(axes, found, strict=True):
         for axis, field in zip(line, source.errors, strict=False):
             draw_error(axis, source, field)
         for axis in line[len(source.errors) :]:
             axis.set_axis_off()
-    save_picture(figure, folder / "distortion.svg")
+    look.save_picture(figure, folder / "distortion.svg")
 
 
 def draw_error(axis, source: Source, field: str) -> None:
@@ -79,10 +81,8 @@ def draw_error(axis, source: Source, field: str) -> None:
         bits, error = source.bits[cache][SIDES[field]], source.error(cache, field)
         if bits >= 16 or error == 0:
             continue
-        colour = "tab:red" if is_ours(cache) else "0.35"
-        axis.plot(bits, error, "o" if is_ours(cache) else "s", ms=4, color=colour)
-        axis.annotate(cache, (bits, error), (3, 3), textcoords="offset points", fontsize=6, color=colour)
-    axis.set_yscale("log")
+        axis.plot(bits, error, look.marker(cache), ms=4, color=look.side_colour(cache))
+        look.write_beside(axis, cache, bits, error, size=6)
+    look.in_decades(axis)
     axis.set_xlabel("bits per number")
     axis.set_title(f"{source.name}: {ERRORS[field]}", fontsize=8)
-    axis.grid(alpha=0.25, which="both", lw=0.5)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common import Row, bold, is_ours, save_picture, start_picture, table, wilson
+from common import bold, table, wilson
+from plots import look
+from plots.results import Row, is_ours
 
 ORDER_FIRST = ("f16",)
 
@@ -95,7 +97,7 @@ def draw(rows: list[Row], folder: Path) -> None:
     columns = min(6, len(answers.caches))
     per_kind = -(-len(answers.caches) // columns)
     lines = per_kind * len(answers.types)
-    figure, axes = start_picture(columns, lines, width=2.0 * columns, height=2.0 * lines)
+    figure, axes = look.start_picture(columns, lines, width=2.0 * columns, height=2.0 * lines)
     for i, axis in enumerate(axes.flat):
         kind, place = answers.types[i // (per_kind * columns)], i % (per_kind * columns)
         if place >= len(answers.caches):
@@ -104,10 +106,10 @@ def draw(rows: list[Row], folder: Path) -> None:
         cache = answers.caches[place]
         grid = [[cell(answers, cache, kind, length, depth) for length in answers.lengths] for depth in depths]
         axis.imshow(grid, cmap="RdYlGn", vmin=0, vmax=1, aspect="auto")
-        axis.set_title(f"{cache}, {kind}", fontsize=8, color="tab:red" if is_ours(cache) else "black")
+        axis.set_title(f"{cache}, {kind}", fontsize=8, color=look.OURS if is_ours(cache) else "black")
         axis.set_xticks(range(len(answers.lengths)), [f"{length / 1024:.3g}k" for length in answers.lengths], fontsize=6)
         axis.set_yticks(range(len(depths)), [f"{100 * depth:.0f} %" for depth in depths], fontsize=6)
-    save_picture(figure, folder / "retrieval.svg")
+    look.save_picture(figure, folder / "retrieval.svg")
 
 
 def cell(answers: Answers, cache: str, kind: str, length: int, depth: float) -> float:

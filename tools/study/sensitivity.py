@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from common import Row, figures, mean, save_picture, start_picture, table
+from common import figures, table
+from plots import look
+from plots.results import Row, mean
 
 
 class Damages:
@@ -62,15 +64,14 @@ def markdown(rows: list[Row]) -> str:
 
 def draw(rows: list[Row], folder: Path) -> None:
     damages = Damages(rows)
-    figure, axes = start_picture(columns=2, width=10, height=3.4)
+    figure, axes = look.start_picture(columns=2, width=10, height=3.4)
     for axis, side in zip(axes[0], ("keys", "values"), strict=True):
         for name, code, bits in damages.codes:
             if name == side:
                 axis.plot(damages.layers, damages.by_layer(side, code), "o-", ms=3, lw=1, label=f"{code}, {bits:.2f} bits")
-        axis.set_yscale("log")
+        look.in_decades(axis)
         axis.set_xlabel("layer")
         axis.set_title(f"one layer's {side} coded")
-        axis.grid(alpha=0.25, which="both", lw=0.5)
-        axis.legend(frameon=False, fontsize=7)
+        look.legend(axis)
     axes[0][0].set_ylabel("mean KL divergence (nats)")
-    save_picture(figure, folder / "sensitivity.svg")
+    look.save_picture(figure, folder / "sensitivity.svg")
