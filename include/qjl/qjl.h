@@ -166,6 +166,18 @@ QJL_API int qjl_attend(const qjl_cache* cache, const qjl_attend_call* call, qjl_
 QJL_API int qjl_attend_plan(const qjl_cache* cache, const qjl_attend_call* call, qjl_plan* plan, qjl_queue queue);
 QJL_API int qjl_attend_run(qjl_plan* plan, qjl_queue queue);
 
+/* What qjl_attend gave over some of the tokens, in memory of the host: out in fp32, lse [query_heads, tokens] contiguous. A query that
+ * saw none of them has lse -infinity and counts for nothing. */
+typedef struct qjl_attend_result {
+  qjl_tensor out; /* [query_heads, tokens, head_dim] */
+  const float* lse;
+} qjl_attend_result;
+
+/* Attention over two disjoint sets of tokens from the results over each, wherever they were made:
+ *   lse = log(exp(lse_a) + exp(lse_b)),  out = exp(lse_a - lse) out_a + exp(lse_b - lse) out_b
+ * out and lse (which may be null) may be those of a result. QJL_UNSUPPORTED on memory of a GPU; nothing is written after an error. */
+QJL_API int qjl_merge(const qjl_attend_result* a, const qjl_attend_result* b, const qjl_output* out, float* lse);
+
 /* Bytes by kind. */
 typedef struct qjl_memory_report {
   int64_t sealed_pages, free_pages, sinks, tails, page_tables, codec_tables, scratch;

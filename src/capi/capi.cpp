@@ -125,6 +125,14 @@ int qjl_attend(const qjl_cache* cache, const qjl_attend_call* call, qjl_plan* pl
   return status == QJL_OK ? qjl_attend_run(plan, on) : status;
 }
 
+int qjl_merge(const qjl_attend_result* a, const qjl_attend_result* b, const qjl_output* out, float* lse) {
+  constexpr const char* kName = "qjl_merge";
+  return guarded([&] {
+    merge(result(required(a, kName, "a"), kName), result(required(b, kName, "b"), kName), view(required(out, kName, "out"), kName),
+          lse);
+  });
+}
+
 int qjl_cache_memory(const qjl_cache* cache, qjl_memory_report* report) {
   return guarded([&] {
     qjl_memory_report& out = required(report, "qjl_cache_memory", "report");

@@ -10,6 +10,7 @@
 #include "qjl/attention.hpp"
 #include "qjl/cache.hpp"
 #include "qjl/error.hpp"
+#include "qjl/merge.hpp"
 #include "qjl/qjl.h"
 
 struct qjl_cache {
@@ -104,6 +105,8 @@ inline TensorView chunk(const qjl_tensor& t, const char* operation) {
 inline OutputView view(const qjl_output& t, const char* operation) {
   return {t.data, t.heads, t.tokens, t.dim, t.head_stride, t.token_stride, device(t.device, operation)};
 }
+
+inline AttendResult result(const qjl_attend_result& r, const char* operation) { return {view(r.out, operation), r.lse, r.out.tokens}; }
 
 inline SequenceId id(qjl_sequence sequence) { return SequenceId{sequence}; }
 

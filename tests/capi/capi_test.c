@@ -126,6 +126,27 @@ static void check_layers(struct session* s) {
   qjl_cache_destroy(own.cache);
 }
 
+/* Results over parts of the tokens: the same twice leave the mean and double the sum; one of nothing leaves the other. */
+static void check_merge(struct session* s) {
+  float out[kHeads * kGroup * kDim] = {0}, lse[kHeads * kGroup], whole[kHeads * kGroup * kDim], sum[kHeads * kGroup],
+                              none[kHeads * kGroup];
+  qjl_attend_result part = {tensor(out, kHeads * kGroup, 1, kDim), lse}, nothing = {tensor(out, kHeads * kGroup, 1, kDim), none};
+  qjl_output output = {whole, kHeads * kGroup, 1, kDim, kDim, kDim, QJL_CPU};
+  size_t i;
+  CHECK_OK(attend(s, out, lse));
+  for (i = 0; i < sizeof(none) / sizeof(*none); ++i) none[i] = -INFINITY;
+  CHECK_OK(qjl_merge(&part, &part, &output, sum));
+  for (i = 0; i < sizeof(out) / sizeof(*out); ++i) CHECK(fabsf(whole[i] - out[i]) < 1e-6f);
+  for (i = 0; i < sizeof(lse) / sizeof(*lse); ++i) CHECK(fabsf(sum[i] - lse[i] - logf(2.0f)) < 1e-5f);
+  CHECK_OK(qjl_merge(&nothing, &part, &output, NULL));
+  CHECK(memcmp(whole, out, sizeof(out)) == 0);
+  CHECK(qjl_merge(NULL, &part, &output, sum) == QJL_INVALID_ARGUMENT && strstr(qjl_last_error(), "a is null") != NULL);
+  none[1] = INFINITY;
+  CHECK(qjl_merge(&part, &nothing, &output, sum) == QJL_INVALID_ARGUMENT && strstr(qjl_last_error(), "lse holds inf") != NULL);
+  output.device = QJL_CUDA;
+  CHECK(qjl_merge(&part, &part, &output, sum) == QJL_UNSUPPORTED);
+}
+
 /* Tokens that are not yet appended, in both kinds of products. */
 static void check_chunk(struct session* s) {
   float out[2][kHeads * kGroup * kDim];
@@ -258,6 +279,7 @@ int main(void) {
   open_session(&s);
   check_attention(&s);
   check_layers(&s);
+  check_merge(&s);
   check_chunk(&s);
   check_memory(s.cache);
   check_errors(s.cache, s.queue, &s.keys);
