@@ -7,13 +7,13 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 
 #include "fail.hpp"
+#include "stale_parts.hpp"
 
 namespace qjl {
 namespace {
@@ -21,16 +21,13 @@ namespace {
 constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
 constexpr mode_t kMode = 0666;  // less what the process's mask takes
 
-std::string new_part_name(const std::string& path) {
-  static std::atomic<int> count{0};
-  return path + ".part" + std::to_string(getpid()) + "-" + std::to_string(count++);
-}
-
 }  // namespace
 
 WholeFile::WholeFile(const std::string& path) : path_(path), part_(new_part_name(path)) {
   file_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kMode);
   if (file_ < 0) fail_with("open");
+  hold_part(file_);
+  sweep_stale_parts(path);
   buffer_.reserve(kBufferBytes);
 }
 

@@ -1,5 +1,5 @@
 // A file that is there whole or not at all: bytes go to a file of another name beside it, reach the disk, and take the name in one
-// step. Whoever dies on the way leaves what was there before (and the other file, whose name ends in .part and a number).
+// step. Whoever dies on the way leaves what was there before, and the other file until somebody writes this one again (stale_parts.hpp).
 #pragma once
 
 #include <cstddef>
