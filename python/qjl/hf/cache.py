@@ -68,7 +68,8 @@ class QJLCache(Cache):
     def _fill(self, layers: list[Any], compressed: list[Compressed], session: Session, stores: dict[Shape, Store]) -> None:
         places = dict.fromkeys(stores, 0)
         for each in compressed:
-            layer = QJLLayer(session, stores[each.shape], places[each.shape], each.layer_idx, each is compressed[0])
+            place = places[each.shape]
+            layer = QJLLayer(session, stores[each.shape], place, each.layer_idx, each is compressed[0], each.shared)
             places[each.shape] += 1
             layers[each.layer_idx] = layer
             session.add(layer)
@@ -144,6 +145,7 @@ class QJLCache(Cache):
     def crop(self, tokens_to_remove: int) -> None:
         """Removes the last -tokens_to_remove columns; 0 only settles what is pending. Errors: InvalidArgument when it is positive or
         there are fewer columns; nothing is changed then."""
+        self._settle()
         layers = self.compressed
         length = layers[0].length
         removed = -tokens_to_remove
@@ -179,6 +181,12 @@ class QJLCache(Cache):
         batch = len(self.session.stores[0].rows)
         self._select([i for i in range(batch) for _ in range(repeats)], "batch_repeat_interleave", repeats)
 
+    def _settle(self) -> None:
+        """Stores what waits in any layer, but for drafts, of which a crop may take some back."""
+        for layer in self.compressed:
+            if not layer.record_past:
+                layer.flush()
+
     def _select(self, order: list[int], name: str, argument: Any) -> None:
         """Forks rows `order` of every store; the exact layers do the same by their own method `name`."""
         stores, layers = self.session.stores, self.compressed
@@ -188,6 +196,7 @@ class QJLCache(Cache):
         wrong = [i for i in order if not 0 <= i < batch]
         if wrong or not order:
             raise InvalidArgument(f"[{name}] rows are {order}, wanted one or more of 0 to {batch - 1}")
+        self._settle()
         forks: list[list[int]] = []
         try:
             for store in stores:

@@ -26,6 +26,7 @@ class Compressed:
     layer_idx: int
     shape: Shape
     rope: Rope
+    shared: bool  # later layers attend to what it holds
 
 
 def check_config(config: Any) -> Any:
@@ -67,4 +68,6 @@ def _compressed(text: Any, layer_idx: int) -> Compressed:
         raise Unsupported(
             f"[config] layer {layer_idx} of {text.model_type} has head_dim {head_dim}, wanted one of {list(HEAD_DIMS)}"
         )
-    return Compressed(layer_idx, Shape(kv_heads, head_dim), rope_of_layer(text, layer_idx, head_dim))
+    modes = getattr(text, "kv_sharing_modes", None)  # transformers 5.24; before, any layer may be one that is shared
+    shared = modes[layer_idx] == "store" if modes else bool(getattr(text, "num_kv_shared_layers", 0))
+    return Compressed(layer_idx, Shape(kv_heads, head_dim), rope_of_layer(text, layer_idx, head_dim), shared)

@@ -5,7 +5,7 @@
 `update` keeps new keys and values as the pending chunk and returns handles. The attention function then attends to pages, exact rows
 and chunk in one step and stores the chunk; a chunk that was only read by another attention function is stored by the next update.
 While the cache records the past (assisted decoding) a chunk stays pending until the next `update` or `crop`, so that a rejected
-draft never seals a page.
+draft never seals a page. Where later layers attend to the same keys and values (Gemma 3n), it stays until the next `update` for them.
 """
 
 from __future__ import annotations
@@ -55,11 +55,12 @@ class QJLLayer(CacheLayerMixin):
     supports_early_init = False
     _layer_type = None
 
-    def __init__(self, session: Session, store: Store, place: int, layer_idx: int, is_first: bool) -> None:
+    def __init__(self, session: Session, store: Store, place: int, layer_idx: int, is_first: bool, is_shared: bool) -> None:
         super().__init__()
         self.session, self.store = session, store
         self.place, self.layer_idx = place, layer_idx  # in the KvCache, in the model
         self.is_first = is_first  # of the compressed layers
+        self.is_shared = is_shared  # later layers attend to it too
         self.shape = (store.kv.num_kv_heads, store.kv.head_dim)
         self.record_past = False
         self.epoch = 0  # grows when columns move, so that old handles are known
@@ -80,7 +81,10 @@ class QJLLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        if torch.compiler.is_compiling():  # the graph's step takes the raw chunk; only the length is Python's
+        if torch.compiler.is_compiling():
+            if self.is_shared:
+                raise Unsupported(f"[update] layer {self.layer_idx} is shared by later layers, wanted no torch.compile")
+            # The graph's step takes the raw chunk; only the length is Python's.
             self.length += key_states.shape[2]
             step.traced.layer = self
             return key_states, value_states
@@ -128,7 +132,8 @@ class QJLLayer(CacheLayerMixin):
             if picks is None:
                 self.store.kv.append(rows, self.place, keys, values)
             else:
-                self._reserve(keys, picks)
+                # For every row before any row changes; one append for all rows does that by itself.
+                self.store.reserve(self.place, [keys[i, 0, pick].shape[0] for i, pick in enumerate(picks)])
                 for row, pick, of_row, its_values in zip(rows, picks, keys, values, strict=True):
                     self.store.kv.append(row, self.place, of_row[:, pick], its_values[:, pick])
         except Exception:
@@ -140,12 +145,6 @@ class QJLLayer(CacheLayerMixin):
         self.shown = col.grown(self.shown, chunk.tokens) if chunk.view is None else chunk.view.shown
         self.columns += chunk.tokens
         self.pending = None
-
-    def _reserve(self, keys: torch.Tensor, picks: tuple[col.Pick, ...]) -> None:
-        """Pages for every row before any row changes: one append for all rows would do that by itself. A page is of all layers, so the
-        first one asks."""
-        if self.is_first:
-            self.store.reserve([keys[i, 0, pick].shape[0] for i, pick in enumerate(picks)])
 
     # -- reading
 
@@ -162,15 +161,16 @@ class QJLLayer(CacheLayerMixin):
         _check_gradients("attend", "queries", query)
         query = self._ordered(query)
         try:
+            if chunk.view is None:  # or it has been attended to before
+                self._count_pages()
             view = chunk.view = self.session.view(mask, self, batch, tokens)
             if softmax.window and view.shown is not None:
                 raise Unsupported(
                     f"[attend] layer {self.layer_idx} has a window of {softmax.window} and hidden tokens, wanted one of them"
                 )
-            self._count_pages()
             if view.picks is not None:
                 out = self._attend_picked(query, chunk, view.picks, softmax)
-            elif self.record_past:
+            elif self.keeps_chunk:
                 out = self._kernel(self.store.kv.attend, query, self.store.rows, chunk, softmax)
             else:
                 out = self._kernel(self.store.kv.step, query, self.store.rows, chunk, softmax)
@@ -178,7 +178,7 @@ class QJLLayer(CacheLayerMixin):
         except Exception:
             self.session.rollback()
             raise
-        if not self.record_past:
+        if not self.keeps_chunk:
             self.flush()
         return out if out.dtype == query.dtype else out.to(query.dtype)
 
@@ -251,6 +251,11 @@ class QJLLayer(CacheLayerMixin):
     def activate_past_recording(self) -> None:
         self.record_past = True
 
+    @property
+    def keeps_chunk(self) -> bool:
+        """Whether a chunk is still pending after it was attended to."""
+        return self.record_past or self.is_shared
+
     # -- changes; those that concern the stored rows are the cache's, for all layers at once
 
     def cut_pending(self, removed: int) -> None:
@@ -302,7 +307,7 @@ class QJLLayer(CacheLayerMixin):
 
     def copied(self, session: Session, store: Store) -> QJLLayer:
         """This layer over forked rows."""
-        other = QJLLayer(session, store, self.place, self.layer_idx, self.is_first)
+        other = QJLLayer(session, store, self.place, self.layer_idx, self.is_first, self.is_shared)
         session.add(other)
         other.is_initialized, other.record_past, other.dtype = self.is_initialized, self.record_past, self.dtype
         other.length, other.columns, other.shown = self.length, self.columns, self.shown

@@ -56,7 +56,7 @@ def _step(
         raise InvalidArgument(f"[step] state names cache {number}, wanted one that is alive: {sorted(sessions)}")
     of_layer = session.layer(layer)
     of_layer.accept(key, value)
-    if of_layer.record_past and of_layer.pending is not None:  # a graph reuses the memory of its tensors
+    if of_layer.keeps_chunk and of_layer.pending is not None:  # a graph reuses the memory of its tensors
         of_layer.pending.keys, of_layer.pending.values = key.clone(), value.clone()
     out = of_layer.attend(query, mask, Softmax(scale, soft_cap, window, sinks))
     of_layer.length = of_layer.columns + (0 if of_layer.pending is None else of_layer.pending.tokens)  # as the graph has it

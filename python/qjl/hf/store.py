@@ -54,11 +54,11 @@ class Store:
         for row, length in zip(self.rows, lengths, strict=True):
             self.kv.truncate(row, length)
 
-    def reserve(self, added: list[int]) -> None:
-        """Takes the pages for `added` more tokens of every row, in all layers at once, so that no layer can fail after another has
-        grown. Asks only when a page is about to be full."""
+    def reserve(self, place: int, added: list[int]) -> None:
+        """Takes the pages for `added` more tokens of every row in the layer at `place`. A page is of all layers of a KvCache, so the
+        first of them to grow asks, and none can fail after another has grown."""
         for row, count in zip(self.rows, added, strict=True):
-            length = self.kv.num_tokens(row)
+            length = self.kv.num_tokens(row, place)
             if length % PAGE_TOKENS + count >= PAGE_TOKENS:
                 self.kv.reserve(row, length + count)
 

@@ -26,6 +26,29 @@ BASE: dict[str, Any] = {
 }
 HYBRID = {"num_hidden_layers": 4, "sliding_window": WINDOW}
 EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
+SHARED = {
+    "num_hidden_layers": 8,
+    "layer_types": ["sliding_attention", "full_attention"] * 4,
+    "num_kv_shared_layers": 3,
+    "sliding_window": WINDOW,
+    "intermediate_size": [256] * 8,
+    "hidden_size_per_layer_input": 16,
+    "vocab_size_per_layer_input": 300,
+    "laurel_rank": 8,
+    "altup_num_inputs": 2,
+    "activation_sparsity_pattern": [0.0] * 8,
+}
+LINEAR = {
+    "num_hidden_layers": 4,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "linear_key_head_dim": 32,
+    "linear_value_head_dim": 32,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 64,
+    "shared_expert_intermediate_size": 64,
+}
 
 # family -> (config class, model class, what differs from BASE)
 FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -38,12 +61,23 @@ FAMILIES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "phi3": ("Phi3Config", "Phi3ForCausalLM", {"hidden_size": 384, "head_dim": 96, "sliding_window": None}),
     "gpt_oss": ("GptOssConfig", "GptOssForCausalLM", {**HYBRID, **EXPERTS}),  # sinks
 }
+# Families with layers of other kinds beside the full ones.
+OTHER_LAYERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "llama4": (  # three layers of chunked attention, one full without RoPE
+        "Llama4TextConfig",
+        "Llama4ForCausalLM",
+        {"num_hidden_layers": 4, "attention_chunk_size": WINDOW, "num_local_experts": 4, "intermediate_size_mlp": 256},
+    ),
+    "gemma3n": ("Gemma3nTextConfig", "Gemma3nForCausalLM", SHARED),  # layers 5 to 7 read the keys and values of 3 and 4
+    "qwen3_next": ("Qwen3NextConfig", "Qwen3NextForCausalLM", LINEAR),  # three layers without keys and values
+    "lfm2": ("Lfm2Config", "Lfm2ForCausalLM", {"num_hidden_layers": 3, "layer_types": ["conv", "full_attention", "conv"]}),
+}
 SMALLEST = ("LlamaConfig", "LlamaForCausalLM", {"num_hidden_layers": 1, "intermediate_size": 64})
 
 
 @cache
 def model_of(family: str, seed: int = 0) -> Any:
-    config_class, model_class, changes = SMALLEST if family == "smallest" else FAMILIES[family]
+    config_class, model_class, changes = {"smallest": SMALLEST, **FAMILIES, **OTHER_LAYERS}[family]
     config = getattr(tf, config_class)(**{**BASE, **changes})
     torch.manual_seed(seed)
     return getattr(tf, model_class)(config).eval()
