@@ -24,6 +24,7 @@ PEERS = {
     "tests/cpu": "tests by verb and part",
     "tests/cuda": "tests by verb and part",
     "tests/python": "tests by program",
+    "tests/python_package/hf": "tests by what a model meets",
 }
 
 MAX_LINES, MAX_TEST_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 400, 300, 60, 6

@@ -20,6 +20,7 @@ std::unique_ptr<KvCache> make_cache(const QjlShape& shape) {
   config.head_dim = shape.head_dim;
   config.max_pages = (shape.tokens + kTokensPerPage - 1) / kTokensPerPage + 1;
   config.codec = codec_config(shape.cache_type);
+  config.codec.rope.frequency = shape.rope;
   return std::make_unique<KvCache>(config);
 }
 
@@ -60,6 +61,27 @@ void QjlCase::attend(int group, ThreadPool& threads) {
                               .chunk_values = {},
                               .out = OutputView::contiguous(out_.data(), heads, 1, shape_.head_dim)};
   qjl::attend(*cache_, 0, {&request, 1}, {}, plan_, threads);
+}
+
+std::vector<double> QjlCase::steps(int group, int count, ThreadPool& threads) {
+  const std::int64_t heads = std::int64_t{shape_.kv_heads} * group, dim = shape_.head_dim;
+  const auto numbers = normal_numbers(static_cast<std::size_t>(2 * shape_.kv_heads * dim), 15);
+  const auto keys = TensorView::contiguous(numbers.data(), DType::f32, shape_.kv_heads, 1, dim);
+  const auto values = TensorView::contiguous(numbers.data() + shape_.kv_heads * dim, DType::f32, shape_.kv_heads, 1, dim);
+  const AttendRequest request{.sequence = sequence_,
+                              .queries = TensorView::contiguous(queries_.data(), DType::f32, heads, 1, dim),
+                              .chunk_keys = keys,
+                              .chunk_values = values,
+                              .out = OutputView::contiguous(out_.data(), heads, 1, dim)};
+  std::vector<double> seconds;
+  for (int step = 0; step < count; ++step) {
+    const double start = now_seconds();
+    qjl::attend(*cache_, 0, {&request, 1}, {}, plan_, threads);
+    cache_->append(sequence_, 0, keys, values, threads);
+    seconds.push_back(now_seconds() - start);
+  }
+  cache_->truncate(sequence_, shape_.tokens);
+  return seconds;
 }
 
 std::int64_t QjlCase::bytes() const {

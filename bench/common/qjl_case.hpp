@@ -17,6 +17,7 @@ struct QjlShape {
   int head_dim = 128;
   int kv_heads = 8;
   std::int64_t tokens = 0;
+  std::vector<double> rope = {};  // radians by which each pair of channels, i and i + n, turns at a token
 };
 
 // A cache of one layer filled by append() with normal keys and values. The rows of a stretch of 2048 tokens repeat; every page is
@@ -29,6 +30,9 @@ class QjlCase {
   void truncate(std::int64_t tokens);
   // One decode step of kv_heads * group query heads at the last position.
   void attend(int group, ThreadPool& threads);
+  // What a layer of a model does for a new token, so many times, then forgotten: attend with its key and value, append them. Seconds
+  // of each.
+  std::vector<double> steps(int group, int count, ThreadPool& threads);
   // Bytes that one step reads: pages, sinks and tail of the sequence.
   std::int64_t bytes() const;
   // Of the whole fill, on one pair of rows.

@@ -24,11 +24,13 @@ class AttentionServer {
   }
 
   Json answer(const Json& request) {
-    const QjlShape shape{request.at("cache"), request.at("head_dim"), request.at("kv_heads"), request.at("tokens")};
+    const QjlShape shape{request.at("cache"), request.at("head_dim"), request.at("kv_heads"), request.at("tokens"),
+                         request.value("rope", std::vector<double>())};
     const int group = request.at("group"), threads = request.at("threads");
     const auto pool = pools_.find(threads);
     if (pool == pools_.end())
       throw std::runtime_error("[serve] found " + std::to_string(threads) + " threads, wanted processors for them");
+    if (request.contains("steps")) return {{"seconds", our_case(shape).steps(group, request.at("steps"), *pool->second)}};
     Call& call = find(shape, group, *pool->second);
     evictor_.evict();
     const double start = now_seconds();
@@ -42,20 +44,28 @@ class AttentionServer {
     std::int64_t bytes = 0;
   };
 
+  static std::string name_of(const QjlShape& shape) {
+    return shape.cache_type + " " + std::to_string(shape.head_dim) + " " + std::to_string(shape.kv_heads) + " " +
+           std::to_string(shape.tokens) + " " + std::to_string(shape.rope.size());
+  }
+
+  QjlCase& our_case(const QjlShape& shape) {
+    auto& our = cases_[name_of(shape)];
+    if (our == nullptr) our = std::make_unique<QjlCase>(shape, *pools_.rbegin()->second);
+    return *our;
+  }
+
   Call& find(const QjlShape& shape, int group, ThreadPool& pool) {
-    const std::string place = shape.cache_type + " " + std::to_string(shape.head_dim) + " " + std::to_string(shape.kv_heads) + " " +
-                              std::to_string(shape.tokens);
-    const std::string name = place + " " + std::to_string(group) + " " + std::to_string(pool.num_threads());
+    const std::string name = name_of(shape) + " " + std::to_string(group) + " " + std::to_string(pool.num_threads());
     if (const auto found = calls_.find(name); found != calls_.end()) return found->second;
-    Call call = shape.cache_type.starts_with("exact_") ? exact(shape, group, pool) : ours(shape, place, group, pool);
+    Call call = shape.cache_type.starts_with("exact_") ? exact(shape, group, pool) : ours(shape, group, pool);
     call.run();
     return calls_[name] = std::move(call);
   }
 
-  Call ours(const QjlShape& shape, const std::string& place, int group, ThreadPool& pool) {
-    auto& our = cases_[place];
-    if (our == nullptr) our = std::make_unique<QjlCase>(shape, *pools_.rbegin()->second);
-    return {[our = our.get(), group, &pool] { our->attend(group, pool); }, our->bytes()};
+  Call ours(const QjlShape& shape, int group, ThreadPool& pool) {
+    QjlCase& our = our_case(shape);
+    return {[&our, group, &pool] { our.attend(group, pool); }, our.bytes()};
   }
 
   Call exact(const QjlShape& shape, int group, ThreadPool& pool) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import python_tables
 from tables import LONG, engine_ratio, markdown, one, select
 
 
@@ -125,5 +126,5 @@ def mean(numbers: list[float]) -> float | None:
 
 
 def goals_table(results: dict) -> str | None:
-    goals = [*kernel_goals(results), *peer_goals(results)]
+    goals = [*kernel_goals(results), *peer_goals(results), *(Goal(*each) for each in python_tables.targets(results))]
     return markdown(["what", "target", "measured", "holds"], [goal.row() for goal in goals], 1)

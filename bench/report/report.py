@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "bench/common"))
 
+import python_tables  # noqa: E402
 import tables  # noqa: E402
 from cost_model import cost_page  # noqa: E402
 from goals import goals_table  # noqa: E402
@@ -33,7 +34,7 @@ tiles and prefetch tried at run time), "rows" is the plain row-major one.
 """
 
 SECTIONS = [
-    ("Targets", "`./dev bench` and `./dev bench-peers`", goals_table, None),
+    ("Targets", "`./dev bench`, `./dev bench-peers` and `./dev bench python`", goals_table, None),
     ("Attention at 128k tokens, one thread", "`./dev bench kernels`", tables.attention, "ratios"),
     ("Attention by context, one thread", "`./dev bench kernels`", tables.contexts, "contexts"),
     ("Share of the memory's read bandwidth, one query head per kv head", "`./dev bench kernels`", tables.shares, "shares"),
@@ -43,6 +44,7 @@ SECTIONS = [
     ("Attention beside ggml's", "`./dev bench-peers attend`", tables.peers_attention, "peers"),
     ("The whole model beside llama.cpp", "`./dev bench-peers engine`", tables.engine, "engine"),
     ("Arithmetic: KL divergence from the fp32 path", "`./dev bench-peers quality`", tables.quality, None),
+    ("The cache in Transformers", "`./dev bench python`", python_tables.transformers, None),
     ("The paper's experiment", "`./dev bench paper`", tables.paper, "paper"),
 ]
 

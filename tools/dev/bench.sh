@@ -14,12 +14,30 @@ verb_bench() {
     python3 bench/engine/engine_alone.py --model "$model"
     return
   fi
+  if [[ ${words[0]:-} == python ]]; then
+    bench_python "${words[@]:1}"
+    return
+  fi
   if ((quick)); then
     build/release/qjl_bench quick "${words[@]}"
     return
   fi
   need_python bench/requirements.txt
   .venv/bin/python bench/run.py "${words[@]}"
+  bench_report
+}
+
+# The cache in Transformers beside those that Transformers has. Options of bench/python/transformers_bench.py may follow.
+bench_python() {
+  need_python tests/python/requirements.txt
+  need_python python/requirements-hf.txt
+  need_python bench/requirements.txt
+  need_package
+  build release qjl_engine_bench
+  verb_model >/dev/null
+  local folder
+  folder=$(.venv/bin/python tools/hf_model.py smollm2)
+  .venv/bin/python bench/python/transformers_bench.py --model "$model" --folder "$folder" "$@"
   bench_report
 }
 
