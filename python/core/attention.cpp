@@ -3,12 +3,11 @@
 //   queries [batch, heads, tokens, channels] with a sequence for each row -> out [batch, tokens, heads, channels], lse [batch, heads, tokens]
 #include <nanobind/stl/optional.h>
 
-#include <cmath>
-#include <limits>
 #include <optional>
 
 #include "cache.hpp"
 #include "errors.hpp"
+#include "qjl/merge.hpp"
 #include "tensors.hpp"
 
 namespace qjl::python {
@@ -107,64 +106,41 @@ nb::object attend_batch(const Cache& self, int layer, const Call& call, const Re
   return as_python(results);
 }
 
-// Weight of a part in the sum of both, in logarithms.
-struct Parts {
-  float lse, first, second;
-};
-Parts merge_lse(float a, float b) {
-  const float most = std::max(a, b);
-  if (most == -std::numeric_limits<float>::infinity()) return {most, 0.0f, 0.0f};
-  const float x = std::exp(a - most), y = std::exp(b - most);
-  return {most + std::log(x + y), x / (x + y), y / (x + y)};
-}
-
 struct Partial {
   Tensor out, lse;
+
+  // Outputs are [batch, tokens, heads, channels], which a view calls heads, tokens, dim.
+  AttendResult row(std::int64_t i) const {
+    const TensorView o = out.row(i);
+    return {{o.data, o.dtype, o.tokens, o.heads, o.dim, o.token_stride, o.head_stride, o.device},
+            static_cast<const float*>(lse.first.data) + i * lse.first.head_stride,
+            lse.first.token_stride};
+  }
 };
 
 Partial take_partial(nb::handle out, nb::handle lse) {
   Partial partial{take(out, 4, {"merge", "outputs"}), take(lse, 3, {"merge", "lse"})};
   const TensorView &o = partial.out.first, &l = partial.lse.first;
-  require(o.dtype == DType::f32 && l.dtype == DType::f32, "merge", "found 16-bit numbers, wanted float32, as attend gives them");
-  require(o.device == Device::cpu() && l.device == Device::cpu(), "merge", "found memory of a GPU, wanted the host's");
-  // o is [batch, tokens, heads, channels], whose names here are those of [batch, heads, tokens, channels].
+  require(l.dtype == DType::f32 && l.device == Device::cpu(), "merge", "lse is not float32 of the host, wanted what attend gives");
   require(l.heads == partial.out.batch && l.tokens == o.tokens && l.dim == o.heads, "merge", "lse is [", l.heads, ", ", l.tokens,
           ", ", l.dim, "], wanted [", partial.out.batch, ", ", o.tokens, ", ", o.heads, "] beside these outputs");
   return partial;
 }
 
-const float* out_row(const Tensor& out, std::int64_t batch, std::int64_t token, std::int64_t head) {
-  return static_cast<const float*>(out.row(batch).data) + token * out.first.head_stride + head * out.first.token_stride;
-}
-float lse_at(const Tensor& lse, std::int64_t batch, std::int64_t head, std::int64_t token) {
-  return static_cast<const float*>(lse.first.data)[batch * lse.first.head_stride + head * lse.first.token_stride + token];
-}
-
-nb::object merge(nb::handle out_a, nb::handle lse_a, nb::handle out_b, nb::handle lse_b) {
+nb::object merge_parts(nb::handle out_a, nb::handle lse_a, nb::handle out_b, nb::handle lse_b) {
   const Partial a = take_partial(out_a, lse_a), b = take_partial(out_b, lse_b);
   const TensorView& o = a.out.first;
   const std::int64_t batch = a.out.batch, tokens = o.heads, heads = o.tokens, dim = o.dim;
-  require(b.out.batch == batch && b.out.first.heads == tokens && b.out.first.tokens == heads && b.out.first.dim == dim, "merge",
-          "the second outputs are [", b.out.batch, ", ", b.out.first.heads, ", ", b.out.first.tokens, ", ", b.out.first.dim,
-          "], wanted [", batch, ", ", tokens, ", ", heads, ", ", dim, "] as the first");
+  require(b.out.batch == batch, "merge", "the second outputs have a batch of ", b.out.batch, ", wanted ", batch, " as the first");
   const std::int64_t out_shape[] = {batch, tokens, heads, dim}, lse_shape[] = {batch, heads, tokens};
   const bool of_torch = is_torch(out_a);
   const Results results{new_array(out_shape, of_torch), new_array(lse_shape, of_torch)};
   {
     const nb::gil_scoped_release without_interpreter;
-    for (std::int64_t i = 0; i < batch * heads * tokens; ++i) {
-      const std::int64_t n = i / (heads * tokens), head = i / tokens % heads, token = i % tokens;
-      const float first = lse_at(a.lse, n, head, token), second = lse_at(b.lse, n, head, token);
-      require(first < std::numeric_limits<float>::infinity() && second < std::numeric_limits<float>::infinity(), "merge",
-              "lse holds ", first < std::numeric_limits<float>::infinity() ? second : first, ", wanted numbers or -infinity");
-      const Parts parts = merge_lse(first, second);
-      const float *x = out_row(a.out, n, token, head), *y = out_row(b.out, n, token, head);
-      float* out = results.out.data + ((n * tokens + token) * heads + head) * dim;
-      // A part of no weight is left out: its outputs may hold anything.
-      for (std::int64_t c = 0; c < dim; ++c) {
-        out[c] = (parts.first > 0 ? parts.first * x[c] : 0.0f) + (parts.second > 0 ? parts.second * y[c] : 0.0f);
-      }
-      results.lse.data[i] = parts.lse;
+    for (std::int64_t i = 0; i < batch; ++i) {
+      float* out = results.out.data + i * tokens * heads * dim;
+      merge(a.row(i), b.row(i), OutputView::token_major(out, heads, tokens, dim, heads * dim),
+            results.lse.data + i * heads * tokens);
     }
   }
   return as_python(results);
@@ -219,8 +195,8 @@ void bind_attention(nb::class_<Cache>& cache, nb::module_& module) {
       nb::arg("layer"), nb::arg("queries").none(), nb::arg("sequences").none(), nb::arg("keys").none(), nb::arg("values").none(),
       nb::kw_only(), nb::arg("scale") = nb::none(), nb::arg("soft_cap") = 0.0f, nb::arg("window") = nb::none(),
       nb::arg("lse") = false, kStepText);
-  module.def("merge", merge, nb::arg("out_a").none(), nb::arg("lse_a").none(), nb::arg("out_b").none(), nb::arg("lse_b").none(),
-             kMergeText);
+  module.def("merge", merge_parts, nb::arg("out_a").none(), nb::arg("lse_a").none(), nb::arg("out_b").none(),
+             nb::arg("lse_b").none(), kMergeText);
 }
 
 }  // namespace qjl::python

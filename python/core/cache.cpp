@@ -18,6 +18,9 @@ namespace {
 
 constexpr int kMostThreads = 1024;
 
+// The next step works in what a step has left; the memory of a prompt, several times what its pages take, goes with it.
+constexpr std::int64_t kKeptScratchBytes = std::int64_t{1} << 20;
+
 std::unique_ptr<ThreadPool> pool_of(int num_threads) {
   require(num_threads >= 0 && num_threads <= kMostThreads, "cache", "threads is ", num_threads, ", wanted 0 to ", kMostThreads);
   return num_threads == 1 ? nullptr : std::make_unique<ThreadPool>(num_threads);
@@ -60,8 +63,16 @@ std::unique_ptr<AttendScratch> Cache::borrow() const {
 }
 
 void Cache::give_back(std::unique_ptr<AttendScratch> scratch) const {
+  if (scratch->bytes() > kKeptScratchBytes) return;
   const std::scoped_lock alone(scratch_door_);
   scratch_.push_back(std::move(scratch));
+}
+
+MemoryReport Cache::memory_report() const {
+  MemoryReport report = look([](const KvCache& cache) { return cache.memory_report(); });
+  const std::scoped_lock alone(scratch_door_);
+  for (const std::unique_ptr<AttendScratch>& scratch : scratch_) report.scratch += scratch->bytes();
+  return report;
 }
 
 void Cache::append(const std::vector<std::int64_t>& sequences, int layer, const Tensor& keys, const Tensor& values) {
@@ -160,7 +171,7 @@ void append(Cache& self, nb::handle sequence, int layer, nb::handle keys, nb::ha
 }
 
 nb::dict memory_report(const Cache& self) {
-  const MemoryReport r = self.look([](const KvCache& cache) { return cache.memory_report(); });
+  const MemoryReport r = self.memory_report();
   nb::dict report;
   report["sealed_pages"] = r.sealed_pages;
   report["free_pages"] = r.free_pages;
@@ -172,6 +183,13 @@ nb::dict memory_report(const Cache& self) {
   report["total"] = r.total();
   report["num_tokens"] = r.num_tokens;
   return report;
+}
+
+double bits(const Cache& self) {
+  const MemoryReport r = self.memory_report();
+  const CacheConfig& c = self.config();
+  const double numbers = 2.0 * static_cast<double>(r.num_tokens) * c.num_layers * c.num_kv_heads * c.head_dim;
+  return numbers > 0 ? 8.0 * static_cast<double>(r.total()) / numbers : 0.0;
 }
 
 std::int64_t num_tokens(const Cache& self, std::int64_t sequence, std::optional<int> layer) {
@@ -235,9 +253,7 @@ void bind_accounts(nb::class_<Cache>& c) {
         "memory_report() -> dict[str, int]\n\nBytes by kind (sealed_pages, free_pages, sinks, tails, page_tables, codec_tables, "
         "scratch), "
         "their total, and\nnum_tokens: tokens held, summed over sequences.")
-      .def(
-          "bits", [](const Cache& self) { return self.look([](const KvCache& cache) { return cache.bits(); }); },
-          "bits() -> float\n\nBits for each number held, every byte of the cache counted; 0 when empty.")
+      .def("bits", bits, "bits() -> float\n\nBits for each number held, every byte of the cache counted; 0 when empty.")
       .def(
           "bits_sealed", [](const Cache& self) { return self.look([](const KvCache& cache) { return cache.bits_sealed(); }); },
           "bits_sealed() -> float\n\nBits for each number of a sealed page, the mean over layers.")

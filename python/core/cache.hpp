@@ -26,6 +26,10 @@ namespace qjl::python {
 struct AttendScratch {
   AttendPlan plan;
   std::vector<AttendRequest> requests;
+
+  std::int64_t bytes() const {
+    return plan.bytes() + static_cast<std::int64_t>(sizeof(AttendScratch) + requests.capacity() * sizeof(AttendRequest));
+  }
 };
 
 class Cache {
@@ -67,6 +71,9 @@ class Cache {
 
   // A row of the batch to each sequence. Errors: those of KvCache::append; nothing has changed then.
   void append(const std::vector<std::int64_t>& sequences, int layer, const Tensor& keys, const Tensor& values);
+
+  // Every byte: the cache's, and the working memory of attends that nobody uses at the moment.
+  MemoryReport memory_report() const;
 
   // One that nobody uses; give it back for the next call.
   std::unique_ptr<AttendScratch> borrow() const;

@@ -168,6 +168,22 @@ def test_accounts(rows: Rows) -> None:
     assert cache.free_pages() == 8
 
 
+def test_accounts_of_working_memory(rows: Rows) -> None:
+    """What attends work in is the cache's too: a step's is kept and counted, a prompt's goes with it."""
+    cache = qjl.KvCache(1, 2, 64, threads=1)
+    sequence = cache.create()
+    cache.append(sequence, 0, rows(2, 300, 64), rows(2, 300, 64))
+    idle, bits = cache.memory_report(), cache.bits()
+    assert idle["scratch"] == 0
+    cache.attend(0, rows(1, 4, 1, 64), [sequence])
+    stepped = cache.memory_report()
+    assert 0 < stepped["scratch"] == stepped["total"] - idle["total"]
+    assert cache.bits() == pytest.approx(bits * stepped["total"] / idle["total"])
+    long = rows(1, 2, 2100, 64)  # two kinds of 16-bit rows of it alone are over a megabyte
+    cache.attend(0, rows(1, 4, 2100, 64), [sequence], keys=long, values=long)
+    assert cache.memory_report() == idle
+
+
 def test_a_plan_gives_each_layer_its_codes() -> None:
     cache = qjl.KvCache(30, 3, 64, plan=PLAN)
     assert [cache.cache_type(layer) for layer in (0, 1, 3, 7)] == ["k2v2", "k2v3", "k3v2", "k4v2"]
