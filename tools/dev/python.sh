@@ -25,6 +25,17 @@ need_package() {
   touch "$stamp"
 }
 
+# An older Transformers in a folder that PYTHONPATH puts before .venv, whose torch and other packages it shares.
+need_old_transformers() {
+  local folder=.cache/transformers-5.19 pins=python/requirements-transformers-5.19.txt stamp
+  stamp=$folder/installed-$(sha256sum "$pins" | cut -c1-16)
+  [[ -e $stamp ]] && return
+  say "installing the Python packages of $pins"
+  rm -rf "$folder"
+  .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --target "$folder" -r "$pins" >&2
+  touch "$stamp"
+}
+
 # The wheel in an environment that has NumPy alone.
 verb_wheel() {
   build_wheel dist
