@@ -43,18 +43,6 @@ class KVHandle(torch.Tensor):
     reading: Reading
     which: int
 
-    @staticmethod
-    def __new__(cls, reading: Reading, which: int, like: torch.Tensor) -> KVHandle:
-        batch, heads, _, dim = like.shape
-        shape = (batch, heads, reading.columns, dim)
-        handle = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=like.dtype, device=like.device, requires_grad=False)
-        handle.reading = reading
-        handle.which = which
-        return handle
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
     def __repr__(self, *, tensor_contents: Any = None) -> str:
         return f"KVHandle({('keys', 'values')[self.which]}, shape={tuple(self.shape)}, dtype={self.dtype})"
 
@@ -79,6 +67,20 @@ class KVHandle(torch.Tensor):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.dense().__reduce_ex__(protocol)
+
+
+def handles(reading: Reading, keys: torch.Tensor) -> tuple[KVHandle, KVHandle]:
+    """Those of keys and of values, like the new keys of a layer. Every token of every layer makes two, so they are made without the
+    way through the class."""
+    batch, heads, _, dim = keys.shape
+    shape, dtype, device = (batch, heads, reading.columns, dim), keys.dtype, keys.device
+    pair = _make(KVHandle, shape, dtype=dtype, device=device), _make(KVHandle, shape, dtype=dtype, device=device)
+    for which, handle in enumerate(pair):
+        handle.reading, handle.which = reading, which
+    return pair
+
+
+_make = torch.Tensor._make_wrapper_subclass
 
 
 def dense(value: Any) -> Any:

@@ -11,7 +11,6 @@ draft never seals a page. Where later layers attend to the same keys and values 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -21,22 +20,19 @@ from qjl import InvalidArgument, Unsupported
 from qjl._core import PAGE_TOKENS
 from qjl.hf import columns as col
 from qjl.hf import step
-from qjl.hf.handles import KVHandle, Reading
+from qjl.hf.handles import Reading, handles
 from qjl.hf.store import Session, Store
 
 
-@dataclass
 class Chunk:
     """Keys and values that are not stored yet, [batch, kv_heads, tokens, head_dim], and what the mask showed of them: None while no
     attention function of ours has seen it, which stores every column."""
 
-    keys: torch.Tensor
-    values: torch.Tensor
-    view: col.View | None = None
+    __slots__ = ("batch", "keys", "tokens", "values", "view")
 
-    @property
-    def tokens(self) -> int:
-        return self.keys.shape[2]
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, view: col.View | None = None) -> None:
+        self.keys, self.values, self.view = keys, values, view
+        self.batch, _, self.tokens, _ = keys.shape
 
 
 class Softmax(NamedTuple):
@@ -90,8 +86,7 @@ class QJLLayer(CacheLayerMixin):
             return key_states, value_states
         self.accept(key_states, value_states)
         self.length = self.columns + key_states.shape[2]
-        reading = Reading(self, self.length)
-        return KVHandle(reading, 0, key_states), KVHandle(reading, 1, value_states)
+        return handles(Reading(self, self.length), key_states)
 
     def accept(self, keys: torch.Tensor, values: torch.Tensor) -> None:
         """Makes a chunk the pending one; the one before is stored."""
@@ -106,17 +101,18 @@ class QJLLayer(CacheLayerMixin):
         return _packed(rows) if self.store.order is None else rows[..., self.store.order]
 
     def _check(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        if keys.dim() != 4 or keys.shape != values.shape:
+        shape = keys.shape
+        if len(shape) != 4 or shape != values.shape:
             raise Unsupported(
-                f"[update] keys of layer {self.layer_idx} have shape {list(keys.shape)} and values {list(values.shape)}, "
+                f"[update] keys of layer {self.layer_idx} have shape {list(shape)} and values {list(values.shape)}, "
                 "wanted one shape [batch, kv_heads, tokens, head_dim]"
             )
-        found = (keys.shape[1], keys.shape[3])
+        found = (shape[1], shape[3])
         if found != self.shape:
             raise InvalidArgument(
                 f"[update] layer {self.layer_idx} has {found[0]} kv heads of {found[1]}, the cache was made for {self.shape[0]} of {self.shape[1]}"
             )
-        if keys.device.type != "cpu":
+        if not keys.is_cpu:
             raise Unsupported(f"[update] keys are on {keys.device}, wanted cpu")
         _check_gradients("update", "keys", keys)
         _check_gradients("update", "values", values)
@@ -152,9 +148,9 @@ class QJLLayer(CacheLayerMixin):
         """One step over [pages | exact rows | chunk], then the chunk is stored. query [batch, query_heads, tokens, head_dim] gives
         [batch, tokens, query_heads, head_dim]; queries of hidden tokens give zeros."""
         chunk = self.pending
-        batch, tokens = query.shape[0], query.shape[2]
-        if chunk is None or (batch, tokens) != (chunk.keys.shape[0], chunk.tokens):
-            found = None if chunk is None else (chunk.keys.shape[0], chunk.tokens)
+        batch, _, tokens, _ = query.shape
+        found = None if chunk is None else (chunk.batch, chunk.tokens)
+        if chunk is None or found != (batch, tokens):
             raise InvalidArgument(
                 f"[attend] queries have batch and tokens {(batch, tokens)}, wanted those of the last update: {found}"
             )

@@ -91,22 +91,23 @@ class Session:
         sessions[self.number] = self
         self.state = torch.tensor([self.number, 0])  # which cache, and how often it was written: the op's order
         self.stores = stores
-        self._by_idx: weakref.WeakValueDictionary[int, QJLLayer] = weakref.WeakValueDictionary()
+        self._by_idx: dict[int, weakref.ref[QJLLayer]] = {}
         self.compressed_tokens_read = 0
         self._committed: tuple[int, torch.Tensor | None] = (0, None)
         self._seen: tuple[Any, ...] = ()
         self._view = col.ALL
 
     def add(self, layer: QJLLayer) -> None:
-        self._by_idx[layer.layer_idx] = layer
+        self._by_idx[layer.layer_idx] = weakref.ref(layer)
 
     def live(self) -> list[QJLLayer]:
-        return list(self._by_idx.values())
+        return [layer for known in self._by_idx.values() if (layer := known()) is not None]
 
     def layer(self, layer_idx: int) -> QJLLayer:
-        layer = self._by_idx.get(layer_idx)
+        known = self._by_idx.get(layer_idx)
+        layer = None if known is None else known()
         if layer is None:
-            raise InvalidArgument(f"[step] layer is {layer_idx}, wanted one of {sorted(self._by_idx)}")
+            raise InvalidArgument(f"[step] layer is {layer_idx}, wanted one of {[each.layer_idx for each in self.live()]}")
         return layer
 
     def begin(self, layer: QJLLayer) -> None:
