@@ -12,11 +12,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qjl import InvalidArgument, QjlError, Unsupported
+from qjl import InvalidArgument, OutOfPages, QjlError, Unsupported
 from qjl.hf import QJLCache
 from qjl.hf.attention import qjl_attention
-from tiny_models import model_of
-from transformers import DynamicCache
+from tiny_models import BASE, model_of
+from transformers import DynamicCache, LlamaConfig
 
 CONFIG = model_of("llama").config
 LAYERS, KV_HEADS, QUERY_HEADS, DIM = 2, 2, 4, 64
@@ -219,3 +219,53 @@ def test_dropped_caches_give_their_pages_back():
     assert kv.memory_report()["sealed_pages"] == used  # the copy's
     del other
     assert kv.memory_report()["sealed_pages"] == 0
+
+
+def unequal(num_layers: int):
+    """A config whose second layer has four kv heads, the others two."""
+    return LlamaConfig(**{**BASE, "num_hidden_layers": num_layers, "per_layer_config": {1: {"num_key_value_heads": 4}}})
+
+
+def test_layers_of_unequal_shape_have_caches_of_their_own(tmp_path):
+    config = unequal(3)
+    cache, exact = QJLCache(config, "f16"), DynamicCache(config=config)
+    stores = cache.session.stores
+    assert [(store.kv.num_layers, store.kv.num_kv_heads) for store in stores] == [(2, 2), (1, 4)]
+    for tokens in (150, 3):
+        for layer, heads in enumerate((2, 4, 2)):
+            keys, values = torch.randint(-31, 32, (2, 2, heads, tokens, 64)) / 8  # 16 bits hold them
+            handles, dense = cache.update(keys, values, layer), exact.update(keys, values, layer)
+            assert all(torch.equal(handle + 0, wanted) for handle, wanted in zip(handles, dense, strict=True))
+    for each in (cache, exact):
+        each.reorder_cache(torch.tensor([1, 1]))
+        each.crop(-30)
+    assert {store.kv.num_tokens(row, layer) for store in stores for row in store.rows for layer in range(store.kv.num_layers)} == {
+        123
+    }
+    for own, wanted in zip(cache.layers, exact.layers, strict=True):
+        assert torch.equal(own.dense(123)[0], wanted.keys)
+    with pytest.raises(Unsupported, match="have 2 shapes, wanted one"):
+        cache.save(tmp_path / "none.qjlkv.safetensors")
+
+
+def test_forks_that_fail_leave_the_cache_as_it_was(monkeypatch):
+    """The second store has no room: what the first one forked is dropped again, and so is a part of one store's."""
+    cache = QJLCache(unequal(2), "f16")
+    for layer, heads in enumerate((2, 4)):
+        cache.update(torch.ones(2, heads, 5, 64), torch.ones(2, heads, 5, 64), layer)
+    before = [list(store.rows) for store in cache.session.stores]
+    second = cache.session.stores[1].kv
+    fork = second.fork
+
+    def fork_once(row):
+        monkeypatch.setattr(second, "fork", refuse)
+        return fork(row)
+
+    def refuse(row):
+        raise OutOfPages("[fork] none is free")
+
+    monkeypatch.setattr(second, "fork", fork_once, raising=False)
+    with pytest.raises(OutOfPages):
+        cache.reorder_cache(torch.tensor([1, 0]))
+    assert [store.rows for store in cache.session.stores] == before
+    assert [store.kv.sequences() for store in cache.session.stores] == before

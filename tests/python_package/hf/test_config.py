@@ -95,6 +95,15 @@ def test_enable_refuses_what_it_cannot_serve():
         enable(encoder)
 
 
+def test_models_with_attention_of_their_own():
+    torch.manual_seed(0)
+    model = tf.BloomForCausalLM(tf.BloomConfig(vocab_size=50, hidden_size=64, n_layer=1, n_head=1))
+    before = model.config._attn_implementation
+    with pytest.raises(Unsupported, match="BloomForCausalLM has attention of its own"):
+        enable(model)
+    assert model.config._attn_implementation == before
+
+
 ASKED = {
     "weights": ({"output_attentions": True}, "output_attentions is not supported"),
     "biases": ({"position_bias": torch.zeros(1)}, "position_bias is not supported"),

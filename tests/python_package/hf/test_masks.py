@@ -6,7 +6,9 @@ import pytest
 import torch
 from qjl import InvalidArgument, Unsupported
 from qjl.hf import QJLCache, enabled
+from qjl.hf.exact import exact_attention
 from qjl.hf.forward import cache_argument
+from qjl.hf.layer import Softmax
 from tiny_models import model_of, padded, prompt
 
 
@@ -117,3 +119,18 @@ def test_masks_may_be_written_into_after_the_call(filled):
     mask[:] = True
     with pytest.raises(InvalidArgument, match="shows column 0 of row 1"):
         forward(model, cache, prompt(2, 1), wider(mask) & torch.tensor([[True] * 32, [True] * 31 + [False]]))
+
+
+def test_what_a_layer_cannot_do():
+    cache = QJLCache(model_of("llama").config, "f16")
+    layer = cache.layers[0]
+    cache.update(torch.ones(1, 2, 5, 64), torch.ones(1, 2, 5, 64), 0)
+    mask = torch.tensor([[0, 1, 1, 1, 1]])
+    with pytest.raises(Unsupported, match="has a window of 3 and hidden tokens"):
+        layer.attend(torch.ones(1, 4, 5, 64), mask, Softmax(window=3))
+    with pytest.raises(Unsupported, match="wanted offloading=False"):
+        layer.offload()
+    rows = torch.ones(1, 2, 5, 64)
+    named = {"scale": None, "soft_cap": None, "window": 3, "sinks": None}
+    with pytest.raises(Unsupported, match="mask has 4 columns, wanted 5 or more"):
+        exact_attention(torch.nn.Module(), torch.ones(1, 4, 1, 64), rows, rows, mask[:, 1:], **named)
