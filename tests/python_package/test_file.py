@@ -105,6 +105,41 @@ def test_bad_files(saved: tuple[Path, qjl.KvCache], tmp_path: Path, damage: Call
         qjl.CacheFile(bad)
 
 
+# What stands in the header, what stands there instead, and what the reader says of it.
+HEADERS = {
+    "a tensor twice": ('"pages.1"', '"pages.0"', '"pages.0" twice in the header, wanted it once'),
+    "a word twice": ('"num_layers"', '"head_dim"', '"head_dim" twice in the metadata, wanted it once'),
+    "an escape": ('"model":"tiny"', r'"model":"\q"', "wanted an escape"),
+    "a half pair": ('"model":"tiny"', r'"model":"\ud800"', "wanted the second half of a surrogate pair"),
+    "a pair of two first halves": ('"model":"tiny"', r'"model":"\ud800\ud800"', "wanted the second half of a surrogate pair"),
+    "digits": ('"model":"tiny"', r'"model":"\u00g0"', "wanted four hexadecimal digits"),
+    "a line break": ('"model":"tiny"', '"model":"ti\ny"', "wanted the rest of a string"),
+    "a large number": (
+        '"data_offsets":[0,',
+        '"data_offsets":[9223372036854775808,',
+        "wanted a whole number of 0 or more that fits 63 bits",
+    ),
+    "less than nothing": ('"data_offsets":[0,', '"data_offsets":[-0,', "wanted a whole number of 0 or more that fits 63 bits"),
+    "too large a tensor": ('"shape":[2,', '"shape":[4611686018427387904,4,', "a tensor that no memory holds"),
+    "another seed": ('"seed":"3"', '"seed":"4"', 'seed is "4", wanted 3 as in cache'),
+    "a cache type": ('"cache":"k4v2:seed=3"', '"cache":"k9v2:seed=3"', "the metadata is of no cache"),
+    "bytes that are exact": ('"F16","shape":[3,4]', '"U8","shape":[6,4]', 'the exact tensor "window.values" is of type U8'),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_bad_headers(saved: tuple[Path, qjl.KvCache], tmp_path: Path, case: str) -> None:
+    found, other, message = HEADERS[case]
+    data = saved[0].read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    header = data[8 : 8 + length]
+    assert found.encode() in header
+    header = header.replace(found.encode(), other.encode(), 1)
+    (tmp_path / "bad").write_bytes(struct.pack("<Q", len(header)) + header + data[8 + length :])
+    with pytest.raises(qjl.BadFile, match=re.escape(message)):
+        qjl.CacheFile(tmp_path / "bad")
+
+
 def test_errors(saved: tuple[Path, qjl.KvCache], tmp_path: Path, rows: Rows) -> None:
     path, cache = saved
     before = path.read_bytes()
@@ -116,6 +151,10 @@ def test_errors(saved: tuple[Path, qjl.KvCache], tmp_path: Path, rows: Rows) -> 
         cache.save(3)  # type: ignore[arg-type]
     with pytest.raises(qjl.InvalidArgument, match="sequence 9 does not exist"):
         cache.save(path, [9])
+    with pytest.raises(qjl.InvalidArgument, match="a sequence stands twice, wanted each once"):
+        cache.save(path, [cache.sequences()[0]] * 2)
+    with pytest.raises(qjl.InvalidArgument, match='the exact tensor "" has no name'):
+        cache.save(path, exact={"": np.zeros(3, np.float32)})
     with pytest.raises(qjl.InvalidArgument, match="token"):
         cache.save(path, token_ids=[[1, 2], [3]])
     with pytest.raises(qjl.InvalidArgument, match=re.escape("[save] x have the stride 64 in axis 1, wanted 1: a contiguous array")):
