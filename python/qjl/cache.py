@@ -132,7 +132,7 @@ def _ropes_of(rope: Any, num_layers: int) -> list[list[float]]:
         rows = [row.tolist() if hasattr(row, "tolist") else row for row in rows]
         if not any(isinstance(row, Sequence) for row in rows):
             return [[float(row) for row in rows]] if rows else []
-        if len(rows) == num_layers and all(isinstance(row, Sequence) for row in rows):
+        if len(rows) == num_layers:
             return [[float(number) for number in row] for row in rows]
     except (TypeError, ValueError) as error:
         raise InvalidArgument(f"[cache] rope is {rope!r}, wanted numbers: {error}") from error

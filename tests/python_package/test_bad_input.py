@@ -186,6 +186,10 @@ def plan(**changes: Any) -> dict[str, Any]:
     return json.loads(PLAN.read_text(encoding="utf-8")) | changes
 
 
+def shape(num_layers: int) -> dict[str, Any]:
+    return {"num_layers": num_layers, "num_kv_heads": 3, "head_dim": 64}
+
+
 CACHES: list[tuple[Callable[[], Any], type[qjl.QjlError], str]] = [
     (lambda: qjl.KvCache(0, 2, 64), qjl.InvalidArgument, "[cache] num_layers is 0, wanted 1 to 4096"),
     (lambda: qjl.KvCache(1, 0, 64), qjl.InvalidArgument, "[cache] num_kv_heads is 0, wanted 1 to 4096"),
@@ -212,6 +216,7 @@ CACHES: list[tuple[Callable[[], Any], type[qjl.QjlError], str]] = [
         "[cache] rope has 1 rows, wanted numbers, or a list of them for each of 2",
     ),
     (lambda: qjl.KvCache(2, 2, 64, rope=["a", "b"]), qjl.InvalidArgument, "[cache] rope"),
+    (lambda: qjl.KvCache(2, 2, 64, rope=[[0.1], 0.1]), qjl.InvalidArgument, "[cache] rope is [[0.1], 0.1], wanted numbers"),
     (lambda: qjl.KvCache(1, 2, 64, rope=3.0), qjl.InvalidArgument, "[cache] rope is 3.0, wanted numbers"),
     (lambda: qjl.KvCache(1, 2, 64, threads=-1), qjl.InvalidArgument, "[cache] threads is -1, wanted 0 to 1024"),
     (lambda: qjl.KvCache(30, 3, 64, "k2v2", plan=PLAN), qjl.InvalidArgument, "[cache] found the cache type `k2v2` beside a plan"),
@@ -227,10 +232,14 @@ CACHES: list[tuple[Callable[[], Any], type[qjl.QjlError], str]] = [
     (
         lambda: qjl.KvCache(30, 3, 64, plan=plan(layers=[{"keys": "jl", "values": "l4"}])),
         qjl.BadFile,
-        "[plan] found code `jl`, wanted one of",
+        "[plan] found code `jl`, wanted one of f16, s1, s2, l4, l8, l16",
     ),
     (lambda: qjl.KvCache(30, 3, 64, plan=plan(layers=[{"keys": "l8"}])), qjl.BadFile, "has no `values`, wanted one"),
+    (lambda: qjl.KvCache(30, 3, 64, plan=plan(layers=[7] * 30)), qjl.BadFile, "has no `keys`, wanted one"),
     (lambda: qjl.KvCache(30, 3, 64, plan=plan(layers=[])), qjl.BadFile, "has 0 layers, wanted 30 and 1 at least"),
+    (lambda: qjl.KvCache(30, 3, 64, plan=plan(layers=[], model=shape(0))), qjl.BadFile, "has 0 layers, wanted 0 and 1 at least"),
+    (lambda: qjl.KvCache(30, 3, 64, plan=plan(model=shape(29))), qjl.BadFile, "has 30 layers, wanted 29 and 1 at least"),
+    (lambda: qjl.KvCache(30, 3, 64, plan=plan(seed="1")), qjl.BadFile, "`seed` of the plan is '1', wanted a int"),
     (lambda: qjl.KvCache(30, 3, 64, plan=plan(seed=True)), qjl.BadFile, "`seed` of the plan is True, wanted a int"),
     (lambda: qjl.KvCache(30, 3, 64, plan=plan(seed=-1)), qjl.InvalidArgument, "[cache type] found"),
     (lambda: qjl.PageCodec(65), qjl.InvalidArgument, "head_dim"),
