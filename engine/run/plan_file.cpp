@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "qjl/config.hpp"
 #include "qjl/error.hpp"
 #include "read_json.hpp"
 
@@ -21,10 +22,12 @@ constexpr int kVersion = 1;
 constexpr std::string_view kFormat = "qjl plan";
 
 Code read_code(const std::string& text) {
-  for (const Code code : {Code::f16, Code::s1, Code::s2, Code::l4, Code::l8, Code::l16}) {
+  std::string names;
+  for (const Code code : plan_codes()) {
     if (code_name(code) == text) return code;
+    names += (names.empty() ? "" : ", ") + std::string(code_name(code));
   }
-  throw Error(ErrorKind::bad_file, "[plan] found code `" + text + "`, wanted f16, s1, s2, l4, l8 or l16");
+  throw Error(ErrorKind::bad_file, "[plan] found code `" + text + "`, wanted one of " + names);
 }
 
 Plan from_json(const Json& json) {

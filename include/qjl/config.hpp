@@ -57,6 +57,9 @@ CodecConfig codec_config(std::string_view key_type, std::string_view value_type)
 // The shortest name that codec_config() reads back.
 std::string cache_type_name(const CodecConfig& config);
 
+// The codes that keys and values may both have, which are those of a plan, in the order of their numbers.
+std::vector<Code> plan_codes();
+
 // One page of one layer on its way into a cache, all kv heads: keys, values [num_kv_heads, 128, head_dim], contiguous, exact up to
 // their rounding to tail_dtype. A function may change them in place.
 struct SealingPage {

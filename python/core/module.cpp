@@ -4,6 +4,7 @@
 #include "cache.hpp"
 #include "errors.hpp"
 #include "qjl/codec.hpp"
+#include "qjl/config.hpp"
 #include "qjl/simd.hpp"
 
 NB_MODULE(_core, module) {
@@ -11,6 +12,9 @@ NB_MODULE(_core, module) {
   module.doc() = "The library behind qjl. Use the package's own names.";
   module.attr("__version__") = QJL_VERSION;
   module.attr("PAGE_TOKENS") = qjl::kTokensPerPage;
+  nb::list codes;
+  for (const qjl::Code code : qjl::plan_codes()) codes.append(qjl::code_name(code));
+  module.attr("PLAN_CODES") = nb::tuple(codes);
   translate_errors();
   bind_cache(module);
   bind_codec(module);

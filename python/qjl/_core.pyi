@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 __version__: str
 PAGE_TOKENS: int  # of a page
+PLAN_CODES: tuple[str, ...]  # that keys and values may both have
 
 _Floats = NDArray[np.float32]
 _Array = NDArray[Any]

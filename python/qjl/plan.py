@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from qjl._core import PLAN_CODES
 from qjl.errors import BadFile, FileError, InvalidArgument
 
 FORMAT, VERSION = "qjl plan", 1
-CODES = ("f16", "s1", "s2", "l4", "l8", "l16")
 
 PlanLike = str | os.PathLike[str] | Mapping[str, Any]
 
@@ -64,8 +64,8 @@ def _plan_of(found: Any, name: str) -> Plan:
 
     def code(layer: Any, side: str) -> str:
         text: str = field(layer, side, str)
-        if text not in CODES:
-            raise BadFile(f"[plan] found code `{text}`, wanted one of {', '.join(CODES)}")
+        if text not in PLAN_CODES:
+            raise BadFile(f"[plan] found code `{text}`, wanted one of {', '.join(PLAN_CODES)}")
         return text
 
     if (field(found, "format", str), field(found, "version", int)) != (FORMAT, VERSION):

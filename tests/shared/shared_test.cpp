@@ -134,6 +134,12 @@ TEST(CacheType, NamesReadBack) {
   EXPECT_EQ(codec_config("k3v2").sink_tokens, 4);
 }
 
+// Every code but those of the paper, which are of one side each.
+TEST(CacheType, CodesOfAPlan) {
+  using enum Code;
+  EXPECT_EQ(plan_codes(), (std::vector{f16, s1, s2, l4, l8, l16}));
+}
+
 TEST(CacheType, UnknownNamesAreRefused) {
   for (const char* name : {"",
                            "k",

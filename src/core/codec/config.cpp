@@ -168,6 +168,14 @@ CodecConfig plain_config(std::string_view cache_type, std::string_view type) {
 
 std::string_view code_name(Code code) { return is_code(code) ? traits(code).name : "unknown"; }
 
+std::vector<Code> plan_codes() {
+  std::vector<Code> codes;
+  each_code(Side::keys, [&](Code code) {
+    if (has_side(code, Side::values)) codes.push_back(code);
+  });
+  return codes;
+}
+
 CodecConfig codec_config(std::string_view cache_type) {
   const std::size_t colon = cache_type.find(':');
   CodecConfig config = plain_config(cache_type, cache_type.substr(0, colon));
