@@ -134,6 +134,11 @@ inline void matvec(const MatvecArgs& a) {
     case WeightType::q4_1: return matvec_tokens<FormatQ4_1>(a);
     case WeightType::q5_0:
     case WeightType::q5_1:
+    case WeightType::q2_k:
+    case WeightType::q3_k:
+    case WeightType::iq4_nl:
+    case WeightType::iq4_xs:
+    case WeightType::mxfp4:
     case WeightType::q4_k:
     case WeightType::q5_k:
     case WeightType::q6_k: return matvec_any(a);

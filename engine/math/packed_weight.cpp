@@ -15,7 +15,7 @@
 namespace qjl::engine {
 namespace {
 
-// How a type's codes are packed; nothing for types that have numbers instead.
+// How a type's codes are packed; nothing for types that have numbers instead, levels that are not even, or a scale for 16.
 struct CodeForm {
   CodeWidth width;
   float centre;  // the code that stands for 0, or 0 in a format with offsets
@@ -24,7 +24,12 @@ std::optional<CodeForm> code_form(WeightType type) {
   switch (type) {
     case WeightType::f32:
     case WeightType::f16:
-    case WeightType::bf16: return std::nullopt;
+    case WeightType::bf16:
+    case WeightType::q2_k:
+    case WeightType::q3_k:
+    case WeightType::iq4_nl:
+    case WeightType::iq4_xs:
+    case WeightType::mxfp4: return std::nullopt;
     case WeightType::q4_0: return CodeForm{CodeWidth::nibbles, 8.0f};
     case WeightType::q4_1:
     case WeightType::q4_k: return CodeForm{CodeWidth::nibbles, 0.0f};

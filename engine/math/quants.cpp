@@ -1,6 +1,8 @@
 // The block formats, one function a format: bytes of a block -> its numbers. quants.hpp has the formulas.
 #include "quants.hpp"
 
+#include <cmath>
+
 #include "weights.hpp"
 
 namespace qjl::engine {
@@ -101,6 +103,73 @@ void decode_q6_k(const std::byte* block, float* out) {
   }
 }
 
+// Quarter k of a half of 128 numbers is bits 2 k of 32 bytes, in two groups of 16.
+template <typename Number>
+void decode_two_bits(const std::byte* pairs, const Number& number, float* out) {
+  for (int half = 0; half < 2; ++half) {
+    for (int k = 0; k < 4; ++k) {
+      for (int i = 0; i < 32; ++i) {
+        const int low = u8(pairs[32 * half + i]) >> (2 * k) & 3;
+        out[128 * half + 32 * k + i] = number(8 * half + 2 * k + i / 16, i, 4 * half + k, low);
+      }
+    }
+  }
+}
+
+void decode_q2_k(const std::byte* block, float* out) {
+  const float d = f16_at(block + 80), minimum = f16_at(block + 82);
+  decode_two_bits(
+      block + 16,
+      [&](int group, int, int, int code) {
+        const float scale = d * static_cast<float>(low_nibble(block[group]));
+        return scale * static_cast<float>(code) - minimum * static_cast<float>(high_nibble(block[group]));
+      },
+      out);
+}
+
+// 32 bytes of third bits, bit `quarter` of byte i; 64 of pairs; six-bit scales: nibbles in 8 bytes, upper pairs in 4.
+void decode_q3_k(const std::byte* block, float* out) {
+  const std::byte* scales = block + 96;
+  const float d = f16_at(block + 108);
+  decode_two_bits(
+      block + 32,
+      [&](int group, int i, int quarter, int low) {
+        const int nibble = group < 8 ? low_nibble(scales[group]) : high_nibble(scales[group - 8]);
+        const int scale = (nibble | (u8(scales[8 + group % 4]) >> (2 * (group / 4)) & 3) << 4) - 32;
+        const int code = low | (u8(block[i]) >> quarter & 1) << 2;
+        return d * static_cast<float>(scale) * static_cast<float>(code - 4);
+      },
+      out);
+}
+
+constexpr float kUnevenLevels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+constexpr float kTwiceFloat4[16] = {0, 1, 2, 3, 4, 6, 8, 12, -0.0, -1, -2, -3, -4, -6, -8, -12};
+
+// 16 bytes of nibbles: the low half is numbers 0 to 15.
+void decode_levels(const float* levels, float scale, const std::byte* nibbles, float* out) {
+  for (int i = 0; i < 16; ++i) {
+    out[i] = scale * levels[low_nibble(nibbles[i])];
+    out[16 + i] = scale * levels[high_nibble(nibbles[i])];
+  }
+}
+
+void decode_iq4_nl(const std::byte* block, float* out) { decode_levels(kUnevenLevels, f16_at(block), block + 2, out); }
+
+// f16 scale, 2 bytes of upper pairs of the groups' scales, 4 of lower nibbles, 128 of codes.
+void decode_iq4_xs(const std::byte* block, float* out) {
+  const float d = f16_at(block);
+  const int upper = load_u16(block + 2);
+  for (int g = 0; g < 8; ++g) {
+    const std::byte nibbles = block[4 + g / 2];
+    const int scale = ((g % 2 == 0 ? low_nibble(nibbles) : high_nibble(nibbles)) | (upper >> (2 * g) & 3) << 4) - 32;
+    decode_levels(kUnevenLevels, d * static_cast<float>(scale), block + 8 + 16 * g, out + 32 * g);
+  }
+}
+
+void decode_mxfp4(const std::byte* block, float* out) {
+  decode_levels(kTwiceFloat4, std::ldexp(1.0f, u8(block[0]) - 128), block + 1, out);
+}
+
 using Decode = void (*)(const std::byte* block, float* out);
 template <Decode decode>
 void decode_all(const std::byte* blocks, std::int64_t num_blocks, int bytes, int numbers, float* out) {
@@ -121,6 +190,11 @@ void dequantize(WeightType type, const std::byte* blocks, std::int64_t count, fl
     case WeightType::q4_1: return decode_all<decode_q4_1>(blocks, n, bytes, numbers, out);
     case WeightType::q5_0: return decode_all<decode_q5_0>(blocks, n, bytes, numbers, out);
     case WeightType::q5_1: return decode_all<decode_q5_1>(blocks, n, bytes, numbers, out);
+    case WeightType::q2_k: return decode_all<decode_q2_k>(blocks, n, bytes, numbers, out);
+    case WeightType::q3_k: return decode_all<decode_q3_k>(blocks, n, bytes, numbers, out);
+    case WeightType::iq4_nl: return decode_all<decode_iq4_nl>(blocks, n, bytes, numbers, out);
+    case WeightType::iq4_xs: return decode_all<decode_iq4_xs>(blocks, n, bytes, numbers, out);
+    case WeightType::mxfp4: return decode_all<decode_mxfp4>(blocks, n, bytes, numbers, out);
     case WeightType::q4_k: return decode_all<decode_q4_k>(blocks, n, bytes, numbers, out);
     case WeightType::q5_k: return decode_all<decode_q5_k>(blocks, n, bytes, numbers, out);
     case WeightType::q6_k: return decode_all<decode_q6_k>(blocks, n, bytes, numbers, out);
@@ -191,7 +265,12 @@ CodedBlock coded_block(WeightType type, const std::byte* row, std::int64_t b) {
     case WeightType::q6_k: return code_q6_k(block, group);
     case WeightType::f32:
     case WeightType::f16:
-    case WeightType::bf16: break;  // numbers, not codes: PackedWeight::can_pack
+    case WeightType::bf16:
+    case WeightType::q2_k:
+    case WeightType::q3_k:
+    case WeightType::iq4_nl:
+    case WeightType::iq4_xs:
+    case WeightType::mxfp4: break;  // PackedWeight::can_pack
   }
   return out;
 }

@@ -4,6 +4,11 @@
 //   q4_1, q5_1         w = d * q + m                 blocks of 32, d and m in f16
 //   q4_k, q5_k         w = d * s_g * q - e * m_g     blocks of 256, 8 groups with 6-bit s_g and m_g
 //   q6_k               w = d * s_g * (q - 32)        blocks of 256, 16 groups with int8 s_g
+//   q3_k               w = d * (s_g - 32) * (q - 4)  blocks of 256, 16 groups with 6-bit s_g
+//   q2_k               w = d * s_g * q - e * m_g     blocks of 256, 16 groups with 4-bit s_g and m_g
+//   iq4_nl             w = d * level[q]              blocks of 32
+//   iq4_xs             w = d * (s_g - 32) level[q]   blocks of 256, 8 groups with 6-bit s_g
+//   mxfp4              w = 2^(e - 127) * float4[q]   blocks of 32, e one byte
 //
 // Source: ggml-quants.c of ggml; PyPI `gguf` (gguf.quants) is the test's oracle and agrees bit for bit.
 #pragma once
@@ -58,7 +63,7 @@ struct CodedBlock {
   std::uint16_t scale, offset;  // fp16
   std::uint16_t second_scale;   // q6_k: of numbers 16 and on
 };
-// Block `b` of 32 columns; not of f32, f16, bf16.
+// Block `b` of 32 columns; of the types that PackedWeight takes.
 CodedBlock coded_block(WeightType type, const std::byte* row, std::int64_t b);
 
 }  // namespace qjl::engine

@@ -164,7 +164,7 @@ TEST(Gguf, TensorErrors) {
   expect_bad(GgufBuilder().tensor("t", {33}, 8, counting_bytes(68)).build(), {"33 columns of Q8_0", "multiple of 32"});
   expect_bad(GgufBuilder().tensor("a", {16}, 0, counting_bytes(64)).tensor("b", {1}, 0, four, 32).build(), {"shared with 'a'"});
   expect_bad(GgufBuilder().tensor(std::string(65, 'n'), {1}, 0, four).build(), {"65 bytes", "at most 64"});
-  expect_error(GgufBuilder().tensor("t", {32}, 20, counting_bytes(18)).build(), ErrorKind::unsupported, {"'t'", "IQ4_NL", "Q4_K"});
+  expect_error(GgufBuilder().tensor("t", {32}, 22, counting_bytes(18)).build(), ErrorKind::unsupported, {"'t'", "IQ2_S", "Q4_K"});
   expect_error(GgufBuilder().tensor("t", {32}, 4242, four).build(), ErrorKind::unsupported, {"number 4242"});
 }
 
@@ -184,9 +184,14 @@ TEST(Gguf, BlocksOfEveryType) {
       {WeightType::q5_0, "Q5_0", 2 + 4 + 16, 32},
       {WeightType::q5_1, "Q5_1", 4 + 4 + 16, 32},
       {WeightType::q8_0, "Q8_0", 2 + 32, 32},
+      {WeightType::q2_k, "Q2_K", 16 + 64 + 4, 256},
+      {WeightType::q3_k, "Q3_K", 32 + 64 + 12 + 2, 256},
       {WeightType::q4_k, "Q4_K", 4 + 12 + 128, 256},
       {WeightType::q5_k, "Q5_K", 4 + 12 + 32 + 128, 256},
       {WeightType::q6_k, "Q6_K", 128 + 64 + 16 + 2, 256},
+      {WeightType::iq4_nl, "IQ4_NL", 2 + 16, 32},
+      {WeightType::iq4_xs, "IQ4_XS", 2 + 2 + 4 + 128, 256},
+      {WeightType::mxfp4, "MXFP4", 1 + 16, 32},
   };
   for (const Row& row : rows) {
     EXPECT_EQ(weight_type_name(row.type), row.name);

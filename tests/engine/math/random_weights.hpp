@@ -10,20 +10,25 @@
 
 namespace qjl::engine::test {
 
-inline constexpr WeightType kAllTypes[] = {WeightType::f32,  WeightType::f16,  WeightType::bf16, WeightType::q8_0,
-                                           WeightType::q4_0, WeightType::q4_1, WeightType::q5_0, WeightType::q5_1,
-                                           WeightType::q4_k, WeightType::q5_k, WeightType::q6_k};
+inline constexpr WeightType kAllTypes[] = {WeightType::f32,  WeightType::f16,    WeightType::bf16,   WeightType::q8_0,
+                                           WeightType::q4_0, WeightType::q4_1,   WeightType::q5_0,   WeightType::q5_1,
+                                           WeightType::q2_k, WeightType::q3_k,   WeightType::q4_k,   WeightType::q5_k,
+                                           WeightType::q6_k, WeightType::iq4_nl, WeightType::iq4_xs, WeightType::mxfp4};
 
 // Bytes of each block that are f16 numbers; the rest is any byte.
 inline std::vector<int> f16_offsets(WeightType type) {
   switch (type) {
     case WeightType::q8_0:
     case WeightType::q4_0:
-    case WeightType::q5_0: return {0};
+    case WeightType::q5_0:
+    case WeightType::iq4_nl:
+    case WeightType::iq4_xs: return {0};
     case WeightType::q4_1:
     case WeightType::q5_1:
     case WeightType::q4_k:
     case WeightType::q5_k: return {0, 2};
+    case WeightType::q2_k: return {80, 82};
+    case WeightType::q3_k: return {108};
     case WeightType::q6_k: return {208};
     case WeightType::f16: return {0};
     default: return {};
@@ -47,6 +52,7 @@ struct RandomWeight {
     std::normal_distribution<float> normal;
     const float number = normal(random);
     if (type == WeightType::f32) std::memcpy(block, &number, 4);
+    if (type == WeightType::mxfp4) block[0] = static_cast<std::byte>(125 + random() % 4);
     if (type == WeightType::bf16) std::memcpy(block, reinterpret_cast<const std::byte*>(&number) + 2, 2);
     for (const int offset : f16_offsets(type)) {
       // sign and fraction free, exponent such that 2^-3 <= |d| < 2
