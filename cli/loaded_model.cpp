@@ -13,6 +13,7 @@ LoadedModel::LoadedModel(const ModelOptions& options)
       threads(options.threads),
       context(options.context > 0 ? options.context : model.config().context_length) {
   const auto& config = model.config();
+  for (const std::string& warning : tokenizer.data().warnings) spdlog::warn("{}: {}", options.path, warning);
   if (context > config.context_length) {
     throw Usage("[options] found --ctx-size " + std::to_string(context) + ", the model was made for at most " +
                 std::to_string(config.context_length));

@@ -2,13 +2,14 @@
 #include "gguf.hpp"
 
 #include "gguf_parse.hpp"
+#include "gguf_shards.hpp"
 #include "mapped_file.hpp"
 
 namespace qjl::engine {
 
 struct GgufFile::State {
   std::string name;
-  std::unique_ptr<MappedFile> map;  // null when the caller keeps the bytes
+  std::vector<std::unique_ptr<MappedFile>> maps;  // none when the caller keeps the bytes
   GgufParts parts;
 };
 
@@ -20,8 +21,10 @@ GgufFile& GgufFile::operator=(GgufFile&&) noexcept = default;
 GgufFile GgufFile::open(const std::filesystem::path& path) {
   GgufFile file;
   file.state_->name = path.string();
-  file.state_->map = std::make_unique<MappedFile>(path);
-  file.state_->parts = parse_gguf(file.state_->map->bytes(), file.state_->name);
+  std::vector<std::unique_ptr<MappedFile>>& maps = file.state_->maps;
+  maps.push_back(std::make_unique<MappedFile>(path));
+  file.state_->parts = parse_gguf(maps.front()->bytes(), file.state_->name);
+  for (auto& other : open_other_shards(path, file.state_->parts)) maps.push_back(std::move(other));
   return file;
 }
 
@@ -41,7 +44,10 @@ const FileValue* GgufFile::find(std::string_view key) const {
 }
 
 void GgufFile::forget(std::span<const std::byte> part) const {
-  if (state_->map) state_->map->forget(part);
+  for (const auto& map : state_->maps) {
+    const std::span<const std::byte> all = map->bytes();
+    if (part.data() >= all.data() && part.data() < all.data() + all.size()) map->forget(part);
+  }
 }
 
 std::span<const FileTensor> GgufFile::tensors() const { return state_->parts.tensors; }

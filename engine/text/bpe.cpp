@@ -37,15 +37,13 @@ NamedMerge read_merge(const TokenizerData& data, const Vocabulary& vocabulary, s
   const std::size_t space = text.find(' ', 1);
   const auto fail = [&](const std::string& found) {
     throw Error(ErrorKind::bad_file, "[tokenizer] merge " + std::to_string(rank) + " " + printable(text) + ": found " + found +
-                                         ", wanted two tokens and their product in the vocabulary");
+                                         ", wanted two tokens with a space between");
   };
   if (space == std::string_view::npos || space + 1 == text.size()) fail("no two sides");
   const std::string_view left = text.substr(0, space);
   const std::string_view right = text.substr(space + 1);
   const Token product = find_token(vocabulary, std::string(left).append(right));
-  const NamedMerge merge{find_token(vocabulary, left), find_token(vocabulary, right), static_cast<std::int32_t>(rank), product};
-  if (merge.left < 0 || merge.right < 0 || merge.product < 0) fail("an unknown token");
-  return merge;
+  return {find_token(vocabulary, left), find_token(vocabulary, right), static_cast<std::int32_t>(rank), product};
 }
 
 }  // namespace
@@ -72,6 +70,7 @@ void Bpe::read_merges(const TokenizerData& data, const Vocabulary& vocabulary) {
   std::vector<NamedMerge> named;
   named.reserve(data.merges.size());
   for (std::size_t rank = 0; rank < data.merges.size(); ++rank) named.push_back(read_merge(data, vocabulary, rank));
+  num_unknown_merges_ = std::erase_if(named, [](const NamedMerge& m) { return m.left < 0 || m.right < 0 || m.product < 0; });
   std::sort(named.begin(), named.end(), [](const NamedMerge& a, const NamedMerge& b) {
     return std::tie(a.left, a.right, a.rank) < std::tie(b.left, b.right, b.rank);
   });

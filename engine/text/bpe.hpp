@@ -17,8 +17,10 @@ namespace qjl::engine {
 
 class Bpe {
  public:
-  // Errors: bad_file on a merge without two sides or whose sides or product are not in the vocabulary.
+  // Merges whose sides or product are not in the vocabulary never apply. Errors: bad_file on a merge without two sides.
   Bpe(const TokenizerData& data, const Vocabulary& vocabulary);
+
+  std::size_t num_unknown_merges() const { return num_unknown_merges_; }
 
   // Appends the tokens of a stretch of text without special tokens, in normal form C where the vocabulary wants it. Bytes that are
   // not UTF-8 are pieces of their own. A byte that the vocabulary lacks is left out, as Hugging Face tokenizers do.
@@ -45,6 +47,7 @@ class Bpe {
   const Vocabulary& vocabulary_;
   bool ignore_merges_;
   bool nfc_;
+  std::size_t num_unknown_merges_ = 0;
   std::size_t longest_token_ = 0;           // bytes of text
   std::array<Token, 256> byte_tokens_;      // -1: the vocabulary lacks it
   std::vector<std::uint32_t> first_merge_;  // [vocab + 1]: merges of a left token are [first_merge_[t], first_merge_[t + 1])

@@ -21,10 +21,14 @@ namespace {
   "]*[\\r\\n]+|" TRAILING_SPACE
 #define UPPER "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}"
 #define LOWER "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"
-#define TEKKEN                                                                                                      \
-  "[^\\r\\n\\p{L}\\p{N}]?[" UPPER "]*[" LOWER "]+|[^\\r\\n\\p{L}\\p{N}]?[" UPPER "]+[" LOWER "]*|\\p{N}| ?[^" SPACE \
-  "\\p{L}\\p{N}]+"                                                                                                  \
+// Words by their case with what may end one, and the number part.
+#define CASED(ENDING, NUMBER)                                                                                                 \
+  "[^\\r\\n\\p{L}\\p{N}]?[" UPPER "]*[" LOWER "]+" ENDING "|[^\\r\\n\\p{L}\\p{N}]?[" UPPER "]+[" LOWER "]*" ENDING "|" NUMBER \
+  "| ?[^" SPACE                                                                                                               \
+  "\\p{L}\\p{N}]+"                                                                                                            \
   "[\\r\\n/]*|[" SPACE "]*[\\r\\n]+|" TRAILING_SPACE
+#define TEKKEN CASED("", "\\p{N}")
+#define GPT4O CASED("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "\\p{N}{1,3}")
 
 const std::vector<PretokenizerRule>& rules() {
   static const std::vector<PretokenizerRule> all = {
@@ -40,6 +44,9 @@ const std::vector<PretokenizerRule>& rules() {
       {.names = {"dbrx", "smaug-bpe"}, .stages = {LLAMA3("\\p{N}{1,3}")}},
       {.names = {"qwen2", "deepseek-r1-qwen", "megrez"}, .stages = {LLAMA3("\\p{N}")}, .nfc = true},
       {.names = {"kormo", "f2llmv2", "stablelm2", "hunyuan", "solar-open"}, .stages = {LLAMA3("\\p{N}")}},
+      {.names = {"gpt-4o"}, .stages = {GPT4O}},
+      // What llama.cpp takes where a file names none.
+      {.names = {"default"}, .stages = {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
       {.names = {"tekken"}, .stages = {TEKKEN}, .ignore_merges = true, .adds_bos = true},
   };
   return all;

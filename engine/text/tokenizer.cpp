@@ -89,6 +89,9 @@ struct Tokenizer::State {
         parsed(data, {Type::user_defined, Type::control, Type::unknown}) {
     if (data.model == TokenizerData::Model::bpe) {
       bpe.emplace(data, vocabulary);
+      if (const std::size_t unknown = bpe->num_unknown_merges(); unknown > 0) {
+        data.warnings.push_back(std::to_string(unknown) + " merges have sides or products outside the vocabulary: left out");
+      }
     } else {
       spm.emplace(data, vocabulary);
     }

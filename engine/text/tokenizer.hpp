@@ -26,7 +26,8 @@ struct TokenizerData {
   std::vector<Token> end_of_generation;  // eos, eot and their like
   bool add_bos = false, add_eos = false;
   bool add_space_prefix = false;
-  std::string chat_template;  // Jinja text, may be empty
+  std::string chat_template;          // Jinja text, may be empty
+  std::vector<std::string> warnings;  // what a file lacks or has wrong, and what was done instead
 };
 
 class Tokenizer {

@@ -21,7 +21,10 @@ TEKKEN = (
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-EXPRESSIONS = {"llama-bpe": LLAMA3, "qwen2": QWEN2, "tekken": TEKKEN}
+CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+GPT4O = TEKKEN.replace("]+|", "]+" + CONTRACTION + "|", 1).replace("]*|\\p{N}|", "]*" + CONTRACTION + r"|\p{N}{1,3}|")
+DEFAULT = [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"]
+EXPRESSIONS = {"llama-bpe": [LLAMA3], "qwen2": [QWEN2], "tekken": [TEKKEN], "gpt-4o": [GPT4O], "default": DEFAULT}
 PRETOKENIZERS = ["gpt-2", "smollm", *EXPRESSIONS]
 
 
@@ -50,7 +53,7 @@ def hugging_face(fields: dict[str, Any], pre: str) -> Tokenizer:
         stages = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
     else:
         stages = [
-            pre_tokenizers.Split(Regex(EXPRESSIONS[pre]), "isolated"),
+            *(pre_tokenizers.Split(Regex(expression), "isolated") for expression in EXPRESSIONS[pre]),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     if pre == "qwen2":

@@ -178,14 +178,51 @@ TEST(TokenizerData, InconsistentVocabulariesAreRefused) {
   refused([](auto& data) { data.end_of_generation = {-7}; }, ErrorKind::bad_file, "found -7");
   refused([](auto& data) { data.add_bos = true, data.bos = -1; }, ErrorKind::bad_file, "add_bos_token");
   refused([](auto& data) { data.merges.emplace_back("hello"); }, ErrorKind::bad_file, "found no two sides");
-  refused([](auto& data) { data.merges.emplace_back("z z"); }, ErrorKind::bad_file, "merge 8 'z z': found an unknown token");
   refused([](auto& data) { data.tokens[7] = std::string(5000, 'x'); }, ErrorKind::bad_file, "5000 bytes");
   refused([](auto& data) { data.scores.pop_back(); }, ErrorKind::bad_file, "scores", true);
   refused([](auto& data) { data.scores[9] = std::numeric_limits<float>::quiet_NaN(); }, ErrorKind::bad_file, "finite", true);
   GgufBuilder bert;
   bert.text("tokenizer.ggml.model", "bert");
   expect_refused([&] { data_of(bert); }, ErrorKind::unsupported, "found 'bert', wanted gpt2 (BPE) or llama");
-  expect_refused([&] { data_of(small_bpe().u32("tokenizer.ggml.unknown_token_id", 1u << 31)); }, ErrorKind::bad_file, "2147483648");
+}
+
+// What files lack or have wrong without harm is told of, not refused.
+TEST(TokenizerData, WhatIsMissingIsToldOf) {
+  const auto warned = [](const TokenizerData& data, const std::string& part) {
+    const Tokenizer tokenizer(data);
+    ASSERT_EQ(tokenizer.data().warnings.size(), 1u) << part;
+    EXPECT_NE(tokenizer.data().warnings[0].find(part), std::string::npos) << tokenizer.data().warnings[0];
+  };
+  EXPECT_TRUE(data_of(small_bpe()).warnings.empty());
+  EXPECT_TRUE(data_of(small_spm()).warnings.empty());
+  const TokenizerData unknown = data_of(small_bpe().u32("tokenizer.ggml.unknown_token_id", 4294967295u));
+  warned(unknown, "4294967295");
+  EXPECT_EQ(unknown.unk, -1);
+  const TokenizerData bos = data_of(small_spm().u32("tokenizer.ggml.bos_token_id", 4294967295u));
+  warned(bos, "taken as 1");
+  EXPECT_EQ(bos.bos, 1);
+  TokenizerData merges = data_of(small_bpe());
+  merges.merges.insert(merges.merges.begin(), "z z");
+  warned(merges, "1 merges");
+  EXPECT_EQ(encode(Tokenizer(merges), "zzhello"), (Texts{"z", "z", "hello"}));
+}
+
+// Without scores the first of several merges wins; without a pre-tokenizer's name llama.cpp's default cuts: three digits at a time.
+TEST(TokenizerData, DefaultsWhereAFileIsSilent) {
+  GgufBuilder spm;
+  spm.text("tokenizer.ggml.model", "llama").texts("tokenizer.ggml.tokens", {"<unk>", "<s>", "</s>", kS, "a", "b", "c", "ab", "bc"});
+  const TokenizerData silent = data_of(spm);
+  ASSERT_EQ(silent.warnings.size(), 1u);
+  EXPECT_NE(silent.warnings[0].find("scores"), std::string::npos) << silent.warnings[0];
+  EXPECT_EQ(encode(Tokenizer(silent), "abc"), (Texts{kS, "ab", "c"}));
+  GgufBuilder bpe;
+  bpe.text("tokenizer.ggml.model", "gpt2").texts("tokenizer.ggml.tokens", {"1", "2", "12", "!", "1!"});
+  bpe.texts("tokenizer.ggml.merges", {"1 2", "1 !", "12 12"});
+  const Tokenizer tokenizer(data_of(bpe));
+  EXPECT_EQ(tokenizer.data().pre, "default");
+  ASSERT_EQ(tokenizer.data().warnings.size(), 2u);  // and a merge without a product
+  EXPECT_NE(tokenizer.data().warnings[0].find("tokenizer.ggml.pre"), std::string::npos) << tokenizer.data().warnings[0];
+  EXPECT_EQ(encode(tokenizer, "121!"), (Texts{"12", "1", "!"}));
 }
 
 TEST(Tokenizer, TokensOutsideTheVocabularyAreRefused) {
