@@ -1,6 +1,7 @@
 // `qjl info`: what this program runs on, what a model is, and what each cache type would cost for it at a context length.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "files.hpp"
@@ -52,19 +53,31 @@ Json program_json() {
           {"cuda_absence", cuda.absence}};
 }
 
+// What only some models have.
+void add_parts(const engine::ModelConfig& c, Json& json) {
+  if (c.experts.count > 0) json.update({{"experts", c.experts.count}, {"experts_used", c.experts.used}});
+  if (c.key_dim != c.head_dim || c.value_dim != c.head_dim) json.update({{"key_dim", c.key_dim}, {"value_dim", c.value_dim}});
+  const auto has_window = [](const engine::LayerShape& layer) { return layer.window > 0; };
+  const auto first = std::ranges::find_if(c.layers, has_window);
+  if (first == c.layers.end()) return;
+  json.update({{"window", first->window}, {"layers_with_window", std::ranges::count_if(c.layers, has_window)}});
+}
+
 Json model_json(const LoadedModel& loaded) {
   const auto& c = loaded.model.config();
-  return {{"name", c.name},
-          {"architecture", c.family->name},
-          {"layers", c.num_layers},
-          {"heads", c.num_heads},
-          {"kv_heads", c.num_kv_heads},
-          {"head_dim", c.head_dim},
-          {"hidden", c.hidden},
-          {"feed_forward", c.feed_forward},
-          {"vocab_size", c.vocab_size},
-          {"context_length", c.context_length},
-          {"weight_mb", static_cast<double>(loaded.model.weight_bytes()) / 1e6}};
+  Json json = {{"name", c.name},
+               {"architecture", c.family->name},
+               {"layers", c.num_layers},
+               {"heads", c.num_heads},
+               {"kv_heads", c.num_kv_heads},
+               {"head_dim", c.head_dim},
+               {"hidden", c.hidden},
+               {"feed_forward", c.feed_forward},
+               {"vocab_size", c.vocab_size},
+               {"context_length", c.context_length},
+               {"weight_mb", static_cast<double>(loaded.model.weight_bytes()) / 1e6}};
+  add_parts(c, json);
+  return json;
 }
 
 Json caches_json(const LoadedModel& loaded) {
@@ -93,7 +106,7 @@ std::string info_text(const Json& json) {
   }
   if (!json.contains("model")) return text;
   for (const auto& [key, value] : json["model"].items()) {
-    text += fmt::format("  {:<16}{}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+    text += fmt::format("  {:<20}{}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
   }
   text += fmt::format("\ncache at {} tokens\n  {:<8}{:>12}{:>10}{:>8}\n", json["context"].get<std::int64_t>(), "type",
                       "bits sealed", "MB", "ratio");

@@ -7,16 +7,31 @@
 
 namespace qjl::cli {
 
+namespace {
+
+engine::RopeOptions rope_options(const ModelOptions& options) {
+  engine::RopeOptions rope = options.rope;
+  rope.context = options.context;
+  return rope;
+}
+
+}  // namespace
+
 LoadedModel::LoadedModel(const ModelOptions& options)
-    : model(engine::Model::load(engine::open_model_file(options.path))),
+    : model(engine::Model::load(engine::open_model_file(options.path), rope_options(options))),
       tokenizer(model.file().tokenizer_data()),
       threads(options.threads),
       context(options.context > 0 ? options.context : model.config().context_length) {
   const auto& config = model.config();
+  for (const std::string& warning : config.warnings) spdlog::warn("{}: {}", options.path, warning);
   for (const std::string& warning : tokenizer.data().warnings) spdlog::warn("{}: {}", options.path, warning);
+  if (context > engine::kMostContext) {
+    throw Usage("[options] found --ctx-size " + std::to_string(context) + ", wanted at most " +
+                std::to_string(engine::kMostContext));
+  }
   if (context > config.context_length) {
-    throw Usage("[options] found --ctx-size " + std::to_string(context) + ", the model was made for at most " +
-                std::to_string(config.context_length));
+    spdlog::warn("--ctx-size {} is above the {} tokens that the model was trained for: its answers may be poor beyond them",
+                 context, config.context_length);
   }
   spdlog::info("{}: {}, {} layers, {} kv heads, head_dim {}, {:.0f} MB of weights, {} threads", config.name, config.family->name,
                config.num_layers, config.num_kv_heads, config.head_dim, static_cast<double>(model.weight_bytes()) / 1e6,

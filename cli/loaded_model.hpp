@@ -17,7 +17,8 @@ struct LoadedModel {
   ThreadPool threads;
   std::int64_t context;  // tokens: --ctx-size, or what the model was trained for
 
-  // Errors: as of open_model_file(), Model and Tokenizer; Usage when --ctx-size is above the model's.
+  // Says in the log what a user should know: a context above the trained one, keys of the file that are not followed.
+  // Errors: as of open_model_file(), Model and Tokenizer; Usage when --ctx-size is above what any model takes.
   explicit LoadedModel(const ModelOptions& options);
 };
 

@@ -4,11 +4,47 @@
 #include <spdlog/spdlog.h>
 
 #include <map>
+#include <optional>
 #include <string_view>
 
 #include "qjl/error.hpp"
 
 namespace qjl::cli {
+
+namespace {
+
+void add_rope_options(CLI::App& command, engine::RopeOptions& rope) {
+  using Scaling = engine::RopeOptions::Scaling;
+  const std::map<std::string, Scaling> names = {{"none", Scaling::none}, {"linear", Scaling::linear}, {"yarn", Scaling::yarn}};
+  command
+      .add_option_function<std::string>(
+          "--rope-scaling", [&rope, names](const std::string& name) { rope.scaling = names.at(name); },
+          "scaling of RoPE: none, linear or yarn (default: the model's)")
+      ->check(CLI::IsMember(names))
+      ->group("Model");
+  const auto add = [&](const char* name, std::optional<double>& value, const char* text, const CLI::Validator& range) {
+    return command.add_option(name, value, text)->check(range)->group("Model");
+  };
+  auto* factor = add("--rope-scale", rope.factor, "how much longer contexts are than RoPE's original one", CLI::PositiveNumber);
+  command
+      .add_option_function<double>(
+          "--rope-freq-scale", [&rope](double scale) { rope.factor = 1.0 / scale; }, "the same as 1 / --rope-scale")
+      ->check(CLI::PositiveNumber)
+      ->excludes(factor)
+      ->group("Model");
+  add("--rope-freq-base", rope.base, "base of RoPE (default: the model's)", CLI::PositiveNumber);
+  add("--yarn-orig-ctx", rope.yarn_original_context, "YaRN: original context in tokens (default: the model's)",
+      CLI::PositiveNumber);
+  add("--yarn-ext-factor", rope.yarn_ext_factor, "YaRN: 0 divides all frequencies, 1 leaves high ones (default 1)",
+      CLI::Range(0.0, 1.0));
+  add("--yarn-attn-factor", rope.yarn_attention_factor, "YaRN: queries and keys are multiplied by this (default: by the factor)",
+      CLI::PositiveNumber);
+  add("--yarn-beta-fast", rope.yarn_beta_fast, "YaRN: turns within the original context that stay (default 32)",
+      CLI::PositiveNumber);
+  add("--yarn-beta-slow", rope.yarn_beta_slow, "YaRN: turns that are divided by the whole factor (default 1)", CLI::PositiveNumber);
+}
+
+}  // namespace
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("-m,--model", options.path, "model file (GGUF)")->required()->group("Model");
@@ -18,6 +54,7 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("-t,--threads", options.threads, "threads (default: all processors)")
       ->check(CLI::Range(1, 1024))
       ->group("Model");
+  add_rope_options(command, options.rope);
 }
 
 void add_cache_options(CLI::App& command, CacheOptions& options) {

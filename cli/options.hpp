@@ -40,6 +40,7 @@ struct ModelOptions {
   std::string path;
   std::int64_t context = 0;  // tokens; 0: what the model was trained for
   int threads = 0;           // 0: every processor that the process may use
+  engine::RopeOptions rope;  // instead of what the file says
 };
 
 struct CacheOptions {

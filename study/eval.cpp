@@ -87,8 +87,7 @@ class Evaluation {
 }
 
 void Evaluation::check(std::span<const Token> tokens) const {
-  const std::int64_t most = model_.config().context_length;
-  if (context_ < 2 || context_ > most) refuse("context", context_, "2 to " + std::to_string(most) + " (the model's)");
+  if (context_ < 2 || context_ > kMostContext) refuse("context", context_, "2 to " + std::to_string(kMostContext));
   if (std::ssize(tokens) < context_)
     refuse("the text's length in tokens", std::ssize(tokens), "at least the context " + std::to_string(context_));
   if (prompt_ > context_ - 2)

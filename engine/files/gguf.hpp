@@ -25,7 +25,7 @@ class GgufFile final : public ModelFile {
   GgufFile& operator=(GgufFile&&) noexcept;
 
   const std::string& name() const override;
-  std::span<const std::string> keys() const;  // in file order
+  std::span<const std::string> keys() const override;
   const FileValue* find(std::string_view key) const override;
   std::span<const FileTensor> tensors() const override;
   const FileTensor* find_tensor(std::string_view name) const override;

@@ -40,6 +40,7 @@ class ModelFile {
 
   // What a format answers.
   virtual const std::string& name() const = 0;
+  virtual std::span<const std::string> keys() const = 0;          // of the metadata, in file order
   virtual const FileValue* find(std::string_view key) const = 0;  // null when absent
   virtual std::span<const FileTensor> tensors() const = 0;
   virtual const FileTensor* find_tensor(std::string_view name) const = 0;  // null when absent

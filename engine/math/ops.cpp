@@ -3,6 +3,7 @@
 #include "foreach_target.hpp"
 #ifdef QJL_PASS
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -28,6 +29,14 @@ QJL_INLINE f32x16 gelu_product(f32x16 gate, f32x16 up) {
   return gate / (one + exponential(exponent)) * up;
 }
 
+constexpr float kSwigluSlope = -1.702f, kSwigluLimit = 7.0f;
+
+QJL_INLINE f32x16 clamped_swiglu_product(f32x16 gate, f32x16 up) {
+  const f32x16 one = splat(1.0f), limit = splat(kSwigluLimit);
+  const f32x16 g = min(gate, limit), u = max(min(up, limit), splat(-kSwigluLimit));
+  return g / (one + exponential(g * splat(kSwigluSlope))) * (u + one);
+}
+
 inline void rms_norm(const float* x, const float* weight, double epsilon, std::int64_t n, float* out) {
   f32x16 squares = splat(0.0f);
   std::int64_t i = 0;
@@ -45,6 +54,12 @@ inline void add_rows(float* x, const float* y, std::int64_t n) {
   for (; i < n; ++i) x[i] += y[i];
 }
 
+inline void scale_row(float* x, float factor, std::int64_t n) {
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) store(x + i, load(x + i) * splat(factor));
+  for (; i < n; ++i) x[i] *= factor;
+}
+
 inline void silu_mul(float* gate, const float* up, std::int64_t n) {
   std::int64_t i = 0;
   for (; i + 16 <= n; i += 16) store(gate + i, silu_product(load(gate + i), load(up + i)));
@@ -60,7 +75,16 @@ inline void gelu_mul(float* gate, const float* up, std::int64_t n) {
   }
 }
 
-inline constexpr RowOps kRowOps = {rms_norm, add_rows, silu_mul, gelu_mul};
+inline void clamped_swiglu_mul(float* gate, const float* up, std::int64_t n) {
+  std::int64_t i = 0;
+  for (; i + 16 <= n; i += 16) store(gate + i, clamped_swiglu_product(load(gate + i), load(up + i)));
+  for (; i < n; ++i) {
+    const float g = std::min(gate[i], kSwigluLimit), u = std::clamp(up[i], -kSwigluLimit, kSwigluLimit);
+    gate[i] = g / (1.0f + std::exp(g * kSwigluSlope)) * (u + 1.0f);
+  }
+}
+
+inline constexpr RowOps kRowOps = {rms_norm, add_rows, scale_row, silu_mul, gelu_mul, clamped_swiglu_mul};
 
 }  // namespace qjl::engine::QJL_NAMESPACE
 QJL_PASS_END

@@ -33,11 +33,41 @@ std::vector<float> llama3_divisors(double base, int dimensions, const Llama3Scal
   return divisors;
 }
 
-void rope_angles(std::span<const double> frequencies, std::int64_t position, float* out) {
+std::vector<float> yarn_divisors(double base, int dimensions, const YarnScaling& scaling) {
+  // The pair, a real number, that turns so many times within the original context.
+  const auto pair_of = [&](double turns) {
+    return dimensions * std::log(scaling.original_context / (turns * 2.0 * std::numbers::pi)) / (2.0 * std::log(base));
+  };
+  double first = pair_of(scaling.beta_fast), last = pair_of(scaling.beta_slow);
+  if (scaling.bounds == YarnScaling::Bounds::whole_pairs) {
+    first = std::floor(first);
+    last = std::ceil(last);
+  }
+  first = std::max(first, 0.0);
+  last = std::min(last, dimensions - 1.0);
+  std::vector<float> divisors;
+  for (int i = 0; i < dimensions / 2; ++i) {
+    const double ramp = std::clamp((i - first) / std::max(last - first, 1e-3), 0.0, 1.0);
+    const double as_trained = scaling.extrapolation * (1.0 - ramp);
+    divisors.push_back(static_cast<float>(1.0 / (as_trained + (1.0 - as_trained) / scaling.factor)));
+  }
+  return divisors;
+}
+
+double yarn_magnitude(double factor, double log_multiplier) {
+  if (factor <= 1.0) return 1.0;
+  return (1.0 + 0.1 * std::log(factor)) / (1.0 + 0.1 * log_multiplier * std::log(factor));
+}
+
+double longrope_magnitude(double factor, double original_context) {
+  return factor <= 1.0 ? 1.0 : std::sqrt(1.0 + std::log(factor) / std::log(original_context));
+}
+
+void rope_angles(std::span<const double> frequencies, std::int64_t position, float* out, double magnitude) {
   for (std::size_t i = 0; i < frequencies.size(); ++i) {
     const double angle = static_cast<double>(position) * frequencies[i];
-    out[i] = static_cast<float>(std::cos(angle));
-    out[frequencies.size() + i] = static_cast<float>(std::sin(angle));
+    out[i] = static_cast<float>(magnitude * std::cos(angle));
+    out[frequencies.size() + i] = static_cast<float>(magnitude * std::sin(angle));
   }
 }
 

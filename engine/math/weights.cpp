@@ -165,7 +165,12 @@ void Multiplication::multiply_rows(const Product& product, std::int64_t item, st
 
 void Multiplication::run() {
   std::int64_t total = 0;
-  for (const Product& product : p_.list) total += items(product);
+  for (const Product& product : p_.list) {
+    const Weight& w = *product.weight;
+    total += items(product);
+    s_.weight_bytes +=
+        p_.arithmetic == Arithmetic::fast && w.packed ? w.packed->groups() * w.packed->group_bytes() : w.rows * w.row_bytes();
+  }
   const auto work = [&](std::int64_t item, int worker) {
     const Product* product = p_.list.data();
     for (; item >= items(*product); ++product) item -= items(*product);

@@ -58,6 +58,7 @@ struct ProductScratch {
   std::vector<std::vector<float>> panels;
   std::vector<QuantizedBlock> quantized;
   std::vector<std::uint16_t> rounded;
+  std::int64_t weight_bytes = 0;  // of all matrices multiplied with so far, as they lie in the file or packed
   ProductScratch();
   ~ProductScratch();
   ProductScratch(ProductScratch&&) noexcept;

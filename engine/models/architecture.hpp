@@ -1,7 +1,8 @@
 // What may differ between families of models: a row for each, read by the one forward pass.
 //
 // A row is a constant in the file that bears the family's name (llama.cpp's names of general.architecture); the table of them is in
-// architecture.cpp. What a file may or may not hold of itself (biases, tied embeddings, RoPE scaling) is no field: it is looked for.
+// architecture.cpp. What a file may or may not hold of itself (biases, tied embeddings, RoPE scaling, experts, a window) is no field: it
+// is looked for.
 #pragma once
 
 #include <cstdint>
@@ -15,16 +16,38 @@ struct ModelConfig;
 enum class Norms : std::uint8_t {
   pre,           // h += branch(norm(h))
   pre_and_post,  // h += norm(branch(norm(h)))
+  post,          // h += norm(branch(h))
 };
 
-enum class Activation : std::uint8_t { silu, gelu_tanh };  // of the gate; the formulas are in engine/math/ops.hpp
+// RMS norm of queries and keys before RoPE.
+enum class HeadNorms : std::uint8_t {
+  none,
+  each_head,  // weights [head_dim], the same for all heads
+  all_heads,  // one norm over the whole row, weights [heads * head_dim]
+};
+
+enum class Activation : std::uint8_t { silu, gelu_tanh, clamped_swiglu };  // of the gate; the formulas are in engine/math/ops.hpp
+
+// The weights of the experts that a token chooses, those with the largest router logits.
+enum class Routing : std::uint8_t {
+  softmax_of_chosen,  // they sum to 1
+  softmax_of_all,     // as they stand among all
+};
 
 struct Architecture {
   std::string_view name;           // as general.architecture says it
   bool interleaved_pairs = false;  // RoPE turns channels (2 i, 2 i + 1) instead of (i, i + dimensions / 2)
-  bool query_key_norm = false;     // RMS norm of every head's queries and keys before RoPE
+  HeadNorms head_norms = HeadNorms::none;
   Norms norms = Norms::pre;
   Activation activation = Activation::silu;
+  Routing routing = Routing::softmax_of_chosen;
+  // Where the file has a window (attention.sliding_window): of so many layers the last sees all, unless the file says another number
+  // (attention.sliding_window_pattern); 0: none does. Layers with a window turn as the others do, or by a plain RoPE without scaling;
+  // their base, where the file does not say (rope.freq_base_swa), is this, or with 0 that of the others.
+  int full_attention_every = 0;
+  bool plain_rope_in_window = false;
+  double window_rope_base = 0.0;
+  bool yarn_between_pairs = false;  // YaRN's blend begins and ends between pairs (YarnScaling::Bounds::exact)
   // What the family computes from its keys beyond those that all have; called when the rest of the config is read. Null: nothing.
   void (*describe)(const MetadataKeys& keys, ModelConfig& config) = nullptr;
 };

@@ -17,25 +17,18 @@ void describe_gemma3(const MetadataKeys& keys, ModelConfig& config) {
   config.embedding_scale = static_cast<float>(std::sqrt(hidden));
   // The 27B, which no key tells apart, scales by its hidden row's share of a head (168) where the others take head_dim.
   if (config.num_layers == kLayersOf27B) config.attention_scale = static_cast<float>(1.0 / std::sqrt(hidden / config.num_heads));
-  if (keys.has("final_logit_softcapping")) {
-    config.logit_soft_cap = static_cast<float>(keys.positive_or("final_logit_softcapping", 0.0, 1e6));
-  }
-  LayerShape local;
-  local.window = keys.integer("attention.sliding_window", std::int64_t{1} << 30);
-  local.rope.base = keys.positive_or("rope.freq_base_swa", 10000.0, 1e12);
-  local.rope.dimensions = config.layers.front().rope.dimensions;
-  const std::int64_t period = keys.integer_or("attention.sliding_window_pattern", 6, 1024);
-  for (std::int64_t l = 0; l < config.num_layers; ++l) {
-    if ((l + 1) % period != 0) config.layers[static_cast<std::size_t>(l)] = local;
-  }
+  keys.integer("attention.sliding_window", std::int64_t{1} << 30);  // every model of the family has one
 }
 
 }  // namespace
 
 extern const Architecture kGemma3 = {.name = "gemma3",
-                                     .query_key_norm = true,
+                                     .head_norms = HeadNorms::each_head,
                                      .norms = Norms::pre_and_post,
                                      .activation = Activation::gelu_tanh,
+                                     .full_attention_every = 6,
+                                     .plain_rope_in_window = true,
+                                     .window_rope_base = 10000.0,
                                      .describe = describe_gemma3};
 
 }  // namespace qjl::engine

@@ -1,73 +1,19 @@
 // read_model_config: every number is bounded here, so that no later product of sizes can overflow.
 //
 // Keys as llama.cpp writes them: block_count, embedding_length, feed_forward_length, attention.head_count, attention.head_count_kv,
-// attention.key_length, attention.layer_norm_rms_epsilon, rope.freq_base, rope.dimension_count, rope.scaling.type and .factor,
-// context_length, vocab_size. A family adds its own (Architecture::describe).
+// attention.key_length, attention.value_length, attention.layer_norm_rms_epsilon, context_length, vocab_size; those of RoPE
+// (rope_keys.hpp), of windows, soft caps and experts, where a file has them. A family adds its own (Architecture::describe).
 #include "model_config.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "metadata_keys.hpp"
+#include "qjl/codec.hpp"
 #include "qjl/error.hpp"
-#include "quants.hpp"
-#include "rope.hpp"
 
 namespace qjl::engine {
 namespace {
-
-std::vector<float> divisors_from_tensor(const FileTensor& tensor, int dimensions) {
-  const std::int64_t wanted = dimensions / 2, found = tensor.shape.size() == 1 ? tensor.shape[0] : -1;
-  if (found != wanted) refuse_model("the length of rope_freqs.weight", std::to_string(found), std::to_string(wanted));
-  if (wanted % block_numbers(tensor.type) != 0)
-    refuse_model("the type of rope_freqs.weight", std::string(weight_type_name(tensor.type)), "f32");
-  std::vector<float> divisors(static_cast<std::size_t>(wanted));
-  dequantize(tensor.type, tensor.data.data(), wanted, divisors.data());
-  for (const float divisor : divisors) {
-    if (!(std::isfinite(divisor) && divisor > 0.0f))
-      refuse_model("a number of rope_freqs.weight", std::to_string(divisor), "above 0");
-  }
-  return divisors;
-}
-
-void read_rope_scaling(const ModelFile& file, const MetadataKeys& keys, RopeConfig& rope) {
-  constexpr double kMost = 1e6;
-  const std::string type = keys.text_or("rope.scaling.type", keys.has("rope.scale_linear") ? "linear" : "none");
-  if (type == "linear") {
-    rope.scaling = RopeConfig::Scaling::linear;
-    rope.factor = keys.has("rope.scaling.factor") ? keys.positive_or("rope.scaling.factor", 1.0, kMost)
-                                                  : keys.positive_or("rope.scale_linear", 1.0, kMost);
-  } else if (type == "llama3") {
-    Llama3Scaling scaling;
-    scaling.factor = keys.positive_or("rope.scaling.factor", scaling.factor, kMost);
-    scaling.low_frequency_factor = keys.positive_or("rope.scaling.low_freq_factor", scaling.low_frequency_factor, kMost);
-    scaling.high_frequency_factor = keys.positive_or("rope.scaling.high_freq_factor", scaling.high_frequency_factor, kMost);
-    scaling.original_context = keys.positive_or("rope.scaling.original_context_length", scaling.original_context, 1e9);
-    if (scaling.high_frequency_factor <= scaling.low_frequency_factor) {
-      refuse_model(keys.prefix() + "rope.scaling.high_freq_factor", std::to_string(scaling.high_frequency_factor),
-                   "above low_freq_factor");
-    }
-    rope.scaling = RopeConfig::Scaling::llama3;
-    rope.frequency_divisors = llama3_divisors(rope.base, rope.dimensions, scaling);
-  } else if (type != "none") {
-    throw Error(ErrorKind::unsupported,
-                "[model] " + keys.prefix() + "rope.scaling.type is \"" + type + "\", wanted none, linear or llama3");
-  }
-  if (const FileTensor* tensor = file.find_tensor("rope_freqs.weight")) {
-    rope.scaling = RopeConfig::Scaling::llama3;
-    rope.frequency_divisors = divisors_from_tensor(*tensor, rope.dimensions);
-  }
-}
-
-RopeConfig read_rope(const ModelFile& file, const MetadataKeys& keys, const ModelConfig& config) {
-  RopeConfig rope;
-  rope.interleaved = config.family->interleaved_pairs;
-  rope.base = keys.positive_or("rope.freq_base", 10000.0, 1e12);
-  rope.dimensions = static_cast<int>(keys.integer_or("rope.dimension_count", config.head_dim, config.head_dim));
-  if (rope.dimensions % 2 != 0)
-    refuse_model(keys.prefix() + "rope.dimension_count", std::to_string(rope.dimensions), "an even number");
-  read_rope_scaling(file, keys, rope);
-  return rope;
-}
 
 std::int64_t read_vocab_size(const ModelFile& file, const MetadataKeys& keys, std::int64_t most) {
   if (keys.has("vocab_size")) return keys.integer("vocab_size", most);
@@ -77,11 +23,76 @@ std::int64_t read_vocab_size(const ModelFile& file, const MetadataKeys& keys, st
   return size;
 }
 
+void read_heads(const ModelFile& file, const MetadataKeys& keys, ModelConfig& config) {
+  constexpr std::int64_t kMostHeads = 4096;
+  config.num_heads = static_cast<int>(keys.integer("attention.head_count", kMostHeads));
+  config.num_kv_heads = static_cast<int>(keys.integer_or("attention.head_count_kv", config.num_heads, config.num_heads));
+  if (config.num_heads % config.num_kv_heads != 0) {
+    refuse_model(keys.prefix() + "attention.head_count", std::to_string(config.num_heads),
+                 "a multiple of " + std::to_string(config.num_kv_heads) + " kv heads");
+  }
+  const std::span<const int> widths = head_dims();
+  const std::int64_t usual = config.hidden / config.num_heads, most = widths.back();
+  config.key_dim = static_cast<int>(keys.integer_or("attention.key_length", usual, most));
+  config.value_dim = static_cast<int>(keys.integer_or("attention.value_length", config.key_dim, most));
+  config.head_dim = *std::ranges::lower_bound(widths, std::max(config.key_dim, config.value_dim));
+  for (const char* other : {"attention.key_length_swa", "attention.value_length_swa"}) {
+    const int same = std::string_view(other).find("key") != std::string_view::npos ? config.key_dim : config.value_dim;
+    if (const std::int64_t found = file.integer_or(keys.prefix() + other, same); found != same) {
+      throw Error(ErrorKind::unsupported, "[model] " + keys.prefix() + other + " is " + std::to_string(found) +
+                                              ", wanted the width of the other layers' heads, " + std::to_string(same));
+    }
+  }
+}
+
+// Layers that see a window only, and how they turn.
+void read_windows(const MetadataKeys& keys, ModelConfig& config) {
+  if (!keys.has_positive("attention.sliding_window")) return;
+  const Architecture& family = *config.family;
+  LayerShape local = config.layers.front();
+  local.window = keys.integer("attention.sliding_window", std::int64_t{1} << 30);
+  const double usual_base = family.window_rope_base > 0.0 ? family.window_rope_base : local.rope.base;
+  const double base = keys.positive_or("rope.freq_base_swa", usual_base, 1e12);
+  if (family.plain_rope_in_window || base != local.rope.base) local.rope = plain_rope(local.rope, base);
+  const char* pattern = "attention.sliding_window_pattern";
+  const auto has_window = keys.flags(pattern);  // of each layer
+  if (has_window && has_window->size() != config.layers.size()) {
+    refuse_model("the length of " + keys.prefix() + pattern, std::to_string(has_window->size()), std::to_string(config.num_layers));
+  }
+  const std::int64_t every = !has_window && keys.has(pattern) ? keys.integer(pattern, 1024) : family.full_attention_every;
+  for (std::size_t l = 0; l < config.layers.size(); ++l) {
+    const bool sees_all = has_window ? !(*has_window)[l] : every > 0 && (static_cast<std::int64_t>(l) + 1) % every == 0;
+    if (!sees_all) config.layers[l] = local;
+  }
+}
+
+void read_experts(const ModelFile& file, const MetadataKeys& keys, ModelConfig& config) {
+  if (!keys.has_positive("expert_count")) return;
+  constexpr std::int64_t kMostExperts = 4096, kMostWidth = std::int64_t{1} << 22;
+  ExpertShape& experts = config.experts;
+  experts.count = static_cast<int>(keys.integer("expert_count", kMostExperts));
+  experts.used = static_cast<int>(keys.integer("expert_used_count", experts.count));
+  experts.feed_forward = keys.integer_or("expert_feed_forward_length", config.feed_forward, kMostWidth);
+  experts.shared_feed_forward = keys.integer_or("expert_shared_feed_forward_length", experts.feed_forward, kMostWidth);
+  experts.routing = config.family->routing;
+  if (keys.has("expert_weights_norm")) {
+    const bool sum_to_one = file.boolean_or(keys.prefix() + "expert_weights_norm", true);
+    experts.routing = sum_to_one ? Routing::softmax_of_chosen : Routing::softmax_of_all;
+  }
+  constexpr std::int64_t kSoftmax = 1, kSoftmaxOfChosen = 3;  // llama.cpp's numbers
+  const std::int64_t gating = keys.integer_or("expert_gating_func", kSoftmax, 1024);
+  if (gating == kSoftmaxOfChosen) experts.routing = Routing::softmax_of_chosen;
+  if (gating != kSoftmax && gating != kSoftmaxOfChosen) {
+    throw Error(ErrorKind::unsupported, "[model] " + keys.prefix() + "expert_gating_func is " + std::to_string(gating) +
+                                            ", wanted 1 (softmax) or 3 (softmax of the chosen)");
+  }
+}
+
 }  // namespace
 
-ModelConfig read_model_config(const ModelFile& file) {
-  constexpr std::int64_t kMostHeads = 4096, kMostHeadDim = 256, kMostWidth = std::int64_t{1} << 20;
-  constexpr std::int64_t kMostVocab = std::int64_t{1} << 24, kMostContext = std::int64_t{1} << 30;
+ModelConfig read_model_config(const ModelFile& file, const RopeOptions& rope) {
+  constexpr std::int64_t kMostWidth = std::int64_t{1} << 20, kMostVocab = std::int64_t{1} << 24;
+  constexpr double kMostScale = 1e6;
   ModelConfig config;
   config.family = &find_architecture(file.text("general.architecture"));
   config.name = file.text_or("general.name", std::string(config.family->name));
@@ -89,28 +100,26 @@ ModelConfig read_model_config(const ModelFile& file) {
   config.num_layers = static_cast<int>(keys.integer("block_count", 1024));
   config.hidden = keys.integer("embedding_length", kMostWidth);
   config.feed_forward = keys.integer("feed_forward_length", kMostWidth * 4);
-  config.num_heads = static_cast<int>(keys.integer("attention.head_count", kMostHeads));
-  config.num_kv_heads = static_cast<int>(keys.integer_or("attention.head_count_kv", config.num_heads, config.num_heads));
-  if (config.num_heads % config.num_kv_heads != 0) {
-    refuse_model(keys.prefix() + "attention.head_count", std::to_string(config.num_heads),
-                 "a multiple of " + std::to_string(config.num_kv_heads) + " kv heads");
-  }
-  const std::int64_t default_dim = config.hidden / config.num_heads;
-  config.head_dim = static_cast<int>(keys.integer_or("attention.key_length", default_dim, kMostHeadDim));
-  const std::int64_t value_dim = keys.integer_or("attention.value_length", config.head_dim, kMostHeadDim);
-  if (value_dim != config.head_dim) {
-    throw Error(ErrorKind::unsupported, "[model] attention.value_length is " + std::to_string(value_dim) +
-                                            ", wanted the key length " + std::to_string(config.head_dim));
-  }
-  if (keys.has("expert_count") && file.integer(keys.prefix() + "expert_count") > 0) {
-    throw Error(ErrorKind::unsupported, "[model] a mixture of experts, wanted a dense feed-forward layer");
-  }
+  read_heads(file, keys, config);
   config.context_length = keys.integer("context_length", kMostContext);
   config.norm_epsilon = keys.positive_or("attention.layer_norm_rms_epsilon", 1e-5, 1.0);
   config.vocab_size = read_vocab_size(file, keys, kMostVocab);
   config.tied_embeddings = file.find_tensor("output.weight") == nullptr;
-  config.layers.assign(static_cast<std::size_t>(config.num_layers), {read_rope(file, keys, config), 0});
+  const auto scale_or = [&](const char* name, float absent) {
+    return keys.has_positive(name) ? static_cast<float>(keys.positive_or(name, absent, kMostScale)) : absent;
+  };
+  config.attention_scale = scale_or("attention.scale", 0.0f);
+  config.attention_soft_cap = scale_or("attn_logit_softcapping", 0.0f);
+  config.logit_soft_cap = scale_or("final_logit_softcapping", 0.0f);
+  config.layers.assign(static_cast<std::size_t>(config.num_layers),
+                       {read_rope(file, keys, *config.family, config.key_dim, rope), 0});
+  read_windows(keys, config);
+  read_experts(file, keys, config);
   if (config.family->describe != nullptr) config.family->describe(keys, config);
+  if (config.attention_scale == 0.0f && config.head_dim != config.key_dim) {
+    config.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.key_dim)));
+  }
+  config.warnings = keys.check_others();
   return config;
 }
 

@@ -1,6 +1,7 @@
 // load_weights: names of tensors -> the weights of each layer.
 #include "model_weights.hpp"
 
+#include <numeric>
 #include <set>
 #include <string>
 
@@ -27,15 +28,35 @@ class TensorReader {
     const FileTensor& tensor = take(name, {rows, columns});
     return {tensor.type, rows, columns, tensor.data.data()};
   }
-
-  std::vector<float> vector(const std::string& name, std::int64_t length) {
+  // A vector as a matrix of one row.
+  Weight row(const std::string& name, std::int64_t length) {
     const FileTensor& tensor = take(name, {length});
-    std::vector<float> numbers(static_cast<std::size_t>(length));
-    dequantize(tensor.type, tensor.data.data(), length, numbers.data());
-    return numbers;
+    return {tensor.type, 1, length, tensor.data.data()};
   }
+  // A tensor [count, rows, columns] as one matrix for each of the first extent.
+  std::vector<Weight> matrices(const std::string& name, std::int64_t count, std::int64_t rows, std::int64_t columns) {
+    const FileTensor& tensor = take(name, {count, rows, columns});
+    return slices({tensor.type, count * rows, columns, tensor.data.data()}, std::vector(static_cast<std::size_t>(count), rows));
+  }
+  // Matrices that stand in one tensor, row after row.
+  std::vector<Weight> fused(const std::string& name, const std::vector<std::int64_t>& rows, std::int64_t columns) {
+    return slices(matrix(name, std::accumulate(rows.begin(), rows.end(), std::int64_t{0}), columns), rows);
+  }
+
+  std::vector<float> vector(const std::string& name, std::int64_t length) { return numbers(take(name, {length})); }
   std::vector<float> optional_vector(const std::string& name, std::int64_t length) {
     return has(name) ? vector(name, length) : std::vector<float>{};
+  }
+
+  // [count, length] as one row for each of the first extent; empty rows when there is no such tensor.
+  std::vector<std::vector<float>> optional_rows(const std::string& name, std::int64_t count, std::int64_t length) {
+    std::vector<std::vector<float>> rows(static_cast<std::size_t>(count));
+    if (!has(name)) return rows;
+    const std::vector<float> all = numbers(take(name, {count, length}));
+    for (std::int64_t i = 0; i < count; ++i) {
+      rows[static_cast<std::size_t>(i)].assign(all.begin() + i * length, all.begin() + (i + 1) * length);
+    }
+    return rows;
   }
 
   void ignore(const std::string& name) { taken_.insert(name); }
@@ -50,6 +71,24 @@ class TensorReader {
   }
 
  private:
+  static std::vector<float> numbers(const FileTensor& tensor) {
+    std::int64_t count = 1;
+    for (const std::int64_t extent : tensor.shape) count *= extent;
+    std::vector<float> out(static_cast<std::size_t>(count));
+    dequantize(tensor.type, tensor.data.data(), count, out.data());
+    return out;
+  }
+
+  static std::vector<Weight> slices(const Weight& whole, const std::vector<std::int64_t>& rows) {
+    std::vector<Weight> parts;
+    std::int64_t first = 0;
+    for (const std::int64_t count : rows) {
+      parts.push_back({whole.type, count, whole.columns, whole.row(first)});
+      first += count;
+    }
+    return parts;
+  }
+
   const FileTensor& take(const std::string& name, const std::vector<std::int64_t>& shape) {
     const FileTensor& tensor = file_.tensor(name);
     if (tensor.shape != shape) {
@@ -76,30 +115,95 @@ class TensorReader {
   std::set<std::string> taken_;
 };
 
+void load_projections(TensorReader& tensors, const ModelConfig& config, const std::string& prefix, LayerWeights& layer) {
+  const std::int64_t hidden = config.hidden, key_dim = config.key_dim, value_dim = config.value_dim;
+  const std::int64_t query_rows = config.num_heads * key_dim, key_rows = config.num_kv_heads * key_dim;
+  const std::int64_t value_rows = config.num_kv_heads * value_dim, output_columns = config.num_heads * value_dim;
+  if (tensors.has(prefix + "attn_qkv.weight")) {
+    const std::vector<Weight> parts = tensors.fused(prefix + "attn_qkv.weight", {query_rows, key_rows, value_rows}, hidden);
+    layer.query = parts[0], layer.key = parts[1], layer.value = parts[2];
+  } else {
+    layer.query = tensors.matrix(prefix + "attn_q.weight", query_rows, hidden);
+    layer.key = tensors.matrix(prefix + "attn_k.weight", key_rows, hidden);
+    layer.value = tensors.matrix(prefix + "attn_v.weight", value_rows, hidden);
+  }
+  layer.output = tensors.matrix(prefix + "attn_output.weight", hidden, output_columns);
+  layer.query_bias = tensors.optional_vector(prefix + "attn_q.bias", query_rows);
+  layer.key_bias = tensors.optional_vector(prefix + "attn_k.bias", key_rows);
+  layer.value_bias = tensors.optional_vector(prefix + "attn_v.bias", value_rows);
+  layer.output_bias = tensors.optional_vector(prefix + "attn_output.bias", hidden);
+  layer.sink_logits = tensors.optional_vector(prefix + "attn_sinks.weight", config.num_heads);
+  if (config.family->head_norms == HeadNorms::none) return;
+  const bool each = config.family->head_norms == HeadNorms::each_head;
+  layer.query_norm = tensors.vector(prefix + "attn_q_norm.weight", each ? key_dim : query_rows);
+  layer.key_norm = tensors.vector(prefix + "attn_k_norm.weight", each ? key_dim : key_rows);
+}
+
+void load_norms(TensorReader& tensors, const ModelConfig& config, const std::string& prefix, LayerWeights& layer) {
+  const Norms norms = config.family->norms;
+  if (norms != Norms::post) {
+    layer.attention_norm = tensors.vector(prefix + "attn_norm.weight", config.hidden);
+    // gpt-oss' converter names the norm before the feed-forward part by what it comes after.
+    const bool has_other_name = norms == Norms::pre && tensors.has(prefix + "post_attention_norm.weight");
+    layer.feed_forward_norm =
+        tensors.vector(prefix + (has_other_name ? "post_attention_norm.weight" : "ffn_norm.weight"), config.hidden);
+  }
+  if (norms != Norms::pre) {
+    layer.post_attention_norm = tensors.vector(prefix + "post_attention_norm.weight", config.hidden);
+    layer.post_feed_forward_norm = tensors.vector(prefix + "post_ffw_norm.weight", config.hidden);
+  }
+}
+
+// `kind` comes after the matrices' names: "", "_shexp".
+FeedForwardWeights load_feed_forward(TensorReader& tensors, const std::string& prefix, const std::string& kind, std::int64_t width,
+                                     std::int64_t hidden) {
+  FeedForwardWeights weights;
+  if (tensors.has(prefix + "ffn_gate" + kind + ".weight")) {
+    weights.gate = tensors.matrix(prefix + "ffn_gate" + kind + ".weight", width, hidden);
+    weights.up = tensors.matrix(prefix + "ffn_up" + kind + ".weight", width, hidden);
+  } else {
+    const std::vector<Weight> parts = tensors.fused(prefix + "ffn_up" + kind + ".weight", {width, width}, hidden);
+    weights.gate = parts[0], weights.up = parts[1];
+  }
+  weights.down = tensors.matrix(prefix + "ffn_down" + kind + ".weight", hidden, width);
+  weights.gate_bias = tensors.optional_vector(prefix + "ffn_gate" + kind + ".bias", width);
+  weights.up_bias = tensors.optional_vector(prefix + "ffn_up" + kind + ".bias", width);
+  weights.down_bias = tensors.optional_vector(prefix + "ffn_down" + kind + ".bias", hidden);
+  return weights;
+}
+
+ExpertWeights load_experts(TensorReader& tensors, const ModelConfig& config, const std::string& prefix) {
+  const ExpertShape& shape = config.experts;
+  const std::int64_t count = shape.count, width = shape.feed_forward, hidden = config.hidden;
+  ExpertWeights experts;
+  experts.router = tensors.matrix(prefix + "ffn_gate_inp.weight", count, hidden);
+  experts.router_bias = tensors.optional_vector(prefix + "ffn_gate_inp.bias", count);
+  const std::vector<Weight> gates = tensors.matrices(prefix + "ffn_gate_exps.weight", count, width, hidden);
+  const std::vector<Weight> ups = tensors.matrices(prefix + "ffn_up_exps.weight", count, width, hidden);
+  const std::vector<Weight> downs = tensors.matrices(prefix + "ffn_down_exps.weight", count, hidden, width);
+  const auto gate_biases = tensors.optional_rows(prefix + "ffn_gate_exps.bias", count, width);
+  const auto up_biases = tensors.optional_rows(prefix + "ffn_up_exps.bias", count, width);
+  const auto down_biases = tensors.optional_rows(prefix + "ffn_down_exps.bias", count, hidden);
+  for (std::size_t e = 0; e < gates.size(); ++e) {
+    experts.routed.push_back({gates[e], ups[e], downs[e], gate_biases[e], up_biases[e], down_biases[e]});
+  }
+  if (!tensors.has(prefix + "ffn_down_shexp.weight")) return experts;
+  experts.shared = load_feed_forward(tensors, prefix, "_shexp", shape.shared_feed_forward, hidden);
+  if (tensors.has(prefix + "ffn_gate_inp_shexp.weight")) {
+    experts.shared_gate = tensors.row(prefix + "ffn_gate_inp_shexp.weight", hidden);
+  }
+  return experts;
+}
+
 LayerWeights load_layer(TensorReader& tensors, const ModelConfig& config, const std::string& prefix) {
-  const std::int64_t hidden = config.hidden, feed_forward = config.feed_forward, head_dim = config.head_dim;
-  const std::int64_t query_width = config.num_heads * head_dim, key_width = config.num_kv_heads * head_dim;
   LayerWeights layer;
-  layer.attention_norm = tensors.vector(prefix + "attn_norm.weight", hidden);
-  layer.query = tensors.matrix(prefix + "attn_q.weight", query_width, hidden);
-  layer.key = tensors.matrix(prefix + "attn_k.weight", key_width, hidden);
-  layer.value = tensors.matrix(prefix + "attn_v.weight", key_width, hidden);
-  layer.output = tensors.matrix(prefix + "attn_output.weight", hidden, query_width);
-  layer.query_bias = tensors.optional_vector(prefix + "attn_q.bias", query_width);
-  layer.key_bias = tensors.optional_vector(prefix + "attn_k.bias", key_width);
-  layer.value_bias = tensors.optional_vector(prefix + "attn_v.bias", key_width);
-  if (config.family->query_key_norm) {
-    layer.query_norm = tensors.vector(prefix + "attn_q_norm.weight", head_dim);
-    layer.key_norm = tensors.vector(prefix + "attn_k_norm.weight", head_dim);
+  load_projections(tensors, config, prefix, layer);
+  load_norms(tensors, config, prefix, layer);
+  if (config.experts.count > 0 && tensors.has(prefix + "ffn_gate_inp.weight")) {
+    layer.experts = load_experts(tensors, config, prefix);
+  } else {
+    layer.dense = load_feed_forward(tensors, prefix, "", config.feed_forward, config.hidden);
   }
-  layer.feed_forward_norm = tensors.vector(prefix + "ffn_norm.weight", hidden);
-  if (config.family->norms == Norms::pre_and_post) {
-    layer.post_attention_norm = tensors.vector(prefix + "post_attention_norm.weight", hidden);
-    layer.post_feed_forward_norm = tensors.vector(prefix + "post_ffw_norm.weight", hidden);
-  }
-  layer.gate = tensors.matrix(prefix + "ffn_gate.weight", feed_forward, hidden);
-  layer.up = tensors.matrix(prefix + "ffn_up.weight", feed_forward, hidden);
-  layer.down = tensors.matrix(prefix + "ffn_down.weight", hidden, feed_forward);
   return layer;
 }
 
@@ -114,7 +218,9 @@ ModelWeights load_weights(const ModelFile& file, const ModelConfig& config) {
   for (int i = 0; i < config.num_layers; ++i) {
     weights.layers.push_back(load_layer(tensors, config, "blk." + std::to_string(i) + "."));
   }
-  tensors.ignore("rope_freqs.weight");  // read with the config
+  for (const char* name : {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"}) {
+    tensors.ignore(name);  // read with the config
+  }
   tensors.check_all_taken(std::string(config.family->name));
   return weights;
 }

@@ -9,14 +9,33 @@
 
 namespace qjl::engine {
 
+// down(activation(gate x + b) * (up x + b)) + b; biases may be empty.
+struct FeedForwardWeights {
+  Weight gate, up, down;                             // [feed_forward, hidden] twice, [hidden, feed_forward]
+  std::vector<float> gate_bias, up_bias, down_bias;  // [feed_forward] twice, [hidden]
+};
+
+// Of a layer whose feed-forward part is a mixture; none in another.
+struct ExpertWeights {
+  Weight router;                           // [experts, hidden]
+  std::vector<float> router_bias;          // [experts] or empty
+  std::vector<FeedForwardWeights> routed;  // [experts]
+  FeedForwardWeights shared;               // of all tokens, or without data
+  Weight shared_gate;                      // [1, hidden]: the shared expert counts by the sigmoid of this; or without data
+};
+
 struct LayerWeights {
-  Weight query, key, value, output;                      // [heads * head_dim, hidden], ..., [hidden, heads * head_dim]
-  Weight gate, up, down;                                 // [feed_forward, hidden] twice, [hidden, feed_forward]
-  std::vector<float> attention_norm, feed_forward_norm;  // [hidden]
-  std::vector<float> query_bias, key_bias, value_bias;   // [heads * head_dim] or empty
-  std::vector<float> query_norm, key_norm;               // [head_dim] or empty
-  // Of a branch before it joins the hidden row, [hidden] or empty.
-  std::vector<float> post_attention_norm, post_feed_forward_norm;
+  Weight query, key, value, output;                     // [heads * key_dim, hidden], ..., [hidden, heads * value_dim]
+  std::vector<float> query_bias, key_bias, value_bias;  // [heads * key_dim] ... or empty
+  std::vector<float> output_bias;                       // [hidden] or empty
+  std::vector<float> query_norm, key_norm;              // [key_dim], [heads * key_dim] or empty
+  std::vector<float> sink_logits;                       // [heads]: a logit of the softmax without a key; or empty
+  FeedForwardWeights dense;                             // without data where there are experts
+  ExpertWeights experts;
+  // Before a branch, and of a branch before it joins the hidden row: [hidden] or empty.
+  std::vector<float> attention_norm, feed_forward_norm, post_attention_norm, post_feed_forward_norm;
+
+  bool has_experts() const { return !experts.routed.empty(); }
 };
 
 struct ModelWeights {

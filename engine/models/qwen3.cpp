@@ -3,6 +3,6 @@
 
 namespace qjl::engine {
 
-extern const Architecture kQwen3 = {.name = "qwen3", .query_key_norm = true};
+extern const Architecture kQwen3 = {.name = "qwen3", .head_norms = HeadNorms::each_head};
 
 }  // namespace qjl::engine

@@ -3,7 +3,7 @@
 //   per layer:  q, k, v = rope(norm?(W x + b)), x = rmsnorm(h)                       blocks of rows
 //               o = attend(q; cached keys and values, then k and v)                  all rows at once
 //               k and v are appended to the cache and forgotten
-//               h += norm?(Wo o);  h += norm?(Wdown(activation(Wgate x) * Wup x))    blocks of rows
+//               h += norm?(Wo o);  h += norm?(feed_forward(x))                       blocks of rows
 //
 // What differs between families is asked of the config (engine/models/architecture.hpp), never of a name.
 // Memory: hidden, q, k, v, o of all rows; everything wider (feed-forward, logits) for one block only.
@@ -11,43 +11,17 @@
 #include <cmath>
 #include <string>
 
+#include "feed_forward.hpp"
 #include "model_state.hpp"
 #include "ops.hpp"
 #include "qjl/error.hpp"
 #include "rope.hpp"
+#include "rows.hpp"
 
 namespace qjl::engine {
 namespace {
 
 constexpr std::int64_t kBlockTokens = 256;
-constexpr std::int64_t kRowsPerItem = 8;  // rows of the cheap steps that one worker takes at a time
-
-float* grow(std::vector<float>& buffer, std::int64_t count) {
-  if (std::ssize(buffer) < count) buffer.resize(static_cast<std::size_t>(count));
-  return buffer.data();
-}
-
-// Calls work(row) for every row in [begin, end); few rows stay on this thread.
-template <typename Work>
-void for_rows(std::int64_t begin, std::int64_t end, ThreadPool& threads, const Work& work) {
-  auto stretch = [&](std::int64_t item, int) {
-    const std::int64_t first = begin + item * kRowsPerItem, last = std::min(first + kRowsPerItem, end);
-    for (std::int64_t row = first; row < last; ++row) work(row);
-  };
-  const std::int64_t items = (end - begin + kRowsPerItem - 1) / kRowsPerItem;
-  if (items == 1) return stretch(0, 0);
-  threads.run(items, stretch);
-}
-
-using ActivateRow = void (*)(float* gate, const float* up, std::int64_t n);
-
-ActivateRow activation_of(const ModelConfig& config, const RowOps& ops) {
-  switch (config.family->activation) {
-    case Activation::silu: return ops.silu_mul;
-    case Activation::gelu_tanh: return ops.gelu_mul;
-  }
-  return nullptr;
-}
 
 // Whether keys of a cache stand in the other order of channels; all its layers that turn have one kind of pairs.
 bool has_other_pairs(const CacheConfig& cache, bool interleaved) {
@@ -67,14 +41,15 @@ class ForwardPass {
         s_(model.scratch),
         ropes_(model.ropes),
         ops_(row_ops()),
-        activate_(activation_of(config_, ops_)),
+        feed_forward_(config_, options.arithmetic, s_.feed_forward, s_.products, threads),
         cache_(cache),
         items_(items),
         options_(options),
         threads_(threads),
         reorders_(has_other_pairs(cache.config(), config_.family->interleaved_pairs)),
         query_width_(std::int64_t{config_.num_heads} * config_.head_dim),
-        key_width_(std::int64_t{config_.num_kv_heads} * config_.head_dim) {}
+        key_width_(std::int64_t{config_.num_kv_heads} * config_.head_dim),
+        is_padded_(config_.key_dim != config_.head_dim || config_.value_dim != config_.head_dim) {}
 
   // Checks everything that can be known before the first layer; takes the pages of all items.
   void prepare();
@@ -88,12 +63,14 @@ class ForwardPass {
   void embed();
   void project_block(int layer_idx, std::int64_t begin, std::int64_t end);
   void finish_row(int layer_idx, std::int64_t row) const;
-  void join_row(std::int64_t row, float* branch, const std::vector<float>& norm) const;
+  void join_row(std::int64_t row, float* branch, const std::vector<float>& bias, const std::vector<float>& norm) const;
+  void normalise(std::int64_t row, const std::vector<float>& norm, float* out) const;
+  void finish_attended(const LayerWeights& layer, std::size_t item, std::int64_t token) const;
   AttendOptions attend_options(int layer_idx) const;
   AttendRequest layer_request(std::size_t item, const LayerRows& rows) const;
   void attend_and_append(int layer_idx);
   void observe(int layer_idx, const LayerRows& rows) const;
-  void feed_forward_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end);
+  void finish_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end);
   void multiply(std::span<const Product> products, const Activations& x, const Weight& next) {
     engine::multiply({products, x, options_.arithmetic, &next}, s_.products, threads_);
   }
@@ -114,13 +91,14 @@ class ForwardPass {
   ForwardScratch& s_;
   const ModelRopes& ropes_;
   const RowOps& ops_;
-  ActivateRow activate_;
+  FeedForward feed_forward_;
   KvCache& cache_;
   std::span<const ForwardItem> items_;
   const ForwardOptions& options_;
   ThreadPool& threads_;
-  bool reorders_;  // the cache has its keys' channels in the order of the other kind of pairs
-  std::int64_t query_width_, key_width_;
+  bool reorders_;                         // the cache has its keys' channels in the order of the other kind of pairs
+  std::int64_t query_width_, key_width_;  // of rows as the cache has them
+  bool is_padded_;                        // heads of the model are narrower: zeros follow their numbers
   std::int64_t rows_ = 0;
   bool prompts_only_ = false;  // no item has cached tokens
 };
@@ -138,11 +116,6 @@ void ForwardPass::check_item(std::size_t i) const {
     if (token < 0 || token >= config_.vocab_size) {
       refuse("has token " + std::to_string(token) + ", wanted 0 to " + std::to_string(config_.vocab_size - 1));
     }
-  }
-  const std::int64_t end = s_.first_position[i] + tokens(i);
-  if (end > config_.context_length) {
-    refuse("would have " + std::to_string(end) + " tokens, wanted at most " + std::to_string(config_.context_length) +
-           " (the model's context)");
   }
 }
 
@@ -171,6 +144,7 @@ void ForwardPass::prepare() {
 void ForwardPass::embed() {
   grow(s_.hidden, rows_ * config_.hidden);
   grow(s_.angles, rows_ * ropes_.num_angles());
+  if (config_.query_growth.rate != 0.0f) grow(s_.query_scale, rows_);
   for (std::size_t i = 0; i < items_.size(); ++i) {
     for_rows(0, tokens(i), threads_, [&](std::int64_t t) {
       const std::int64_t row = s_.first_row[i] + t;
@@ -178,37 +152,57 @@ void ForwardPass::embed() {
       weights_.embedding.decode_row(items_[i].tokens[static_cast<std::size_t>(t)], hidden);
       for (std::int64_t c = 0; config_.embedding_scale != 1.0f && c < config_.hidden; ++c) hidden[c] *= config_.embedding_scale;
       for (const ModelRopes::Rope& rope : ropes_.distinct()) {
-        rope_angles(rope.frequencies, s_.first_position[i] + t, s_.angles.data() + row * ropes_.num_angles() + rope.first_angle);
+        rope_angles(rope.frequencies, s_.first_position[i] + t, s_.angles.data() + row * ropes_.num_angles() + rope.first_angle,
+                    rope.config.magnitude);
+      }
+      if (const QueryGrowth& growth = config_.query_growth; growth.rate != 0.0f) {
+        const double stretches = std::floor(static_cast<double>(s_.first_position[i] + t) / growth.length);
+        s_.query_scale[static_cast<std::size_t>(row)] = static_cast<float>(1.0 + growth.rate * std::log1p(stretches));
       }
     });
   }
 }
 
-// Biases, head norms and rotation of one row.
+// Biases, head norms and rotation of one row; then its heads as wide as the cache's.
 void ForwardPass::finish_row(int layer_idx, std::int64_t row) const {
-  const int head_dim = config_.head_dim;
+  const int head_dim = config_.key_dim;
   const LayerWeights& layer = layer_weights(layer_idx);
   const ModelRopes::Rope& rope = ropes_.of_layer(layer_idx);
   const float* angles = s_.angles.data() + row * ropes_.num_angles() + rope.first_angle;
   const auto finish = [&](float* x, int heads, const std::vector<float>& bias, const std::vector<float>& norm) {
     if (!bias.empty()) ops_.add(x, bias.data(), std::ssize(bias));
-    for (int h = 0; !norm.empty() && h < heads; ++h) {
-      ops_.rms_norm(x + h * head_dim, norm.data(), config_.norm_epsilon, head_dim, x + h * head_dim);
+    for (std::int64_t i = 0; !norm.empty() && i < heads * head_dim; i += std::ssize(norm)) {  // of a head, or of all
+      ops_.rms_norm(x + i, norm.data(), config_.norm_epsilon, std::ssize(norm), x + i);
     }
     rope_rotate(rope.config, angles, heads, head_dim, x);
     if (reorders_) rope_reorder(rope.config, heads, head_dim, x);
   };
-  finish(s_.query.data() + row * query_width_, config_.num_heads, layer.query_bias, layer.query_norm);
-  finish(s_.key.data() + row * key_width_, config_.num_kv_heads, layer.key_bias, layer.key_norm);
-  if (!layer.value_bias.empty()) ops_.add(s_.value.data() + row * key_width_, layer.value_bias.data(), key_width_);
+  float* query = s_.query.data() + row * query_width_;
+  float* key = s_.key.data() + row * key_width_;
+  float* value = s_.value.data() + row * key_width_;
+  finish(query, config_.num_heads, layer.query_bias, layer.query_norm);
+  finish(key, config_.num_kv_heads, layer.key_bias, layer.key_norm);
+  if (!layer.value_bias.empty()) ops_.add(value, layer.value_bias.data(), std::ssize(layer.value_bias));
+  if (config_.query_growth.rate != 0.0f) ops_.scale(query, s_.query_scale[static_cast<std::size_t>(row)], query_width_);
+  if (!is_padded_) return;
+  widen_heads(query, config_.num_heads, config_.key_dim, config_.head_dim);
+  widen_heads(key, config_.num_kv_heads, config_.key_dim, config_.head_dim);
+  widen_heads(value, config_.num_kv_heads, config_.value_dim, config_.head_dim);
+}
+
+// norm(h), or h where there is no norm before the branch.
+void ForwardPass::normalise(std::int64_t row, const std::vector<float>& norm, float* out) const {
+  if (norm.empty()) {
+    std::copy_n(hidden_row(row), config_.hidden, out);
+  } else {
+    ops_.rms_norm(hidden_row(row), norm.data(), config_.norm_epsilon, config_.hidden, out);
+  }
 }
 
 void ForwardPass::project_block(int layer_idx, std::int64_t begin, std::int64_t end) {
   const LayerWeights& layer = layer_weights(layer_idx);
-  for_rows(begin, end, threads_, [&](std::int64_t row) {
-    ops_.rms_norm(hidden_row(row), layer.attention_norm.data(), config_.norm_epsilon, config_.hidden,
-                  s_.normed.data() + (row - begin) * config_.hidden);
-  });
+  for_rows(begin, end, threads_,
+           [&](std::int64_t row) { normalise(row, layer.attention_norm, s_.normed.data() + (row - begin) * config_.hidden); });
   const Product products[] = {{&layer.query, s_.query.data() + begin * query_width_, query_width_},
                               {&layer.key, s_.key.data() + begin * key_width_, key_width_},
                               {&layer.value, s_.value.data() + begin * key_width_, key_width_}};
@@ -235,6 +229,7 @@ AttendRequest ForwardPass::layer_request(std::size_t item, const LayerRows& rows
   request.chunk_keys = TensorView::token_major(rows.key + row * key_width_, DType::f32, kv_heads, n, head_dim, key_width_);
   request.chunk_values = TensorView::token_major(rows.value + row * key_width_, DType::f32, kv_heads, n, head_dim, key_width_);
   request.out = OutputView::token_major(rows.attended + row * query_width_, heads, n, head_dim, query_width_);
+  if (rows.lse != nullptr) request.lse = rows.lse + row * heads;
   return request;
 }
 
@@ -250,9 +245,11 @@ void ForwardPass::observe(int layer_idx, const LayerRows& rows) const {
 void ForwardPass::attend_and_append(int layer_idx) {
   const Device device = cache_.device();
   const bool is_here = device == Device::cpu();
-  const LayerRows host{s_.query.data(), s_.key.data(), s_.value.data(), s_.attended.data()};
-  const std::int64_t query_numbers = rows_ * query_width_, key_numbers = rows_ * key_width_;
-  const LayerRows rows = is_here ? host : s_.on_device.bring(device, host, query_numbers, key_numbers);
+  const LayerWeights& layer = layer_weights(layer_idx);
+  const LayerRows host{s_.query.data(), s_.key.data(), s_.value.data(), s_.attended.data(),
+                       layer.sink_logits.empty() ? nullptr : s_.lse.data()};
+  const LayerNumbers numbers{rows_ * query_width_, rows_ * key_width_, rows_ * config_.num_heads};
+  const LayerRows rows = is_here ? host : s_.on_device.bring(device, host, numbers);
   const Queue queue = is_here ? Queue(threads_) : Queue();
   s_.requests.clear();
   for (std::size_t i = 0; i < items_.size(); ++i) {
@@ -264,33 +261,48 @@ void ForwardPass::attend_and_append(int layer_idx) {
   for (const AttendRequest& request : s_.requests) {
     cache_.append(request.sequence, layer_idx, request.chunk_keys, request.chunk_values, queue);
   }
-  if (is_here) return;
-  s_.on_device.take_back(host, query_numbers);
-  cache_.wait(queue);  // tells of numbers that do not fit
+  if (!is_here) {
+    s_.on_device.take_back(host, numbers);
+    cache_.wait(queue);  // tells of numbers that do not fit
+  }
+  for (std::size_t i = 0; (is_padded_ || !layer.sink_logits.empty()) && i < items_.size(); ++i) {
+    for_rows(0, tokens(i), threads_, [&](std::int64_t t) { finish_attended(layer, i, t); });
+  }
 }
 
-// h += norm?(branch), one row.
-void ForwardPass::join_row(std::int64_t row, float* branch, const std::vector<float>& norm) const {
+// Of one token: a sink is a logit without a value, so it takes its share of the weights and leaves the rest,
+// out * e^lse / (e^lse + e^sink). Then heads as wide as the model's.
+void ForwardPass::finish_attended(const LayerWeights& layer, std::size_t item, std::int64_t token) const {
+  const std::int64_t row = s_.first_row[item] + token;
+  float* out = s_.attended.data() + row * query_width_;
+  const float* lse = s_.lse.data() + s_.first_row[item] * config_.num_heads;  // [heads, tokens]
+  for (std::size_t h = 0; h < layer.sink_logits.size(); ++h) {
+    const float share = 1.0f / (1.0f + std::exp(layer.sink_logits[h] - lse[static_cast<std::int64_t>(h) * tokens(item) + token]));
+    ops_.scale(out + static_cast<std::int64_t>(h) * config_.head_dim, share, config_.head_dim);
+  }
+  if (is_padded_) narrow_heads(out, config_.num_heads, config_.value_dim, config_.head_dim);
+}
+
+// h += scale norm?(branch + bias), one row.
+void ForwardPass::join_row(std::int64_t row, float* branch, const std::vector<float>& bias, const std::vector<float>& norm) const {
+  if (!bias.empty()) ops_.add(branch, bias.data(), config_.hidden);
   if (!norm.empty()) ops_.rms_norm(branch, norm.data(), config_.norm_epsilon, config_.hidden, branch);
+  if (config_.residual_scale != 1.0f) ops_.scale(branch, config_.residual_scale, config_.hidden);
   ops_.add(hidden_row(row), branch, config_.hidden);
 }
 
-void ForwardPass::feed_forward_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end) {
-  const std::int64_t n = end - begin, hidden = config_.hidden, width = config_.feed_forward;
+void ForwardPass::finish_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end) {
+  const std::int64_t n = end - begin, hidden = config_.hidden;
   const Product output{&layer.output, s_.projected.data(), hidden};
-  multiply({&output, 1}, {s_.attended.data() + begin * query_width_, n, query_width_}, layer.gate);
+  multiply({&output, 1}, {s_.attended.data() + begin * query_width_, n, query_width_},
+           layer.has_experts() ? layer.experts.router : layer.dense.gate);
   for_rows(0, n, threads_, [&](std::int64_t t) {
-    join_row(begin + t, s_.projected.data() + t * hidden, layer.post_attention_norm);
-    ops_.rms_norm(hidden_row(begin + t), layer.feed_forward_norm.data(), config_.norm_epsilon, hidden,
-                  s_.normed.data() + t * hidden);
+    join_row(begin + t, s_.projected.data() + t * hidden, layer.output_bias, layer.post_attention_norm);
+    normalise(begin + t, layer.feed_forward_norm, s_.normed.data() + t * hidden);
   });
-  const Product products[] = {{&layer.gate, s_.gate.data(), width}, {&layer.up, s_.up.data(), width}};
-  multiply(products, {s_.normed.data(), n, hidden}, layer.down);
-  for_rows(0, n, threads_, [&](std::int64_t t) { activate_(s_.gate.data() + t * width, s_.up.data() + t * width, width); });
-  const Product down{&layer.down, s_.projected.data(), hidden};
-  multiply({&down, 1}, {s_.gate.data(), n, width}, after(layer));
+  feed_forward_.run(layer, s_.normed.data(), n, after(layer), s_.projected.data());
   for_rows(0, n, threads_,
-           [&](std::int64_t t) { join_row(begin + t, s_.projected.data() + t * hidden, layer.post_feed_forward_norm); });
+           [&](std::int64_t t) { join_row(begin + t, s_.projected.data() + t * hidden, {}, layer.post_feed_forward_norm); });
 }
 
 void ForwardPass::run() {
@@ -298,12 +310,12 @@ void ForwardPass::run() {
   for (std::vector<float>* buffer : {&s_.query, &s_.attended}) grow(*buffer, rows_ * query_width_);
   for (std::vector<float>* buffer : {&s_.key, &s_.value}) grow(*buffer, rows_ * key_width_);
   for (std::vector<float>* buffer : {&s_.normed, &s_.projected}) grow(*buffer, block * config_.hidden);
-  for (std::vector<float>* buffer : {&s_.gate, &s_.up}) grow(*buffer, block * config_.feed_forward);
+  grow(s_.lse, rows_ * config_.num_heads);
   embed();
   for (int l = 0; l < config_.num_layers; ++l) {
     for_blocks([&](std::int64_t begin, std::int64_t end) { project_block(l, begin, end); });
     attend_and_append(l);
-    for_blocks([&](std::int64_t begin, std::int64_t end) { feed_forward_block(layer_weights(l), begin, end); });
+    for_blocks([&](std::int64_t begin, std::int64_t end) { finish_block(layer_weights(l), begin, end); });
   }
 }
 
@@ -335,6 +347,7 @@ std::span<const float> ForwardPass::logits() {
     multiply({&product, 1}, {s_.logits_input.data(), end - begin, hidden}, weights_.layers.front().query);
   }
   const std::span<float> all(s_.logits.data(), static_cast<std::size_t>(wanted * vocab));
+  if (config_.logit_scale != 1.0f) ops_.scale(s_.logits.data(), config_.logit_scale, wanted * vocab);
   if (const float cap = config_.logit_soft_cap; cap != 0.0f) {
     for (float& logit : all) logit = cap * std::tanh(logit / cap);
   }
@@ -344,18 +357,19 @@ std::span<const float> ForwardPass::logits() {
 }  // namespace
 
 std::int64_t ForwardScratch::bytes() const {
-  std::int64_t total = products.bytes() + attend.bytes() + on_device.bytes();
+  std::int64_t total = products.bytes() + attend.bytes() + on_device.bytes() + feed_forward.bytes();
   for (const std::vector<float>* buffer :
-       {&hidden, &query, &key, &value, &attended, &angles, &normed, &projected, &gate, &up, &logits_input, &logits}) {
+       {&hidden, &query, &key, &value, &attended, &angles, &lse, &query_scale, &normed, &projected, &logits_input, &logits}) {
     total += static_cast<std::int64_t>(buffer->capacity() * sizeof(float));
   }
   return total;
 }
 
 void ForwardScratch::release() {
-  for (std::vector<float>* buffer : {&hidden, &query, &key, &value, &attended, &angles, &normed, &projected, &gate, &up}) {
+  for (std::vector<float>* buffer : {&hidden, &query, &key, &value, &attended, &angles, &lse, &query_scale, &normed, &projected}) {
     std::vector<float>().swap(*buffer);
   }
+  feed_forward = {};
   attend = {};
   on_device = {};
 }

@@ -19,8 +19,9 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 GenerateConfig checked(GenerateConfig config, std::int64_t model_context) {
   if (config.context == 0) config.context = model_context;
-  if (config.context < 1 || config.context > model_context) {
-    refuse("context is " + std::to_string(config.context) + ", wanted 1 to " + std::to_string(model_context) + " (0: the model's)");
+  if (config.context < 1 || config.context > kMostContext) {
+    refuse("context is " + std::to_string(config.context) + ", wanted 1 to " + std::to_string(kMostContext) + " (0: the model's, " +
+           std::to_string(model_context) + ")");
   }
   if (config.max_tokens < -1) refuse("max_tokens is " + std::to_string(config.max_tokens) + ", wanted -1 (no limit) or more");
   if (config.chunk < 0) refuse("chunk is " + std::to_string(config.chunk) + ", wanted 0 (one pass) or more");

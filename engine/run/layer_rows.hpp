@@ -10,18 +10,23 @@ namespace qjl::engine {
 
 struct LayerRows {
   float *query, *key, *value, *attended;  // [rows, width] each
+  float* lse = nullptr;                   // [rows, heads], item by item; null where nobody asks
+};
+
+struct LayerNumbers {
+  std::int64_t query, key, lse;  // of queries (and outputs), of keys (and values), of lse
 };
 
 class RowsOnDevice {
  public:
-  // Copies query, key and value of `host`; returns where all four stand. Numbers: of queries (and outputs) and of keys (and values).
-  LayerRows bring(Device device, const LayerRows& host, std::int64_t query_numbers, std::int64_t key_numbers);
-  // Waits, and fills host.attended.
-  void take_back(const LayerRows& host, std::int64_t query_numbers) const;
+  // Copies query, key and value of `host`; returns where all stand.
+  LayerRows bring(Device device, const LayerRows& host, const LayerNumbers& numbers);
+  // Waits, and fills host.attended and host.lse.
+  void take_back(const LayerRows& host, const LayerNumbers& numbers) const;
   std::int64_t bytes() const { return buffer_.bytes(); }
 
  private:
-  DeviceBuffer buffer_;  // queries, outputs, keys, values
+  DeviceBuffer buffer_;  // queries, outputs, keys, values, lse
 };
 
 }  // namespace qjl::engine

@@ -32,8 +32,8 @@ Model::~Model() = default;
 Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;
 
-Model Model::load(std::unique_ptr<ModelFile> file) {
-  ModelConfig config = read_model_config(*file);
+Model Model::load(std::unique_ptr<ModelFile> file, const RopeOptions& rope) {
+  ModelConfig config = read_model_config(*file, rope);
   ModelWeights weights = load_weights(*file, config);
   std::int64_t weight_bytes = 0;
   for (const FileTensor& tensor : file->tensors()) weight_bytes += std::ssize(tensor.data);
@@ -47,6 +47,7 @@ Model Model::load(std::unique_ptr<ModelFile> file) {
 const ModelConfig& Model::config() const { return state_->config; }
 const ModelFile& Model::file() const { return *state_->file; }
 std::int64_t Model::weight_bytes() const { return state_->weight_bytes; }
+std::int64_t Model::weight_bytes_read() const { return state_->scratch.products.weight_bytes; }
 std::int64_t Model::peak_scratch_bytes() const { return state_->scratch.peak_bytes; }
 
 void Model::prepare(Arithmetic arithmetic, ThreadPool& threads) {
@@ -55,9 +56,9 @@ void Model::prepare(Arithmetic arithmetic, ThreadPool& threads) {
 
 CacheConfig Model::cache_config(const CodecConfig& codec, std::int64_t context_tokens, int num_sequences) const {
   const ModelConfig& model = state_->config;
-  if (context_tokens < 1 || context_tokens > model.context_length) {
+  if (context_tokens < 1 || context_tokens > kMostContext) {
     throw Error(ErrorKind::invalid_argument, "[cache_config] context of " + std::to_string(context_tokens) +
-                                                 " tokens, wanted 1 to " + std::to_string(model.context_length));
+                                                 " tokens, wanted 1 to " + std::to_string(kMostContext));
   }
   if (num_sequences < 1) {
     throw Error(ErrorKind::invalid_argument, "[cache_config] " + std::to_string(num_sequences) + " sequences, wanted at least 1");

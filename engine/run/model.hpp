@@ -40,7 +40,7 @@ struct ForwardOptions {
 class Model {
  public:
   // Keeps the file open. Errors: bad_file on missing tensors or wrong shapes (found and wanted), unsupported on an architecture.
-  static Model load(std::unique_ptr<ModelFile> file);
+  static Model load(std::unique_ptr<ModelFile> file, const RopeOptions& rope = {});
   ~Model();
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;
@@ -49,14 +49,17 @@ class Model {
   const ModelFile& file() const;
   std::int64_t weight_bytes() const;
 
+  // Bytes of the matrices that forward() has multiplied with since the model was loaded: what its steps have read.
+  std::int64_t weight_bytes_read() const;
+
   // A cache shape for this model. codec e.g. codec_config("k3v2"); room for num_sequences of context_tokens each.
   CacheConfig cache_config(const CodecConfig& codec, std::int64_t context_tokens, int num_sequences = 1) const;
 
   // Runs the items through all layers: their tokens attend to their cached sequence and exactly to each other, then are appended.
   // Layer by layer, so that only one layer's 16-bit keys and values exist at a time. Returns logits, row-major
   // [rows, vocab_size]: one row per item (last), one per token in item order (all), none; valid until the next call.
-  // The first call with fast arithmetic repacks the weights (prepare()). Errors: invalid_argument on a token outside the vocabulary
-  // or a sequence beyond context_length; out_of_pages (nothing appended).
+  // The first call with fast arithmetic repacks the weights (prepare()). Errors: invalid_argument on a token outside the vocabulary;
+  // out_of_pages (nothing appended).
   std::span<const float> forward(KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,
                                  ThreadPool& threads);
 

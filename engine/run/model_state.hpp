@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "feed_forward.hpp"
 #include "layer_rows.hpp"
 #include "model.hpp"
 #include "model_weights.hpp"
@@ -24,8 +25,9 @@ void pack_weights(LoadedModel& model, ThreadPool& threads);
 struct ForwardScratch {
   std::vector<std::int64_t> first_row, first_position;  // of each item
   std::vector<AttendRequest> requests;
-  std::vector<float> hidden, query, key, value, attended, angles;  // [rows, ...]
-  std::vector<float> normed, projected, gate, up;                  // [block, ...]
+  std::vector<float> hidden, query, key, value, attended, angles, lse, query_scale;  // [rows, ...]
+  std::vector<float> normed, projected;                                              // [block, ...]
+  FeedForwardScratch feed_forward;
   std::vector<float> logits_input, logits;
   ProductScratch products;
   AttendPlan attend;

@@ -13,10 +13,16 @@ void pack_weights(LoadedModel& model, ThreadPool& threads) {
   model.is_packed = true;
   std::vector<Weight*> weights;
   for (LayerWeights& l : model.weights.layers) {
-    for (Weight* weight : {&l.query, &l.key, &l.value, &l.output, &l.gate, &l.up, &l.down}) weights.push_back(weight);
+    for (Weight* weight : {&l.query, &l.key, &l.value, &l.output}) weights.push_back(weight);
+    const auto add = [&](FeedForwardWeights& part) {
+      for (Weight* weight : {&part.gate, &part.up, &part.down}) weights.push_back(weight);
+    };
+    add(l.dense);
+    for (FeedForwardWeights& expert : l.experts.routed) add(expert);
+    add(l.experts.shared);
   }
   weights.push_back(&model.weights.output);
-  std::erase_if(weights, [](const Weight* weight) { return !PackedWeight::can_pack(*weight); });
+  std::erase_if(weights, [](const Weight* weight) { return weight->data == nullptr || !PackedWeight::can_pack(*weight); });
   std::int64_t bytes = 0;
   for (const Weight* weight : weights) bytes += PackedWeight::packed_bytes(*weight);
   if (bytes == 0) return;

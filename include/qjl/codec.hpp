@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,9 @@
 namespace qjl {
 
 inline constexpr int kTokensPerPage = 128;
+
+// The widths of heads that every code takes, ascending. A narrower head fits with zeros behind its numbers.
+std::span<const int> head_dims();
 
 struct EncodedPage {
   std::vector<std::byte> head;

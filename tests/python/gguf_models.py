@@ -4,6 +4,8 @@ GGUF holds the rows of llama's q and k so that rotated pairs are neighbours: row
 2 i + 1 is row i + head_dim / 2. Others keep the order of `transformers`. Gemma's norms multiply by 1 + w; GGUF holds the sum.
 """
 
+import dataclasses
+
 import gguf
 import numpy as np
 import torch
@@ -25,14 +27,69 @@ LAYER_NAMES = {
     "ffn_up.weight": "mlp.up_proj.weight",
     "ffn_down.weight": "mlp.down_proj.weight",
 }
-FAMILY_NAMES = {
-    "gemma3_text": {
-        "post_attention_norm.weight": "post_attention_layernorm.weight",
-        "ffn_norm.weight": "pre_feedforward_layernorm.weight",
-        "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
-    }
+POST_NORMS = {
+    "post_attention_norm.weight": "post_attention_layernorm.weight",
+    "ffn_norm.weight": "pre_feedforward_layernorm.weight",
+    "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
 }
-ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma3_text": "gemma3"}
+SHARED_EXPERT = {f"ffn_{part}_shexp.weight": f"mlp.shared_expert.{part}_proj.weight" for part in ("gate", "up", "down")}
+
+
+def nothing(_writer, _config):
+    pass
+
+
+def gemma_keys(writer, config):
+    writer.add_sliding_window(config.sliding_window)
+    if config.final_logit_softcapping:
+        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    if config.attn_logit_softcapping:
+        writer.add_attn_logit_softcapping(config.attn_logit_softcapping)
+
+
+def window_keys(writer, config):
+    if config.sliding_window:
+        writer.add_sliding_window(config.sliding_window)
+
+
+def granite_keys(writer, config):
+    writer.add_embedding_scale(config.embedding_multiplier)
+    writer.add_residual_scale(config.residual_multiplier)
+    writer.add_attention_scale(config.attention_multiplier)
+    writer.add_logit_scale(config.logits_scaling)
+
+
+def ministral3_keys(writer, config):
+    writer.add_attn_temperature_scale(config.rope_parameters["llama_4_scaling_beta"])
+
+
+def expert_keys(writer, config):
+    writer.add_expert_count(getattr(config, "num_local_experts", None) or config.num_experts)
+    writer.add_expert_used_count(config.num_experts_per_tok)
+    writer.add_expert_feed_forward_length(getattr(config, "moe_intermediate_size", config.intermediate_size))
+    if config.model_type == "qwen2_moe":
+        writer.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """How one model_type of `transformers` stands in GGUF."""
+
+    architecture: str
+    names: dict = dataclasses.field(default_factory=dict)  # tensors of a layer that have other names than llama's
+    keys: tuple = ()  # what writes the family's own keys
+    has_neighbours: bool = False  # rows of q and k are held so that rotated pairs are neighbours
+    adds_one: bool = False  # norms multiply by 1 + w
+    experts: str = ""  # where a layer has its experts
+
+
+FAMILIES = {
+    "llama": Family("llama", has_neighbours=True),
+    "mistral": Family("llama", has_neighbours=True),
+    "qwen2": Family("qwen2"),
+    "qwen3": Family("qwen3"),
+    "gemma3_text": Family("gemma3", POST_NORMS, (gemma_keys,), adds_one=True),
+}
 OUTER_NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",
     "output_norm.weight": "model.norm.weight",
@@ -42,7 +99,7 @@ OUTER_NAMES = {
 
 def names(config):
     """GGUF name -> transformers name."""
-    layer = (LAYER_NAMES | FAMILY_NAMES.get(config.model_type, {})).items()
+    layer = (LAYER_NAMES | FAMILIES[config.model_type].names).items()
     layers = {f"blk.{i}.{ours}": f"model.layers.{i}.{theirs}" for i in range(config.num_hidden_layers) for ours, theirs in layer}
     return OUTER_NAMES | layers
 
@@ -58,31 +115,68 @@ def halves(rows, heads):
 
 
 def reorder(name, array, config, change):
-    if config.model_type in ("llama", "mistral") and ".attn_q." in name:
+    if FAMILIES[config.model_type].has_neighbours and ".attn_q." in name:
         return change(array, config.num_attention_heads)
-    if config.model_type in ("llama", "mistral") and ".attn_k." in name:
+    if FAMILIES[config.model_type].has_neighbours and ".attn_k." in name:
         return change(array, config.num_key_value_heads)
     return array
 
 
 def as_stored(name, array, config):
     """The tensor that GGUF holds under a name."""
-    if config.model_type == "gemma3_text" and name.endswith("norm.weight"):
+    if FAMILIES[config.model_type].adds_one and name.endswith("norm.weight"):
         array = array + 1
+    if name.endswith("ffn_gate_inp_shexp.weight"):
+        array = array[0]
     return np.ascontiguousarray(reorder(name, array, config, neighbours))
 
 
-def write_rope(writer, rope):
+def expert_tensors(config, state):
+    """GGUF holds gate and up apart, each [experts, width, hidden]; gpt-oss has them column by column, the other way around."""
+    path = FAMILIES[config.model_type].experts
+    for i in range(config.num_hidden_layers if path else 0):
+        weights = {name: state[f"model.layers.{i}.{path}.{name}"].numpy() for name in ("gate_up_proj", "down_proj")}
+        both, down = weights["gate_up_proj"], weights["down_proj"]
+        if config.model_type == "gpt_oss":
+            biases = state[f"model.layers.{i}.{path}.gate_up_proj_bias"].numpy()
+            yield f"blk.{i}.ffn_gate_exps.bias", biases[:, ::2]
+            yield f"blk.{i}.ffn_up_exps.bias", biases[:, 1::2]
+            yield f"blk.{i}.ffn_down_exps.bias", state[f"model.layers.{i}.{path}.down_proj_bias"].numpy()
+            gate, up, down = (part.swapaxes(1, 2) for part in (both[:, :, ::2], both[:, :, 1::2], down))
+        else:
+            gate, up = np.split(both, 2, axis=1)
+        yield f"blk.{i}.ffn_gate_exps.weight", gate
+        yield f"blk.{i}.ffn_up_exps.weight", up
+        yield f"blk.{i}.ffn_down_exps.weight", down
+
+
+def write_rope(writer, rope, config):
+    kind = rope["rope_type"]
     writer.add_rope_freq_base(rope["rope_theta"])
-    if rope["rope_type"] == "linear":
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
+    if kind in ("linear", "yarn"):
+        writer.add_rope_scaling_type(gguf.RopeScalingType(kind))
         writer.add_rope_scaling_factor(rope["factor"])
+    if kind in ("yarn", "longrope"):
+        writer.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
+    if kind == "yarn":
+        writer.add_rope_scaling_yarn_beta_fast(rope.get("beta_fast", 32.0))
+        writer.add_rope_scaling_yarn_beta_slow(rope.get("beta_slow", 1.0))
+    if kind == "yarn" and "mscale_all_dim" in rope:
+        writer.add_rope_scaling_yarn_log_mul(rope["mscale_all_dim"])
+    if kind == "yarn" and "attention_factor" in rope:
+        writer.add_rope_scaling_yarn_attn_factor(rope["attention_factor"])
+    if kind == "longrope":
+        writer.add_tensor("rope_factors_long.weight", np.array(rope["long_factor"], np.float32))
+        writer.add_tensor("rope_factors_short.weight", np.array(rope["short_factor"], np.float32))
+    if rope.get("partial_rotary_factor", 1.0) != 1.0:
+        writer.add_rope_dimension_count(int(config.head_dim * rope["partial_rotary_factor"]))
 
 
 def write_gguf(model, path, rope_divisors=None, quantize=()):
     """Writes a model of `transformers` in fp32; `quantize` is (part of a name, type) pairs for tensors stored otherwise."""
     config, state = model.config, model.state_dict()
-    writer = gguf.GGUFWriter(path, ARCHITECTURES[config.model_type])
+    family = FAMILIES[config.model_type]
+    writer = gguf.GGUFWriter(path, family.architecture)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -95,21 +189,22 @@ def write_gguf(model, path, rope_divisors=None, quantize=()):
         writer.add_value_length(head_dim)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
     writer.add_vocab_size(config.vocab_size)
-    write_rope(writer, config.rope_parameters.get("full_attention", config.rope_parameters))
-    if config.model_type == "gemma3_text":
-        writer.add_sliding_window(config.sliding_window)
-        writer.add_final_logit_softcapping(config.final_logit_softcapping)
+    write_rope(writer, config.rope_parameters.get("full_attention", config.rope_parameters), config)
+    for write_keys in family.keys:
+        write_keys(writer, config)
     if rope_divisors is not None:
         writer.add_tensor("rope_freqs.weight", rope_divisors.astype(np.float32))
-    for ours, theirs in names(config).items():
-        if theirs not in state or (theirs == "lm_head.weight" and config.tie_word_embeddings):
-            continue
-        array = as_stored(ours, state[theirs].numpy(), config)
-        kind = next((kind for part, kind in quantize if part in ours), None)
+    tensors = [
+        (ours, as_stored(ours, state[theirs].numpy(), config))
+        for ours, theirs in names(config).items()
+        if theirs in state and not (theirs == "lm_head.weight" and config.tie_word_embeddings)
+    ]
+    for name, array in [*tensors, *expert_tensors(config, state)]:
+        kind = next((kind for part, kind in quantize if part in name), None)
         if kind is None:
-            writer.add_tensor(ours, array)
+            writer.add_tensor(name, np.ascontiguousarray(array))
         else:
-            writer.add_tensor(ours, gguf.quants.quantize(array, kind), raw_dtype=kind)
+            writer.add_tensor(name, gguf.quants.quantize(array, kind), raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -55,6 +55,8 @@ struct StoredPage {
 
 }  // namespace
 
+std::span<const int> head_dims() { return layout::kHeadDims; }
+
 struct PageCodec::State {
   CodecConstants constants;
   ThreadPool threads{1};

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -71,6 +72,38 @@ TEST(RowOps, GeluMul) {
       ASSERT_NEAR(gate[i], wanted, (8 + exponent_error) * kU * std::abs(wanted) + cut)
           << simd_target_name(target) << ", gate " << x[i] << ", up " << up[i];
     }
+  }
+}
+
+// As SiluMul: the product -1.702 g of the exponent is rounded once more, |z| u in exp(z); the sum u + 1 once.
+TEST(RowOps, ClampedSwigluMul) {
+  std::mt19937_64 random(5);
+  for (const SimdTarget target : simd_targets()) {
+    std::vector<float> gate, up;
+    for (float x = -40.0f; x < 12.0f; x += 0.0271f) gate.push_back(x);
+    for (const float special : {0.0f, -0.0f, 7.0f, 1e4f, -1e4f}) gate.push_back(special);
+    up = random_floats(std::ssize(gate), random);
+    for (float& u : up) u *= 6.0f;  // some beyond the limit
+    const std::vector<float> x = gate;
+    row_ops(target).clamped_swiglu_mul(gate.data(), up.data(), std::ssize(gate));
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const double g = std::min(static_cast<double>(x[i]), 7.0), u = std::clamp(static_cast<double>(up[i]), -7.0, 7.0);
+      const double z = -1.702 * g, wanted = g / (1.0 + std::exp(z)) * (u + 1.0);
+      const double exponent_error = std::abs(z) < 88.0 ? 2 * std::abs(z) : 0.0;
+      const double cut = std::abs(g * (u + 1.0)) * std::exp(-86.0);
+      ASSERT_NEAR(gate[i], wanted, (9 + exponent_error) * kU * std::abs(wanted) + cut)
+          << simd_target_name(target) << ", gate " << x[i] << ", up " << up[i];
+    }
+  }
+}
+
+TEST(RowOps, ScaleIsExact) {
+  std::mt19937_64 random(6);
+  for (const SimdTarget target : simd_targets()) {
+    std::vector<float> x = random_floats(83, random);
+    const std::vector<float> before = x;
+    row_ops(target).scale(x.data(), 0.3f, 83);
+    for (std::size_t i = 0; i < x.size(); ++i) ASSERT_EQ(x[i], before[i] * 0.3f) << simd_target_name(target) << ", i " << i;
   }
 }
 

@@ -1,10 +1,11 @@
-// Rotation against the formula in doubles, for both orders of pairs, part of the dimensions and both scalings.
+// Rotation against the formula in doubles, for both orders of pairs, part of the dimensions and all scalings.
 //
 // Bound: cosine, sine, two products and a sum are rounded once each: 4 u (|a| + |b|), u = 2^-24.
 #include "rope.hpp"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <random>
@@ -24,7 +25,6 @@ RopeConfig config(int dimensions, bool interleaved, double base = 10000.0, doubl
   c.dimensions = dimensions;
   c.interleaved = interleaved;
   c.factor = factor;
-  if (factor != 1.0) c.scaling = RopeConfig::Scaling::linear;
   return c;
 }
 
@@ -118,6 +118,39 @@ TEST(Rope, Llama3Divisors) {
     }
   }
   EXPECT_GT(blended, 2);
+}
+
+// Pairs that turn 32 times and more within 4096 tokens stay, those that turn once or less slow down by 4, between is a line in the
+// pair's number from the last whole pair before to the first after.
+TEST(Rope, YarnDivisors) {
+  const auto turns = [](int i) { return 4096.0 / (2 * std::numbers::pi * std::pow(1e4, i / 64.0)); };
+  YarnScaling scaling{.factor = 4.0};
+  const std::vector<float> whole = yarn_divisors(1e4, 128, scaling);
+  ASSERT_EQ(whole.size(), 64u);
+  int first = 0, last = 63;
+  while (turns(first + 1) > 32.0) ++first;
+  while (turns(last - 1) < 1.0) --last;
+  for (int i = 0; i < 64; ++i) {
+    const double ramp = std::clamp(static_cast<double>(i - first) / (last - first), 0.0, 1.0);
+    EXPECT_NEAR(1.0 / whole[static_cast<std::size_t>(i)], 1.0 - ramp + ramp / 4.0, 1e-6) << i;
+  }
+  scaling.bounds = YarnScaling::Bounds::exact;
+  EXPECT_NE(yarn_divisors(1e4, 128, scaling), whole);
+  scaling.extrapolation = 0.0;  // then it is linear
+  EXPECT_EQ(yarn_divisors(1e4, 128, scaling), std::vector<float>(64, 4.0f));
+}
+
+TEST(Rope, Magnitudes) {
+  EXPECT_DOUBLE_EQ(yarn_magnitude(1.0, 0.0), 1.0);
+  EXPECT_DOUBLE_EQ(yarn_magnitude(16.0, 0.0), 1.0 + 0.1 * std::log(16.0));
+  EXPECT_DOUBLE_EQ(yarn_magnitude(16.0, 1.0), 1.0);
+  EXPECT_DOUBLE_EQ(longrope_magnitude(0.5, 4096.0), 1.0);
+  EXPECT_DOUBLE_EQ(longrope_magnitude(32.0, 4096.0), std::sqrt(1.0 + 5.0 / 12.0));
+  float angles[2];
+  const double frequency = 0.25;
+  rope_angles({&frequency, 1}, 3, angles, 1.5);
+  EXPECT_FLOAT_EQ(angles[0], static_cast<float>(1.5 * std::cos(0.75)));
+  EXPECT_FLOAT_EQ(angles[1], static_cast<float>(1.5 * std::sin(0.75)));
 }
 
 }  // namespace

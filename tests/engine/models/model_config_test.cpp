@@ -64,7 +64,74 @@ TEST(ModelConfig, RopeScaling) {
   EXPECT_EQ(rope.frequency_divisors, llama3_divisors(10000.0, 32, {4.0, 1.0, 4.0, 256.0}));
   EXPECT_EQ(rope.factor, 1.0);
   tiny.keys["llama.rope.scaling.type"] = "yarn";
-  expect_error(tiny, ErrorKind::unsupported, {"rope.scaling.type", "yarn", "linear"});
+  RopeConfig yarn = config_of(tiny).layers[1].rope;
+  EXPECT_EQ(yarn.frequency_divisors, yarn_divisors(10000.0, 32, {.factor = 4.0, .original_context = 256.0}));
+  EXPECT_EQ(yarn.magnitude, yarn_magnitude(4.0, 0.0));
+  tiny.keys["llama.rope.scaling.yarn_attn_factor"] = 1.25f;
+  tiny.keys["llama.rope.scaling.yarn_beta_fast"] = 16.0f;
+  yarn = config_of(tiny).layers[1].rope;
+  EXPECT_EQ(yarn.magnitude, 1.25);
+  EXPECT_EQ(yarn.frequency_divisors, yarn_divisors(10000.0, 32, {.factor = 4.0, .original_context = 256.0, .beta_fast = 16.0}));
+  tiny.keys["llama.rope.scaling.type"] = "dynamic";
+  expect_error(tiny, ErrorKind::unsupported, {"rope.scaling.type", "dynamic", "linear"});
+}
+
+TEST(ModelConfig, AFactorWithoutATypeIsLinear) {
+  TinyModel tiny;
+  tiny.keys["llama.rope.scaling.factor"] = 4.0f;
+  EXPECT_EQ(config_of(tiny).layers[1].rope.factor, 4.0);
+  tiny.keys["llama.rope.scaling.type"] = "none";
+  EXPECT_EQ(config_of(tiny).layers[1].rope.factor, 1.0);
+}
+
+TEST(ModelConfig, RopeOptionsComeBeforeTheFile) {
+  TinyModel tiny;
+  tiny.keys["llama.rope.scaling.factor"] = 4.0f;
+  const std::vector<std::byte> bytes = tiny.bytes();
+  const auto rope = [&](const RopeOptions& options) {
+    return read_model_config(*parse_model_file(bytes, "tiny"), options).layers[1].rope;
+  };
+  using Scaling = RopeOptions::Scaling;
+  EXPECT_EQ(rope({.scaling = Scaling::none}).factor, 1.0);
+  EXPECT_EQ(rope({.factor = 2.0}).factor, 2.0);
+  EXPECT_EQ(rope({.base = 5e5}).base, 5e5);
+  const RopeConfig yarn = rope({.scaling = Scaling::yarn, .factor = 8.0, .yarn_original_context = 128.0, .yarn_beta_slow = 2.0});
+  EXPECT_EQ(yarn.factor, 1.0);
+  EXPECT_EQ(yarn.frequency_divisors, yarn_divisors(10000.0, 64, {.factor = 8.0, .original_context = 128.0, .beta_slow = 2.0}));
+  EXPECT_EQ(yarn.magnitude, yarn_magnitude(8.0, 0.0));
+}
+
+// A key that would change the arithmetic is followed or refused; one that nobody knows is told of.
+TEST(ModelConfig, KeysAreFollowedOrRefused) {
+  for (const char* name : {"attention.max_alibi_bias", "attention.clamp_kqv", "logit_scale", "attention.temperature_scale"}) {
+    TinyModel tiny;
+    tiny.keys[std::string("llama.") + name] = 0.5f;
+    expect_error(tiny, ErrorKind::unsupported, {std::string("llama.") + name, "0.5"});
+  }
+  TinyModel harmless;
+  harmless.keys["llama.logit_scale"] = 1.0f;
+  harmless.keys["llama.rope.scaling.finetuned"] = 1u;
+  EXPECT_TRUE(config_of(harmless).warnings.empty());
+  harmless.keys["llama.taste"] = "sweet";
+  const std::vector<std::string> warnings = config_of(harmless).warnings;
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_NE(warnings[0].find("llama.taste"), std::string::npos) << warnings[0];
+}
+
+// Heads of a width that caches do not have get zeros behind their numbers; keys and values may differ.
+TEST(ModelConfig, HeadsOfAnyWidth) {
+  TinyModel tiny;
+  tiny.keys["llama.attention.key_length"] = 100u;
+  ModelConfig c = config_of(tiny);
+  EXPECT_EQ(c.key_dim, 100);
+  EXPECT_EQ(c.value_dim, 100);
+  EXPECT_EQ(c.head_dim, 128);
+  EXPECT_EQ(c.attention_scale, 0.1f);
+  tiny.keys["llama.attention.key_length"] = 192u;
+  tiny.keys["llama.attention.value_length"] = 128u;
+  c = config_of(tiny);
+  EXPECT_EQ(c.value_dim, 128);
+  EXPECT_EQ(c.head_dim, 256);
 }
 
 TEST(ModelConfig, RopeTensorWins) {
@@ -95,10 +162,14 @@ TEST(ModelConfig, RefusesNumbersOutOfRange) {
 TEST(ModelConfig, RefusesWhatItCannotRun) {
   TinyModel other;
   other.keys["general.architecture"] = "mamba";
-  expect_error(other, ErrorKind::unsupported, {"mamba", "gemma3, llama, qwen2 or qwen3"});
+  expect_error(other, ErrorKind::unsupported, {"mamba", "gemma3, llama", "qwen2 or qwen3"});
   TinyModel experts;
   experts.keys["llama.expert_count"] = 8u;
-  expect_error(experts, ErrorKind::unsupported, {"experts"});
+  experts.keys["llama.expert_used_count"] = 9u;
+  expect_error(experts, ErrorKind::bad_file, {"expert_used_count", "9"});
+  experts.keys["llama.expert_used_count"] = 2u;
+  experts.keys["llama.expert_gating_func"] = 2u;
+  expect_error(experts, ErrorKind::unsupported, {"expert_gating_func", "2"});
 }
 
 // What the model of 27B has of its own, and what the others have.
@@ -162,8 +233,8 @@ TEST(ModelWeights, RefusesMissingMisshapenAndUnknownTensors) {
   misshapen.matrix("blk.0.attn_k.weight", 128, 64, 1.0);
   expect_error(misshapen, ErrorKind::bad_file, {"blk.0.attn_k.weight", "[128, 64]", "[64, 128]"});
   TinyModel unknown;
-  unknown.norm("blk.0.attn_output.bias");
-  expect_error(unknown, ErrorKind::unsupported, {"blk.0.attn_output.bias", "llama"});
+  unknown.norm("blk.0.attn_norm.bias");
+  expect_error(unknown, ErrorKind::unsupported, {"blk.0.attn_norm.bias", "llama"});
   TinyModel layers;  // the file says three layers and has two
   layers.keys["llama.block_count"] = 3u;
   expect_error(layers, ErrorKind::bad_file, {"blk.2."});

@@ -30,7 +30,7 @@ struct Runner {
   ThreadPool threads{2};
 
   Runner(const char* path, const std::string& cache_type, std::int64_t context)
-      : model(Model::load(open_model_file(path))),
+      : model(Model::load(open_model_file(path), {.context = context})),
         cache(model.cache_config(codec_config(cache_type), context)),
         sequence(cache.create()) {}
 

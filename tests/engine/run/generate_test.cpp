@@ -170,7 +170,7 @@ TEST_F(GenerateTest, RefusesWhatDoesNotFit) {
     change(wrong);
     refused(words, [&] { Generator(model, tokenizer, threads, wrong); });
   };
-  refuses("context is 513, wanted 1 to 512", [](GenerateConfig& c) { c.context = 513; });
+  refuses("context is 1073741825, wanted 1 to 1073741824", [](GenerateConfig& c) { c.context = (std::int64_t{1} << 30) + 1; });
   refuses("context is -1", [](GenerateConfig& c) { c.context = -1; });
   refuses("max_tokens is -2", [](GenerateConfig& c) { c.max_tokens = -2; });
   refuses("chunk is -1", [](GenerateConfig& c) { c.chunk = -1; });

@@ -77,7 +77,7 @@ struct TinyModel {
   // GGUF version 3, alignment 32; matrices as F32, or as Q8_0 (rounded up to half a step).
   enum class Matrices : std::uint8_t { f32, q8_0 };
   std::vector<std::byte> bytes(Matrices matrices = Matrices::f32) const {
-    const auto is_coded = [&](const TinyTensor& tensor) { return matrices == Matrices::q8_0 && tensor.shape.size() == 2; };
+    const auto is_coded = [&](const TinyTensor& tensor) { return matrices == Matrices::q8_0 && tensor.shape.size() >= 2; };
     std::string out = "GGUF";
     put(out, std::uint32_t{3});
     put(out, std::uint64_t{tensors.size()});

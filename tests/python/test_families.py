@@ -1,0 +1,168 @@
+"""Families beyond the plainest, each a tiny model with random weights: prompt in one pass, in chunks, token by token, and 64 greedy
+tokens must be those of `transformers`; and every part of a family is felt: a reference without it is far away."""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from gguf_models import write_gguf
+from reference import MAX_KLD, check, clear_ids, engine_logits, logits_of, mean_kld, random_model, set_layers
+
+PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
+YARN = {
+    "rope_type": "yarn",
+    "rope_theta": 10000.0,
+    "factor": 4.0,
+    "original_max_position_embeddings": 64,
+    "beta_fast": 8.0,
+    "beta_slow": 1.0,
+}
+LAYERED_YARN = {"full_attention": YARN, "sliding_attention": PLAIN}
+GROWING_YARN = YARN | {"mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.5, "max_position_embeddings": 64}
+GRANITE = {"embedding_multiplier": 1.5, "residual_multiplier": 0.6, "attention_multiplier": 0.3, "logits_scaling": 4.0}
+
+
+def longrope(head_dim, original, partial=1.0):
+    pairs = int(head_dim * partial) // 2
+    return {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "original_max_position_embeddings": original,
+        "short_factor": np.linspace(1.0, 1.3, pairs).tolist(),
+        "long_factor": np.linspace(1.0, 6.0, pairs).tolist(),
+        "partial_rotary_factor": partial,
+    }
+
+
+def change(**values):
+    """Sets numbers of the config; what modules have copied of it is set by break_layers()."""
+
+    def apply(model):
+        for name, value in values.items():
+            setattr(model.config, name, value)
+
+    return apply
+
+
+def break_layers(part, name, value):
+    return lambda model: set_layers(model, part, name, value)
+
+
+def identity(part, name):
+    return break_layers(part, name, torch.nn.Identity())
+
+
+def plain_rope(model):
+    rotary = model.model.rotary_emb
+    pairs = len(rotary.inv_freq)
+    rotary.inv_freq.copy_(rotary.config.rope_parameters["rope_theta"] ** -(torch.arange(pairs) / pairs))
+    rotary.original_inv_freq.copy_(rotary.inv_freq)
+
+
+def short_factors(model):
+    model.model.rotary_emb.long_inv_freq = model.model.rotary_emb.original_inv_freq
+
+
+def magnitude_of_one(model):
+    model.model.rotary_emb.attention_scaling = 1.0
+
+
+def turn_all(model):
+    set_layers(model, "self_attn", "use_rope", True)
+
+
+def no_window(model):
+    model.config.sliding_window = 1024
+    set_layers(model, "self_attn", "sliding_window", None)
+
+
+def wider_window(model):
+    model.config.sliding_window += 1
+
+
+def reweigh(model):
+    for layer in model.model.layers:
+        layer.mlp.gate.norm_topk_prob = not layer.mlp.gate.norm_topk_prob
+
+
+def one_expert_fewer(model):
+    for module in model.modules():
+        if type(module).__name__.endswith("TopKRouter"):
+            module.top_k -= 1
+
+
+def silent(part):
+    """Weights of a part are 0."""
+
+    def apply(model):
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if part in name:
+                    parameter.zero_()
+
+    return apply
+
+
+def no_sinks(model):
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.self_attn.sinks.fill_(-1e4)
+
+
+def no_clamp(model):
+    for layer in model.model.layers:
+        layer.mlp.experts.limit = 1e9
+
+
+def whole_pairs(model):
+    config = copy.deepcopy(model.config)
+    config.rope_parameters["truncate"] = True
+    model.model.rotary_emb.inv_freq.copy_(type(model.model.rotary_emb)(config).inv_freq)
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    family: str
+    shape: tuple  # head_dim, query heads, kv heads, whether input and output share a matrix
+    rope: dict
+    options: dict = dataclasses.field(default_factory=dict)
+    breaks: dict[str, Callable] = dataclasses.field(default_factory=dict)
+
+    def model(self):
+        return random_model(self.family, *self.shape, self.rope, **self.options)
+
+
+CASES = {
+    "heads-of-100": Case("Qwen2", (100, 3, 1, True), PLAIN),
+    "heads-of-32": Case("Llama", (32, 6, 3, False), PLAIN),
+    "yarn": Case("Qwen3", (64, 6, 2, True), YARN, {}, {"plain RoPE": plain_rope}),
+    "yarn-given-magnitude": Case("Qwen2", (64, 6, 2, True), YARN | {"attention_factor": 1.3}, {}, {"plain RoPE": plain_rope}),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    return CASES[request.param]
+
+
+def test_random_model(case, run_probe, tmp_path):
+    model = case.model()
+    write_gguf(model, tmp_path / "model.gguf")
+    check(model, tmp_path / "model.gguf", clear_ids(model, 200), run_probe, tmp_path)
+
+
+def test_every_part_is_felt(case, run_probe, tmp_path):
+    """A reference with one part broken is a hundred times farther from the engine than test_random_model allows."""
+    model = case.model()
+    ids = clear_ids(model, 200)
+    write_gguf(model, tmp_path / "model.gguf")
+    found = engine_logits(run_probe, tmp_path / "model.gguf", ids, tmp_path)
+    for name, break_part in case.breaks.items():
+        broken = case.model()
+        break_part(broken)
+        kld = mean_kld(logits_of(broken, ids), found)
+        print(f"{name}: mean KL divergence {kld:.2e}")
+        assert kld > 100 * MAX_KLD, f"{name}: mean KL divergence {kld:.2e}, wanted more than {100 * MAX_KLD}"
