@@ -88,6 +88,7 @@ FAMILIES = {
     "mistral": Family("llama", has_neighbours=True),
     "qwen2": Family("qwen2"),
     "qwen3": Family("qwen3"),
+    "gemma2": Family("gemma2", POST_NORMS, (gemma_keys,), adds_one=True),
     "gemma3_text": Family("gemma3", POST_NORMS, (gemma_keys,), adds_one=True),
 }
 OUTER_NAMES = {

@@ -136,6 +136,21 @@ class Case:
 
 
 CASES = {
+    "gemma2": Case(
+        "Gemma2",
+        (64, 6, 2, True),
+        PLAIN,
+        {"sliding_window": 40, "attn_logit_softcapping": 2.0, "final_logit_softcapping": 10.0},
+        {
+            "no window": no_window,
+            "a window of one token more": wider_window,
+            "no cap of attention": break_layers("self_attn", "attn_logit_softcapping", None),
+            "no cap of logits": change(final_logit_softcapping=None),
+            "no norm after attention": identity("", "post_attention_layernorm"),
+            "no norm after feed-forward": identity("", "post_feedforward_layernorm"),
+            "SiLU": break_layers("mlp", "act_fn", torch.nn.SiLU()),
+        },
+    ),
     "heads-of-100": Case("Qwen2", (100, 3, 1, True), PLAIN),
     "heads-of-32": Case("Llama", (32, 6, 3, False), PLAIN),
     "yarn": Case("Qwen3", (64, 6, 2, True), YARN, {}, {"plain RoPE": plain_rope}),
