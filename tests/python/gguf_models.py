@@ -90,6 +90,9 @@ FAMILIES = {
     "qwen3": Family("qwen3"),
     "gemma2": Family("gemma2", POST_NORMS, (gemma_keys,), adds_one=True),
     "gemma3_text": Family("gemma3", POST_NORMS, (gemma_keys,), adds_one=True),
+    "phi3": Family(
+        "phi3", {"attn_qkv.weight": "self_attn.qkv_proj.weight", "ffn_up.weight": "mlp.gate_up_proj.weight"}, (window_keys,)
+    ),
 }
 OUTER_NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",

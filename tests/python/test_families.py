@@ -151,6 +151,17 @@ CASES = {
             "SiLU": break_layers("mlp", "act_fn", torch.nn.SiLU()),
         },
     ),
+    "phi3": Case("Phi3", (96, 4, 2, False), PLAIN, {"sliding_window": 50}, {"no window": no_window}),
+    "phi3-short": Case(
+        "Phi3", (96, 3, 3, False), longrope(96, 256), {"original_max_position_embeddings": 256}, {"plain RoPE": plain_rope}
+    ),
+    "phi3-long": Case(
+        "Phi3",
+        (96, 3, 1, True),
+        longrope(96, 40, 0.75),
+        {"original_max_position_embeddings": 40},
+        {"no magnitude": magnitude_of_one, "short factors": short_factors},
+    ),
     "heads-of-100": Case("Qwen2", (100, 3, 1, True), PLAIN),
     "heads-of-32": Case("Llama", (32, 6, 3, False), PLAIN),
     "yarn": Case("Qwen3", (64, 6, 2, True), YARN, {}, {"plain RoPE": plain_rope}),

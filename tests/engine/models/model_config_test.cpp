@@ -101,6 +101,19 @@ TEST(ModelConfig, RopeOptionsComeBeforeTheFile) {
   EXPECT_EQ(yarn.magnitude, yarn_magnitude(8.0, 0.0));
 }
 
+TEST(ModelConfig, LongropeChoosesByTheContext) {
+  TinyModel tiny("phi3");
+  tiny.keys["phi3.rope.scaling.original_context_length"] = 64u;
+  tiny.tensors["rope_factors_long.weight"] = {{32}, std::vector<float>(32, 4.0f)};
+  tiny.tensors["rope_factors_short.weight"] = {{32}, std::vector<float>(32, 2.0f)};
+  const std::vector<std::byte> bytes = tiny.bytes();
+  for (const auto& [context, divisor] : {std::pair{0, 4.0f}, {64, 2.0f}, {65, 4.0f}}) {
+    const RopeConfig rope = read_model_config(*parse_model_file(bytes, "tiny"), {.context = context}).layers[1].rope;
+    EXPECT_EQ(rope.frequency_divisors, std::vector<float>(32, divisor)) << context;
+    EXPECT_EQ(rope.magnitude, longrope_magnitude(512.0 / 64.0, 64.0));
+  }
+}
+
 // A key that would change the arithmetic is followed or refused; one that nobody knows is told of.
 TEST(ModelConfig, KeysAreFollowedOrRefused) {
   for (const char* name : {"attention.max_alibi_bias", "attention.clamp_kqv", "logit_scale", "attention.temperature_scale"}) {
@@ -116,6 +129,25 @@ TEST(ModelConfig, KeysAreFollowedOrRefused) {
   const std::vector<std::string> warnings = config_of(harmless).warnings;
   ASSERT_EQ(warnings.size(), 1u);
   EXPECT_NE(warnings[0].find("llama.taste"), std::string::npos) << warnings[0];
+}
+
+// Windows by layer: a period of the family or of the file, in every layer where neither says one.
+TEST(ModelConfig, Windows) {
+  const auto windows = [](const TinyModel& tiny) {
+    std::vector<std::int64_t> each;
+    for (const LayerShape& layer : config_of(tiny).layers) each.push_back(layer.window);
+    return each;
+  };
+  TinyModel all("phi3");
+  all.keys["phi3.attention.sliding_window"] = 40u;
+  EXPECT_EQ(windows(all), (std::vector<std::int64_t>{40, 40}));
+  all.keys["phi3.attention.sliding_window"] = 0u;  // "none" of some converters
+  EXPECT_EQ(windows(all), (std::vector<std::int64_t>{0, 0}));
+  TinyModel half("gemma2");
+  half.keys["gemma2.attention.sliding_window"] = 40u;
+  EXPECT_EQ(windows(half), (std::vector<std::int64_t>{40, 0}));
+  EXPECT_EQ(config_of(half).attention_soft_cap, 50.0f);
+  EXPECT_EQ(config_of(half).logit_soft_cap, 30.0f);
 }
 
 // Heads of a width that caches do not have get zeros behind their numbers; keys and values may differ.
