@@ -93,6 +93,8 @@ FAMILIES = {
     "phi3": Family(
         "phi3", {"attn_qkv.weight": "self_attn.qkv_proj.weight", "ffn_up.weight": "mlp.gate_up_proj.weight"}, (window_keys,)
     ),
+    "olmo2": Family("olmo2", POST_NORMS),
+    "olmo3": Family("olmo2", POST_NORMS, (window_keys,)),
 }
 OUTER_NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",
