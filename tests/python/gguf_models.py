@@ -86,6 +86,14 @@ class Family:
 FAMILIES = {
     "llama": Family("llama", has_neighbours=True),
     "mistral": Family("llama", has_neighbours=True),
+    "granite": Family("granite", keys=(granite_keys,), has_neighbours=True),
+    "granitemoe": Family(
+        "granitemoe",
+        {"ffn_gate_inp.weight": "block_sparse_moe.router.weight"},
+        (granite_keys, expert_keys),
+        has_neighbours=True,
+        experts="block_sparse_moe.experts",
+    ),
     "qwen2": Family("qwen2"),
     "qwen3": Family("qwen3"),
     "gemma2": Family("gemma2", POST_NORMS, (gemma_keys,), adds_one=True),
