@@ -193,6 +193,7 @@ CASES = {
             "no scale of logits": change(logits_scaling=1.0),
         },
     ),
+    "smollm3": Case("SmolLM3", (64, 4, 1, True), PLAIN, {"num_hidden_layers": 5}, {"RoPE in all layers": turn_all}),
     "granitemoe": Case(
         "GraniteMoe",
         (64, 4, 2, True),
