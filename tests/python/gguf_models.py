@@ -86,6 +86,7 @@ class Family:
 FAMILIES = {
     "llama": Family("llama", has_neighbours=True),
     "mistral": Family("llama", has_neighbours=True),
+    "ministral3": Family("mistral3", keys=(ministral3_keys,), has_neighbours=True),
     "smollm3": Family("smollm3", has_neighbours=True),
     "granite": Family("granite", keys=(granite_keys,), has_neighbours=True),
     "granitemoe": Family(

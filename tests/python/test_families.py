@@ -194,6 +194,13 @@ CASES = {
         },
     ),
     "smollm3": Case("SmolLM3", (64, 4, 1, True), PLAIN, {"num_hidden_layers": 5}, {"RoPE in all layers": turn_all}),
+    "ministral3": Case(
+        "Ministral3",
+        (128, 4, 1, False),
+        GROWING_YARN,
+        {},
+        {"plain RoPE": plain_rope, "queries that do not grow": lambda m: m.config.rope_parameters.update(llama_4_scaling_beta=0.0)},
+    ),
     "granitemoe": Case(
         "GraniteMoe",
         (64, 4, 2, True),
