@@ -86,6 +86,9 @@ class Family:
 FAMILIES = {
     "llama": Family("llama", has_neighbours=True),
     "mistral": Family("llama", has_neighbours=True),
+    "mixtral": Family(
+        "llama", {"ffn_gate_inp.weight": "mlp.gate.weight"}, (expert_keys,), has_neighbours=True, experts="mlp.experts"
+    ),
     "ministral3": Family("mistral3", keys=(ministral3_keys,), has_neighbours=True),
     "smollm3": Family("smollm3", has_neighbours=True),
     "granite": Family("granite", keys=(granite_keys,), has_neighbours=True),
@@ -97,7 +100,14 @@ FAMILIES = {
         experts="block_sparse_moe.experts",
     ),
     "qwen2": Family("qwen2"),
+    "qwen2_moe": Family(
+        "qwen2moe",
+        {"ffn_gate_inp.weight": "mlp.gate.weight", "ffn_gate_inp_shexp.weight": "mlp.shared_expert_gate.weight"} | SHARED_EXPERT,
+        (expert_keys,),
+        experts="mlp.experts",
+    ),
     "qwen3": Family("qwen3"),
+    "qwen3_moe": Family("qwen3moe", {"ffn_gate_inp.weight": "mlp.gate.weight"}, (expert_keys,), experts="mlp.experts"),
     "gemma2": Family("gemma2", POST_NORMS, (gemma_keys,), adds_one=True),
     "gemma3_text": Family("gemma3", POST_NORMS, (gemma_keys,), adds_one=True),
     "phi3": Family(

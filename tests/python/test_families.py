@@ -201,6 +201,32 @@ CASES = {
         {},
         {"plain RoPE": plain_rope, "queries that do not grow": lambda m: m.config.rope_parameters.update(llama_4_scaling_beta=0.0)},
     ),
+    "mixtral": Case(
+        "Mixtral",
+        (64, 6, 2, False),
+        PLAIN,
+        {"num_local_experts": 8, "num_experts_per_tok": 2},
+        {"one expert fewer": one_expert_fewer},
+    ),
+    "qwen2moe": Case(
+        "Qwen2Moe",
+        (64, 6, 2, False),
+        PLAIN,
+        {"num_experts": 8, "num_experts_per_tok": 3, "moe_intermediate_size": 160, "shared_expert_intermediate_size": 288},
+        {
+            "weights that sum to 1": reweigh,
+            "one expert fewer": one_expert_fewer,
+            "no shared expert": silent("shared_expert.down_proj"),
+            "half the shared expert": silent("shared_expert_gate"),
+        },
+    ),
+    "qwen3moe": Case(
+        "Qwen3Moe",
+        (128, 4, 1, True),
+        PLAIN,
+        {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 192, "norm_topk_prob": True},
+        {"weights among all": reweigh, "one expert fewer": one_expert_fewer, "no norm of keys": identity("self_attn", "k_norm")},
+    ),
     "granitemoe": Case(
         "GraniteMoe",
         (64, 4, 2, True),
