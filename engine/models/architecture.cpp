@@ -8,14 +8,14 @@
 
 namespace qjl::engine {
 
-extern const Architecture kGemma2, kGemma3, kGranite, kGraniteMoe, kLlama, kMistral3, kOlmo2, kPhi3, kQwen2, kQwen2Moe, kQwen3,
-    kQwen3Moe, kSmollm3;
+extern const Architecture kGemma2, kGemma3, kGptOss, kGranite, kGraniteMoe, kLlama, kMistral3, kOlmo2, kPhi3, kQwen2, kQwen2Moe,
+    kQwen3, kQwen3Moe, kSmollm3;
 
 namespace {
 
 constexpr std::array kArchitectures = {
-    &kGemma2, &kGemma3, &kGranite,  &kGraniteMoe, &kLlama,    &kMistral3, &kOlmo2,
-    &kPhi3,   &kQwen2,  &kQwen2Moe, &kQwen3,      &kQwen3Moe, &kSmollm3,
+    &kGemma2, &kGemma3, &kGptOss, &kGranite,  &kGraniteMoe, &kLlama,    &kMistral3,
+    &kOlmo2,  &kPhi3,   &kQwen2,  &kQwen2Moe, &kQwen3,      &kQwen3Moe, &kSmollm3,
 };
 
 // "a, b or c"

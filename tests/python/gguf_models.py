@@ -115,6 +115,19 @@ FAMILIES = {
     ),
     "olmo2": Family("olmo2", POST_NORMS),
     "olmo3": Family("olmo2", POST_NORMS, (window_keys,)),
+    "gpt_oss": Family(
+        "gpt-oss",
+        {
+            "ffn_norm.weight": "none",
+            "post_attention_norm.weight": "post_attention_layernorm.weight",
+            "attn_output.bias": "self_attn.o_proj.bias",
+            "attn_sinks.weight": "self_attn.sinks",
+            "ffn_gate_inp.weight": "mlp.router.weight",
+            "ffn_gate_inp.bias": "mlp.router.bias",
+        },
+        (window_keys, expert_keys),
+        experts="mlp.experts",
+    ),
 }
 OUTER_NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",

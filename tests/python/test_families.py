@@ -5,6 +5,7 @@ import copy
 import dataclasses
 from collections.abc import Callable
 
+import gguf
 import numpy as np
 import pytest
 import torch
@@ -234,6 +235,23 @@ CASES = {
         GRANITE | {"num_local_experts": 8, "num_experts_per_tok": 2},
         {"one expert fewer": one_expert_fewer, "no scale of branches": break_layers("", "residual_multiplier", 1.0)},
     ),
+    "gpt-oss": Case(
+        "GptOss",
+        (64, 6, 2, False),
+        YARN | {"truncate": False},
+        {"num_hidden_layers": 4, "num_local_experts": 8, "num_experts_per_tok": 2, "sliding_window": 40},
+        {
+            "no sinks": no_sinks,
+            "no window": no_window,
+            "a window of one token more": wider_window,
+            "no bias of the output": silent("o_proj.bias"),
+            "no bias of the router": silent("router.bias"),
+            "no bias of gates": silent("gate_up_proj_bias"),
+            "no bias of experts": silent("down_proj_bias"),
+            "no clamp": no_clamp,
+            "YaRN between whole pairs": whole_pairs,
+        },
+    ),
     "heads-of-100": Case("Qwen2", (100, 3, 1, True), PLAIN),
     "heads-of-32": Case("Llama", (32, 6, 3, False), PLAIN),
     "yarn": Case("Qwen3", (64, 6, 2, True), YARN, {}, {"plain RoPE": plain_rope}),
@@ -264,3 +282,16 @@ def test_every_part_is_felt(case, run_probe, tmp_path):
         kld = mean_kld(logits_of(broken, ids), found)
         print(f"{name}: mean KL divergence {kld:.2e}")
         assert kld > 100 * MAX_KLD, f"{name}: mean KL divergence {kld:.2e}, wanted more than {100 * MAX_KLD}"
+
+
+def test_experts_in_mxfp4(run_probe, tmp_path):
+    """As gpt-oss is shipped; the reference holds the numbers that the file stands for."""
+    kind = gguf.GGMLQuantizationType.MXFP4
+    model = CASES["gpt-oss"].model()
+    for layer in model.model.layers:
+        for weights in (layer.mlp.experts.gate_up_proj, layer.mlp.experts.down_proj):
+            rows = np.ascontiguousarray(weights.detach().numpy().swapaxes(1, 2))
+            stored = gguf.quants.dequantize(gguf.quants.quantize(rows, kind), kind)
+            weights.data.copy_(torch.from_numpy(stored.swapaxes(1, 2).copy()))
+    write_gguf(model, tmp_path / "model.gguf", quantize=[("exps.weight", kind)])
+    check(model, tmp_path / "model.gguf", clear_ids(model, 200), run_probe, tmp_path)

@@ -194,7 +194,7 @@ TEST(ModelConfig, RefusesNumbersOutOfRange) {
 TEST(ModelConfig, RefusesWhatItCannotRun) {
   TinyModel other;
   other.keys["general.architecture"] = "mamba";
-  expect_error(other, ErrorKind::unsupported, {"mamba", "gemma2, gemma3", "qwen3moe or smollm3"});
+  expect_error(other, ErrorKind::unsupported, {"mamba", "gemma2, gemma3, gpt-oss", "qwen3moe or smollm3"});
   TinyModel experts;
   experts.keys["llama.expert_count"] = 8u;
   experts.keys["llama.expert_used_count"] = 9u;
