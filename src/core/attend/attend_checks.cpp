@@ -8,17 +8,19 @@
 
 namespace qjl {
 
+std::int64_t window_of(const CacheConfig& config, int layer, const AttendOptions& options) {
+  std::int64_t window = options.sliding_window;
+  if (window == 0 && !config.layer_windows.empty()) window = config.layer_windows[static_cast<std::size_t>(layer)];
+  return window < kNoWindow ? window : 0;
+}
+
+namespace {
+
 void check_options(const AttendOptions& options) {
   require(std::isfinite(options.softmax_scale), "attend", "softmax_scale is ", options.softmax_scale, ", wanted a finite number");
   require(std::isfinite(options.logit_soft_cap) && options.logit_soft_cap >= 0, "attend", "logit_soft_cap is ",
           options.logit_soft_cap, ", wanted a finite number, 0 or more");
   require(options.sliding_window >= 0, "attend", "sliding_window is ", options.sliding_window, ", wanted 0 or more");
-}
-
-std::int64_t window_of(const CacheConfig& config, int layer, const AttendOptions& options) {
-  std::int64_t window = options.sliding_window;
-  if (window == 0 && !config.layer_windows.empty()) window = config.layer_windows[static_cast<std::size_t>(layer)];
-  return window < kNoWindow ? window : 0;
 }
 
 void check_request(const CacheConfig& config, const AttendRequest& r, Device where) {
@@ -38,6 +40,21 @@ void check_request(const CacheConfig& config, const AttendRequest& r, Device whe
     check_shape(*chunk, config.num_kv_heads, config.head_dim, name, where);
     require(chunk->tokens == q.tokens, "attend", name.tensor, " have ", chunk->tokens, " tokens, wanted ", q.tokens,
             " as the queries");
+  }
+}
+
+}  // namespace
+
+void check_requests(const CacheLayers& cache, std::span<const AttendRequest> requests, const AttendOptions& options) {
+  check_options(options);
+  for (const AttendRequest& r : requests) check_request(cache.config, r, cache.device);
+  for (const AttendRequest& r : requests) {
+    cache.check_memory(r.queries.data, {"attend", "queries"});
+    cache.check_memory(r.out.data, {"attend", "outputs"});
+    cache.check_memory(r.lse, {"attend", "lse"});
+    if (r.chunk_keys.empty()) continue;
+    cache.check_memory(r.chunk_keys.data, {"attend", "chunk_keys"});
+    cache.check_memory(r.chunk_values.data, {"attend", "chunk_values"});
   }
 }
 

@@ -71,47 +71,46 @@ void stage_chunk(const AttendRequest& r, DType tail, std::uint16_t* staging, Thr
   }
 }
 
-bool is_apart(const AttendPlan::State& plan, const AttendRequest& r) {
-  return attends_chunk_apart(plan.cache->backend, plan.config(), r, plan.options);
+bool is_apart(const AttendWork& work, const AttendRequest& r) {
+  return attends_chunk_apart(work.backend(), work.config(), r, work.options);
 }
-std::int64_t staged_numbers(const AttendPlan::State& plan, const AttendRequest& r) {
-  return is_apart(plan, r) ? 0 : chunk_numbers(r, plan.config().tail_dtype);
+std::int64_t staged_numbers(const AttendWork& work, const AttendRequest& r) {
+  return is_apart(work, r) ? 0 : chunk_numbers(r, work.config().tail_dtype);
 }
-std::uint16_t* staging_of(const AttendPlan::State& plan) { return reinterpret_cast<std::uint16_t*>(plan.host.chunks.data()); }
+std::uint16_t* staging_of(const AttendWork& work) { return reinterpret_cast<std::uint16_t*>(work.host.chunks.data()); }
 
 // One run: everything that its steps share.
 struct Call {
-  AttendPlan::State& plan;
+  AttendWork& work;
   std::span<const AttendRequest> requests;
   ThreadPool& threads;
 
-  const KvCache::State& cache() const { return *plan.cache; }
-  bool is_apart(std::size_t request) const { return qjl::is_apart(plan, requests[request]); }
+  bool is_apart(std::size_t request) const { return qjl::is_apart(work, requests[request]); }
 };
 
 // Chunks apart are checked as they are packed.
 void check_request_numbers(const Call& call, const AttendRequest& r) {
   check_numbers(r.queries, DType::f32, {"attend", "queries"}, call.threads);
-  if (r.chunk_keys.empty() || is_apart(call.plan, r)) return;
-  check_numbers(r.chunk_keys, call.plan.config().tail_dtype, {"attend", "chunk_keys"}, call.threads);
-  check_numbers(r.chunk_values, call.plan.config().tail_dtype, {"attend", "chunk_values"}, call.threads);
+  if (r.chunk_keys.empty() || is_apart(call.work, r)) return;
+  check_numbers(r.chunk_keys, call.work.config().tail_dtype, {"attend", "chunk_keys"}, call.threads);
+  check_numbers(r.chunk_values, call.work.config().tail_dtype, {"attend", "chunk_values"}, call.threads);
 }
 
 void stage_chunks(const Call& call) {
-  std::uint16_t* staging = staging_of(call.plan);
+  std::uint16_t* staging = staging_of(call.work);
   for (const AttendRequest& r : call.requests) {
-    const std::int64_t numbers = staged_numbers(call.plan, r);
-    if (numbers > 0) stage_chunk(r, call.plan.config().tail_dtype, staging, call.threads);
+    const std::int64_t numbers = staged_numbers(call.work, r);
+    if (numbers > 0) stage_chunk(r, call.work.config().tail_dtype, staging, call.threads);
     staging += numbers;
   }
 }
 
 // Makes the list of chunks apart and packs them. A request whose cached tokens come first needs an lse to merge with.
 void prepare_apart(Call& call) {
-  HostAttend& w = call.plan.host;
-  const std::vector<AttendArgs>& args = call.plan.args;
+  HostAttend& w = call.work.host;
+  const std::vector<AttendArgs>& args = call.work.args;
   w.apart.clear();
-  if (std::ranges::none_of(call.requests, [&](const AttendRequest& r) { return is_apart(call.plan, r); })) return;
+  if (std::ranges::none_of(call.requests, [&](const AttendRequest& r) { return is_apart(call.work, r); })) return;
   std::int64_t rows = 0;
   for (std::size_t i = 0; i < args.size(); ++i) {
     if (!call.is_apart(i)) continue;
@@ -128,13 +127,13 @@ void prepare_apart(Call& call) {
     lse += r.out.heads * r.out.tokens;
   }
   call.requests = w.requests;
-  pack_chunks(call.cache().backend, call.requests, call.plan.config().tail_dtype, w.apart, call.threads);
+  pack_chunks(call.work.backend(), call.requests, call.work.config().tail_dtype, w.apart, call.threads);
 }
 
 // The first queries of a request that may stand in no block: those before position 0, which belong to no token; and those beside
 // their chunk, when a window may hide every cached token from them.
 std::int64_t unplanned_queries(const Call& call, std::size_t request) {
-  const AttendArgs& args = call.plan.args[request];
+  const AttendArgs& args = call.work.args[request];
   const bool hides = args.sliding_window > 0 && args.first_query_position > 0 && call.is_apart(request);
   return hides ? args.num_queries : -args.first_query_position;
 }
@@ -151,7 +150,7 @@ void clear_unplanned(const AttendRequest& r, std::int64_t count) {
 
 void finish(const Call& call, const AttendBlock& block, const Partial& partial) {
   const AttendRequest& r = call.requests[static_cast<std::size_t>(block.request)];
-  const std::int64_t group = r.queries.heads / call.plan.config().num_kv_heads;
+  const std::int64_t group = r.queries.heads / call.work.config().num_kv_heads;
   for (std::int64_t row = 0; row < std::int64_t{block.num_queries} * block.num_heads; ++row) {
     const std::int64_t query = block.first_query + row / block.num_heads;
     const std::int64_t head = block.kv_head * group + block.first_head + row % block.num_heads;
@@ -166,8 +165,8 @@ void finish(const Call& call, const AttendBlock& block, const Partial& partial) 
 
 // Into the first piece's result, in the order of positions.
 void merge_pieces(const Call& call, const AttendBlock& block, std::uint8_t* partials) {
-  const std::int64_t dim = call.plan.config().head_dim, result_bytes = partial_bytes(dim);
-  const std::int64_t first_slot = call.plan.cuts.slot_of_piece[static_cast<std::size_t>(block.first_piece)];
+  const std::int64_t dim = call.work.config().head_dim, result_bytes = partial_bytes(dim);
+  const std::int64_t first_slot = call.work.cuts.slot_of_piece[static_cast<std::size_t>(block.first_piece)];
   const Partial sum = partial_at(partials + first_slot * result_bytes, dim);
   for (std::int64_t i = 1; i < block.num_pieces; ++i) {
     const Partial next = partial_at(partials + (first_slot + i) * result_bytes, dim);
@@ -183,13 +182,12 @@ void merge_pieces(const Call& call, const AttendBlock& block, std::uint8_t* part
 
 // Who ends the last piece of a block merges it: a second round of the threads would cost more than the merge.
 void run_pieces(const Call& call) {
-  AttendCuts& cuts = call.plan.cuts;
-  const std::int64_t dim = call.plan.config().head_dim, result_bytes = partial_bytes(dim);
-  const auto kernel_bytes =
-      static_cast<std::int64_t>(call.cache().backend.attend_workspace_bytes(call.cache().tables(call.plan.layer)));
+  AttendCuts& cuts = call.work.cuts;
+  const std::int64_t dim = call.work.config().head_dim, result_bytes = partial_bytes(dim);
+  const auto kernel_bytes = static_cast<std::int64_t>(call.work.backend().attend_workspace_bytes(call.work.layer.tables()));
   const std::int64_t worker_bytes = result_bytes + layout::round_up(kernel_bytes, layout::kLineBytes);
-  std::uint8_t* workers = call.plan.host.workers.at_least(worker_bytes * call.threads.num_threads());
-  std::uint8_t* partials = call.plan.host.partials.at_least(result_bytes * cuts.num_slots);
+  std::uint8_t* workers = call.work.host.workers.at_least(worker_bytes * call.threads.num_threads());
+  std::uint8_t* partials = call.work.host.partials.at_least(result_bytes * cuts.num_slots);
   for (std::size_t i = 0; i < cuts.blocks.size(); ++i) cuts.pieces_left[i] = static_cast<std::int32_t>(cuts.blocks[i].num_pieces);
   call.threads.run(static_cast<std::int64_t>(cuts.block_of_piece.size()), [&](std::int64_t item, int worker) {
     const auto piece = static_cast<std::size_t>(item);
@@ -199,17 +197,17 @@ void run_pieces(const Call& call) {
     std::uint8_t* scratch = workers + worker * worker_bytes;
     const std::int64_t slot = cuts.slot_of_piece[piece];
     const Partial result = partial_at(slot < 0 ? scratch : partials + slot * result_bytes, dim);
-    call.cache().backend.attend(call.plan.args[static_cast<std::size_t>(block.request)], {.kv_head = block.kv_head,
-                                                                                          .first_head_in_group = block.first_head,
-                                                                                          .num_heads_in_group = block.num_heads,
-                                                                                          .first_query = block.first_query,
-                                                                                          .num_queries = block.num_queries,
-                                                                                          .first_position = range.begin,
-                                                                                          .end_position = range.end,
-                                                                                          .out = result.out,
-                                                                                          .max = result.max,
-                                                                                          .sum = result.sum,
-                                                                                          .workspace = scratch + result_bytes});
+    call.work.backend().attend(call.work.args[static_cast<std::size_t>(block.request)], {.kv_head = block.kv_head,
+                                                                                         .first_head_in_group = block.first_head,
+                                                                                         .num_heads_in_group = block.num_heads,
+                                                                                         .first_query = block.first_query,
+                                                                                         .num_queries = block.num_queries,
+                                                                                         .first_position = range.begin,
+                                                                                         .end_position = range.end,
+                                                                                         .out = result.out,
+                                                                                         .max = result.max,
+                                                                                         .sum = result.sum,
+                                                                                         .workspace = scratch + result_bytes});
     if (slot < 0) return finish(call, block, result);
     const bool last = std::atomic_ref(cuts.pieces_left[block_idx]).fetch_sub(1, std::memory_order_acq_rel) == 1;
     if (last) merge_pieces(call, block, partials);
@@ -223,32 +221,32 @@ std::int64_t HostAttend::bytes() const {
   return static_cast<std::int64_t>(copies) + chunks.bytes() + workers.bytes() + partials.bytes() + apart.bytes();
 }
 
-void plan_on_host(AttendPlan::State& plan, int num_threads) {
-  const CacheConfig& config = plan.config();
+void plan_on_host(AttendWork& work, int num_threads) {
+  const CacheConfig& config = work.config();
   std::int64_t numbers = 0;
-  for (const AttendRequest& r : plan.requests) numbers += staged_numbers(plan, r);
-  plan.host.chunks.at_least(numbers * static_cast<std::int64_t>(sizeof(std::uint16_t)));
-  std::uint16_t* staging = staging_of(plan);
-  for (std::size_t i = 0; i < plan.requests.size(); ++i) {
-    const AttendRequest& r = plan.requests[i];
-    AttendArgs& args = plan.args[i];
-    if (is_apart(plan, r))
-      plan.cut_requests[i].end_position = args.first_query_position;
+  for (const AttendRequest& r : work.requests) numbers += staged_numbers(work, r);
+  work.host.chunks.at_least(numbers * static_cast<std::int64_t>(sizeof(std::uint16_t)));
+  std::uint16_t* staging = staging_of(work);
+  for (std::size_t i = 0; i < work.requests.size(); ++i) {
+    const AttendRequest& r = work.requests[i];
+    AttendArgs& args = work.args[i];
+    if (is_apart(work, r))
+      work.cut_requests[i].end_position = args.first_query_position;
     else if (!r.chunk_keys.empty())
       add_rows(args, chunk_rows(r, config.tail_dtype, args.first_query_position, staging));
-    staging += staged_numbers(plan, r);
+    staging += staged_numbers(work, r);
   }
-  plan.cuts.make(plan.cut_requests, window_of(config, plan.layer, plan.options), num_threads);
+  work.cuts.make(work.cut_requests, window_of(config, work.layer.index, work.options), num_threads);
 }
 
-void run_on_host(AttendPlan::State& plan, ThreadPool& threads) {
-  Call call{plan, plan.requests, threads};
-  for (const AttendRequest& request : plan.requests) check_request_numbers(call, request);
+void run_on_host(AttendWork& work, ThreadPool& threads) {
+  Call call{work, work.requests, threads};
+  for (const AttendRequest& request : work.requests) check_request_numbers(call, request);
   stage_chunks(call);
   prepare_apart(call);
-  for (std::size_t i = 0; i < plan.requests.size(); ++i) clear_unplanned(call.requests[i], unplanned_queries(call, i));
+  for (std::size_t i = 0; i < work.requests.size(); ++i) clear_unplanned(call.requests[i], unplanned_queries(call, i));
   run_pieces(call);
-  attend_chunks(plan.cache->backend, call.requests, plan.host.apart, threads);
+  attend_chunks(work.backend(), call.requests, work.host.apart, threads);
 }
 
 }  // namespace qjl

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 
 #include "cache_state.hpp"
 
@@ -32,7 +33,43 @@ struct AppendSpan {
   std::int64_t length, tokens, first_page, end_page, open_before, open_after;
 };
 
-// Of checked tensors, at least one token. Errors: out_of_pages; on the host invalid_argument on a number that does not fit.
+// The pages of a sequence, those of this append included: those that it has, then those that the append takes.
+struct AppendPages {
+  std::span<const std::int32_t> held, taken;
+  std::int32_t operator[](std::int64_t page_idx) const {
+    const auto i = static_cast<std::size_t>(page_idx);
+    return i < held.size() ? held[i] : taken[i - held.size()];
+  }
+};
+
+// New rows of a layer on their way into pages and open rows.
+struct AppendRows {
+  CacheLayer layer;
+  AppendSpan span;
+  const TensorView &keys, &values;  // [num_kv_heads, span.tokens, head_dim]
+  AppendPages pages{};
+  RowPlaces open{};   // rows [0, span.open_before) of the open page
+  RowPlaces sinks{};  // where those of page 0 go
+
+  int num_sinks() const { return span.first_page == 0 && span.seals() ? layer.config().codec.sink_tokens : 0; }
+};
+
+// Codes the pages that fill, and writes their sinks; open rows are read. What no sequence has sealed is written and nothing else, so
+// that an error leaves all sequences as they were. Errors: on the host invalid_argument on a number that does not fit.
+void seal_on_host(const AppendRows& rows, ThreadPool& threads);
+void seal_on_device(const AppendRows& rows, DeviceStream stream);
+
+// Then the rows that stay open, in place of those before or behind them. On the host of rows that were looked at.
+void keep_open_on_host(const AppendRows& rows, RowPlaces open);
+void keep_open_on_device(const AppendRows& rows, RowPlaces open, DeviceStream stream);
+
+// Looks at the rows on the host. Errors: invalid_argument naming the first number that the format cannot hold, keys before values.
+void check_rows(const AppendRows& rows, ThreadPool& threads);
+// Whether those that no page takes are in order.
+bool open_rows_fit(const AppendRows& rows);
+
+// All of it, of checked tensors and at least one token. Errors: out_of_pages; on the host invalid_argument on a number that does not
+// fit.
 void append_on_host(KvCache::State& state, Sequence& sequence, int layer, const TensorView& keys, const TensorView& values,
                     ThreadPool& threads);
 void append_on_device(KvCache::State& state, Sequence& sequence, int layer, const TensorView& keys, const TensorView& values,

@@ -82,21 +82,7 @@ void KvCache::reserve(SequenceId sequence, std::int64_t num_tokens) {
   TakenPages(state_->pool, wanted).keep(found.pages);
 }
 
-void KvCache::wait(Queue queue) {
-  State& s = *state_;
-  const DeviceStream stream = stream_of(queue, s.device, "wait");
-  if (!s.gpu) return;
-  const DeviceScope scope = s.select();
-  const DeviceMemory& flag = s.gpu->misfit;
-  std::int32_t misfit = 0;
-  s.backend.copy(&misfit, flag.data(), sizeof(misfit), stream);
-  s.backend.wait(stream);
-  if (misfit == 0) return;
-  s.backend.clear(flag.data(), flag.bytes(), stream);
-  s.backend.wait(stream);
-  fail(ErrorKind::invalid_argument, "append",
-       "keys or values had a number that the cache's format cannot hold (or NaN, or infinity), wanted finite ones");
-}
+void KvCache::wait(Queue queue) { state_->wait(queue); }
 
 std::int64_t KvCache::num_tokens(SequenceId sequence, int layer) const {
   const Sequence& found = state_->find(sequence, "num_tokens");
@@ -124,10 +110,8 @@ MemoryReport KvCache::memory_report() const {
       if (counted.insert(layer.sinks.get()).second) report.sinks += layer.sinks->bytes();
     }
   }
-  for (const CodecConstants& constants : s.constants) report.codec_tables += constants.bytes();
-  if (!s.gpu) return report;
-  for (const DeviceTables& tables : s.gpu->tables) report.codec_tables += tables.bytes();
-  report.scratch = s.gpu->scratch_bytes();
+  report.codec_tables = s.table_bytes();
+  if (s.gpu) report.scratch = s.gpu->scratch_bytes();
   return report;
 }
 

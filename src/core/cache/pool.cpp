@@ -113,16 +113,14 @@ layout::PageHead* PagePool::head(int layer, int kv_head, std::int32_t page) cons
   return head_base_ + stream * max_pages_ + page;
 }
 
-SealedPages PagePool::sealed(int layer, std::span<const std::int32_t> page_table) const {
-  const std::int64_t bytes = body_bytes(layer);
+PagePlaces PagePool::places(int layer) const {
   return {.bodies = body(layer, 0, 0),
           .body_head_stride = stream_bytes_[static_cast<std::size_t>(layer)],
-          .body_page_stride = bytes,
+          .body_page_stride = body_bytes(layer),
           .heads = head(layer, 0, 0),
           .head_head_stride = max_pages_,
           .head_page_stride = 1,
-          .page_table = page_table.data(),
-          .count = static_cast<std::int64_t>(page_table.size())};
+          .body_bytes = body_bytes(layer)};
 }
 
 void PagePool::touch(int layer, std::int32_t page) noexcept {

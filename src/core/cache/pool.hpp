@@ -18,9 +18,9 @@
 #include <span>
 #include <vector>
 
-#include "args.hpp"
 #include "device_memory.hpp"
 #include "mapping.hpp"
+#include "page_places.hpp"
 
 namespace qjl {
 
@@ -41,7 +41,7 @@ class PagePool {
   std::uint8_t* body(int layer, int kv_head, std::int32_t page) const;
   layout::PageHead* head(int layer, int kv_head, std::int32_t page) const;
   std::int64_t body_bytes(int layer) const { return body_bytes_[static_cast<std::size_t>(layer)]; }
-  SealedPages sealed(int layer, std::span<const std::int32_t> page_table) const;
+  PagePlaces places(int layer) const;
 
   // Notes that a layer's part of a page is about to be written. Copies that part from one page to another; cannot fail on the host.
   void touch(int layer, std::int32_t page) noexcept;

@@ -14,6 +14,7 @@
 
 #include "device_memory.hpp"
 #include "mapping.hpp"
+#include "page_places.hpp"
 
 namespace qjl {
 
@@ -27,6 +28,7 @@ class RowBlock {
   std::uint16_t* keys(int kv_head, std::int64_t token) const { return data_ + (kv_head * capacity_ + token) * dim_; }
   std::uint16_t* values(int kv_head, std::int64_t token) const { return keys(num_kv_heads_ + kv_head, token); }
   std::int64_t head_stride() const { return capacity_ * dim_; }
+  RowPlaces places() const { return {keys(0, 0), values(0, 0), head_stride(), dim_}; }
   static std::int64_t bytes_of(int num_kv_heads, std::int64_t capacity, std::int64_t head_dim) {  // of the rows
     return 2 * num_kv_heads * capacity * head_dim * static_cast<std::int64_t>(sizeof(std::uint16_t));
   }
