@@ -38,6 +38,7 @@ struct AttendOptions {
   float logit_soft_cap = 0.0f;      // 0: none
   std::int64_t sliding_window = 0;  // 0: the layer's (CacheConfig::layer_windows); kNoWindow: none, whatever the layer's
   ChunkProducts chunk_products = ChunkProducts::fp32;
+  std::int64_t chunk_products_from = 1;  // chunks of fewer tokens than these go in fp32 all the same
 };
 
 // One attend in two steps, with the memory that it works in: the plan cuts the work and, on a GPU, copies the cuts there; the run
@@ -62,7 +63,9 @@ class AttendPlan {
   void run(Queue queue = {});
 
   std::int64_t bytes() const;  // host and device memory
-  struct State;
+
+  struct State;  // the inside, for src/core only
+  State& state() { return *state_; }
 
  private:
   std::unique_ptr<State> state_;

@@ -15,7 +15,7 @@ namespace qjl {
 
 // DLPack's numbers (dlpack.h, v0.6 and later).
 inline constexpr int kDlCpu = 1, kDlCuda = 2, kDlCudaHost = 3, kDlCudaManaged = 13;
-inline constexpr int kDlFloat = 2, kDlBfloat = 4;
+inline constexpr int kDlInt = 0, kDlUint = 1, kDlFloat = 2, kDlBfloat = 4;
 
 template <typename DlTensor>
 TensorView view_of(const DlTensor& tensor) {

@@ -13,21 +13,6 @@
 namespace qjl::python {
 namespace {
 
-// From here on a chunk in bf16 is worth packing for bf16 products.
-constexpr std::int64_t kPackedTokens = 32;
-
-struct Options {
-  std::optional<float> scale;
-  float soft_cap = 0.0f;
-  std::optional<std::int64_t> window;
-};
-
-AttendOptions attend_options(const Options& o) {
-  require(!o.scale || *o.scale != 0.0f, "attend", "scale is 0, wanted another number, or None for 1 / sqrt(head_dim)");
-  require(!o.window || *o.window > 0, "attend", "window is ", o.window.value_or(0), ", wanted 1 or more, or None");
-  return {.softmax_scale = o.scale.value_or(0.0f), .logit_soft_cap = o.soft_cap, .sliding_window = o.window.value_or(0)};
-}
-
 // The arrays of one call.
 struct Call {
   std::vector<std::int64_t> sequences;
@@ -35,7 +20,7 @@ struct Call {
   std::optional<Tensor> keys, values;
   AttendOptions options;
 
-  Call(nb::handle query_array, nb::handle sequence_list, nb::handle key_array, nb::handle value_array, const Options& o)
+  Call(nb::handle query_array, nb::handle sequence_list, nb::handle key_array, nb::handle value_array, const AttendChoices& o)
       : sequences(whole_numbers(sequence_list, {"attend", "sequences"})),
         queries(take(query_array, 4, {"attend", "queries"})),
         options(attend_options(o)) {
@@ -61,8 +46,8 @@ struct Call {
 
   // bf16 all over: then products of bf16 round nothing but the weights, as torch's own do.
   bool packs(const CacheConfig& config) const {
-    return keys && queries.first.tokens >= kPackedTokens && config.tail_dtype == DType::bf16 &&
-           queries.first.dtype == DType::bf16 && keys->first.dtype == DType::bf16 && values->first.dtype == DType::bf16;
+    return keys && config.tail_dtype == DType::bf16 && queries.first.dtype == DType::bf16 && keys->first.dtype == DType::bf16 &&
+           values->first.dtype == DType::bf16;
   }
 };
 
@@ -170,6 +155,15 @@ constexpr const char* kMergeText =
     "Errors: InvalidArgument on shapes, types, and lse that is NaN or +inf.";
 
 }  // namespace
+
+AttendOptions attend_options(const AttendChoices& o) {
+  require(!o.scale || *o.scale != 0.0f, "attend", "scale is 0, wanted another number, or None for 1 / sqrt(head_dim)");
+  require(!o.window || *o.window > 0, "attend", "window is ", o.window.value_or(0), ", wanted 1 or more, or None");
+  return {.softmax_scale = o.scale.value_or(0.0f),
+          .logit_soft_cap = o.soft_cap,
+          .sliding_window = o.window.value_or(0),
+          .chunk_products_from = kPackedTokens};
+}
 
 void bind_attention(nb::class_<Cache>& cache, nb::module_& module) {
   cache.def(

@@ -3,12 +3,11 @@
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
 
 #include <optional>
 #include <string>
 
+#include "config.hpp"
 #include "errors.hpp"
 #include "qjl/codec.hpp"
 #include "tensors.hpp"
@@ -16,15 +15,8 @@
 namespace qjl::python {
 namespace {
 
-constexpr int kMostThreads = 1024;
-
 // The next step works in what a step has left; the memory of a prompt, several times what its pages take, goes with it.
 constexpr std::int64_t kKeptScratchBytes = std::int64_t{1} << 20;
-
-std::unique_ptr<ThreadPool> pool_of(int num_threads) {
-  require(num_threads >= 0 && num_threads <= kMostThreads, "cache", "threads is ", num_threads, ", wanted 0 to ", kMostThreads);
-  return num_threads == 1 ? nullptr : std::make_unique<ThreadPool>(num_threads);
-}
 
 }  // namespace
 
@@ -87,56 +79,7 @@ void Cache::append(const std::vector<std::int64_t>& sequences, int layer, const 
   change([&](KvCache& cache) { cache.append(requests, layer, queue()); });
 }
 
-DType tail_dtype_of(nb::handle name) {
-  // "torch.bfloat16" and "<class 'numpy.float16'>" end in the name.
-  const nb::object own = nb::hasattr(name, "__name__") ? nb::object(name.attr("__name__")) : nb::object(nb::str(name));
-  std::string text = nb::cast<std::string>(own);
-  text = text.substr(text.rfind('.') == std::string::npos ? 0 : text.rfind('.') + 1);
-  if (text == "float16" || text == "f16") return DType::f16;
-  if (text == "bfloat16" || text == "bf16") return DType::bf16;
-  refuse(ErrorKind::invalid_argument, "cache", "tail_dtype is ", text, ", wanted float16 or bfloat16");
-}
-
-KeyRope::Pairs rope_pairs_of(const std::string& name) {
-  if (name == "halves") return KeyRope::Pairs::halves;
-  if (name == "interleaved") return KeyRope::Pairs::interleaved;
-  refuse(ErrorKind::invalid_argument, "cache", "rope_pairs is `", name, "`, wanted `halves` or `interleaved`");
-}
-
-KeyRope rope_of(const std::vector<double>& frequency, const std::string& pairs) { return {frequency, rope_pairs_of(pairs)}; }
-
 namespace {
-
-// As the Python class gives them: ropes none, one for all layers or one for each.
-struct Options {
-  int num_layers, num_kv_heads, head_dim;
-  std::string cache_type;
-  std::vector<std::pair<std::string, std::string>> layer_codes;
-  std::int64_t max_tokens;
-  DType tail_dtype;
-  std::vector<std::vector<double>> ropes;
-  std::string rope_pairs;
-};
-
-CacheConfig cache_config(const Options& o) {
-  CacheConfig config;
-  config.num_layers = o.num_layers;
-  config.num_kv_heads = o.num_kv_heads;
-  config.head_dim = o.head_dim;
-  require(o.max_tokens > 0, "cache", "max_tokens is ", o.max_tokens, ", wanted 1 or more");
-  config.max_pages = (o.max_tokens - 1) / kTokensPerPage + 1;
-  config.codec = codec_config(o.cache_type);
-  for (const auto& [key, value] : o.layer_codes) {
-    const CodecConfig codes = codec_config(key, value);
-    config.layer_codes.emplace_back(codes.key_code, codes.value_code);
-  }
-  config.tail_dtype = o.tail_dtype;
-  config.codec.rope = rope_of(o.ropes.size() == 1 ? o.ropes.front() : std::vector<double>(), o.rope_pairs);
-  if (o.ropes.size() > 1) {
-    for (const std::vector<double>& rope : o.ropes) config.layer_ropes.push_back(rope_of(rope, o.rope_pairs));
-  }
-  return config;
-}
 
 nb::tuple page(const Cache& self, std::int64_t sequence, int layer, int kv_head, std::int64_t page) {
   std::string head, body;
@@ -266,41 +209,6 @@ void bind_accounts(nb::class_<Cache>& c) {
           "free_pages() -> int\n\nPages that are free; a page is 128 tokens of one sequence in all layers and kv heads.");
 }
 
-void check_layer(const Cache& self, int layer, const char* operation) {
-  const int layers = self.config().num_layers;
-  require(layer >= 0 && layer < layers, operation, "layer is ", layer, ", wanted 0 to ", layers - 1);
-}
-
-void bind_properties(nb::class_<Cache>& c) {
-  c.def_prop_ro("num_layers", [](const Cache& self) { return self.config().num_layers; })
-      .def_prop_ro("num_kv_heads", [](const Cache& self) { return self.config().num_kv_heads; })
-      .def_prop_ro("head_dim", [](const Cache& self) { return self.config().head_dim; })
-      .def_prop_ro("max_tokens", [](const Cache& self) { return self.config().max_pages * kTokensPerPage; })
-      .def_prop_ro("tail_dtype", [](const Cache& self) { return self.config().tail_dtype == DType::bf16 ? "bfloat16" : "float16"; })
-      .def_prop_ro("rope_pairs",
-                   [](const Cache& self) {
-                     const CodecConfig codec = layer_codec(self.config(), 0);
-                     return codec.rope.pairs == KeyRope::Pairs::interleaved ? "interleaved" : "halves";
-                   })
-      .def_prop_ro("seed", [](const Cache& self) { return self.config().codec.seed; })
-      .def_prop_ro("sink_tokens", [](const Cache& self) { return self.config().codec.sink_tokens; })
-      .def_prop_ro("threads", &Cache::num_threads)
-      .def(
-          "rope",
-          [](const Cache& self, int layer) {
-            check_layer(self, layer, "rope");
-            return layer_codec(self.config(), layer).rope.frequency;
-          },
-          nb::arg("layer") = 0, "rope(layer=0) -> list[float]\n\nRadians by which each pair of channels turns at each token.")
-      .def(
-          "cache_type",
-          [](const Cache& self, int layer) {
-            check_layer(self, layer, "cache_type");
-            return cache_type_name(layer_codec(self.config(), layer));
-          },
-          nb::arg("layer") = 0, "cache_type(layer=0) -> str\n\nThe cache type of one layer, as `cache` reads it.");
-}
-
 }  // namespace
 
 void bind_cache(nb::module_& module) {
@@ -310,9 +218,11 @@ void bind_cache(nb::module_& module) {
       [](Cache* self, int num_layers, int num_kv_heads, int head_dim, std::string cache_type,
          std::vector<std::pair<std::string, std::string>> layer_codes, std::int64_t max_tokens, nb::handle tail_dtype,
          std::vector<std::vector<double>> ropes, std::string rope_pairs, int threads) {
-        new (self) Cache(cache_config({num_layers, num_kv_heads, head_dim, std::move(cache_type), std::move(layer_codes),
-                                       max_tokens, tail_dtype_of(tail_dtype), std::move(ropes), std::move(rope_pairs)}),
-                         threads);
+        CacheConfig config = cache_config({num_layers, num_kv_heads, head_dim, std::move(cache_type), std::move(layer_codes),
+                                           tail_dtype_of(tail_dtype), std::move(ropes), std::move(rope_pairs)});
+        require(max_tokens > 0, "cache", "max_tokens is ", max_tokens, ", wanted 1 or more");
+        config.max_pages = (max_tokens - 1) / kTokensPerPage + 1;
+        new (self) Cache(std::move(config), threads);
       },
       nb::kw_only(), nb::arg("num_layers"), nb::arg("num_kv_heads"), nb::arg("head_dim"), nb::arg("cache_type"),
       nb::arg("layer_codes"), nb::arg("max_tokens"), nb::arg("tail_dtype"), nb::arg("ropes"), nb::arg("rope_pairs"),
@@ -320,7 +230,8 @@ void bind_cache(nb::module_& module) {
   bind_sequences(c);
   bind_contents(c);
   bind_accounts(c);
-  bind_properties(c);
+  bind_config(c);
+  c.def_prop_ro("max_tokens", [](const Cache& self) { return self.config().max_pages * kTokensPerPage; });
   bind_attention(c, module);
   bind_cache_file(c, module);
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <utility>
@@ -90,15 +91,22 @@ class Cache {
 
 inline SequenceId id(std::int64_t sequence) { return SequenceId{sequence}; }
 
+// From here on a chunk in bf16 is worth packing for bf16 products.
+inline constexpr std::int64_t kPackedTokens = 32;
+
+// How Python asks for an attend. Errors: invalid_argument on a scale of 0, a window below 1.
+struct AttendChoices {
+  std::optional<float> scale;
+  float soft_cap = 0.0f;
+  std::optional<std::int64_t> window;
+};
+AttendOptions attend_options(const AttendChoices& choices);
+
 // Each adds its part of the module.
 void bind_cache(nb::module_& module);
 void bind_attention(nb::class_<Cache>& cache, nb::module_& module);
 void bind_codec(nb::module_& module);
+void bind_paged(nb::module_& module);
 void bind_cache_file(nb::class_<Cache>& cache, nb::module_& module);
-
-// "float16", "bfloat16", or the names of these types in NumPy and torch; "halves" or "interleaved".
-DType tail_dtype_of(nb::handle name);
-KeyRope::Pairs rope_pairs_of(const std::string& name);
-KeyRope rope_of(const std::vector<double>& frequency, const std::string& pairs);
 
 }  // namespace qjl::python

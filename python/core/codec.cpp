@@ -1,13 +1,11 @@
 // PageCodec of Python: one page of one kv head, by itself.
 #include "qjl/codec.hpp"
 
-#include <nanobind/stl/string.h>
-#include <nanobind/stl/vector.h>
-
 #include <algorithm>
 #include <string>
 
 #include "cache.hpp"
+#include "config.hpp"
 #include "tensors.hpp"
 
 namespace qjl::python {

@@ -18,6 +18,7 @@ NB_MODULE(_core, module) {
   translate_errors();
   bind_cache(module);
   bind_codec(module);
+  bind_paged(module);
   module.def(
       "simd_target", [] { return qjl::simd_target_name(qjl::simd_target()); },
       "simd_target() -> str\n\nThe instruction set that the kernels use, or that QJL_CPU_TARGET names.\n\n"

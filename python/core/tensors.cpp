@@ -4,7 +4,9 @@
 #include <nanobind/stl/string.h>
 
 #include <algorithm>
+#include <span>
 #include <string>
+#include <utility>
 
 #include "errors.hpp"
 #include "qjl/dlpack.hpp"
@@ -42,13 +44,18 @@ void check_strides(const nb::dlpack::dltensor& memory, const Name& name) {
   }
 }
 
-[[noreturn]] void refuse_rank(const nb::dlpack::dltensor& memory, int rank, const Name& name) {
-  std::string shape;
-  for (int axis = 0; axis < memory.ndim; ++axis) shape += (axis > 0 ? ", " : "") + std::to_string(memory.shape[axis]);
-  refuse(ErrorKind::invalid_argument, name.operation, name.tensor, " are [", shape, "], wanted ", rank, " axes: ",
-         rank == 4   ? "batch, heads, tokens, channels"
-         : rank == 3 ? "heads, tokens, channels"
-                     : "tokens, channels");
+std::string text_of_shape(std::span<const std::int64_t> shape) {
+  std::string text;
+  for (std::size_t axis = 0; axis < shape.size(); ++axis) text += (axis > 0 ? ", " : "") + std::to_string(shape[axis]);
+  return "[" + text + "]";
+}
+std::span<const std::int64_t> shape_of(const nb::dlpack::dltensor& memory) {
+  return {memory.shape, static_cast<std::size_t>(memory.ndim)};
+}
+
+void check_rank(const nb::dlpack::dltensor& memory, int rank, const char* axes, const Name& name) {
+  require(memory.ndim == rank, name.operation, name.tensor, " are ", text_of_shape(shape_of(memory)), ", wanted ", rank,
+          " axes: ", axes);
 }
 
 // Fills one of the holders; what it says of the memory.
@@ -84,14 +91,16 @@ TensorView Tensor::row(std::int64_t i) const {
   return view;
 }
 
-Tensor take(nb::handle object, int rank, const Name& name) {
+namespace {
+
+Tensor take_axes(nb::handle object, int rank, const char* axes, const Name& name) {
   Tensor tensor;
   const nb::dlpack::dltensor memory = import_array(object, tensor, name);
-  if (memory.ndim != rank) refuse_rank(memory, rank, name);
+  check_rank(memory, rank, axes, name);
   const DType dtype = dtype_of(memory, object, name);
   const auto extent = [&](int from_last) { return from_last <= rank ? memory.shape[rank - from_last] : 1; };
   const auto stride = [&](int from_last) { return from_last <= rank ? memory.strides[rank - from_last] : 0; };
-  const bool empty = std::ranges::count(std::span(memory.shape, static_cast<std::size_t>(rank)), 0) > 0;
+  const bool empty = std::ranges::count(shape_of(memory), 0) > 0;
   require(memory.data != nullptr || empty, name.operation, name.tensor,
           " have a null address (a tensor without storage), wanted memory");
   if (!empty) check_strides(memory, name);
@@ -106,6 +115,77 @@ Tensor take(nb::handle object, int rank, const Name& name) {
                   stride(2),
                   device_of(memory, name)};
   return tensor;
+}
+
+}  // namespace
+
+Tensor take(nb::handle object, int rank, const Name& name) {
+  const char* axes = rank == 4 ? "batch, heads, tokens, channels" : rank == 3 ? "heads, tokens, channels" : "tokens, channels";
+  return take_axes(object, rank, axes, name);
+}
+
+Tensor take_tokens(nb::handle object, const Name& name) {
+  Tensor tensor = take_axes(object, 3, "tokens, heads, channels", name);
+  std::swap(tensor.first.heads, tensor.first.tokens);
+  std::swap(tensor.first.head_stride, tensor.first.token_stride);
+  return tensor;
+}
+
+std::int64_t Memory::inner_numbers(std::size_t first_axis) const {
+  std::int64_t numbers = 1;
+  for (std::size_t axis = first_axis; axis < shape.size(); ++axis) numbers *= shape[axis];
+  return numbers;
+}
+
+bool Memory::is_contiguous(std::size_t first_axis) const {
+  std::int64_t wanted = 1;
+  for (std::size_t axis = shape.size(); axis-- > first_axis; wanted *= shape[axis]) {
+    if (shape[axis] > 1 && strides[axis] != wanted) return false;
+  }
+  return true;
+}
+
+std::string Memory::shape_text() const { return text_of_shape(shape); }
+
+Memory take_memory(nb::handle object, const Name& name) {
+  Memory taken;
+  const nb::dlpack::dltensor memory = import_array(object, taken.holder, name);
+  nb::ndarray<> writable;
+  require(taken.holder.managed || nb::try_cast(object, writable, false), name.operation, name.tensor,
+          " are read-only, wanted memory that may be written");
+  taken.shape.assign(memory.shape, memory.shape + memory.ndim);
+  taken.strides.assign(memory.strides, memory.strides + memory.ndim);
+  require(memory.data != nullptr || std::ranges::count(taken.shape, 0) > 0, name.operation, name.tensor,
+          " have a null address (a tensor without storage), wanted memory");
+  taken.data = static_cast<std::uint8_t*>(memory.data) + memory.byte_offset;
+  taken.dtype = memory.dtype;
+  taken.device = device_of(memory, name);
+  return taken;
+}
+
+WholeNumbers take_whole_numbers(nb::handle object, int rank, const Name& name) {
+  Tensor holder;
+  const nb::dlpack::dltensor memory = import_array(object, holder, name);
+  check_rank(memory, rank, rank == 1 ? "requests" : "requests, blocks", name);
+  const nb::dlpack::dtype type = memory.dtype;
+  const std::string found = nb::hasattr(object, "dtype") ? text_of(object.attr("dtype")) : name_of_type(object);
+  require(type.code == kDlInt && type.lanes == 1 && (type.bits == 32 || type.bits == 64), name.operation, name.tensor, " are ",
+          found, ", wanted int32 or int64");
+  require(device_of(memory, name) == Device::cpu(), name.operation, name.tensor, " lie on a GPU, wanted the host");
+  WholeNumbers taken;
+  taken.shape.assign(memory.shape, memory.shape + memory.ndim);
+  const std::int64_t rows = rank == 2 ? memory.shape[0] : 1, columns = memory.shape[rank - 1];
+  taken.numbers.reserve(static_cast<std::size_t>(rows * columns));
+  const auto* data = static_cast<const std::uint8_t*>(memory.data) + memory.byte_offset;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const std::int64_t start = rank == 2 ? row * memory.strides[0] : 0;
+    for (std::int64_t column = 0; column < columns; ++column) {
+      const std::int64_t at = start + column * memory.strides[rank - 1];
+      taken.numbers.push_back(type.bits == 32 ? std::int64_t{reinterpret_cast<const std::int32_t*>(data)[at]}
+                                              : reinterpret_cast<const std::int64_t*>(data)[at]);
+    }
+  }
+  return taken;
 }
 
 FlatArray take_flat(nb::handle object, const Name& name) {

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -38,6 +39,9 @@ struct Tensor {
 // rank 2 has one head.
 Tensor take(nb::handle array, int rank, const Name& name);
 
+// [tokens, heads, channels], as a model's projections give them; the view is [heads, tokens, channels].
+Tensor take_tokens(nb::handle array, const Name& name);
+
 // An array of any rank, C-contiguous. Errors: as take().
 struct FlatArray {
   Tensor holder;
@@ -46,6 +50,27 @@ struct FlatArray {
   std::vector<std::int64_t> shape;
 };
 FlatArray take_flat(nb::handle array, const Name& name);
+
+// Memory that the caller keeps things in, of any type and rank, to be written. Errors: as take(), on memory that is read-only.
+struct Memory {
+  Tensor holder;
+  void* data = nullptr;
+  nb::dlpack::dtype dtype{};
+  std::vector<std::int64_t> shape, strides;  // elements
+  Device device;
+
+  int element_bytes() const { return dtype.bits / 8; }
+  std::int64_t inner_numbers(std::size_t first_axis) const;  // of the axes from that one on
+  bool is_contiguous(std::size_t first_axis) const;
+  std::string shape_text() const;
+};
+Memory take_memory(nb::handle array, const Name& name);
+
+// Whole numbers of an array of int32 or int64, any strides.
+struct WholeNumbers {
+  std::vector<std::int64_t> shape, numbers;
+};
+WholeNumbers take_whole_numbers(nb::handle array, int rank, const Name& name);
 
 // A new fp32 array, contiguous: of torch or of NumPy.
 NewArray new_array(std::span<const std::int64_t> shape, bool of_torch);

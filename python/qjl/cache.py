@@ -14,7 +14,7 @@ __all__ = ["KvCache"]
 
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
-_DEFAULT_TYPE = "k3v2"
+DEFAULT_TYPE = "k3v2"
 DEFAULT_MAX_TOKENS = _core.PAGE_TOKENS << 20  # address space, which costs nothing until it is used
 
 
@@ -42,7 +42,7 @@ class KvCache(_core.KvCache):
         num_layers: int,
         num_kv_heads: int,
         head_dim: int,
-        cache: str = _DEFAULT_TYPE,
+        cache: str = DEFAULT_TYPE,
         *,
         max_tokens: int = DEFAULT_MAX_TOKENS,
         tail_dtype: Any = "float16",
@@ -51,30 +51,8 @@ class KvCache(_core.KvCache):
         plan: PlanLike | None = None,
         threads: int = 0,
     ) -> None:
-        layer_codes: list[tuple[str, str]] = []
-        if cache.endswith(".json"):
-            if plan is not None:
-                raise InvalidArgument(f"[cache] found a plan beside `{cache}`, wanted one of them")
-            plan, cache = cache, _DEFAULT_TYPE
-        if plan is not None:
-            if cache != _DEFAULT_TYPE:
-                raise InvalidArgument(f"[cache] found the cache type `{cache}` beside a plan, wanted one of them")
-            chosen = read_plan(plan)
-            chosen.check_shape(num_layers, num_kv_heads, head_dim)
-            layer_codes = list(chosen.layer_codes)
-            cache = f"{_DEFAULT_TYPE}:seed={chosen.seed},sinks={chosen.sinks}"
-        super().__init__(
-            num_layers=num_layers,
-            num_kv_heads=num_kv_heads,
-            head_dim=head_dim,
-            cache_type=cache,
-            layer_codes=layer_codes,
-            max_tokens=max_tokens,
-            tail_dtype=tail_dtype,
-            ropes=_ropes_of(rope, num_layers),
-            rope_pairs=rope_pairs,
-            threads=threads,
-        )
+        options = cache_options(num_layers, num_kv_heads, head_dim, cache, tail_dtype, rope, rope_pairs, plan)
+        super().__init__(**options, max_tokens=max_tokens, threads=threads)
 
     def save(
         self,
@@ -121,6 +99,41 @@ class KvCache(_core.KvCache):
 
     def __repr__(self) -> str:
         return f"KvCache({self.num_layers}, {self.num_kv_heads}, {self.head_dim}, {self.cache_type()!r})"
+
+
+def cache_options(
+    num_layers: int,
+    num_kv_heads: int,
+    head_dim: int,
+    cache: str,
+    tail_dtype: Any,
+    rope: Any,
+    rope_pairs: str,
+    plan: PlanLike | None,
+) -> dict[str, Any]:
+    """The words of _core for what KvCache and PagedCache are made of."""
+    layer_codes: list[tuple[str, str]] = []
+    if cache.endswith(".json"):
+        if plan is not None:
+            raise InvalidArgument(f"[cache] found a plan beside `{cache}`, wanted one of them")
+        plan, cache = cache, DEFAULT_TYPE
+    if plan is not None:
+        if cache != DEFAULT_TYPE:
+            raise InvalidArgument(f"[cache] found the cache type `{cache}` beside a plan, wanted one of them")
+        chosen = read_plan(plan)
+        chosen.check_shape(num_layers, num_kv_heads, head_dim)
+        layer_codes = list(chosen.layer_codes)
+        cache = f"{DEFAULT_TYPE}:seed={chosen.seed},sinks={chosen.sinks}"
+    return {
+        "num_layers": num_layers,
+        "num_kv_heads": num_kv_heads,
+        "head_dim": head_dim,
+        "cache_type": cache,
+        "layer_codes": layer_codes,
+        "tail_dtype": tail_dtype,
+        "ropes": _ropes_of(rope, num_layers),
+        "rope_pairs": rope_pairs,
+    }
 
 
 def _ropes_of(rope: Any, num_layers: int) -> list[list[float]]:

@@ -52,6 +52,7 @@ void finish(const ChunkWork::Chunk& chunk, const AttendRequest& r, const AttendP
 bool attends_chunk_apart(const Backend& backend, const CacheConfig& config, const AttendRequest& request,
                          const AttendOptions& options) {
   return options.chunk_products == ChunkProducts::bf16 && backend.attend_chunk != nullptr && !request.chunk_keys.empty() &&
+         request.queries.tokens >= options.chunk_products_from &&
          can_attend_chunk(config.head_dim, static_cast<int>(request.queries.heads / config.num_kv_heads));
 }
 
