@@ -191,6 +191,72 @@ QJL_API int qjl_cache_free_pages(const qjl_cache* cache, int64_t* pages);
 QJL_API int qjl_cache_page_bytes(const qjl_cache* cache, int32_t layer, int64_t* bytes);
 QJL_API int qjl_cache_bits_sealed(const qjl_cache* cache, double* bits);
 
+/* Pages and tails in the caller's memory, as engines keep them that place blocks themselves: the same verbs over them. What lies where,
+ * who writes what and what is refused is said in qjl/paged.hpp. */
+typedef struct qjl_paged qjl_paged;
+
+/* What kv head h has of block b begins at base + b * block_stride + h * head_stride and has page_bytes; multiples of 64 bytes. */
+typedef struct qjl_page_memory {
+  void* base;
+  int64_t num_blocks;
+  int64_t block_stride, head_stride; /* bytes */
+  int64_t page_bytes;                /* the part of qjl_paged_bytes, or more */
+  int32_t device;                    /* QJL_CPU, or QJL_CUDA + i */
+} qjl_page_memory;
+
+/* Exact rows of open pages: [2 (keys, values), num_kv_heads, 128, head_dim] of 16 bits from base + t * tail_stride on; multiples of 16. */
+typedef struct qjl_tail_memory {
+  void* base;
+  int64_t num_tails;
+  int64_t tail_stride; /* bytes */
+  int32_t device;
+} qjl_tail_memory;
+
+#define QJL_NO_TAIL ((int64_t)-1)
+
+typedef struct qjl_paged_request {
+  const int32_t* block_ids; /* [num_blocks], one for each 128 tokens */
+  size_t num_blocks;
+  int64_t num_tokens; /* before the call */
+  int64_t tail_id;    /* QJL_NO_TAIL where the last page is full before and after the call */
+  qjl_tensor keys;    /* new tokens; data null: none, the queries are those of the last tokens */
+  qjl_tensor values;
+  qjl_tensor queries; /* not of qjl_paged_append */
+  qjl_output out;
+  float* lse; /* as of qjl_attend_request */
+} qjl_paged_request;
+
+/* One call: all requests in one layer. Zero everywhere else means the default. */
+typedef struct qjl_paged_call {
+  int32_t layer;
+  qjl_page_memory pages;
+  qjl_tail_memory tails;
+  const qjl_paged_request* requests;
+  size_t num_requests;
+  float softmax_scale; /* as of qjl_attend_call, to the end */
+  float logit_soft_cap;
+  int64_t sliding_window;
+  int32_t chunk_products;
+} qjl_paged_call;
+
+/* Of one layer: a sealed page of one kv head, the sinks behind it, both; and of a tail. */
+typedef struct qjl_paged_bytes {
+  int64_t page, sinks, part, tail;
+} qjl_paged_bytes;
+
+/* Holds codec tables alone; max_pages is not used. */
+QJL_API int qjl_paged_create(const qjl_cache_options* options, qjl_paged** paged);
+QJL_API void qjl_paged_destroy(qjl_paged* paged);
+QJL_API int qjl_paged_sizes(const qjl_paged* paged, int32_t layer, qjl_paged_bytes* bytes);
+/* Adds the new tokens; pages that they fill are sealed into their blocks. */
+QJL_API int qjl_paged_append(qjl_paged* paged, const qjl_paged_call* call, qjl_queue queue);
+/* Attends and stores nothing; plan: the memory that the call works in, which no other call uses meanwhile. */
+QJL_API int qjl_paged_attend(const qjl_paged* paged, const qjl_paged_call* call, qjl_plan* plan, qjl_queue queue);
+/* Attends with the new tokens and adds them; what fills is sealed before anyone attends. */
+QJL_API int qjl_paged_step(qjl_paged* paged, const qjl_paged_call* call, qjl_plan* plan, qjl_queue queue);
+/* As qjl_cache_wait. */
+QJL_API int qjl_paged_wait(qjl_paged* paged, qjl_queue queue);
+
 #ifdef __cplusplus
 }
 #endif

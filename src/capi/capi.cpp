@@ -3,10 +3,6 @@
 #include "qjl/simd.hpp"
 #include "translate.hpp"
 
-struct qjl_plan {
-  qjl::AttendPlan plan;
-};
-
 using namespace qjl::capi;
 
 extern "C" {
@@ -41,7 +37,7 @@ int qjl_cache_create(const qjl_cache_options* options, qjl_cache** cache) {
   return guarded([&] {
     const qjl_cache_options& o = required(options, "qjl_cache_create", "options");
     qjl_cache*& out = required(cache, "qjl_cache_create", "cache");
-    out = new qjl_cache{qjl::KvCache(cache_config(o), device(o.device, "qjl_cache_create"))};
+    out = new qjl_cache{qjl::KvCache(cache_config(o, "qjl_cache_create"), device(o.device, "qjl_cache_create"))};
   });
 }
 void qjl_cache_destroy(qjl_cache* cache) { delete cache; }
@@ -111,7 +107,7 @@ int qjl_attend_plan(const qjl_cache* cache, const qjl_attend_call* call, qjl_pla
   return guarded([&] {
     const qjl::KvCache& c = required(cache, kName, "cache").cache;
     const qjl_attend_call& made = required(call, kName, "call");
-    required(plan, kName, "plan").plan.make(c, made.layer, requests(made, kName), options(made), queue(on, kName));
+    required(plan, kName, "plan").plan.make(c, made.layer, requests(made, kName), options(made, "qjl_attend"), queue(on, kName));
   });
 }
 

@@ -19,6 +19,9 @@ struct qjl_cache {
 struct qjl_threads {
   qjl::ThreadPool pool;
 };
+struct qjl_plan {
+  qjl::AttendPlan plan;
+};
 
 namespace qjl::capi {
 
@@ -118,21 +121,21 @@ inline void add_layers(const qjl_cache_options& o, CacheConfig& config) {
   }
 }
 
-inline CacheConfig cache_config(const qjl_cache_options& o) {
+inline CacheConfig cache_config(const qjl_cache_options& o, const char* operation) {
   CacheConfig config;
   config.num_layers = o.num_layers;
   config.num_kv_heads = o.num_kv_heads;
   config.head_dim = o.head_dim;
   config.max_pages = o.max_pages;
-  config.tail_dtype = dtype(o.tail_dtype, "qjl_cache_create");
+  config.tail_dtype = dtype(o.tail_dtype, operation);
   if (o.cache_type != nullptr) config.codec = codec_config(o.cache_type);
   if (o.seed != 0) config.codec.seed = o.seed;
   if (o.num_rope_frequencies < 0 || o.num_rope_frequencies > o.head_dim) {
-    throw Error(ErrorKind::invalid_argument, "[qjl_cache_create] num_rope_frequencies is " +
+    throw Error(ErrorKind::invalid_argument, std::string("[") + operation + "] num_rope_frequencies is " +
                                                  std::to_string(o.num_rope_frequencies) + ", wanted 0 to head_dim / 2");
   }
   if (o.num_rope_frequencies > 0 && o.layer_rope_frequencies == nullptr) {
-    const double& first = required(o.rope_frequencies, "qjl_cache_create", "rope_frequencies");
+    const double& first = required(o.rope_frequencies, operation, "rope_frequencies");
     config.codec.rope.frequency.assign(&first, &first + o.num_rope_frequencies);
   }
   if (o.rope_interleaved != 0) config.codec.rope.pairs = KeyRope::Pairs::interleaved;
@@ -155,13 +158,17 @@ inline std::vector<AttendRequest> requests(const qjl_attend_call& call, const ch
   }
   return list;
 }
-inline AttendOptions options(const qjl_attend_call& call) {
+// Of a call of either kind.
+template <typename Call>
+AttendOptions options(const Call& call, const char* operation) {
   if (call.chunk_products != QJL_CHUNK_FP32 && call.chunk_products != QJL_CHUNK_BF16) {
-    throw Error(ErrorKind::invalid_argument, "[qjl_attend] chunk_products is " + std::to_string(call.chunk_products) +
-                                                 ", wanted QJL_CHUNK_FP32 or QJL_CHUNK_BF16");
+    throw Error(ErrorKind::invalid_argument, std::string("[") + operation + "] chunk_products is " +
+                                                 std::to_string(call.chunk_products) + ", wanted QJL_CHUNK_FP32 or QJL_CHUNK_BF16");
   }
-  return {call.softmax_scale, call.logit_soft_cap, call.sliding_window,
-          call.chunk_products == QJL_CHUNK_BF16 ? ChunkProducts::bf16 : ChunkProducts::fp32};
+  return {.softmax_scale = call.softmax_scale,
+          .logit_soft_cap = call.logit_soft_cap,
+          .sliding_window = call.sliding_window,
+          .chunk_products = call.chunk_products == QJL_CHUNK_BF16 ? ChunkProducts::bf16 : ChunkProducts::fp32};
 }
 
 }  // namespace qjl::capi
