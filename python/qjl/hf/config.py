@@ -8,9 +8,8 @@ from typing import Any
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from qjl import InvalidArgument, Unsupported
-from qjl.hf.rope import Rope, rope_of_layer
-
-HEAD_DIMS = (64, 80, 96, 128, 256)
+from qjl.cache import HEAD_DIMS
+from qjl.rope import Rope, rope_of_layer
 
 
 @dataclass(frozen=True)

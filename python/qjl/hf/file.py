@@ -17,7 +17,7 @@ import torch
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from qjl import BadFile, CacheFile, InvalidArgument, Unsupported
-from qjl.hf.rope import Rope, layer_type
+from qjl.rope import Rope, layer_type
 
 if TYPE_CHECKING:
     from qjl.hf.cache import QJLCache

@@ -9,7 +9,7 @@ import torch
 import transformers as tf
 from qjl.hf.config import compressed_layers
 from qjl.hf.forward import cache_argument
-from qjl.hf.rope import Rope, rope_of_layer
+from qjl.rope import Rope, rope_of_layer
 from tiny_models import BASE, exact_cache, model_of
 from transformers import PreTrainedConfig
 
@@ -80,6 +80,6 @@ def test_by_layer_type():
 
 def test_unknown_kinds_are_logged_once(caplog):
     config = PreTrainedConfig(rope_parameters={"rope_type": "spiral", "rope_theta": 1.0})
-    with caplog.at_level(logging.WARNING, "qjl.hf"):
+    with caplog.at_level(logging.WARNING, "qjl"):
         assert rope_of_layer(config, 0, 64) == Rope() == rope_of_layer(config, 0, 64)
-    assert [record.name for record in caplog.records if "spiral" in record.getMessage()].count("qjl.hf") == 1
+    assert [record.name for record in caplog.records if "spiral" in record.getMessage()].count("qjl") == 1

@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-log = logging.getLogger("qjl.hf")
+log = logging.getLogger("qjl")
 
 # Families whose apply_rotary_pos_emb pairs neighbours; all others turn halves.
 INTERLEAVED = frozenset({"cohere", "cohere2", "ernie4_5", "ernie4_5_moe", "glm", "glm4", "helium", "llama4_text"})
