@@ -1,0 +1,49 @@
+"""Runs a scenario of the scripts beside it in a process of its own, and gives what it found and what it logged."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+MODELS = ROOT / ".cache/models/hf"
+SMOLLM2, GEMMA = MODELS / "smollm2", MODELS / "gemma3"
+SETTINGS = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_ALLOW_INSECURE_SERIALIZATION": "1",  # scenarios ask workers by functions
+    "PYTHONPATH": str(HERE),
+    "NO_COLOR": "1",
+}
+
+
+class Answer(NamedTuple):
+    found: Any
+    log: str
+
+
+@functools.cache
+def ask(scenario: str, *, seconds: int = 420, **more: str) -> Answer:
+    """`scenario`: module and function, `tiny:mixed`. more: environment variables."""
+    with tempfile.TemporaryDirectory() as folder:
+        answer, log = Path(folder) / "answer.json", Path(folder) / "log"
+        with log.open("w") as out:
+            done = subprocess.run(
+                [sys.executable, "-m", "scenario", scenario, str(answer)],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **SETTINGS, **more},
+                check=False,
+                timeout=seconds,
+            )
+        text = log.read_text(errors="replace")
+        assert done.returncode == 0 and answer.exists(), f"{scenario} ended with {done.returncode}:\n{text[-8000:]}"
+        return Answer(json.loads(answer.read_text()), text)

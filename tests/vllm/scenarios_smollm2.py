@@ -1,0 +1,62 @@
+"""SmolLM2-135M in fp32 on pages of South!: vLLM's own cache, exact pages, k3v2 in an evaluation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from engine import ROOT, SMOLLM2
+
+LENGTHS = (5, 40, 128, 300, 700, 1500)
+NEW_TOKENS = 32
+SCORED, LAST = 3328, 256
+
+
+def engine(**more: Any) -> Any:
+    from vllm import LLM
+
+    given = {"kv_cache_memory_bytes": 512 << 20, "max_num_seqs": 8, "max_num_batched_tokens": 256, **more}
+    return LLM(model=str(SMOLLM2), dtype="float32", enforce_eager=True, max_model_len=4096, seed=0, **given)
+
+
+def south(llm: Any) -> list[int]:
+    text = (ROOT / "examples/texts/south.txt").read_text(encoding="utf-8")
+    return llm.get_tokenizer()(text[:40000]).input_ids
+
+
+def answers(llm: Any, salt: str | None = None) -> list[list[int]]:
+    from vllm import SamplingParams
+
+    ids = south(llm)
+    asked = [{"prompt_token_ids": ids[7 * i : 7 * i + n], **({"cache_salt": salt} if salt else {})} for i, n in enumerate(LENGTHS)]
+    greedy = SamplingParams(temperature=0, max_tokens=NEW_TOKENS, ignore_eos=True)
+    return [list(each.outputs[0].token_ids) for each in llm.generate(asked, greedy, use_tqdm=False)]
+
+
+def scores(llm: Any) -> list[float]:
+    """Of each token of the text after the first."""
+    from vllm import SamplingParams
+
+    ids = south(llm)[:SCORED]
+    asked = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0)
+    found = llm.generate([{"prompt_token_ids": ids}], asked, use_tqdm=False)[0].prompt_logprobs
+    return [found[i][token].logprob for i, token in enumerate(ids) if i]
+
+
+def perplexity(scored: list[float]) -> float:
+    return math.exp(-sum(scored[-LAST:]) / LAST)
+
+
+def stock() -> dict[str, Any]:
+    llm = engine()
+    return {"tokens": answers(llm), "scores": scores(llm)}
+
+
+def exact() -> dict[str, Any]:
+    llm = engine(additional_config={"qjl": {"cache": "f16"}})
+    return {"tokens": answers(llm), "again": answers(llm), "alone": answers(llm, salt="no prefix is found")}
+
+
+def evaluation() -> dict[str, Any]:
+    llm = engine(additional_config={"qjl": {"cache": "k3v2", "evaluate": True}}, kv_cache_memory_bytes=256 << 20)
+    return {"scores": scores(llm)}

@@ -1,0 +1,111 @@
+"""A random Llama of four layers in fp32: its answers by Transformers, by one worker, by two, and by many requests at once."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+HEADS, KV_HEADS, VOCAB = 8, 2, 512
+POISON = VOCAB - 1  # a token whose keys are no numbers
+LENGTHS = (5, 40, 128, 130, 300, 700)
+NEW_TOKENS = 32
+
+
+def tiny_llama(folder: Path) -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCAB, hidden_size=256, intermediate_size=512, num_hidden_layers=4, num_attention_heads=HEADS,
+        num_key_value_heads=KV_HEADS, head_dim=64, max_position_embeddings=4096, initializer_range=0.1, bos_token_id=1,
+        eos_token_id=2, pad_token_id=0, tie_word_embeddings=False,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        model.model.embed_tokens.weight[POISON] = torch.nan
+        model.lm_head.weight[POISON] = 0
+    model.save_pretrained(folder)
+    return model
+
+
+def prompt(tokens: int, seed: int = 1) -> list[int]:
+    chance = random.Random(f"{tokens} {seed}")
+    return [chance.randrange(5, VOCAB - 1) for _ in range(tokens)]
+
+
+def prompts() -> list[list[int]]:
+    return [prompt(tokens) for tokens in LENGTHS]
+
+
+def engine(folder: Path, **more: Any) -> Any:
+    from vllm import LLM
+
+    options = {"qjl": {"cache": "f16"}}
+    given = {
+        "kv_cache_memory_bytes": 64 << 20,
+        "max_num_seqs": 8,
+        "max_num_batched_tokens": 256,
+        "additional_config": options,
+        **more,
+    }
+    return LLM(
+        model=str(folder), skip_tokenizer_init=True, dtype="float32", enforce_eager=True, max_model_len=1024, seed=0, **given
+    )
+
+
+def answers(llm: Any, asked: list[list[int]], salt: str | None = None) -> list[list[int]]:
+    from vllm import SamplingParams
+
+    greedy = SamplingParams(temperature=0, max_tokens=NEW_TOKENS, ignore_eos=True, detokenize=False)
+    given = [{"prompt_token_ids": ids, **({"cache_salt": salt} if salt else {})} for ids in asked]
+    return [list(each.outputs[0].token_ids) for each in llm.generate(given, greedy, use_tqdm=False)]
+
+
+def own_state(worker: Any) -> dict[str, Any]:
+    """Of one worker: slots taken, and a hash of what each kv head has in each page, by global head and layer."""
+    first = worker.rank % worker.parallel_config.tensor_parallel_size * next(iter(worker.own.values())).impl.num_kv_heads
+    pages = {}
+    for name, layer in worker.own.items():
+        memory = layer.impl.place.pages
+        for head in range(memory.shape[1]):
+            used = memory[:, head][memory[:, head].flatten(1).any(1)].contiguous()
+            hashes = sorted(hashlib.sha256(page.numpy().tobytes()).hexdigest()[:16] for page in used)
+            pages[f"{name} head {first + head}"] = hashes
+    return {"taken": [pool.taken for pool, _ in worker.pools.values()], "pages": pages}
+
+
+def by_transformers() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        model = tiny_llama(Path(folder))
+    with torch.no_grad():
+        found = [
+            model.generate(torch.tensor([ids]), max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=None)[0]
+            for ids in prompts()
+        ]
+    return {"tokens": [out[len(ids) :].tolist() for out, ids in zip(found, prompts(), strict=True)]}
+
+
+def workers(**more: Any) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        tiny_llama(Path(folder))
+        llm = engine(Path(folder), **more)
+        tokens = answers(llm, prompts())
+        states = llm.collective_rpc(own_state)
+    return {
+        "tokens": tokens,
+        "taken": [state["taken"] for state in states],
+        "pages": {k: v for state in states for k, v in state["pages"].items()},
+    }
+
+
+def two_tensor_workers() -> dict[str, Any]:
+    return workers(tensor_parallel_size=2)
+
+
+def two_pipeline_workers() -> dict[str, Any]:
+    return workers(pipeline_parallel_size=2)

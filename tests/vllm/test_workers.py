@@ -1,0 +1,25 @@
+"""Two workers give the answers of one, and the same bytes of every head."""
+
+from __future__ import annotations
+
+import pytest
+from engine import ask
+from scenarios_tiny import KV_HEADS
+
+BOUND = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}
+
+
+@pytest.mark.parametrize("scenario", ["tiny:two_tensor_workers", "tiny:two_pipeline_workers"])
+def test_answers_are_those_of_one_worker(scenario: str) -> None:
+    found = ask(scenario, **BOUND).found
+    assert found["tokens"] == ask("tiny:by_transformers").found["tokens"]
+    assert found["taken"] == [[0], [0]]
+
+
+@pytest.mark.parametrize("scenario", ["tiny:two_tensor_workers", "tiny:two_pipeline_workers"])
+def test_bytes_are_those_of_one_worker(scenario: str) -> None:
+    """Frames and seeds know no rank. Deeper layers see sums of two halves, whose last bits may differ."""
+    one, two = ask("mixed:one_worker").found["pages"], ask(scenario, **BOUND).found["pages"]
+    assert one.keys() == two.keys() and len(one) == 4 * KV_HEADS
+    first = [name for name in one if ".0." in name]
+    assert first and all(one[name] == two[name] for name in first)
