@@ -1,5 +1,5 @@
 """Tests of the plugin in a running vLLM: `./dev test-vllm` makes the environment that they run in. Each engine costs a minute, so that
-one start answers all questions about it, in a process of its own (engine.py)."""
+one start answers all questions about it, in a process of its own (asking.py)."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from engine import ROOT, SMOLLM2
+from asking import ROOT, SMOLLM2
 
 LENGTHS = (5, 40, 128, 300, 700, 1500)
 NEW_TOKENS = 32

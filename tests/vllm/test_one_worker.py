@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine import ask
+from asking import ask
 from scenarios_mixed import REQUESTS
 from scenarios_tiny import LENGTHS
 

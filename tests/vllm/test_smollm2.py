@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engine import ask
+from asking import ask
 from scenarios_smollm2 import perplexity
 
 

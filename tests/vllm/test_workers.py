@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engine import ask
+from asking import ask
 from scenarios_tiny import KV_HEADS
 
 BOUND = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}

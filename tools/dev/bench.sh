@@ -7,6 +7,10 @@ verb_bench() {
   for word in "$@"; do
     if [[ $word == --quick ]]; then quick=1; else words+=("$word"); fi
   done
+  if [[ ${words[0]:-} == vllm ]]; then
+    bench_vllm "${words[@]:1}"
+    return
+  fi
   build release qjl_bench
   if [[ ${words[*]} == engine ]]; then
     build release qjl_engine_bench
@@ -39,6 +43,16 @@ bench_python() {
   folder=$(.venv/bin/python tools/hf_model.py smollm2)
   .venv/bin/python bench/python/transformers_bench.py --model "$model" --folder "$folder" "$@"
   bench_report
+}
+
+# vLLM with its own caches and with ours.
+bench_vllm() {
+  verb_model >/dev/null
+  need_vllm
+  need_python python/requirements-hf.txt
+  local folder
+  folder=$(.venv/bin/python tools/hf_model.py smollm2)
+  "$(vllm_python)" bench/serving/vllm_caches.py --model "$folder" "$@"
 }
 
 bench_report() { .venv/bin/python bench/report/report.py && say "wrote docs/results/speed.md"; }

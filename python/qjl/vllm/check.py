@@ -9,11 +9,11 @@ from vllm.platforms import current_platform
 
 from qjl import PageCodec
 from qjl._core import PAGE_TOKENS
+from qjl.cache import HEAD_DIMS
 from qjl.errors import InvalidArgument, Unsupported
 from qjl.vllm.options import KEY, Options, inlined, options_of
 from qjl.vllm.version import check_version
 
-HEAD_DIMS = (64, 80, 96, 128, 256)
 WORKER = "qjl.vllm.worker.QJLWorker"
 SCHEDULER = "qjl.vllm.scheduler.QJLScheduler"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from vllm.config import VllmConfig, get_layers_from_vllm_config
@@ -26,6 +25,10 @@ class OwnLayer:
     impl: QJLImpl
     cache: PagedCache
     number: int
+
+    @property
+    def exact(self) -> bool:
+        return self.cache.cache_type(self.number).startswith("f16")
 
 
 def own_layers(config: VllmConfig) -> dict[str, OwnLayer]:
@@ -71,8 +74,3 @@ def tail_bytes(layers: dict[str, OwnLayer], slots: int) -> int:
 def make_tails(layer: OwnLayer, slots: int, dtype: torch.dtype) -> torch.Tensor:
     """[slots, 2, kv_heads, 128, head_dim]. Zeros take no memory until rows come."""
     return torch.zeros(slots, 2, layer.impl.num_kv_heads, PAGE_TOKENS, layer.impl.head_size, dtype=dtype)
-
-
-def report(layers: dict[str, OwnLayer]) -> dict[str, Any]:
-    """Bytes of a token in every cache type."""
-    return {layer.cache.cache_type(layer.number): layer.cache.token_bytes(layer.number) for layer in layers.values()}

@@ -70,6 +70,8 @@ class QJLWorker(CPUWorker):
         stock = tokens_held(self.vllm_config, stock_specs(self.specs, self.own, dtype), given)
         log.info("qjl: %s bytes hold %s tokens, %s bytes of them open pages of %d sequences; %s tokens in %s",
                  f"{given:,}", f"{tokens:,}", f"{tails:,}", slots, f"{stock:,}", str(dtype).removeprefix("torch."))  # fmt: skip
+        if tokens <= stock and any(not layer.exact for layer in self.own.values()):
+            raise InvalidArgument(f"[vllm] nothing is won: {tokens:,} tokens in {given:,} bytes, {stock:,} in vLLM's own cache")
         return left
 
     def initialize_from_config(self, kv_cache_config: KVCacheConfig) -> None:

@@ -1,0 +1,88 @@
+"""SmolLM2-135M behind `vllm serve`, asked by lm-eval: six questions in PIQA's form after six examples."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from asking import HERE, SMOLLM2
+
+PORT = 8123
+
+
+def serve(options: dict[str, Any] | None) -> dict[str, Any]:
+    words = [
+        str(Path(sys.executable).with_name("vllm")),
+        "serve",
+        str(SMOLLM2),
+        "--served-model-name",
+        "smollm2",
+        "--port",
+        str(PORT),
+    ]
+    words += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "2048", "--max-num-seqs", "8"]
+    words += ["--kv-cache-memory-bytes", str(256 << 20)]
+    if options is not None:
+        words += ["--additional-config", json.dumps({"qjl": options})]
+    server = subprocess.Popen(words)
+    try:
+        wait_until_it_answers(server)
+        return {"text": completion(), "scores": lm_eval()}
+    finally:
+        server.terminate()
+        server.wait(60)
+
+
+def wait_until_it_answers(server: subprocess.Popen[bytes], seconds: int = 300) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(1)
+    raise RuntimeError(f"the server does not answer, it ended with {server.poll()}")
+
+
+def completion() -> str:
+    body = {"model": "smollm2", "prompt": "The capital of France is", "max_tokens": 8, "temperature": 0}
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{PORT}/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(asked, timeout=120) as answer:
+        return json.load(answer)["choices"][0]["text"]
+
+
+def lm_eval() -> list[float]:
+    """The log-likelihood of every answer to every question."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = (
+            f"model=smollm2,base_url=http://127.0.0.1:{PORT}/v1/completions,tokenizer={SMOLLM2},num_concurrent=2,max_length=2048"
+        )
+        words = [sys.executable, "-m", "lm_eval", "run", "--model", "local-completions", "--model_args", model]
+        words += ["--tasks", "piqa_six", "--include_path", str(HERE / "piqa"), "--num_fewshot", "6", "--batch_size", "2"]
+        words += ["--log_samples", "--output_path", folder]
+        subprocess.run(words, check=True, cwd=HERE / "piqa", env={**os.environ, "HF_HOME": folder})
+        [samples] = Path(folder).rglob("samples_*.jsonl")
+        rows = sorted((json.loads(line) for line in samples.read_text().splitlines()), key=lambda row: row["doc_id"])
+        return [float(answer[0]) for row in rows for answer in row["filtered_resps"]]
+
+
+def stock() -> dict[str, Any]:
+    return serve(None)
+
+
+def plain() -> dict[str, Any]:
+    return serve({"cache": "k3v2"})
+
+
+def evaluation() -> dict[str, Any]:
+    return serve({"cache": "k3v2", "evaluate": True})
