@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from scenarios_tiny import NEW_TOKENS, POISON, answers, engine, own_state, prompt, prompts, tiny_llama
+from scenarios_tiny import NEW_TOKENS, POISON, answers, engine, own_state, prompt, prompts, resident, tiny_llama
 
 REQUESTS, AT_ONCE, KINDS = 200, 24, 20
 KINDS_OF_PROMPT = [prompt(tokens, seed=2) for tokens in range(10, 10 + 40 * KINDS, 40)]
@@ -56,12 +56,6 @@ def at_rest(llm: Any) -> dict[str, Any]:
         time.sleep(0.1)
     answers(llm, [prompt(3)])
     return {"taken": taken, "usage": metric(llm, "vllm:kv_cache_usage_perc")}
-
-
-def resident(worker: Any) -> int:
-    import psutil
-
-    return psutil.Process().memory_info().rss
 
 
 def mixed(llm: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from asking import ROOT, SMOLLM2
 
 LENGTHS = (5, 40, 128, 300, 700, 1500)
 NEW_TOKENS = 32
+SEQUENCES = 16
 SCORED, LAST = 3328, 256
 
 
@@ -58,5 +59,20 @@ def exact() -> dict[str, Any]:
 
 
 def evaluation() -> dict[str, Any]:
-    llm = engine(additional_config={"qjl": {"cache": "k3v2", "evaluate": True}}, kv_cache_memory_bytes=256 << 20)
-    return {"scores": scores(llm)}
+    options = {"qjl": {"cache": "k3v2", "evaluate": True}}
+    llm = engine(additional_config=options, kv_cache_memory_bytes=256 << 20, max_num_seqs=SEQUENCES)
+    return {"scores": scores(llm), "capacity": llm.collective_rpc(capacity)[0]}
+
+
+def capacity(worker: Any) -> dict[str, list[int]]:
+    """By budget: tokens that we hold, tails counted, and that vLLM's own cache holds in bf16."""
+    import torch
+    from qjl.vllm.capacity import stock_specs, tokens_held
+    from qjl.vllm.memory import tail_bytes
+
+    tails, stock = tail_bytes(worker.own, SEQUENCES), stock_specs(worker.specs, worker.own, torch.bfloat16)
+    budgets = {"256 MiB": 256 << 20, "1 GiB": 1 << 30}
+    return {
+        name: [tokens_held(worker.vllm_config, worker.specs, given - tails), tokens_held(worker.vllm_config, stock, given)]
+        for name, given in budgets.items()
+    }

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 HEADS, KV_HEADS, VOCAB = 8, 2, 512
+BUDGET = 64 << 20
 POISON = VOCAB - 1  # a token whose keys are no numbers
 LENGTHS = (5, 40, 128, 130, 300, 700)
 NEW_TOKENS = 32
@@ -45,17 +46,11 @@ def prompts() -> list[list[int]]:
 def engine(folder: Path, **more: Any) -> Any:
     from vllm import LLM
 
+    given = {"max_model_len": 1024, "kv_cache_memory_bytes": BUDGET, "max_num_seqs": 8, "max_num_batched_tokens": 256, **more}
     options = {"qjl": {"cache": "f16"}}
-    given = {
-        "kv_cache_memory_bytes": 64 << 20,
-        "max_num_seqs": 8,
-        "max_num_batched_tokens": 256,
-        "additional_config": options,
-        **more,
-    }
     return LLM(
-        model=str(folder), skip_tokenizer_init=True, dtype="float32", enforce_eager=True, max_model_len=1024, seed=0, **given
-    )
+        model=str(folder), skip_tokenizer_init=True, dtype="float32", enforce_eager=True, seed=0, additional_config=options, **given
+    )  # fmt: skip
 
 
 def answers(llm: Any, asked: list[list[int]], salt: str | None = None) -> list[list[int]]:
@@ -79,6 +74,12 @@ def own_state(worker: Any) -> dict[str, Any]:
     return {"taken": [pool.taken for pool, _ in worker.pools.values()], "pages": pages}
 
 
+def resident(worker: Any) -> int:
+    import psutil
+
+    return psutil.Process().memory_info().rss
+
+
 def by_transformers() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         model = tiny_llama(Path(folder))
@@ -96,8 +97,12 @@ def workers(**more: Any) -> dict[str, Any]:
         llm = engine(Path(folder), **more)
         tokens = answers(llm, prompts())
         states = llm.collective_rpc(own_state)
+        memory = [llm.collective_rpc(resident)]
+        answers(llm, [prompt(900, seed) for seed in range(40)])  # more than the cache holds
+        memory.append(llm.collective_rpc(resident))
     return {
         "tokens": tokens,
+        "memory": memory,
         "taken": [state["taken"] for state in states],
         "pages": {k: v for state in states for k, v in state["pages"].items()},
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from asking import ask
 from scenarios_smollm2 import perplexity
@@ -21,3 +23,14 @@ def test_an_evaluation_sees_the_compression() -> None:
     assert perplexity(wanted) == pytest.approx(16.61, rel=0.005)
     assert 16.7 * 0.98 < perplexity(found) < 17.5 * 1.02
     assert "prompts attend through the compressed cache" in ask("smollm2:evaluation").log
+
+
+def test_it_holds_five_times_the_tokens() -> None:
+    answer = ask("smollm2:evaluation")
+    for budget, wanted in (("256 MiB", 4.5), ("1 GiB", 5.2)):
+        held, own = answer.found["capacity"][budget]
+        assert held >= wanted * own, budget
+    logged = re.search(
+        r"qjl: 268,435,456 bytes hold ([\d,]+) tokens, 47,185,920 bytes of them open pages of 16 sequences", answer.log
+    )
+    assert int(logged[1].replace(",", "")) == answer.found["capacity"]["256 MiB"][0]

@@ -19,7 +19,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 def config(model: str, **more: Any) -> Any:
     from vllm.engine.arg_utils import EngineArgs
 
-    given = {"additional_config": {"qjl": {}}, "kv_cache_memory_bytes": 64 << 20, **more}
+    given = {"additional_config": {"qjl": {}}, "kv_cache_memory_bytes": 64 << 20, "max_num_seqs": 8, **more}
     return EngineArgs(model=model, skip_tokenizer_init=True, dtype="float32", enforce_eager=True, **given).create_engine_config()
 
 
@@ -41,6 +41,7 @@ def test_the_worker_is_ours_when_asked_for(model: str) -> None:
         ({"additional_config": {"qjl": {"skip_layers": [0, 1, 2, 3]}}}, "leaves out all layers"),
         ({"block_size": 64}, "found --block-size 64, wanted a multiple of 128"),
         ({"kv_cache_dtype": "fp8"}, "found --kv-cache-dtype fp8.* beside `qjl`, wanted auto"),
+        ({"max_num_seqs": 256}, r"open pages of 256 sequences take 67,108,864 bytes, wanted less than the 67,108,864"),
         ({"worker_cls": "some.Worker"}, "found --worker-cls some.Worker"),
     ],
 )

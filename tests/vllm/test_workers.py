@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from asking import ask
-from scenarios_tiny import KV_HEADS
+from scenarios_tiny import BUDGET, KV_HEADS
 
 BOUND = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}
 
@@ -23,3 +23,9 @@ def test_bytes_are_those_of_one_worker(scenario: str) -> None:
     assert one.keys() == two.keys() and len(one) == 4 * KV_HEADS
     first = [name for name in one if ".0." in name]
     assert first and all(one[name] == two[name] for name in first)
+
+
+def test_a_full_cache_stays_in_its_budget() -> None:
+    before, full = ask("tiny:two_tensor_workers", **BOUND).found["memory"]
+    for a, b in zip(before, full, strict=True):
+        assert b - a < 1.05 * BUDGET

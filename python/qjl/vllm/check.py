@@ -53,6 +53,7 @@ def check_config(vllm_config: Any) -> None:
     if chosen.plan is not None:
         _check_plan(vllm_config, chosen)
         vllm_config.additional_config[KEY] = inlined(vllm_config.additional_config[KEY])
+    _check_budget(vllm_config)
     parallel = vllm_config.parallel_config
     if parallel.worker_cls not in ("vllm.v1.worker.cpu_worker.CPUWorker", WORKER):
         raise InvalidArgument(f"[vllm] found --worker-cls {parallel.worker_cls} beside `{KEY}`, wanted none: it has its own")
@@ -62,6 +63,26 @@ def check_config(vllm_config: Any) -> None:
             f"[vllm] found --scheduler-cls {vllm_config.scheduler_config.scheduler_cls} beside `{KEY}`, wanted none"
         )
     vllm_config.scheduler_config.scheduler_cls = SCHEDULER
+
+
+def check_tails(tails: int, slots: int, given: int) -> None:
+    """Errors: InvalidArgument when open pages leave nothing for sealed ones."""
+    if tails >= given:
+        raise InvalidArgument(
+            f"[vllm] open pages of {slots} sequences take {tails:,} bytes, wanted less than the {given:,} of the cache: "
+            "a smaller --max-num-seqs or a larger --kv-cache-memory-bytes"
+        )
+
+
+def _check_budget(config: Any) -> None:
+    """As a worker does it, early: of windows, and of a pipeline's first and last stage, it knows nothing yet."""
+    given, slots, model = config.cache_config.kv_cache_memory_bytes, config.scheduler_config.max_num_seqs, config.model_config
+    kinds = getattr(model.hf_text_config, "layer_types", None)
+    if given is None or (kinds and set(kinds) != {"full_attention"}):
+        return
+    layers = sum(name is not None for name in layer_types(config)) // config.parallel_config.pipeline_parallel_size
+    row = 2 * model.get_num_kv_heads(config.parallel_config) * model.get_head_size() * 2
+    check_tails(slots * PAGE_TOKENS * row * layers, slots, given)
 
 
 def _check_engine(config: Any) -> None:

@@ -17,7 +17,7 @@ from vllm.v1.worker.cpu_worker import CPUWorker
 from qjl.errors import InvalidArgument, Unsupported
 from qjl.vllm.builder import page_table
 from qjl.vllm.capacity import stock_specs, tokens_held, with_whole_pages
-from qjl.vllm.check import options
+from qjl.vllm.check import check_tails, options
 from qjl.vllm.impl import Place, page_view
 from qjl.vllm.memory import OwnLayer, make_tails, own_layers, tail_bytes, tail_dtype
 from qjl.vllm.patches import choose_layers
@@ -60,11 +60,8 @@ class QJLWorker(CPUWorker):
         given = super().determine_available_memory()
         slots = self.vllm_config.scheduler_config.max_num_seqs
         tails = tail_bytes(self.own, slots)
+        check_tails(tails, slots, given)
         left = given - tails
-        if left <= 0:
-            raise InvalidArgument(
-                f"[vllm] open pages of {slots} sequences take {tails:,} bytes, wanted less than the {given:,} of the cache"
-            )
         dtype = self.model_config.dtype
         tokens = tokens_held(self.vllm_config, self.specs, left)
         stock = tokens_held(self.vllm_config, stock_specs(self.specs, self.own, dtype), given)
