@@ -81,14 +81,20 @@ def resident(worker: Any) -> int:
 
 
 def by_transformers() -> dict[str, Any]:
+    """Tokens, and by how many nats each of them is ahead of the second best."""
     with tempfile.TemporaryDirectory() as folder:
         model = tiny_llama(Path(folder))
+    tokens, margins = [], []
     with torch.no_grad():
-        found = [
-            model.generate(torch.tensor([ids]), max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=None)[0]
-            for ids in prompts()
-        ]
-    return {"tokens": [out[len(ids) :].tolist() for out, ids in zip(found, prompts(), strict=True)]}
+        for ids in prompts():
+            out = model.generate(
+                torch.tensor([ids]), max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=None, output_logits=True,
+                return_dict_in_generate=True,
+            )  # fmt: skip
+            tokens.append(out.sequences[0, len(ids) :].tolist())
+            best = torch.cat(out.logits).topk(2).values
+            margins.append((best[:, 0] - best[:, 1]).tolist())
+    return {"tokens": tokens, "margins": margins}
 
 
 def workers(**more: Any) -> dict[str, Any]:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from asking import ask
+from asking import ask, parts_at_ties_alone
 from scenarios_mixed import REQUESTS
 from scenarios_tiny import LENGTHS
 
 
-def wanted() -> list[list[int]]:
-    return ask("tiny:by_transformers").found["tokens"]
-
-
 def test_answers_are_those_of_the_exact_cache() -> None:
-    found = ask("mixed:one_worker").found
-    for name in ("tokens", "again", "alone", "after"):
-        assert found[name] == wanted(), name
+    found, wanted = ask("mixed:one_worker").found, ask("tiny:by_transformers").found
     assert len(found["tokens"]) == len(LENGTHS)
+    for name in ("tokens", "again", "alone", "after"):
+        assert parts_at_ties_alone(found[name], wanted), name
 
 
 def test_a_repeated_prefix_is_found_in_its_pages() -> None:
@@ -48,5 +44,5 @@ def test_an_error_in_a_step_ends_its_requests_alone() -> None:
 
 def test_the_log_says_what_is_compressed() -> None:
     log = ask("mixed:one_worker").log
-    assert "qjl: 4 of 4 layers compressed: f16:sinks=0" in log
+    assert "qjl: 4 of 4 layers compressed: f16" in log
     assert "log-likelihoods bypass the compression" in log

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from asking import ask
+from asking import ask, parts_at_ties_alone
 from scenarios_tiny import BUDGET, KV_HEADS
 
 BOUND = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}
@@ -12,7 +12,7 @@ BOUND = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}
 @pytest.mark.parametrize("scenario", ["tiny:two_tensor_workers", "tiny:two_pipeline_workers"])
 def test_answers_are_those_of_one_worker(scenario: str) -> None:
     found = ask(scenario, **BOUND).found
-    assert found["tokens"] == ask("tiny:by_transformers").found["tokens"]
+    assert parts_at_ties_alone(found["tokens"], ask("tiny:by_transformers").found)
     assert found["taken"] == [[0], [0]]
 
 
