@@ -35,7 +35,7 @@ bool read_message(std::string& line) {
 
 // The conversation so far: a saved one goes on with its own messages; what another program saved stands before the first one as text.
 struct Conversation {
-  std::vector<engine::ChatMessage> messages;
+  engine::ChatJson messages = engine::ChatJson::array();
   std::vector<engine::Token> before;
 };
 
@@ -43,18 +43,19 @@ Conversation begin_conversation(const ChatOptions& options, const std::optional<
                                 const engine::Generator& generator) {
   Conversation conversation;
   if (saved) conversation.messages = saved_messages(*saved);
-  const std::string& system = options.generate.system;
+  const std::optional<std::string>& system = options.generate.system;
   if (!conversation.messages.empty()) {
-    if (!system.empty()) throw Usage("[chat] found --system, wanted none: the saved conversation has begun");
+    if (system) throw Usage("[chat] found --system, wanted none: the saved conversation has begun");
     return conversation;
   }
   conversation.before = generator.tokens();
-  if (!system.empty()) conversation.messages.push_back({"system", system});
+  if (system) conversation.messages.push_back(engine::chat_message("system", *system));
   return conversation;
 }
 
 Exit run_chat(const ChatOptions& options) {
   const engine::CacheType cache = cache_type(options.cache);
+  const engine::ChatOptions variables = chat_options(options.generate);
   const Device device = cache_device(options.cache);
   check_output(options.output.file);
   const std::optional<CacheFile> saved = open_saved(options.saved, options.cache);
@@ -66,14 +67,14 @@ Exit run_chat(const ChatOptions& options) {
   std::string transcript;
   auto [messages, before] = begin_conversation(options, saved, generator);
   for (std::string line; read_message(line);) {
-    messages.push_back({"user", line});
-    const auto prompt = joined(before, format.tokens(loaded.tokenizer, messages, true), loaded.tokenizer.data());
+    messages.push_back(engine::chat_message("user", line));
+    const auto prompt = joined(before, format.tokens(loaded.tokenizer, messages, variables), loaded.tokenizer.data());
     const engine::Turn turn = continue_text(generator, prompt, [streams](std::string_view text) {
       if (streams) std::cout << text << std::flush;
     });
     if (streams) write_result("", "\n");
     log_turn(turn, generator.cache());
-    messages.push_back({"assistant", turn.text});
+    messages.push_back(engine::chat_message("assistant", turn.text));
     transcript += turn.text + "\n";
     turns.push_back(turn_json(turn));
   }

@@ -4,10 +4,14 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <filesystem>
 
+#include "files.hpp"
 #include "interrupt.hpp"
+#include "named_templates.hpp"
 #include "progress.hpp"
 #include "qjl/error.hpp"
+#include "read_json.hpp"
 
 namespace qjl::cli {
 namespace {
@@ -71,12 +75,36 @@ engine::Turn continue_text(engine::Generator& generator, std::span<const engine:
 
 engine::ChatTemplate chat_template(const LoadedModel& loaded, const std::string& name) {
   const auto& data = loaded.tokenizer.data();
-  if (name == "auto") return engine::ChatTemplate::from_model(data);
-  try {
-    return engine::ChatTemplate(engine::chat_format(name));
-  } catch (const Error& error) {
-    throw Usage(error.what());
+  if (name == "auto") {
+    if (data.chat_template.empty()) {
+      spdlog::warn(
+          "{} has no chat template, its prompts are written as ChatML; --chat-template takes another, by name or as a file",
+          loaded.model.config().name);
+    }
+    return engine::ChatTemplate::from_model(data);
   }
+  if (const std::string_view named = engine::named_template(name); !named.empty()) return {named, data};
+  if (!std::filesystem::exists(name)) {
+    throw Usage("[options] found --chat-template " + name + ", wanted auto, " + engine::template_names() + ", or a file");
+  }
+  return {read_text(name), data};
+}
+
+engine::ChatOptions chat_options(const GenerateOptions& options) {
+  engine::ChatOptions chat;
+  if (options.chat_template_kwargs.empty()) return chat;
+  try {
+    chat.variables = engine::ChatJson::parse(options.chat_template_kwargs, engine::refuse_deep);
+  } catch (const nlohmann::json::exception& error) {
+    throw Usage(std::string("[options] --chat-template-kwargs: ") + error.what());
+  } catch (const Error& error) {
+    throw Usage(std::string("[options] --chat-template-kwargs: ") + error.what());
+  }
+  if (!chat.variables.is_object()) {
+    throw Usage(std::string("[options] --chat-template-kwargs: found JSON of type ") + chat.variables.type_name() +
+                ", wanted an object");
+  }
+  return chat;
 }
 
 nlohmann::ordered_json turn_json(const Turn& turn) {

@@ -26,8 +26,12 @@ engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& c
 engine::Turn continue_text(engine::Generator& generator, std::span<const engine::Token> prompt,
                            const std::function<void(std::string_view)>& print);
 
-// The template that --chat-template names; "auto" is the model's own. Usage on an unknown name.
+// The template that --chat-template names: "auto" is the model's own (ChatML, with a warning, where it has none), then the names of
+// named_templates.hpp, then a file. Usage on a name that is none of these.
 engine::ChatTemplate chat_template(const LoadedModel& loaded, const std::string& name);
+
+// What --chat-template-kwargs says, with the assistant's turn opened. Usage when it is no JSON object.
+engine::ChatOptions chat_options(const GenerateOptions& options);
 
 // The fields that `run` and `chat` report alike: tokens, times, speeds, and what the cache costs.
 nlohmann::ordered_json turn_json(const engine::Turn& turn);

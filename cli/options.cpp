@@ -107,10 +107,18 @@ void add_generate_options(CLI::App& command, GenerateOptions& options) {
       ->check(CLI::PositiveNumber)
       ->group("Prompt");
   command
-      .add_option("--chat-template", options.chat_template,
-                  "auto (the model's), chatml, llama2, llama3, mistral, gemma, phi3 or raw")
+      .add_option(
+          "--chat-template", options.chat_template,
+          "auto (the model's), a file of Jinja, chatml, llama2, llama3, mistral, mistral-v3, mistral-tekken, gemma, phi3 or raw")
       ->group("Prompt");
-  command.add_option("--system", options.system, "system message")->group("Prompt");
+  command
+      .add_option("--chat-template-kwargs", options.chat_template_kwargs,
+                  "JSON object of what else the template reads, as {\"enable_thinking\": false} or {\"tools\": [...]}")
+      ->group("Prompt");
+  command
+      .add_option_function<std::string>(
+          "--system", [&options](const std::string& text) { options.system = text; }, "system message; '' for an empty one")
+      ->group("Prompt");
   command.add_option("--seed", sampling.seed, "seed of the sampler (default 0)")->group("Sampling");
   command.add_option("--temp", sampling.temperature, "temperature (default 0: the likeliest token)")
       ->check(CLI::NonNegativeNumber)

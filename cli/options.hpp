@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -65,7 +66,8 @@ struct GenerateOptions {
   engine::Arithmetic arithmetic = engine::Arithmetic::fast;
   std::int64_t chunk = 0;  // 0: the prompt in one piece
   std::string chat_template = {};
-  std::string system = {};
+  std::string chat_template_kwargs = {};  // JSON
+  std::optional<std::string> system = {};
 };
 
 void add_model_options(CLI::App& command, ModelOptions& options);

@@ -31,18 +31,19 @@ std::vector<engine::Token> prompt_tokens(const LoadedModel& loaded, const RunOpt
   if (text.empty()) return {};  // only after a saved cache: it goes on where that ends
   const auto& name = options.generate.chat_template;
   if (name.empty()) return text_tokens(loaded.tokenizer, text);
-  std::vector<engine::ChatMessage> messages;
-  if (!options.generate.system.empty()) messages.push_back({"system", options.generate.system});
-  messages.push_back({"user", text});
-  return chat_template(loaded, name).tokens(loaded.tokenizer, messages, true);
+  auto messages = engine::ChatJson::array();
+  if (options.generate.system) messages.push_back(engine::chat_message("system", *options.generate.system));
+  messages.push_back(engine::chat_message("user", text));
+  return chat_template(loaded, name).tokens(loaded.tokenizer, messages, chat_options(options.generate));
 }
 
 Exit run_run(const RunOptions& options) {
   if (options.prompt.empty() && options.file.empty() && options.saved.load.empty()) {
     throw Usage("[run] found no prompt, wanted --prompt, --file or both");
   }
-  if (!options.generate.system.empty() && options.generate.chat_template.empty()) {
-    throw Usage("[run] found --system without --chat-template, wanted both");
+  const bool for_a_template = options.generate.system || !options.generate.chat_template_kwargs.empty();
+  if (for_a_template && options.generate.chat_template.empty()) {
+    throw Usage("[run] found --system or --chat-template-kwargs without --chat-template, wanted both");
   }
   const engine::CacheType cache = cache_type(options.cache);
   const Device device = cache_device(options.cache);

@@ -7,6 +7,7 @@
 
 #include "files.hpp"
 #include "qjl/error.hpp"
+#include "read_json.hpp"
 
 namespace qjl::cli {
 namespace {
@@ -41,13 +42,13 @@ std::vector<engine::Token> joined(std::span<const engine::Token> before, std::sp
   return all;
 }
 
-std::vector<engine::ChatMessage> saved_messages(const CacheFile& file) {
+engine::ChatJson saved_messages(const CacheFile& file) {
+  auto messages = engine::ChatJson::array();
   const auto note = file.info().notes.find(kMessages);
-  if (note == file.info().notes.end()) return {};
-  std::vector<engine::ChatMessage> messages;
+  if (note == file.info().notes.end()) return messages;
   try {
-    for (const auto& message : nlohmann::json::parse(note->second)) {
-      messages.push_back({message.at("role").get<std::string>(), message.at("content").get<std::string>()});
+    for (const auto& message : engine::ChatJson::parse(note->second, engine::refuse_deep)) {
+      messages.push_back(engine::chat_message(message.at("role").get<std::string>(), message.at("content").get<std::string>()));
     }
   } catch (const nlohmann::json::exception& error) {
     throw Error(ErrorKind::bad_file,
@@ -56,14 +57,11 @@ std::vector<engine::ChatMessage> saved_messages(const CacheFile& file) {
   return messages;
 }
 
-void save_generator(const engine::Generator& generator, const SavedCacheOptions& options,
-                    const std::vector<engine::ChatMessage>& messages) {
+void save_generator(const engine::Generator& generator, const SavedCacheOptions& options, const engine::ChatJson& messages) {
   if (options.save.empty()) return;
   std::map<std::string, std::string> notes;
   if (!messages.empty()) {
-    auto list = nlohmann::ordered_json::array();
-    for (const engine::ChatMessage& message : messages) list.push_back({{"role", message.role}, {"content", message.content}});
-    notes[kMessages] = list.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+    notes[kMessages] = messages.dump(-1, ' ', false, engine::ChatJson::error_handler_t::replace);
   }
   generator.save(options.save, std::move(notes));
 }

@@ -21,10 +21,10 @@ std::vector<engine::Token> joined(std::span<const engine::Token> before, std::sp
                                   const engine::TokenizerData& data);
 
 // The conversation that `chat` saved, empty when there is none. Errors: bad_file.
-std::vector<engine::ChatMessage> saved_messages(const CacheFile& file);
+engine::ChatJson saved_messages(const CacheFile& file);
 
 // With --save-cache: writes the generator's cache, and the conversation where there is one.
 void save_generator(const engine::Generator& generator, const SavedCacheOptions& options,
-                    const std::vector<engine::ChatMessage>& messages = {});
+                    const engine::ChatJson& messages = engine::ChatJson::array());
 
 }  // namespace qjl::cli

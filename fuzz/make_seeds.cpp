@@ -87,6 +87,33 @@ void words_seeds(const fs::path& folder) {
   for (std::size_t i = 0; i < std::size(lines); ++i) write(folder / std::to_string(i), std::string_view(lines[i]));
 }
 
+// Two bytes that choose the conversation, then a template.
+void jinja_seeds(const fs::path& folder) {
+  const char* templates[] = {
+      "{% for m in messages %}<|{{ m.role }}|>{{ m['content'] | default('', true) | trim }}{{ eos_token }}{% endfor -%}\n",
+      "{%- set ns = namespace(i=0, t=[]) %}{% for m in messages[::-1] if m.role != 'tool' recursive %}{% set ns.i = ns.i + 1 %}{{ "
+      "loop.index }}"
+      "{% break %}{% else %}{{ raise_exception('no') }}{% endfor %}",
+      "{% macro a(b, c=2) -%}{{ varargs }}{{ kwargs }}{{ caller(b) }}{% endmacro %}{% call(d) a(1, 2, 3, e=4) %}{{ d ~ y }}{% "
+      "endcall %}",
+      "{{ tools | tojson(indent=2) }}{{ '%5.1f|%-4s' % (x, y) }}{{ '{} {a}'.format(y, a=1) }}{{ y.split() | map('upper') | "
+      "join(',') }}",
+      "{% set a %}{{ [1, 2.5, 'b', none][1:] }}{% endset %}{% filter indent(2, true) %}{{ a }}{% endfilter %}{% raw %}{{ }}{% "
+      "endraw %}{# c #}",
+      "{{ {'a': 1, 2: (3,)} | dictsort | length }}{{ range(9) | batch(2) | list }}{{ messages | selectattr('role', 'eq', 'user') | "
+      "list }}"
+      "{{ messages | groupby('role') | first }}{{ (x // 2 ** 3 % 2 <= 1) and not y in ['b'] or x is divisibleby 3 }}",
+      "{% with a = 1, b = x %}{{ a + b * -1 }}{% generation %}{{ y | e ~ y | safe }}{% endgeneration %}{% endwith %}{{ "
+      "strftime_now('%d %b %Y') }}",
+      "{% if x is defined and x is not none %}{{ x if y else 1 }}{% elif y is string %}\u2603{% else %}{{ loop.cycle(1, 2) }}{% "
+      "endif %}",
+  };
+  for (std::size_t i = 0; i < std::size(templates); ++i) {
+    for (const char kind : {'\0', '\3'})
+      write(folder / (std::to_string(i) + (kind != 0 ? "b" : "a")), std::string{kind, '\0'} + templates[i]);
+  }
+}
+
 // A byte of no zeros, then a saved cache: two sequences that share a page, an exact tensor, notes.
 void cache_file_seeds(const fs::path& folder) {
   qjl::CacheConfig config;
@@ -136,6 +163,7 @@ int main(int argc, char** argv) {
   cache_type_seeds(folder / "cache_type_fuzz");
   plan_seeds(folder / "plan_fuzz");
   study_seeds(folder / "study_files_fuzz");
+  jinja_seeds(folder / "jinja_fuzz");
   words_seeds(folder / "words_fuzz");
   cache_file_seeds(folder / "cache_file_fuzz");
   byte_seeds(folder / "page_fuzz", 8, 2000);

@@ -8,6 +8,7 @@
 #include "byte_alphabet.hpp"
 #include "chat.hpp"
 #include "fuzz_input.hpp"
+#include "named_templates.hpp"
 #include "nfc.hpp"
 #include "spm.hpp"
 #include "utf8.hpp"
@@ -102,13 +103,15 @@ void round_trip(const Tokenizer& tokenizer, const std::string& text) {
 }
 
 void chat(const Tokenizer& tokenizer, FuzzInput& input) {
-  std::vector<ChatMessage> messages;
+  auto messages = ChatJson::array();
   const std::size_t count = input.below(5);
-  for (std::size_t i = 0; i < count; ++i) messages.push_back({i % 2 == 0 ? "user" : "assistant", input.text(input.below(200))});
-  for (const char* name : {"llama2", "llama3", "mistral", "mistral-tekken", "gemma", "phi3", "raw"}) {
-    ChatTemplate(chat_format(name)).tokens(tokenizer, messages, true);
+  for (std::size_t i = 0; i < count; ++i) {
+    messages.push_back(chat_message(i % 2 == 0 ? "user" : "assistant", input.text(input.below(200))));
   }
-  const std::vector<Token> ids = ChatTemplate(ChatFormat::chatml).tokens(tokenizer, messages, true);
+  for (const char* name : {"llama2", "llama3", "mistral", "mistral-tekken", "gemma", "phi3", "raw"}) {
+    ChatTemplate(named_template(name), tokenizer.data()).tokens(tokenizer, messages);
+  }
+  const std::vector<Token> ids = ChatTemplate(named_template("chatml"), tokenizer.data()).tokens(tokenizer, messages);
   std::size_t starts = 0;
   for (const Token id : ids) starts += id == tokenizer.find("<|im_start|>") ? 1 : 0;
   require(starts == count + 1, "words open no turn");

@@ -57,7 +57,7 @@ class RetrievalStudy {
     const auto& tokenizer = loaded_.tokenizer;
     const auto text = one["context"].get<std::string>() + asked["question"].get<std::string>();
     const auto prefix = asked["prefix"].get<std::string>(), answer = asked["answer"].get<std::string>();
-    auto prompt = template_.tokens(tokenizer, {{"user", text}}, true);
+    auto prompt = template_.tokens(tokenizer, engine::ChatJson::array({engine::chat_message("user", text)}));
     const auto given = tokenizer.encode(prefix, engine::Tokenizer::Special::text);
     const auto whole = tokenizer.encode(prefix + answer, engine::Tokenizer::Special::text);
     const auto split = std::mismatch(whole.begin(), whole.end(), given.begin(), given.end()).first;

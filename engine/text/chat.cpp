@@ -1,280 +1,138 @@
-// Chat prompts as the published templates write them (u user, a answer, s system; "|" is a new line):
-//
-//   chatml          <|im_start|>user|u<|im_end|>|<|im_start|>assistant|a<|im_end|>|
-//   llama2          <s>[INST] <<SYS>>|s|<</SYS>>||u [/INST] a </s>
-//   mistral         <s>[INST] s||u [/INST] a</s>        mistral-v3  [INST] u[/INST] a     mistral-tekken  [INST]u[/INST]a
-//   llama3          <|begin_of_text|><|start_header_id|>user<|end_header_id|>||u<|eot_id|>
-//   gemma           <bos><start_of_turn>user|s||u<end_of_turn>|<start_of_turn>model|a<end_of_turn>|
-//   phi3            <|user|>|u<|end|>|<|assistant|>|a<|end|>|
-//   raw             the contents, one after the other
+// Messages become the template's values as in Hugging Face's transformers: tools and documents are none where they are not given,
+// and a message's reasoning is found under each of the three names that templates read.
 #include "chat.hpp"
 
 #include <algorithm>
-#include <optional>
+#include <array>
+#include <chrono>
 
+#include "jinja/from_json.hpp"
+#include "jinja/template.hpp"
+#include "named_templates.hpp"
 #include "printable.hpp"
 #include "qjl/error.hpp"
 
 namespace qjl::engine {
 namespace {
 
-using Special = Tokenizer::Special;
-using Messages = std::vector<ChatMessage>;
+using jinja::Dict;
+using jinja::Origin;
+using jinja::Value;
 
-struct NamedFormat {
-  ChatFormat format;
-  std::string_view name;
-};
-constexpr NamedFormat kFormats[] = {
-    {ChatFormat::chatml, "chatml"},
-    {ChatFormat::llama2, "llama2"},
-    {ChatFormat::llama3, "llama3"},
-    {ChatFormat::mistral, "mistral"},
-    {ChatFormat::mistral_v3, "mistral-v3"},
-    {ChatFormat::mistral_tekken, "mistral-tekken"},
-    {ChatFormat::gemma, "gemma"},
-    {ChatFormat::phi3, "phi3"},
-    {ChatFormat::raw, "raw"},
-};
-
-// White space as Python's str.strip() takes it, which is what `trim` means in a template.
-constexpr std::string_view kSpaces[] = {
-    "\t",           "\n",           "\v",           "\f",           "\r",
-    "\x1C",         "\x1D",         "\x1E",         "\x1F",         " ",
-    "\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\x80", "\xE2\x80\x81",
-    "\xE2\x80\x82", "\xE2\x80\x83", "\xE2\x80\x84", "\xE2\x80\x85", "\xE2\x80\x86",
-    "\xE2\x80\x87", "\xE2\x80\x88", "\xE2\x80\x89", "\xE2\x80\x8A", "\xE2\x80\xA8",
-    "\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80",
-};
-
-std::string trim_end(std::string_view text) {
-  for (;;) {
-    const auto* space =
-        std::find_if(std::begin(kSpaces), std::end(kSpaces), [&](std::string_view end) { return text.ends_with(end); });
-    if (space == std::end(kSpaces)) return std::string(text);
-    text.remove_suffix(space->size());
-  }
-}
-
-std::string trim(std::string_view text) {
-  for (;;) {
-    const auto* space =
-        std::find_if(std::begin(kSpaces), std::end(kSpaces), [&](std::string_view start) { return text.starts_with(start); });
-    if (space == std::end(kSpaces)) return trim_end(text);
-    text.remove_prefix(space->size());
-  }
-}
+// Roles are part of special tokens ('<|' + role + '|>'), so they are template text, and only these are taken.
+constexpr std::array<std::string_view, 12> kRoles = {"system",      "developer", "user",  "assistant", "tool",        "function",
+                                                     "observation", "ipython",   "model", "bot",       "environment", "context"};
 
 [[noreturn]] void fail(const std::string& found, const std::string& wanted) {
   throw Error(ErrorKind::invalid_argument, "[chat] found " + found + ", wanted " + wanted);
 }
 
-// Collects a prompt; empty stretches are left out.
-class Pieces {
- public:
-  Pieces& markup(std::string text) { return add(std::move(text), Special::parse); }
-  Pieces& words(std::string text) { return add(std::move(text), Special::text); }
-  std::vector<ChatPiece> take() { return std::move(pieces_); }
+std::string known_roles() {
+  std::string all;
+  for (const std::string_view role : kRoles) all.append(all.empty() ? "" : ", ").append(role);
+  return all;
+}
 
- private:
-  Pieces& add(std::string text, Special special) {
-    if (!text.empty()) pieces_.push_back({std::move(text), special});
-    return *this;
-  }
-  std::vector<ChatPiece> pieces_;
-};
+Value role_of(const ChatJson& message, std::size_t index) {
+  const auto role = message.find("role");
+  const std::string place = " in message " + std::to_string(index);
+  if (role == message.end() || !role->is_string()) fail("no role" + place, "one of " + known_roles());
+  const auto& name = role->get_ref<const std::string&>();
+  if (std::find(kRoles.begin(), kRoles.end(), name) == kRoles.end())
+    fail("role " + printable(name) + place, "one of " + known_roles());
+  return Value::text(name, Origin::markup);
+}
 
-void check_roles(const Messages& messages) {
-  for (std::size_t i = 0; i < messages.size(); ++i) {
-    const std::string& role = messages[i].role;
-    if (role != "system" && role != "user" && role != "assistant") {
-      fail("role " + printable(role) + " in message " + std::to_string(i), "system, user or assistant");
-    }
+// The reasoning of a message by the first of its names, then by the names that templates read.
+void add_reasoning(Dict& message) {
+  for (const char* name : {"reasoning_content", "thinking", "reasoning"}) {
+    const Value* found = message.find(std::string_view(name));
+    if (found == nullptr || found->is(Value::Kind::none)) continue;
+    const Value reasoning = *found;
+    if (message.find(std::string_view("thinking")) == nullptr) message.set(Value::text("thinking"), reasoning);
+    message.set(Value::text("reasoning_content"), reasoning);
+    return;
   }
 }
 
-// For formats without a system turn: system, if any, first; then user and assistant in turn.
-struct Turns {
-  std::optional<std::string> system;
-  Messages rest;
-};
-
-Turns take_turns(const Messages& messages) {
-  Turns turns;
-  auto first = messages.begin();
-  if (first != messages.end() && first->role == "system") turns.system = (first++)->content;
-  turns.rest.assign(first, messages.end());
-  for (std::size_t i = 0; i < turns.rest.size(); ++i) {
-    const std::string_view wanted = i % 2 == 0 ? "user" : "assistant";
-    if (turns.rest[i].role != wanted) {
-      fail("role " + turns.rest[i].role + " in turn " + std::to_string(i), std::string(wanted) + ": this format takes turns");
-    }
+Value message_value(const ChatJson& message, std::size_t index) {
+  if (!message.is_object()) fail("a " + std::string(message.type_name()) + " as message " + std::to_string(index), "an object");
+  const Value role = role_of(message, index);
+  Dict dict;
+  for (const auto& [key, value] : message.items()) {
+    dict.set(Value::text(key, Origin::words), key == "role" ? role : jinja::from_json(value));
   }
-  return turns;
+  add_reasoning(dict);
+  return Value::dict(std::move(dict));
 }
 
-void render_chatml(const Messages& messages, bool open_answer, Pieces& out) {
-  for (const ChatMessage& message : messages) {
-    out.markup("<|im_start|>" + message.role + "\n").words(message.content).markup("<|im_end|>\n");
-  }
-  if (open_answer) out.markup("<|im_start|>assistant\n");
+Value messages_value(const ChatJson& messages) {
+  if (!messages.is_array()) fail("messages of type " + std::string(messages.type_name()), "a list");
+  std::vector<Value> values;
+  for (std::size_t i = 0; i < messages.size(); ++i) values.push_back(message_value(messages[i], i));
+  return Value::list(std::move(values));
 }
 
-void render_llama3(const Messages& messages, bool open_answer, Pieces& out) {
-  out.markup("<|begin_of_text|>");
-  for (const ChatMessage& message : messages) {
-    out.markup("<|start_header_id|>" + message.role + "<|end_header_id|>\n\n").words(trim(message.content)).markup("<|eot_id|>");
-  }
-  if (open_answer) out.markup("<|start_header_id|>assistant<|end_header_id|>\n\n");
-}
-
-void render_phi3(const Messages& messages, bool open_answer, Pieces& out) {
-  for (const ChatMessage& message : messages) {
-    out.markup("<|" + message.role + "|>\n").words(message.content).markup("<|end|>\n");
-  }
-  if (open_answer) out.markup("<|assistant|>\n");
-}
-
-void render_gemma(const Messages& messages, bool open_answer, Pieces& out) {
-  const Turns turns = take_turns(messages);
-  out.markup("<bos>");
-  for (std::size_t i = 0; i < turns.rest.size(); ++i) {
-    const bool user = i % 2 == 0;
-    out.markup(user ? "<start_of_turn>user\n" : "<start_of_turn>model\n");
-    if (i == 0 && turns.system) out.words(*turns.system).markup("\n\n");
-    out.words(trim(turns.rest[i].content)).markup("<end_of_turn>\n");
-  }
-  if (open_answer) out.markup("<start_of_turn>model\n");
-}
-
-// The user's turn opens the answer's place by itself.
-void render_llama2(const Messages& messages, Pieces& out) {
-  const Turns turns = take_turns(messages);
-  for (std::size_t i = 0; i < turns.rest.size(); ++i) {
-    const std::string& content = turns.rest[i].content;
-    if (i % 2 == 1) {
-      out.markup(" ").words(trim(content)).markup(" </s>");
-    } else if (i == 0 && turns.system) {
-      // The template strips all of this as one text.
-      const std::string user = trim_end(content);
-      out.markup("<s>[INST] <<SYS>>\n").words(*turns.system);
-      out.markup(user.empty() ? "\n<</SYS>>" : "\n<</SYS>>\n\n").words(user).markup(" [/INST]");
-    } else {
-      out.markup("<s>[INST] ").words(trim(content)).markup(" [/INST]");
-    }
+void append(std::vector<ChatPiece>& pieces, const jinja::OriginText& text) {
+  std::size_t begin = 0;
+  for (const auto& stretch : text.stretches()) {
+    const bool words = stretch.origin == Origin::words;
+    pieces.push_back(
+        {text.bytes().substr(begin, stretch.end - begin), words ? Tokenizer::Special::text : Tokenizer::Special::parse});
+    begin = stretch.end;
   }
 }
 
-struct MistralSpaces {
-  const char *open, *close, *answer;
-};
-
-MistralSpaces mistral_spaces(ChatFormat format) {
-  if (format == ChatFormat::mistral_v3) return {"[INST] ", "[/INST]", " "};
-  if (format == ChatFormat::mistral_tekken) return {"[INST]", "[/INST]", ""};
-  return {"[INST] ", " [/INST]", " "};
-}
-
-// The system's words go before the first user's: the start of a conversation then never changes and its cache can be kept.
-void render_mistral(const Messages& messages, const MistralSpaces& spaces, Pieces& out) {
-  const Turns turns = take_turns(messages);
-  out.markup("<s>");
-  for (std::size_t i = 0; i < turns.rest.size(); ++i) {
-    if (i % 2 == 1) {
-      out.markup(spaces.answer).words(turns.rest[i].content).markup("</s>");
-      continue;
-    }
-    out.markup(spaces.open);
-    if (i == 0 && turns.system) out.words(*turns.system).markup("\n\n");
-    out.words(turns.rest[i].content).markup(spaces.close);
-  }
-}
-
-bool contains(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
-
-// The system message that a chatml template writes by itself: a literal between its markers.
-std::string find_default_system(std::string_view text) {
-  constexpr std::string_view kStart = "<|im_start|>system";
-  for (std::size_t at = text.find(kStart); at != std::string_view::npos; at = text.find(kStart, at + 1)) {
-    std::string_view rest = text.substr(at + kStart.size());
-    if (rest.starts_with("\\n")) {
-      rest.remove_prefix(2);
-    } else if (rest.starts_with("\n")) {
-      rest.remove_prefix(1);
-    } else {
-      continue;
-    }
-    const std::string_view literal = rest.substr(0, rest.find("<|im_end|>"));
-    const bool plain = literal.find_first_of("'\"{}\\") == std::string_view::npos;
-    if (plain && !literal.empty() && literal.size() < rest.size()) return std::string(literal);
-  }
-  return {};
+std::tm local_time() {
+  const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+  std::tm local{};
+  localtime_r(&now, &local);
+  return local;
 }
 
 }  // namespace
 
-ChatFormat chat_format(std::string_view name) {
-  std::string names;
-  for (const NamedFormat& known : kFormats) {
-    if (known.name == name) return known.format;
-    names.append(names.empty() ? "" : ", ").append(known.name);
+ChatJson chat_message(std::string_view role, std::string_view content) { return {{"role", role}, {"content", content}}; }
+
+ChatTemplate::ChatTemplate(std::string_view source, const TokenizerData& data)
+    : template_(std::make_unique<const jinja::Template>(source)) {
+  for (const auto& [name, token] : {std::pair("bos_token", data.bos), {"eos_token", data.eos}, {"unk_token", data.unk}}) {
+    const auto index = static_cast<std::size_t>(token);
+    if (token >= 0 && index < data.tokens.size()) special_tokens_.emplace_back(name, data.tokens[index]);
   }
-  fail("chat format " + printable(name), "one of " + names);
 }
-
-std::string_view chat_format_name(ChatFormat format) {
-  return std::find_if(std::begin(kFormats), std::end(kFormats),
-                      [format](const NamedFormat& known) { return known.format == format; })
-      ->name;
-}
-
-ChatFormat detect_chat_format(std::string_view text) {
-  if (contains(text, "<|im_start|>")) return ChatFormat::chatml;
-  if (contains(text, "[INST]") && !contains(text, "[SYSTEM_PROMPT]")) {
-    if (contains(text, "<<SYS>>")) return ChatFormat::llama2;
-    if (contains(text, " [/INST]")) return ChatFormat::mistral;
-    return contains(text, "[INST] ") ? ChatFormat::mistral_v3 : ChatFormat::mistral_tekken;
-  }
-  if (contains(text, "<|start_header_id|>")) return ChatFormat::llama3;
-  if (contains(text, "<start_of_turn>")) return ChatFormat::gemma;
-  if (contains(text, "<|assistant|>") && contains(text, "<|end|>")) return ChatFormat::phi3;
-  throw Error(ErrorKind::unsupported,
-              "[chat] found the template " + printable(text) + ", wanted one of a known family; name a format instead");
-}
-
-ChatTemplate::ChatTemplate(ChatFormat format, std::string default_system)
-    : format_(format), default_system_(std::move(default_system)) {}
 
 ChatTemplate ChatTemplate::from_model(const TokenizerData& data) {
-  if (data.chat_template.empty()) return ChatTemplate(ChatFormat::raw);
-  const ChatFormat format = detect_chat_format(data.chat_template);
-  return {format, format == ChatFormat::chatml ? find_default_system(data.chat_template) : std::string()};
+  return ChatTemplate(data.chat_template.empty() ? named_template("chatml") : data.chat_template, data);
 }
 
-std::vector<ChatPiece> ChatTemplate::render(const Messages& given, bool add_generation_prompt) const {
-  check_roles(given);
-  Messages messages = given;
-  if (!default_system_.empty() && !messages.empty() && messages[0].role != "system") {
-    messages.insert(messages.begin(), {"system", default_system_});
+ChatTemplate::~ChatTemplate() = default;
+ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
+ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
+
+std::vector<ChatPiece> ChatTemplate::render(const ChatJson& messages, const ChatOptions& options, const std::tm& now) const {
+  if (!options.variables.is_object()) fail("variables of type " + std::string(options.variables.type_name()), "an object");
+  Dict given;
+  for (const auto& [name, text] : special_tokens_) given.set(Value::text(name), Value::text(text));
+  for (const char* name : {"tools", "documents"}) given.set(Value::text(name), Value());
+  std::vector<ChatPiece> pieces;
+  try {
+    for (const auto& [name, value] : options.variables.items()) given.set(Value::text(name), jinja::from_json(value));
+    given.set(Value::text("messages"), messages_value(messages));
+    given.set(Value::text("add_generation_prompt"), Value::boolean(options.add_generation_prompt));
+    append(pieces, template_->render(given, now));
+  } catch (const jinja::Fault& fault) {
+    throw Error(ErrorKind::invalid_argument, std::string("[chat] ") + fault.what());
   }
-  Pieces out;
-  switch (format_) {
-    case ChatFormat::chatml: render_chatml(messages, add_generation_prompt, out); break;
-    case ChatFormat::llama2: render_llama2(messages, out); break;
-    case ChatFormat::llama3: render_llama3(messages, add_generation_prompt, out); break;
-    case ChatFormat::mistral:
-    case ChatFormat::mistral_v3:
-    case ChatFormat::mistral_tekken: render_mistral(messages, mistral_spaces(format_), out); break;
-    case ChatFormat::gemma: render_gemma(messages, add_generation_prompt, out); break;
-    case ChatFormat::phi3: render_phi3(messages, add_generation_prompt, out); break;
-    case ChatFormat::raw:
-      for (const ChatMessage& message : messages) out.words(message.content);
-  }
-  return out.take();
+  return pieces;
 }
 
-std::vector<Token> ChatTemplate::tokens(const Tokenizer& tokenizer, const Messages& messages, bool add_generation_prompt) const {
-  std::vector<Token> tokens = tokenizer.encode(render(messages, add_generation_prompt));
+std::vector<ChatPiece> ChatTemplate::render(const ChatJson& messages, const ChatOptions& options) const {
+  return render(messages, options, local_time());
+}
+
+std::vector<Token> ChatTemplate::tokens(const Tokenizer& tokenizer, const ChatJson& messages, const ChatOptions& options) const {
+  std::vector<Token> tokens = tokenizer.encode(render(messages, options));
   const TokenizerData& data = tokenizer.data();
   if (data.add_bos && (tokens.empty() || tokens.front() != data.bos)) tokens.insert(tokens.begin(), data.bos);
   return tokens;

@@ -1,6 +1,12 @@
-// Chat prompts. A template is a list of pieces; template text is parsed for special tokens, the user's text never is.
+// Chat prompts: a conversation through the model's chat template, a Jinja program that is run as it is written (jinja/template.hpp).
+//
+// The result is pieces of template text and of the words of others. Special tokens are parsed in template text alone, so no message
+// can open a turn, end one or call a tool, whatever it holds.
 #pragma once
 
+#include <ctime>
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,41 +15,45 @@
 
 namespace qjl::engine {
 
-struct ChatMessage {
-  std::string role;  // system, user, assistant
-  std::string content;
+// A message is an object with `role` and `content` (a text, a list of parts, or null), and whatever else the template reads:
+// tool_calls, reasoning_content, name ... A conversation is a list of them.
+using ChatJson = nlohmann::ordered_json;
+ChatJson chat_message(std::string_view role, std::string_view content);
+
+struct ChatOptions {
+  bool add_generation_prompt = true;        // opens the assistant's turn
+  ChatJson variables = ChatJson::object();  // further names the template sees: tools, documents, enable_thinking ...
 };
 
-enum class ChatFormat : std::uint8_t { chatml, llama2, llama3, mistral, gemma, phi3, raw, mistral_v3, mistral_tekken };
-
-// By name. Errors: invalid_argument that lists the names.
-ChatFormat chat_format(std::string_view name);
-std::string_view chat_format_name(ChatFormat format);
-
-// By the substrings of a Jinja template that tell the family. Errors: unsupported with the beginning of the template.
-ChatFormat detect_chat_format(std::string_view chat_template);
-
-// A stretch of a prompt: template text or user text.
+// A stretch of a prompt: template text or words.
 using ChatPiece = Tokenizer::TextPiece;
+
+namespace jinja {
+class Template;
+}
 
 class ChatTemplate {
  public:
-  // default_system: the message that the template itself adds when the first message is not `system` (SmolLM2 has one).
-  ChatTemplate(ChatFormat format, std::string default_system = {});
+  // source: Jinja. The tokens of data are its bos_token, eos_token and unk_token.
+  // Errors: bad_file or unsupported, with the line of the template.
+  ChatTemplate(std::string_view source, const TokenizerData& data);
+  // The model's own; ChatML where it has none (data.chat_template is empty).
   static ChatTemplate from_model(const TokenizerData& data);
+  ~ChatTemplate();
+  ChatTemplate(ChatTemplate&&) noexcept;
+  ChatTemplate& operator=(ChatTemplate&&) noexcept;
 
-  ChatFormat format() const { return format_; }
-  const std::string& default_system() const { return default_system_; }
-
-  // The whole conversation as pieces; add_generation_prompt opens the assistant's turn.
-  std::vector<ChatPiece> render(const std::vector<ChatMessage>& messages, bool add_generation_prompt) const;
+  // The whole conversation. now: for templates that write the date, local time.
+  // Errors: invalid_argument: a role that no template knows, a message that is none; what the template refuses, with its line.
+  std::vector<ChatPiece> render(const ChatJson& messages, const ChatOptions& options, const std::tm& now) const;
+  std::vector<ChatPiece> render(const ChatJson& messages, const ChatOptions& options = {}) const;  // as of now
 
   // Pieces to their token ids, bos first when the tokenizer asks for one and the template does not write it.
-  std::vector<Token> tokens(const Tokenizer& tokenizer, const std::vector<ChatMessage>& messages, bool add_generation_prompt) const;
+  std::vector<Token> tokens(const Tokenizer& tokenizer, const ChatJson& messages, const ChatOptions& options = {}) const;
 
  private:
-  ChatFormat format_;
-  std::string default_system_;
+  std::unique_ptr<const jinja::Template> template_;
+  std::vector<std::pair<std::string, std::string>> special_tokens_;  // name, text
 };
 
 }  // namespace qjl::engine

@@ -24,6 +24,7 @@ class Program(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--templates", default=None, help="a folder of *.jinja, chat templates to compare with jinja2 besides our own")
     parser.addoption("--build-dir", default="build/release", help="build folder, relative to the repository or absolute")
 
 

@@ -79,7 +79,7 @@ bool use(const Bytes& bytes) {
       const std::vector<Token> ids = tokenizer.encode("hello  world <|im_end|></s>\n12 \xC3\xA9\xFF", special);
       tokenizer.decode(ids);
     }
-    ChatTemplate::from_model(tokenizer.data()).tokens(tokenizer, {{"user", "hello"}}, true);
+    ChatTemplate::from_model(tokenizer.data()).tokens(tokenizer, ChatJson::array({chat_message("user", "hello")}));
     return true;
   } catch (const qjl::Error& error) {
     EXPECT_GT(std::string_view(error.what()).size(), 10u);

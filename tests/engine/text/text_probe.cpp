@@ -6,6 +6,7 @@
 //   stream                    ["hex of a chunk", ...]                        -> ["text", ...], the last from finish()
 //   chat MODEL|FORMAT         [{"messages": [{role, content}], "open": b}]   -> [[["text", parsed], ...], ...]
 //   chat-ids MODEL            the same                                       -> [[id, ...], ...]
+//   render                    [{"template", "messages", "open", "variables"}] -> pieces as of chat, or the error's text
 //   info MODEL                                                               -> what the file says
 #include <iostream>
 #include <iterator>
@@ -14,6 +15,8 @@
 
 #include "chat.hpp"
 #include "model_file.hpp"
+#include "named_templates.hpp"
+#include "qjl/error.hpp"
 #include "tokenizer.hpp"
 
 namespace {
@@ -61,26 +64,53 @@ json stream() {
   return out;
 }
 
-ChatTemplate open_template(const std::string& name) {
-  if (name.ends_with(".gguf")) return ChatTemplate::from_model(open_model_file(name)->tokenizer_data());
-  return ChatTemplate(chat_format(name));
+json pieces_of(const std::vector<ChatPiece>& pieces) {
+  json out = json::array();
+  for (const ChatPiece& piece : pieces) out.push_back({piece.text, piece.special == Tokenizer::Special::parse});
+  return out;
 }
 
-// Calls use(messages, open) for each conversation.
-template <typename Use>
-json chat(const Use& use) {
+ChatTemplate open_template(const std::string& name) {
+  if (name.ends_with(".gguf")) return ChatTemplate::from_model(open_model_file(name)->tokenizer_data());
+  return {named_template(name), TokenizerData{}};
+}
+
+// Noon of the fourth of March 2025.
+std::tm fixed_time() {
+  std::tm time{};
+  time.tm_year = 125;
+  time.tm_mon = 2;
+  time.tm_mday = 4;
+  time.tm_hour = 12;
+  std::mktime(&time);
+  return time;
+}
+
+// Templates with conversations: each a text as pieces, or the message that refuses it.
+json render_all() {
+  TokenizerData data;
+  data.tokens = {"<s>", "</s>"};
+  data.bos = 0;
+  data.eos = 1;
   json out = json::array();
-  for (const json& conversation : json::parse(read_all())) {
-    std::vector<ChatMessage> messages;
-    for (const json& message : conversation["messages"]) messages.push_back({message["role"], message["content"]});
-    out.push_back(use(messages, conversation["open"].get<bool>()));
+  for (const ChatJson& one : ChatJson::parse(read_all())) {
+    try {
+      const ChatTemplate form(one["template"].get<std::string>(), data);
+      out.push_back(pieces_of(form.render(one["messages"], {one["open"].get<bool>(), one["variables"]}, fixed_time())));
+    } catch (const qjl::Error& error) {
+      out.push_back(std::string(error.what()));
+    }
   }
   return out;
 }
 
-json pieces_of(const std::vector<ChatPiece>& pieces) {
+// Calls use(messages, options) for each conversation.
+template <typename Use>
+json chat(const Use& use) {
   json out = json::array();
-  for (const ChatPiece& piece : pieces) out.push_back({piece.text, piece.special == Tokenizer::Special::parse});
+  for (const ChatJson& conversation : ChatJson::parse(read_all())) {
+    out.push_back(use(conversation["messages"], ChatOptions{.add_generation_prompt = conversation["open"].get<bool>()}));
+  }
   return out;
 }
 
@@ -105,13 +135,15 @@ json answer(const std::vector<std::string>& words) {
   if (verb == "info") return info(words.at(1));
   if (verb == "chat") {
     const ChatTemplate form = open_template(words.at(1));
-    return chat([&](const auto& messages, bool open) { return pieces_of(form.render(messages, open)); });
+    return chat([&](const ChatJson& messages, const ChatOptions& options) { return pieces_of(form.render(messages, options)); });
   }
   if (verb == "chat-ids") {
     const Tokenizer tokenizer = open_tokenizer(words.at(1));
     const ChatTemplate form = ChatTemplate::from_model(tokenizer.data());
-    return chat([&](const auto& messages, bool open) { return json(form.tokens(tokenizer, messages, open)); });
+    return chat(
+        [&](const ChatJson& messages, const ChatOptions& options) { return json(form.tokens(tokenizer, messages, options)); });
   }
+  if (verb == "render") return render_all();
   throw std::invalid_argument("found verb " + verb + ", wanted one of the list at the top of the source");
 }
 

@@ -1,0 +1,21 @@
+// The filter `tojson` of chat templates: Python's json.dumps(value, ensure_ascii=False, ...), whose texts keep their origin.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "interpreter.hpp"
+
+namespace qjl::engine::jinja {
+
+struct JsonForm {
+  bool ascii = false;
+  bool sorted = false;
+  std::optional<std::string> indent = {};  // of one level; none: all in one line
+  std::string item_separator = ", ", key_separator = ": ";
+};
+
+// Errors: Fault on values that JSON does not have.
+OriginText write_json(Interpreter& run, const Value& value, const JsonForm& form);
+
+}  // namespace qjl::engine::jinja
