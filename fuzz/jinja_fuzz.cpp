@@ -1,5 +1,5 @@
-// Any bytes as a chat template, with a conversation and variables: refused with qjl::Error, or a prompt whose pieces are not empty and
-// alternate in kind; what the messages hold is never markup, and the work is bounded.
+// Any bytes as a chat template, with a conversation and variables: refused with qjl::Error, or a prompt whose pieces are not empty
+// and alternate in kind; what the messages hold is never markup, and the work is bounded.
 #include <string>
 
 #include "chat.hpp"

@@ -1,4 +1,4 @@
-// Chat prompts: a conversation through the model's chat template, a Jinja program that is run as it is written (jinja/template.hpp).
+// Chat prompts: a conversation through the model's chat template, a Jinja program that is run as written (jinja/template.hpp).
 //
 // The result is pieces of template text and of the words of others. Special tokens are parsed in template text alone, so no message
 // can open a turn, end one or call a tool, whatever it holds.

@@ -1,4 +1,4 @@
-// Statements. A scope is made for the body of a loop (one for each item), of a macro, of a block that is captured; not for {% if %}.
+// Statements. A scope is made for the body of a loop (one for each item), of a macro, of a captured block; not for {% if %}.
 #include "interpreter.hpp"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
-// Recursive descent, from the loosest binding to the tightest: if-else, or, and, not, comparisons, + -, ~, * / // %, **, signs, then
-// attributes, subscripts and calls, then filters and tests. `**` goes from left to right and `~` binds tighter than `+`, as in jinja2.
+// Recursive descent, from the loosest binding to the tightest: if-else, or, and, not, comparisons, + -, ~, * / // %, **, signs,
+// then attributes, subscripts and calls, then filters and tests. `**` goes from left to right and `~` binds tighter than `+`, as
+// in jinja2.
 #include "parse_expressions.hpp"
 
 #include <algorithm>

@@ -2,9 +2,10 @@
 // ImmutableSandboxedEnvironment(trim_blocks, lstrip_blocks), loop controls, {% generation %}, `tojson` as json.dumps,
 // raise_exception and strftime_now.
 //
-// Not there: extends, include, import, block, do; the filters filesizeformat, pprint, random, striptags, truncate, urlize, wordwrap,
-// xmlattr; %, join, format, replace and indent on a text that is marked safe; whole numbers of more than 64 bits; special casing of letters but of the
-// sharp s. What is not there is an error that names it, never another text.
+// Not there: extends, include, import, block, do; the filters filesizeformat, pprint, random, striptags, truncate, urlize,
+// wordwrap, xmlattr; the functions cycler, joiner, lipsum; %, join, format, replace and indent on a text that is marked safe;
+// fields of str.format with a format of their own; whole numbers of more than 64 bits. These are errors that name what was found.
+// Letters whose other case is several letters (but the sharp s) stay as they are.
 #pragma once
 
 #include <ctime>

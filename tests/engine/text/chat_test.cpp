@@ -1,5 +1,5 @@
-// Chat prompts by named templates against what their publishers write, roles, special tokens. Whole templates are compared with jinja2
-// in tests/python/test_chat.py.
+// Chat prompts by named templates against what their publishers write, roles, special tokens. Whole templates are compared with
+// jinja2 in tests/python/test_chat.py.
 #include "chat.hpp"
 
 #include <gtest/gtest.h>

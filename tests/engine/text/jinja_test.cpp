@@ -1,5 +1,5 @@
-// The interpreter of chat templates: values as Python writes them, white space, the origin of every byte, errors with their line, and
-// that any template ends soon. Larger ones are compared with jinja2 in tests/python/test_chat.py and test_jinja_random.py.
+// The interpreter of chat templates: values as Python writes them, white space, the origin of every byte, errors with their line,
+// and that any template ends soon. Larger ones are compared with jinja2 in tests/python/test_chat.py and test_jinja_random.py.
 #include <gtest/gtest.h>
 
 #include <ctime>
