@@ -109,7 +109,9 @@ inline OutputView view(const qjl_output& t, const char* operation) {
   return {t.data, t.heads, t.tokens, t.dim, t.head_stride, t.token_stride, device(t.device, operation)};
 }
 
-inline AttendResult result(const qjl_attend_result& r, const char* operation) { return {view(r.out, operation), r.lse, r.out.tokens}; }
+inline AttendResult result(const qjl_attend_result& r, const char* operation) {
+  return {view(r.out, operation), r.lse, r.out.tokens};
+}
 
 inline SequenceId id(qjl_sequence sequence) { return SequenceId{sequence}; }
 
