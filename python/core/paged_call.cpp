@@ -35,15 +35,14 @@ Batch::Batch(nb::handle block_table, nb::handle start_array, nb::handle token_ar
 PagedArrays::PagedArrays(int layer, nb::handle page_array, nb::handle tail_array, const CacheConfig& config,
                          std::string_view operation)
     : pages(take_memory(page_array, {operation, "pages"})), tails(take_memory(tail_array, {operation, "tails"})) {
-  require(pages.dtype.code == kDlUint && pages.dtype.bits == 8, operation, "pages are of type code ", int{pages.dtype.code},
-          " with ", int{pages.dtype.bits}, " bits, wanted uint8");
+  require(pages.dtype.code == kDlUint && pages.dtype.bits == 8, operation, "pages are ", pages.type, ", wanted uint8");
   require(pages.shape.size() >= 3 && pages.shape[1] == config.num_kv_heads && pages.is_contiguous(2), operation, "pages are ",
           pages.shape_text(), ", wanted [blocks, ", config.num_kv_heads, " kv heads, bytes], the bytes contiguous");
   memory.layer = layer;
   memory.pages = {pages.data, pages.shape[0], pages.strides[0], pages.strides[1], pages.inner_numbers(2), pages.device};
   const bool is_bf16 = config.tail_dtype == DType::bf16;
-  require(tails.dtype.code == (is_bf16 ? kDlBfloat : kDlFloat) && tails.dtype.bits == 16, operation, "tails are of type code ",
-          int{tails.dtype.code}, " with ", int{tails.dtype.bits}, " bits, wanted ", is_bf16 ? "bfloat16" : "float16");
+  require(tails.dtype.code == (is_bf16 ? kDlBfloat : kDlFloat) && tails.dtype.bits == 16, operation, "tails are ", tails.type,
+          ", wanted ", is_bf16 ? "bfloat16" : "float16");
   const std::vector<std::int64_t> wanted{2, config.num_kv_heads, kTokensPerPage, config.head_dim};
   require(tails.shape.size() == 5 && std::equal(wanted.begin(), wanted.end(), tails.shape.begin() + 1) && tails.is_contiguous(1),
           operation, "tails are ", tails.shape_text(), ", wanted [tails, 2, ", config.num_kv_heads, " kv heads, ", kTokensPerPage,
@@ -73,8 +72,7 @@ BatchResults::BatchResults(nb::handle out_array, bool with_lse, const TensorView
   }
   given = take_memory(out_array, {"attend", "out"});
   out.object = nb::borrow(out_array);
-  require(given.dtype.code == kDlFloat && given.dtype.bits == 32, "attend", "out is of type code ", int{given.dtype.code}, " with ",
-          int{given.dtype.bits}, " bits, wanted float32");
+  require(given.dtype.code == kDlFloat && given.dtype.bits == 32, "attend", "out is ", given.type, ", wanted float32");
   require(given.shape.size() == 3 && given.shape[0] >= tokens && given.shape[1] == queries.heads && given.shape[2] == queries.dim &&
               given.is_contiguous(2) && given.strides[0] >= 0 && given.strides[1] >= 0,
           "attend", "out is ", given.shape_text(), ", wanted [", tokens, " tokens or more, ", queries.heads, " heads, ",

@@ -17,13 +17,15 @@ namespace {
 std::string text_of(const nb::object& object) { return nb::str(object).c_str(); }
 std::string name_of_type(nb::handle object) { return text_of(object.type().attr("__name__")); }
 
+std::string type_of(nb::handle array) { return nb::hasattr(array, "dtype") ? text_of(array.attr("dtype")) : name_of_type(array); }
+
 DType dtype_of(const nb::dlpack::dltensor& memory, nb::handle array, const Name& name) {
   const nb::dlpack::dtype found = memory.dtype;
   if (found.lanes == 1 && found.code == kDlFloat && found.bits == 32) return DType::f32;
   if (found.lanes == 1 && found.code == kDlFloat && found.bits == 16) return DType::f16;
   if (found.lanes == 1 && found.code == kDlBfloat && found.bits == 16) return DType::bf16;
-  const std::string text = nb::hasattr(array, "dtype") ? text_of(array.attr("dtype")) : name_of_type(array);
-  refuse(ErrorKind::invalid_argument, name.operation, name.tensor, " are ", text, ", wanted float32, float16 or bfloat16");
+  refuse(ErrorKind::invalid_argument, name.operation, name.tensor, " are ", type_of(array),
+         ", wanted float32, float16 or bfloat16");
 }
 
 Device device_of(const nb::dlpack::dltensor& memory, const Name& name) {
@@ -159,6 +161,7 @@ Memory take_memory(nb::handle object, const Name& name) {
           " have a null address (a tensor without storage), wanted memory");
   taken.data = static_cast<std::uint8_t*>(memory.data) + memory.byte_offset;
   taken.dtype = memory.dtype;
+  taken.type = type_of(object);
   taken.device = device_of(memory, name);
   return taken;
 }
@@ -168,9 +171,8 @@ WholeNumbers take_whole_numbers(nb::handle object, int rank, const Name& name) {
   const nb::dlpack::dltensor memory = import_array(object, holder, name);
   check_rank(memory, rank, rank == 1 ? "requests" : "requests, blocks", name);
   const nb::dlpack::dtype type = memory.dtype;
-  const std::string found = nb::hasattr(object, "dtype") ? text_of(object.attr("dtype")) : name_of_type(object);
   require(type.code == kDlInt && type.lanes == 1 && (type.bits == 32 || type.bits == 64), name.operation, name.tensor, " are ",
-          found, ", wanted int32 or int64");
+          type_of(object), ", wanted int32 or int64");
   require(device_of(memory, name) == Device::cpu(), name.operation, name.tensor, " lie on a GPU, wanted the host");
   WholeNumbers taken;
   taken.shape.assign(memory.shape, memory.shape + memory.ndim);

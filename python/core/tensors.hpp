@@ -56,6 +56,7 @@ struct Memory {
   Tensor holder;
   void* data = nullptr;
   nb::dlpack::dtype dtype{};
+  std::string type;                          // as Python calls it
   std::vector<std::int64_t> shape, strides;  // elements
   Device device;
 

@@ -220,6 +220,87 @@ class PageCodec:
     def decode(self, head: bytes, body: bytes) -> tuple[_Floats, _Floats]: ...
     def score(self, queries: Any, head: bytes, body: bytes) -> _Floats: ...
 
+class Batch:
+    def __init__(self, block_table: Any, starts: Any, num_tokens: Any, tail_ids: Any) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+
+class PagedCache:
+    def __init__(
+        self,
+        *,
+        num_layers: int,
+        num_kv_heads: int,
+        head_dim: int,
+        cache_type: str,
+        layer_codes: Sequence[tuple[str, str]],
+        tail_dtype: Any,
+        ropes: Sequence[Sequence[float]],
+        rope_pairs: str,
+        sinks: int | None,
+        threads: int,
+    ) -> None: ...
+    @property
+    def num_layers(self) -> int: ...
+    @property
+    def num_kv_heads(self) -> int: ...
+    @property
+    def head_dim(self) -> int: ...
+    @property
+    def tail_dtype(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def sink_tokens(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def rope_pairs(self) -> str: ...
+    @property
+    def sink_bytes(self) -> int: ...
+    @property
+    def tail_bytes(self) -> int: ...
+    def cache_type(self, layer: int = 0) -> str: ...
+    def rope(self, layer: int = 0) -> list[float]: ...
+    def page_bytes(self, layer: int) -> int: ...
+    def part_bytes(self, layer: int) -> int: ...
+    def token_bytes(self, layer: int) -> int: ...
+    def append(self, layer: int, pages: Any, tails: Any, batch: Batch, keys: Any, values: Any) -> None: ...
+    # Of the kind of the queries, or the caller's `out`; with lse=True a pair.
+    def attend(
+        self,
+        layer: int,
+        pages: Any,
+        tails: Any,
+        batch: Batch,
+        queries: Any,
+        *,
+        keys: Any = None,
+        values: Any = None,
+        out: Any = None,
+        scale: float | None = None,
+        soft_cap: float = 0.0,
+        window: int | None = None,
+        lse: bool = False,
+    ) -> Any: ...
+    def step(
+        self,
+        layer: int,
+        pages: Any,
+        tails: Any,
+        batch: Batch,
+        queries: Any,
+        keys: Any,
+        values: Any,
+        *,
+        out: Any = None,
+        scale: float | None = None,
+        soft_cap: float = 0.0,
+        window: int | None = None,
+        lse: bool = False,
+    ) -> Any: ...
+
 @overload
 def merge(out_a: _Array, lse_a: _Array, out_b: _Array, lse_b: _Array) -> tuple[_Floats, _Floats]: ...
 @overload

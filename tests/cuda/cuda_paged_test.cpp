@@ -22,6 +22,20 @@ struct DeviceRows {
   }
 };
 
+// Every sealed page of the sequence is in its block.
+void expect_same_bytes(const std::vector<std::uint8_t>& bytes, const PageMemory& memory, const std::vector<std::int32_t>& blocks,
+                       const KvCache& cache, SequenceId sequence) {
+  for (int head = 0; head < kHeads; ++head) {
+    for (std::int64_t page = 0; page < cache.num_tokens(sequence) / kTokensPerPage; ++page) {
+      const KvCache::PageBytes wanted = cache.page(sequence, 0, head, page);
+      const std::uint8_t* at =
+          bytes.data() + blocks[static_cast<std::size_t>(page)] * memory.block_stride + head * memory.head_stride;
+      EXPECT_EQ(std::memcmp(at, wanted.body.data(), wanted.body.size()), 0) << "body of page " << page << ", kv head " << head;
+      EXPECT_EQ(std::memcmp(at + wanted.body.size(), wanted.head.data(), wanted.head.size()), 0) << "head of page " << page;
+    }
+  }
+}
+
 class CudaPaged : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(CudaPaged, BytesAndNumbersOfAKvCache) {
@@ -77,16 +91,7 @@ TEST_P(CudaPaged, BytesAndNumbersOfAKvCache) {
     EXPECT_EQ(found.host(), wanted.host()) << "through " << before;
   }
   const SequenceId brought = copy_sequence(held, sequence, on_host);
-  const std::vector<std::uint8_t> bytes = pages.host();
-  for (int head = 0; head < kHeads; ++head) {
-    for (std::int64_t page = 0; page < before / kTokensPerPage; ++page) {
-      const KvCache::PageBytes wanted = on_host.page(brought, 0, head, page);
-      const std::uint8_t* at =
-          bytes.data() + blocks[static_cast<std::size_t>(page)] * memory.pages.block_stride + head * memory.pages.head_stride;
-      EXPECT_EQ(std::memcmp(at, wanted.body.data(), wanted.body.size()), 0) << "body of page " << page << ", kv head " << head;
-      EXPECT_EQ(std::memcmp(at + wanted.body.size(), wanted.head.data(), wanted.head.size()), 0) << "head of page " << page;
-    }
-  }
+  expect_same_bytes(pages.host(), memory.pages, blocks, on_host, brought);
 }
 INSTANTIATE_TEST_SUITE_P(, CudaPaged, ::testing::Values("k3v2", "k2v2", "k4v4", "kl8vf16", "f16", "paper"),
                          [](const auto& info) { return std::string(info.param); });

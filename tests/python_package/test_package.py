@@ -83,7 +83,7 @@ def test_the_stubs_are_those_of_the_module() -> None:
     stub = ast.parse((Path(qjl.__file__).parent / "_core.pyi").read_text(encoding="utf-8"))
     found = dict(signatures(stub))
     wanted = {}
-    classes = [qjl._core.KvCache, qjl._core.CacheFile, qjl._core.PageCodec]
+    classes = [qjl._core.KvCache, qjl._core.CacheFile, qjl._core.PageCodec, qjl._core.Batch, qjl._core.PagedCache]
     for owner, prefix in ((qjl._core, ""), *((each, f"{each.__name__}.") for each in classes)):
         for name, value in vars(owner).items():
             if hasattr(value, "__nb_signature__"):
