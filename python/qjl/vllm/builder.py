@@ -13,6 +13,7 @@ from vllm.v1.kv_cache_interface import AttentionSpec
 from qjl._core import PAGE_TOKENS
 from qjl.errors import Unsupported
 from qjl.paged import Batch
+from qjl.vllm.blocks import page_table
 from qjl.vllm.tails import Growth, TailPool
 
 
@@ -44,10 +45,3 @@ class QJLMetadataBuilder(AttentionMetadataBuilder[QJLMetadata]):
         rows = zip(pages, before.tolist(), after.tolist(), strict=True)
         slots = self.pool.step([Growth(row, held, grown) for row, held, grown in rows])
         return QJLMetadata(Batch(pages, starts, before, slots), self.failures)
-
-
-def page_table(blocks: np.ndarray, pages_per_block: int) -> np.ndarray:
-    """[sequences, blocks] -> [sequences, pages]: the pages of block b are b n, b n + 1 ..."""
-    if pages_per_block == 1:
-        return blocks
-    return (blocks[:, :, None] * pages_per_block + np.arange(pages_per_block, dtype=blocks.dtype)).reshape(len(blocks), -1)

@@ -10,7 +10,7 @@ from vllm.config import VllmConfig
 from vllm.v1.core.kv_cache_utils import get_kv_cache_capacity, get_kv_cache_config_from_groups, get_kv_cache_groups
 from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheSpec
 
-from qjl.vllm.sizes import rounded_up
+from qjl.vllm.blocks import rounded_up
 
 Specs = dict[str, KVCacheSpec]
 

@@ -10,7 +10,6 @@ import torch
 from vllm.config import get_current_vllm_config
 from vllm.v1.attention.backend import AttentionImpl, AttentionType
 
-from qjl._core import PAGE_TOKENS
 from qjl.errors import QjlError, Unsupported
 from qjl.paged import Batch, PagedCache
 from qjl.vllm.builder import QJLMetadata
@@ -97,12 +96,3 @@ class QJLImpl(AttentionImpl[QJLMetadata]):
             return found
         out, lse = found  # exp(lse) / (exp(lse) + exp(sink)) of the sum is left to the tokens
         return out * torch.sigmoid(lse - self.sinks.float())[..., None]
-
-
-def page_view(kv_cache: torch.Tensor, pages_per_block: int) -> torch.Tensor:
-    """[blocks, kv_heads, tokens, C] as pages [blocks n, kv_heads, 128, C]. The bytes of a block are ours alone, so that inside it pages
-    come before heads. Blocks of several pages must be without padding."""
-    if pages_per_block == 1:
-        return kv_cache
-    blocks, heads, _, state = kv_cache.shape
-    return kv_cache.view(blocks * pages_per_block, heads, PAGE_TOKENS, state)

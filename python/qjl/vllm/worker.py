@@ -15,10 +15,10 @@ from vllm.v1.outputs import KVConnectorOutput, ModelRunnerOutput
 from vllm.v1.worker.cpu_worker import CPUWorker
 
 from qjl.errors import InvalidArgument, Unsupported
-from qjl.vllm.builder import page_table
+from qjl.vllm.blocks import page_table, page_view
 from qjl.vllm.capacity import stock_specs, tokens_held, with_whole_pages
 from qjl.vllm.check import check_tails, options
-from qjl.vllm.impl import Place, page_view
+from qjl.vllm.impl import Place
 from qjl.vllm.memory import OwnLayer, make_tails, own_layers, tail_bytes, tail_dtype
 from qjl.vllm.patches import choose_layers
 from qjl.vllm.tails import Leavers, TailPool
