@@ -17,9 +17,10 @@ namespace {
 constexpr std::uint64_t kHidden = 256;  // the K types need rows of 256 numbers
 constexpr std::uint64_t kVocab = 8;
 
-constexpr WeightType kTypes[] = {WeightType::f32,  WeightType::f16,  WeightType::bf16, WeightType::q8_0,
-                                 WeightType::q4_0, WeightType::q4_1, WeightType::q5_0, WeightType::q5_1,
-                                 WeightType::q4_k, WeightType::q5_k, WeightType::q6_k};
+constexpr WeightType kTypes[] = {WeightType::f32,  WeightType::f16,    WeightType::bf16,   WeightType::q8_0,
+                                 WeightType::q4_0, WeightType::q4_1,   WeightType::q5_0,   WeightType::q5_1,
+                                 WeightType::q2_k, WeightType::q3_k,   WeightType::q4_k,   WeightType::q5_k,
+                                 WeightType::q6_k, WeightType::iq4_nl, WeightType::iq4_xs, WeightType::mxfp4};
 
 // The input's bytes over and over, from a place of its own.
 Bytes repeat(const std::string& pattern, std::size_t start, std::size_t size) {

@@ -3,6 +3,7 @@
 //   "GGUF", version, tensor count, key count | keys | tensor headers | padding | data
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -24,6 +25,8 @@ inline void put_text(Bytes& out, std::string_view text) {
   put<std::uint64_t>(out, text.size());
   for (const char c : text) out.push_back(static_cast<std::byte>(c));
 }
+
+inline constexpr std::array<char, 4> kMagic = {'G', 'G', 'U', 'F'};
 
 class GgufBuilder {
  public:
@@ -84,7 +87,7 @@ class GgufBuilder {
 
   Bytes build() const {
     Bytes out;
-    for (const char c : std::string_view("GGUF")) out.push_back(static_cast<std::byte>(c));
+    put(out, kMagic);
     put(out, version_);
     put<std::uint64_t>(out, num_tensors_);
     put<std::uint64_t>(out, num_keys_);
