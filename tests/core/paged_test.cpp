@@ -206,6 +206,37 @@ TEST(PagedCache, SizesAreThoseOfTheFormat) {
   EXPECT_EQ(paged.part_bytes(0), 5456 + 256);
 }
 
+// Tails and sinks stand where paged.hpp says, as 16-bit numbers, and nothing else is written.
+TEST(PagedCache, ExactRowsStandWhereTheHeaderSays) {
+  const CacheConfig config = with_sinks(cache_config("k3v2", 64, 8, 1), 2);
+  PagedCache paged(config);
+  const PagedBytes bytes(paged, 0, 3, 3, BlockOrder::by_block), before(paged, 0, 3, 3, BlockOrder::by_block);
+  const Rows keys = random_rows(5, 2, 133, 64), values = random_rows(6, 2, 133, 64);
+  const std::vector<std::int32_t> blocks{2};
+  PagedRequest r = paged_request(blocks, 0, 1);
+  r.keys = keys.view();
+  r.values = values.view();
+  paged.append(bytes.memory, {&r, 1});
+  const auto* tails = static_cast<const std::uint16_t*>(bytes.memory.tails.base);
+  const auto tail_numbers = static_cast<std::size_t>(paged.tail_bytes()) / 2;
+  for (std::size_t i = 0; i < 3 * tail_numbers; ++i) {
+    const std::size_t channel = i % 64, token = i / 64 % kTokensPerPage, head = i / 64 / kTokensPerPage % 2;
+    const Rows& side = i % tail_numbers < tail_numbers / 2 ? keys : values;
+    const bool is_open = i / tail_numbers == 1 && token < 5;
+    const auto at = is_open ? side.at(static_cast<int>(head), static_cast<int>(128 + token), static_cast<int>(channel)) : 0;
+    ASSERT_EQ(tails[i], is_open ? oracle::half_bits(side.number[at]) : 0xFFFF) << "number " << i;
+  }
+  for (int head = 0; head < 2; ++head) {
+    const auto* sinks = reinterpret_cast<const std::uint16_t*>(bytes.part(2, head) + paged.page_bytes(0));
+    for (int i = 0; i < 2 * 2 * 64; ++i) {
+      const Rows& side = i < 2 * 64 ? keys : values;
+      ASSERT_EQ(sinks[i], oracle::half_bits(side.number[side.at(head, i / 64 % 2, i % 64)])) << "kv head " << head;
+    }
+  }
+  const auto others = static_cast<std::size_t>(2 * bytes.memory.pages.block_stride);
+  EXPECT_EQ(std::memcmp(bytes.memory.pages.base, before.memory.pages.base, others), 0) << "blocks 0 and 1";
+}
+
 // Two requests of the same first page in one step: the second has it from the first, which seals it in the same call.
 TEST(PagedCache, APageMayBeAPrefixInTheStepThatSealsIt) {
   Worker w(with_sinks(cache_config("k3v2"), 1));
