@@ -75,9 +75,10 @@ inline std::string page_bytes(const KvCache& cache, SequenceId id) {
 struct Attended {
   std::vector<float> out, lse;
   bool operator==(const Attended& other) const {  // bit for bit
-    return out.size() == other.out.size() && lse.size() == other.lse.size() &&
-           std::memcmp(out.data(), other.out.data(), out.size() * sizeof(float)) == 0 &&
-           std::memcmp(lse.data(), other.lse.data(), lse.size() * sizeof(float)) == 0;
+    const auto same = [](const std::vector<float>& a, const std::vector<float>& b) {
+      return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
+    };
+    return same(out, other.out) && same(lse, other.lse);
   }
 };
 
