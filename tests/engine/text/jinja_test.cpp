@@ -66,6 +66,7 @@ TEST(Jinja, ValuesAsPythonWritesThem) {
 TEST(Jinja, WhiteSpaceAsTheEnvironmentHasIt) {
   EXPECT_EQ(text("a\n  {% if true %}\n  b\n  {%- endif %}\nc\n"), "a\n  bc");
   EXPECT_EQ(text("  {%+ if true +%}\nx{% endif %}{# c #}\n\n"), "  \nx");
+  EXPECT_EQ(text("  {% if true %}\n  x  {# c #} {% endif %}\n  y"), "  x     y");
   EXPECT_EQ(text("{% raw -%}  {{ x }}\n{%- endraw %}\ny"), "{{ x }}y");
   EXPECT_EQ(text("x {{- 1 -}} \n y\r\n"), "x1y");
 }
@@ -110,6 +111,12 @@ TEST(Jinja, ErrorsNameLineFoundAndWanted) {
 
 // Of this process, whatever else the machine does.
 double seconds_since(std::clock_t start) { return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC; }
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__OPTIMIZE__)
+constexpr double kMegabyteSeconds = 20;
+#else
+constexpr double kMegabyteSeconds = 1;
+#endif
 
 std::string repeat(const char* part, std::size_t count) {
   std::string out;
@@ -167,7 +174,7 @@ TEST(Jinja, WorkIsBounded) {
   }
 }
 
-// A megabyte of anything is read or refused at once; seconds are for sanitizers.
+// A megabyte of anything is read or refused within a second; checked builds get more.
 TEST(Jinja, AMegabyteIsReadOrRefusedSoon) {
   for (const char* part : {"a",
                            "{",
@@ -203,7 +210,7 @@ TEST(Jinja, AMegabyteIsReadOrRefusedSoon) {
       const std::string source = before + repeat(part, (std::size_t{1} << 20) / std::string_view(part).size());
       const std::clock_t start = std::clock();
       refusal(source);
-      EXPECT_LT(seconds_since(start), 5.0) << before << part;
+      EXPECT_LT(seconds_since(start), kMegabyteSeconds) << before << part;
     }
   }
 }
