@@ -19,7 +19,7 @@
 namespace qjl::engine::jinja {
 
 inline constexpr std::uint64_t kMaxWork = std::uint64_t{1} << 24;     // steps
-inline constexpr std::size_t kMaxOutputBytes = std::size_t{1} << 28;  // of a prompt
+inline constexpr std::size_t kMaxOutputBytes = std::size_t{1} << 26;  // of a prompt
 inline constexpr int kMaxRunDepth = 600;                              // nodes and calls inside each other
 
 // The names that a place sees: its own, then those around it.

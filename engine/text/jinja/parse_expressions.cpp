@@ -92,8 +92,6 @@ ExpressionPtr ExpressionParser::expression() {
   return value;
 }
 
-ExpressionPtr ExpressionParser::without_condition() { return disjunction(); }
-
 ExpressionPtr ExpressionParser::disjunction() {
   ExpressionPtr left = conjunction();
   while (tokens_.is_name("or")) {

@@ -13,7 +13,6 @@ class ExpressionParser {
   explicit ExpressionParser(TokenStream& tokens) : tokens_(tokens) {}
 
   ExpressionPtr expression();  // with `a if b else c`
-  ExpressionPtr without_condition();
   // a, b, c: a tuple where a comma stands. `in_condition`: of {% if %} and of {% for %}, where `if` has another meaning.
   enum class Ternary : std::uint8_t { allowed, no };
   ExpressionPtr tuple(Ternary ternary = Ternary::allowed);

@@ -140,6 +140,10 @@ TEST(Jinja, DepthIsBounded) {
                  "lists deeper than 200");
 }
 
+TEST(Jinja, OutputIsBounded) {
+  EXPECT_REFUSED("{% set x = 'a' * 1000000 %}{% for i in range(99) %}{{ x }}{% endfor %}", "more than 67108864 bytes of output");
+}
+
 // Templates that would work for ever, or double a text each time.
 TEST(Jinja, WorkIsBounded) {
   const std::string hundred = "{% for i in range(99999) %}";
