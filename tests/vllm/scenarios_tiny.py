@@ -103,13 +103,15 @@ def workers(**more: Any) -> dict[str, Any]:
         llm = engine(Path(folder), **more)
         tokens = answers(llm, prompts())
         states = llm.collective_rpc(own_state)
+        answers(llm, [prompt(2 * 128 + 1 - NEW_TOKENS)])  # ends with a whole page: a pipeline tells of an end at its next step
+        taken = [state["taken"] for state in llm.collective_rpc(own_state)]
         memory = [llm.collective_rpc(resident)]
         answers(llm, [prompt(900, seed) for seed in range(40)])  # more than the cache holds
         memory.append(llm.collective_rpc(resident))
     return {
         "tokens": tokens,
         "memory": memory,
-        "taken": [state["taken"] for state in states],
+        "taken": taken,
         "pages": {k: v for state in states for k, v in state["pages"].items()},
     }
 
