@@ -10,6 +10,8 @@ file, with weights of 4 bits and products in whole numbers.
 from __future__ import annotations
 
 import argparse
+import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,7 +79,13 @@ def layer_rows(text: Text, options: argparse.Namespace) -> Iterator[Row]:
             yield {"kind": "layer", "tokens": options.layer_tokens, "threads": 1, **row}
 
 
+def machine_row(options: argparse.Namespace) -> Row:
+    done = subprocess.run([options.build / "qjl_bench", "machine"], check=True, capture_output=True, text=True)
+    return {"kind": "machine", **json.loads(done.stdout)}
+
+
 def measure(options: argparse.Namespace) -> Iterator[Row]:
+    yield machine_row(options)
     longest = max(*options.depths, *options.bf16_depths, options.threads_depth, options.layer_tokens)
     text = read_text(options.folder, options.text, longest, 2 * TURN)
     yield from layer_rows(text, options)

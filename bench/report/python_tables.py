@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tables import markdown, one, ratio, select, short, unique
+from tables import machine_name, markdown, one, ratio, select, short, unique
 
 RIVAL = "DynamicCache, sdpa"
 BINDING, KERNEL = "KvCache.step", "the same in C++"
@@ -119,7 +119,7 @@ def transformers(results: dict) -> str | None:
     rows = results["python"]
     if not rows:
         return None
-    parts = []
+    parts = [f"Measured on: {machine_name(each)}." for each in select(rows, kind="machine")]
     if found := select(rows, kind="step"):
         parts.append(
             "One-token steps of SmolLM2-135M in Transformers on one thread, after so many tokens of a text; medians, with the spread of "

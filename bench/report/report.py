@@ -60,16 +60,8 @@ class Results(dict):
         return []
 
 
-def machine_name(machine: dict) -> str:
-    return (
-        f"{machine['processor']} (family {machine['family']}, model {machine['model']}), {machine['processors']} processors, "
-        f"{machine['last_level_cache_mb']:.0f} MB of last level cache, {machine['memory_gb']:.0f} GB of memory, {machine['system']}, "
-        f"compiler {machine['compiler']}"
-    )
-
-
 def page(results: Results) -> str:
-    text = PAGE.format(machine=machine_name(results.machine))
+    text = PAGE.format(machine=tables.machine_name(results.machine))
     for title, command, table, picture in SECTIONS:
         body = table(results)
         if body is None:

@@ -12,6 +12,14 @@ from plots.results import name, one, select, short, unique
 from plots.speed import LONG
 
 
+def machine_name(machine: dict) -> str:
+    return (
+        f"{machine['processor']} (family {machine['family']}, model {machine['model']}), {machine['processors']} processors, "
+        f"{machine['last_level_cache_mb']:.0f} MB of last level cache, {machine['memory_gb']:.0f} GB of memory, {machine['system']}, "
+        f"compiler {machine['compiler']}"
+    )
+
+
 def markdown(head: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> str:
     """The first `words` columns are left-aligned, numbers right."""
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * words + "--:|" * (len(head) - words)]
