@@ -4,21 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "check.h"
 #include "qjl/qjl.h"
 
 enum { kLayers = 2, kHeads = 2, kGroup = 3, kDim = 64, kTokens = 300 };
-
-static int failures = 0;
-
-static void check(int holds, const char* what, int line) {
-  if (holds) return;
-  printf("line %d: %s does not hold; last error: %s\n", line, what, qjl_last_error());
-  ++failures;
-}
-#define CHECK(condition) check((condition), #condition, __LINE__)
-#define CHECK_OK(call) check((call) == QJL_OK, #call, __LINE__)
-
-static float noise(void) { return (float)rand() / (float)RAND_MAX - 0.5f; }
 
 static qjl_tensor tensor(const float* data, int64_t heads, int64_t tokens, int64_t dim) {
   qjl_tensor t = {data, QJL_F32, heads, tokens, dim, tokens * dim, dim, QJL_CPU};
