@@ -34,10 +34,11 @@ struct PageMemory {
 };
 
 // The tails of one layer: tail t begins at base + t * tail_stride and has PagedCache::tail_bytes().
+// Addresses and strides are multiples of 16 bytes.
 struct TailMemory {
   void* base = nullptr;
   std::int64_t num_tails = 0;
-  std::int64_t tail_stride = 0;  // bytes, a multiple of 2
+  std::int64_t tail_stride = 0;  // bytes
   Device device;
 };
 
@@ -83,7 +84,8 @@ class PagedCache {
   // Adds the new tokens of every request to one layer: pages that they fill are sealed into their blocks, the rest stays in the tail.
   // Errors: invalid_argument on memory, shapes, fewer blocks than full pages, a block or tail id that is not there, a tail that two
   // requests would write or a block that two would seal or one has twice, on the host NaN, infinity or overflow of tail_dtype (names the
-  // position). No sealed page and no tail has changed then; blocks of pages that were about to be sealed may have.
+  // position), and pages of a sketch behind a first one that nobody sealed, before the call or in it. No sealed page and no tail has
+  // changed then; blocks of pages that were about to be sealed may have.
   // Cost: one encode per full page and kv head.
   void append(const PagedMemory& memory, std::span<const PagedRequest> requests, Queue queue = {});
 

@@ -136,7 +136,8 @@ constexpr const char* kAppendText =
     "tails  [tails, 2, num_kv_heads, 128, head_dim] of tail_dtype: keys and values of open pages\n"
     "keys, values  [T, num_kv_heads, head_dim] float32, float16 or bfloat16, channels contiguous; T of the batch or more\n\n"
     "Errors: InvalidArgument on memory, shapes, types, fewer blocks than full pages, a block or tail id that is not there, a block "
-    "or\ntail that would be written twice, NaN, infinity. No sealed page and no tail has changed then.";
+    "or\ntail that would be written twice, NaN, infinity,\npages of a sketch behind a first one that nobody sealed. No sealed page "
+    "and no tail has changed then.";
 
 constexpr const char* kAttendText =
     "attend(layer, pages, tails, batch, queries, *, keys=None, values=None, out=None, scale=None, soft_cap=0.0, window=None, "

@@ -13,11 +13,7 @@ constexpr int kHeads = 2, kDim = 64, kTokens = 300;
 
 // One request of 300 tokens, 200 of them there: page 0 in block 3, 72 rows in tail 1.
 struct Scene {
-  CacheConfig config = [] {
-    CacheConfig made = cache_config("k3v2", kDim, 8);
-    made.codec.sink_tokens = 1;
-    return made;
-  }();
+  CacheConfig config;
   PagedCache paged{config};
   PagedBytes bytes{paged, 0, 6, 2, BlockOrder::by_block};
   Rows keys = random_rows(1, kHeads, kTokens, kDim), values = random_rows(2, kHeads, kTokens, kDim, 0.0);
@@ -27,10 +23,15 @@ struct Scene {
   ThreadPool threads{2};
   AttendPlan plan;
 
-  Scene() {
+  explicit Scene(const std::string& type = "k3v2", int sinks = 1) : config(config_of(type, sinks)) {
     PagedRequest first = request(0, 200);
     first.tail_id = 1;
     paged.append(bytes.memory, {&first, 1}, threads);
+  }
+  static CacheConfig config_of(const std::string& type, int sinks) {
+    CacheConfig made = cache_config(type, kDim, 8);
+    made.codec.sink_tokens = sinks;
+    return made;
   }
   PagedRequest request(std::int64_t before, std::int64_t count) {
     PagedRequest r = paged_request(blocks, before, 1);
@@ -171,6 +172,22 @@ TEST(PagedErrors, BlocksThatHoldAnotherPage) {
   EXPECT_EQ(with({3, 4}), "[attend] block 4, kv head 0 of layer 0: found page format version 165, wanted 2");
   s.bytes.part(0, 1)[5440 + 1] = 200;  // the code in the page head
   EXPECT_TRUE(with({3, 0}).starts_with("[attend] block 0, kv head 1 of layer 0: found"));
+}
+
+// The channels of a sketch's first page are what its later ones are coded with.
+TEST(PagedErrors, AFirstPageThatNobodySealed) {
+  Scene s("paper", 0);
+  PagedRequest wrong = s.request(200, 60);
+  const std::vector<std::int32_t> unsealed{4, 0, 5};
+  wrong.block_ids = unsealed;
+  for (const Verb verb : {Verb::append, Verb::step}) {
+    const std::string name = verb == Verb::append ? "[append] " : "[step] ";
+    EXPECT_EQ(s.error(wrong, verb), name + "block 4, kv head 0 of layer 0: found page format version 165, wanted 2");
+  }
+  const PagedRequest stays_open = s.request(200, 10);
+  EXPECT_EQ(error_of([&] { s.paged.append(s.bytes.memory, {&stays_open, 1}, s.threads); }), "");
+  const PagedRequest good = s.request(200, 60);
+  EXPECT_EQ(error_of([&] { s.paged.append(s.bytes.memory, {&good, 1}, s.threads); }), "");
 }
 
 TEST(PagedErrors, Numbers) {

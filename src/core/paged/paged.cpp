@@ -14,16 +14,20 @@
 namespace qjl {
 namespace {
 
-// New rows of a call, those of requests that have some.
+// New rows of a call, those of requests that have some. First pages come before later ones: a sketch takes the channels of a page
+// from the first, which another request of the call may be about to seal.
 std::vector<AppendRows> new_rows(const PagedLayer& memory, std::span<const PagedRequest> requests) {
   std::vector<AppendRows> rows;
-  for (const PagedRequest& r : requests) {
-    if (r.keys.tokens > 0) rows.push_back(memory.rows(r));
+  for (const bool starts : {true, false}) {
+    for (const PagedRequest& r : requests) {
+      if (r.keys.tokens > 0 && (r.num_tokens < layout::kPageTokens) == starts) rows.push_back(memory.rows(r));
+    }
   }
   return rows;
 }
 
-void seal(const PagedCache::State& s, std::span<const AppendRows> rows, const Queue& queue, std::string_view operation) {
+void seal(const PagedCache::State& s, const PagedLayer& memory, std::span<const AppendRows> rows, const Queue& queue,
+          std::string_view operation) {
   if (s.gpu) {
     for (const AppendRows& each : rows) seal_on_device(each, stream_of(queue, s.device, operation));
     return;
@@ -32,7 +36,10 @@ void seal(const PagedCache::State& s, std::span<const AppendRows> rows, const Qu
   for (const AppendRows& each : rows) {
     if (!open_rows_fit(each)) check_rows(each, threads);
   }
-  for (const AppendRows& each : rows) seal_on_host(each, threads);
+  for (const AppendRows& each : rows) {
+    memory.check_channels(each);
+    seal_on_host(each, threads);
+  }
 }
 
 // Cannot fail on the host.
@@ -95,7 +102,7 @@ void PagedCache::append(const PagedMemory& where, std::span<const PagedRequest> 
   const DeviceScope scope = s.select();
   const PagedLayer memory(s, where, "append");
   check_appends(s, memory, requests, "append");
-  seal(s, new_rows(memory, requests), queue, "append");
+  seal(s, memory, new_rows(memory, requests), queue, "append");
   keep_open(s, memory, requests, queue, "append");
 }
 
@@ -119,7 +126,7 @@ void PagedCache::step(const PagedMemory& where, std::span<const PagedRequest> re
             " as the queries");
   }
   check_attend(s, memory, requests, options);
-  seal(s, new_rows(memory, requests), queue, "step");
+  seal(s, memory, new_rows(memory, requests), queue, "step");
   run_attend(s, memory, requests, options, plan, queue);
   keep_open(s, memory, requests, queue, "step");
 }

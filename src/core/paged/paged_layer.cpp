@@ -130,6 +130,18 @@ std::string PagedLayer::page_fault_at(std::int32_t block, int kv_head, bool is_f
   return "found a page with " + std::to_string(head.num_sinks) + " sinks, wanted " + std::to_string(sinks) + " there";
 }
 
+void PagedLayer::refuse_page(std::int32_t block, std::int64_t kv_head, const std::string& fault) const {
+  fail(ErrorKind::invalid_argument, operation_, "block ", block, ", kv head ", kv_head, " of layer ", layer_.index, ": ", fault);
+}
+
+void PagedLayer::check_channels(const AppendRows& rows) const {
+  if (layer_.tables().shape.outlier_channels == 0 || rows.span.first_page == 0 || !rows.span.seals()) return;
+  for (int head = 0; head < s_.config.num_kv_heads; ++head) {
+    const std::string fault = page_fault_at(rows.pages[0], head, true);
+    if (!fault.empty()) refuse_page(rows.pages[0], head, fault);
+  }
+}
+
 void PagedLayer::check_pages(std::span<const PagedRequest> requests, ThreadPool& threads) const {
   const int heads = s_.config.num_kv_heads;
   std::atomic<std::int64_t> first_bad{std::numeric_limits<std::int64_t>::max()};
@@ -149,10 +161,7 @@ void PagedLayer::check_pages(std::span<const PagedRequest> requests, ThreadPool&
   });
   const std::int64_t bad = first_bad.load();
   if (bad == std::numeric_limits<std::int64_t>::max()) return;
-  check(bad, [&](std::int32_t block, const std::string& fault) {
-    fail(ErrorKind::invalid_argument, operation_, "block ", block, ", kv head ", bad % heads, " of layer ", layer_.index, ": ",
-         fault);
-  });
+  check(bad, [&](std::int32_t block, const std::string& fault) { refuse_page(block, bad % heads, fault); });
 }
 
 }  // namespace qjl

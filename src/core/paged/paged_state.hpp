@@ -39,6 +39,9 @@ class PagedLayer {
   AppendRows rows(const PagedRequest& r) const;
   RowPlaces tail(const PagedRequest& r) const;
 
+  // Errors: invalid_argument when rows go into pages whose channels are those of a first page that nobody sealed. On the host.
+  void check_channels(const AppendRows& rows) const;
+
   // Errors: invalid_argument unless every page that the requests hold may be shown to kernels. On the host.
   void check_pages(std::span<const PagedRequest> requests, ThreadPool& threads) const;
 
@@ -46,6 +49,7 @@ class PagedLayer {
   void check_memory() const;
   RowPlaces sinks(std::int32_t block) const;
   std::string page_fault_at(std::int32_t block, int kv_head, bool is_first) const;
+  [[noreturn]] void refuse_page(std::int32_t block, std::int64_t kv_head, const std::string& fault) const;
 
   const PagedCache::State& s_;
   const PageMemory& pages_;
