@@ -7,10 +7,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <thread>
+#include <vector>
 
 #include "whole_file.hpp"
 
@@ -45,8 +48,8 @@ std::string number_of_the_dead() {
 
 TEST_F(StalePartsTest, OnlyPartsOfThisFileWithoutAWriterGo) {
   const std::string dead = number_of_the_dead(), own = std::to_string(getpid());
-  const std::set<std::string> kept{"saved.x",  // of this process, of another file, and names that only look alike
-                                   "saved.x.part" + own + "-0",
+  const std::set<std::string> kept{"saved.x",  // of another process that lives, of another file, and names that only look alike
+                                   "saved.x.part1-0",
                                    "other.x.part" + dead + "-0",
                                    "saved.x.part" + dead,
                                    "saved.x.part" + dead + "-",
@@ -61,6 +64,7 @@ TEST_F(StalePartsTest, OnlyPartsOfThisFileWithoutAWriterGo) {
   for (const std::string& name : kept) put(name);
   put("saved.x.part" + dead + "-0");
   put("saved.x.part" + dead + "-17");
+  put("saved.x.part" + own + "-1000000");  // of a process of this number before: in a container all have the same
   sweep_stale_parts(path);
   EXPECT_EQ(names(), kept);
 }
@@ -69,11 +73,46 @@ TEST_F(StalePartsTest, APartThatSomebodyHoldsStays) {
   const std::string name = "saved.x.part" + number_of_the_dead() + "-0";
   put(name);
   const int file = open((folder / name).c_str(), O_WRONLY | O_CLOEXEC);
-  hold_part(file);
+  ASSERT_EQ(flock(file, LOCK_EX), 0);
   sweep_stale_parts(path);
   EXPECT_EQ(names(), std::set{name});
   close(file);
   sweep_stale_parts(path);
+  EXPECT_TRUE(names().empty());
+}
+
+// Two containers on one volume, each with a process of the same number: who writes has a part of its own.
+TEST_F(StalePartsTest, APartOfAnotherProcessOfThisNumberStaysAsItIs) {
+  std::vector<int> held;
+  std::set<std::string> wanted{"saved.x"};
+  for (int count = 0; count < 100; ++count) {
+    const std::string name = "saved.x.part" + std::to_string(getpid()) + "-" + std::to_string(count);
+    wanted.insert(name);
+    put(name);
+    held.push_back(open((folder / name).c_str(), O_WRONLY | O_CLOEXEC));
+    ASSERT_EQ(flock(held.back(), LOCK_EX), 0);
+  }
+  WholeFile(path).finish();
+  EXPECT_EQ(names(), wanted);
+  for (const std::string& name : wanted) EXPECT_EQ(fs::file_size(folder / name), name == "saved.x" ? 0u : 4u) << name;
+  for (const int file : held) close(file);
+}
+
+// While others look for what is left, also before a new part is locked.
+TEST_F(StalePartsTest, PartsOfThisProcessStayWhileTheyAreWritten) {
+  std::atomic<int> lost{0};
+  const auto save_often = [&] {
+    for (int i = 0; i < 500; ++i) {
+      const Part part = new_part(path);
+      sweep_stale_parts(path);
+      if (part.file < 0 || unlink(part.name.c_str()) != 0) ++lost;
+      close(part.file);
+    }
+  };
+  std::vector<std::thread> writers;
+  for (int i = 0; i < 4; ++i) writers.emplace_back(save_often);
+  for (std::thread& writer : writers) writer.join();
+  EXPECT_EQ(lost, 0);
   EXPECT_TRUE(names().empty());
 }
 

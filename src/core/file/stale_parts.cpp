@@ -1,9 +1,10 @@
-// Two signs that a writer is gone, since each alone may err: its number may be that of a process elsewhere, a lock is taken a moment
-// after the part is made.
+// Two signs that a writer is gone, since each alone may err: its number may be that of a process elsewhere, and not every system has
+// locks. A part of our own number has the lock alone: all processes of that number in containers write such, those before us too.
 #include "stale_parts.hpp"
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -21,6 +22,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kMark = ".part";
+constexpr int kMaxLost = 16;    // parts to lose before the system is believed to be one that cannot tell
+constexpr mode_t kMode = 0666;  // less what the process's mask takes
 
 std::string part_name(const std::string& path, std::int64_t pid, std::int64_t count) {
   return path + std::string(kMark) + std::to_string(pid) + "-" + std::to_string(count);
@@ -40,33 +43,47 @@ std::optional<pid_t> writer_of(const std::string& name, const std::string& file)
   return pid;
 }
 
-bool is_gone(pid_t pid) { return ::kill(pid, 0) != 0 && errno == ESRCH; }
+bool may_be_gone(pid_t pid) { return pid == getpid() || (::kill(pid, 0) != 0 && errno == ESRCH); }
 
-bool is_held(const fs::path& part) {
-  const int file = ::open(part.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-  if (file < 0) return true;
-  const bool held = ::flock(file, LOCK_EX | LOCK_NB) != 0;
+bool is_at(int file, const char* name) {
+  struct stat open{}, named{};
+  return ::fstat(file, &open) == 0 && ::lstat(name, &named) == 0 && open.st_dev == named.st_dev && open.st_ino == named.st_ino;
+}
+
+// Whoever sweeps holds the part meanwhile, so that nobody can begin to write it.
+void remove_unless_held(const fs::path& part) {
+  const int file = ::open(part.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  if (file < 0) return;
+  if (::flock(file, LOCK_EX | LOCK_NB) == 0 && is_at(file, part.c_str())) ::unlink(part.c_str());
   ::close(file);
-  return held;
+}
+
+// Whether it is ours: between its making and its lock somebody may have taken it for one that was left. Where the system has no locks
+// nobody removes a part whose writer lives.
+bool hold(int file, const char* name) {
+  if (::flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return false;
+  return is_at(file, name);
 }
 
 }  // namespace
 
-std::string new_part_name(const std::string& path) {
+Part new_part(const std::string& path) {
   static std::atomic<std::int64_t> count{0};
-  return part_name(path, getpid(), count++);
+  for (int lost = 0;;) {
+    Part part{part_name(path, getpid(), count++), -1};
+    part.file = ::open(part.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kMode);
+    if (part.file < 0 && errno == EEXIST) continue;
+    if (part.file < 0 || hold(part.file, part.name.c_str()) || ++lost == kMaxLost) return part;
+    ::close(part.file);
+  }
 }
-
-void hold_part(int file) {
-  static_cast<void>(::flock(file, LOCK_EX | LOCK_NB));
-}  // where the system has no locks there is the number
 
 void sweep_stale_parts(const std::string& path) {
   const fs::path file = fs::absolute(path);
   std::error_code error;
   for (fs::directory_iterator at(file.parent_path(), error), end; !error && at != end; at.increment(error)) {
     const std::optional<pid_t> writer = writer_of(at->path().filename().string(), file.filename().string());
-    if (writer && is_gone(*writer) && !is_held(at->path())) ::unlink(at->path().c_str());
+    if (writer && may_be_gone(*writer)) remove_unless_held(at->path());
   }
 }
 

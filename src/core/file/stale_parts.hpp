@@ -7,15 +7,18 @@
 
 namespace qjl {
 
-// A name that no other call in this process has had.
-std::string new_part_name(const std::string& path);
+// Open for writing, and locked for as long as it is, so that whoever counts processes in another way (a container, another machine)
+// sees that somebody is there.
+struct Part {
+  std::string name;
+  int file;  // the caller's to close, after the part has been renamed or removed; -1: errno says why there is none
+};
 
-// To be held by the writer for as long as a part is open, so that whoever counts processes in another way (a container, another
-// machine) sees that somebody is there.
-void hold_part(int file);
+// A part of its own, whoever else writes this file: of the process's number and the first count that no file has.
+Part new_part(const std::string& path);
 
-// Removes parts of this file whose writer is gone: no process has its number and nobody holds the part. Names of any other form stay.
-// What cannot be removed stays: the file that is about to be written does not depend on it.
+// Removes parts of this file whose writer is gone: nobody holds the part, and no process has its number or this one has. Names of any
+// other form stay. What cannot be removed stays: the file that is about to be written does not depend on it.
 void sweep_stale_parts(const std::string& path);
 
 }  // namespace qjl

@@ -13,28 +13,24 @@
 #include <filesystem>
 
 #include "fail.hpp"
-#include "stale_parts.hpp"
 
 namespace qjl {
 namespace {
 
 constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
-constexpr mode_t kMode = 0666;  // less what the process's mask takes
 
 }  // namespace
 
-WholeFile::WholeFile(const std::string& path) : path_(path), part_(new_part_name(path)) {
-  file_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, kMode);
-  if (file_ < 0) fail_with("open");
-  hold_part(file_);
+WholeFile::WholeFile(const std::string& path) : path_(path), part_(new_part(path)) {
+  if (part_.file < 0) fail_with("open");
   sweep_stale_parts(path);
   buffer_.reserve(kBufferBytes);
 }
 
 WholeFile::~WholeFile() {
-  if (file_ < 0) return;
-  ::close(file_);
-  ::unlink(part_.c_str());
+  if (part_.file < 0) return;
+  ::unlink(part_.name.c_str());  // while it is still held: then the name is free for others
+  ::close(part_.file);
 }
 
 void WholeFile::fail_with(const char* what) const {
@@ -58,7 +54,7 @@ void WholeFile::zeros(std::int64_t count) {
 
 void WholeFile::flush() {
   for (std::size_t done = 0; done < buffer_.size();) {
-    const ssize_t count = ::write(file_, buffer_.data() + done, buffer_.size() - done);
+    const ssize_t count = ::write(part_.file, buffer_.data() + done, buffer_.size() - done);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail_with("write");
     done += static_cast<std::size_t>(count);
@@ -68,10 +64,10 @@ void WholeFile::flush() {
 
 void WholeFile::finish() {
   flush();
-  if (::fsync(file_) != 0) fail_with("fsync");
-  if (std::rename(part_.c_str(), path_.c_str()) != 0) fail_with("rename");
-  ::close(file_);
-  file_ = -1;
+  if (::fsync(part_.file) != 0) fail_with("fsync");
+  if (std::rename(part_.name.c_str(), path_.c_str()) != 0) fail_with("rename");
+  ::close(part_.file);
+  part_.file = -1;
   // The name itself reaches the disk with its folder; where the system cannot tell, the file is whole all the same.
   const std::string folder = std::filesystem::absolute(path_).parent_path().string();
   if (const int at = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); at >= 0) {

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "stale_parts.hpp"
+
 namespace qjl {
 
 class WholeFile {
@@ -27,8 +29,8 @@ class WholeFile {
   void flush();
   [[noreturn]] void fail_with(const char* what) const;
 
-  std::string path_, part_;
-  int file_;
+  std::string path_;
+  Part part_;
   std::int64_t written_ = 0;
   std::vector<std::byte> buffer_;
 };
