@@ -68,6 +68,30 @@ def test_the_exact_cache_is_what_others_are_compared_with(evaluated: Path) -> No
         assert size.exact_megabytes == pytest.approx(2 * 2 * 30 * 3 * 64 * 256 / 1e6, rel=1e-4)
 
 
+def test_the_exact_cache_is_that_of_as_many_tokens() -> None:
+    """Rows of the engine bench: other caches whose name ends alike, and lengths of which one has no exact row."""
+    rows = [
+        {"kind": "memory", "name": name, "tokens": tokens, "added_bytes": megabytes * 1e6}
+        for name, tokens, megabytes in (
+            ("bf16", 2048, 1.0),
+            ("llama.cpp f16", 2048, 40.0),
+            ("k3v2", 2048, 10.0),
+            ("k3v2", 4096, 20.0),
+            ("llama.cpp f16", 8192, 160.0),
+            ("k3v2", 8192, 32.0),
+        )
+    ]
+    exact = {(size.cache, size.tokens): size.exact_megabytes for size in memory.sizes(rows)}
+    assert exact == {
+        ("bf16", 2048): 40.0,
+        ("llama.cpp f16", 2048): 40.0,
+        ("k3v2", 2048): 40.0,
+        ("k3v2", 4096): None,
+        ("llama.cpp f16", 8192): 160.0,
+        ("k3v2", 8192): 160.0,
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "source", "wanted"),
     [

@@ -1,7 +1,7 @@
 """What a cache takes in memory: a panel for each number of tokens, a bar for each cache type with its size beside the exact cache's.
 
 Rows are those of `qjl study rate`, the results of `qjl eval --json`, or the memory rows of `./dev bench-peers engine`. What a 16-bit
-cache of as many tokens takes is 16 / bits of what a cache of so many bits a number takes; llama.cpp's is the row that says so.
+cache of as many tokens takes is 16 / bits of what a cache of so many bits a number takes; of the bench it is llama.cpp's row.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ FIELDS = {"cache": str, "context": int, "text": str, "bits": float, "cache_mb": 
 BENCH_FIELDS = {"name": str, "tokens": int, "added_bytes": float}
 WANTED = "the JSON of `qjl eval`, rows of `qjl study rate`, or memory rows of `./dev bench-peers engine`"
 EXACT_BITS = 16
+EXACT_PEER = "llama.cpp f16"
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,14 @@ class Size:
 def sizes(rows: list[Row]) -> list[Size]:
     """One for each cache and number of tokens; of several texts the largest, since one may be shorter than the context."""
     measured = select(rows, kind="memory")
-    exact = next((row["added_bytes"] / 1e6 for row in measured if row["name"].endswith("f16")), None)
+    exact = {row["tokens"]: row["added_bytes"] / 1e6 for row in measured if row["name"] == EXACT_PEER}
     found = {}
     for row in sorted((row for row in rows if row not in measured), key=lambda row: row["cache_mb"]):
         taken = row["cache_mb"]
         found[row["cache"], row["context"]] = Size(row["cache"], row["context"], taken, taken * EXACT_BITS / row["bits"])
     for row in measured:
         taken = row.get("reported_bytes", row["added_bytes"]) / 1e6
-        found[row["name"], row["tokens"]] = Size(row["name"], row["tokens"], taken, exact)
+        found[row["name"], row["tokens"]] = Size(row["name"], row["tokens"], taken, exact.get(row["tokens"]))
     return list(found.values())
 
 
