@@ -33,6 +33,9 @@ struct MemoryReport {
   std::int64_t scratch = 0;       // on a GPU: rounded rows on their way into pages, rows of dropped sequences kept for new ones
   std::int64_t num_tokens = 0;    // tokens held, summed over sequences (a shared token counts once per sequence)
   std::int64_t total() const { return sealed_pages + free_pages + sinks + tails + page_tables + codec_tables + scratch; }
+
+  // Honest bits per number of a cache of this config: total() * 8 / (2 num_tokens num_layers num_kv_heads head_dim), 0 when empty.
+  double bits(const CacheConfig& config) const;
 };
 
 // New tokens of one sequence.
@@ -102,8 +105,7 @@ class KvCache {
   // Every byte, by kind.
   MemoryReport memory_report() const;
 
-  // Honest bits per number at this length: memory_report().total() * 8 / (2 num_tokens num_layers num_kv_heads head_dim), 0 when
-  // empty.
+  // Honest bits per number at this length: memory_report().bits(config()).
   double bits() const;
 
   // Bytes of one sealed page of one kv head of a layer, head and body together; and the honest bits per number:

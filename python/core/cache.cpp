@@ -128,13 +128,6 @@ nb::dict memory_report(const Cache& self) {
   return report;
 }
 
-double bits(const Cache& self) {
-  const MemoryReport r = self.memory_report();
-  const CacheConfig& c = self.config();
-  const double numbers = 2.0 * static_cast<double>(r.num_tokens) * c.num_layers * c.num_kv_heads * c.head_dim;
-  return numbers > 0 ? 8.0 * static_cast<double>(r.total()) / numbers : 0.0;
-}
-
 std::int64_t num_tokens(const Cache& self, std::int64_t sequence, std::optional<int> layer) {
   return self.look(
       [&](const KvCache& cache) { return layer ? cache.num_tokens(id(sequence), *layer) : cache.num_tokens(id(sequence)); });
@@ -196,7 +189,9 @@ void bind_accounts(nb::class_<Cache>& c) {
         "memory_report() -> dict[str, int]\n\nBytes by kind (sealed_pages, free_pages, sinks, tails, page_tables, codec_tables, "
         "scratch), "
         "their total, and\nnum_tokens: tokens held, summed over sequences.")
-      .def("bits", bits, "bits() -> float\n\nBits for each number held, every byte of the cache counted; 0 when empty.")
+      .def(
+          "bits", [](const Cache& self) { return self.memory_report().bits(self.config()); },
+          "bits() -> float\n\nBits for each number held, every byte of the cache counted; 0 when empty.")
       .def(
           "bits_sealed", [](const Cache& self) { return self.look([](const KvCache& cache) { return cache.bits_sealed(); }); },
           "bits_sealed() -> float\n\nBits for each number of a sealed page, the mean over layers.")

@@ -12,7 +12,9 @@ NB_MODULE(_core, module) {
   module.doc() = "The library behind qjl. Use the package's own names.";
   module.attr("__version__") = QJL_VERSION;
   module.attr("PAGE_TOKENS") = qjl::kTokensPerPage;
-  nb::list codes;
+  nb::list dims, codes;
+  for (const int dim : qjl::head_dims()) dims.append(dim);
+  module.attr("HEAD_DIMS") = nb::tuple(dims);
   for (const qjl::Code code : qjl::plan_codes()) codes.append(qjl::code_name(code));
   module.attr("PLAN_CODES") = nb::tuple(codes);
   translate_errors();

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 __version__: str
 PAGE_TOKENS: int  # of a page
+HEAD_DIMS: tuple[int, ...]  # that every code takes, ascending
 PLAN_CODES: tuple[str, ...]  # that keys and values may both have
 
 _Floats = NDArray[np.float32]

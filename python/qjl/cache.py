@@ -14,7 +14,6 @@ __all__ = ["KvCache"]
 
 PathLike = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 
-HEAD_DIMS = (64, 80, 96, 128, 256)
 DEFAULT_TYPE = "k3v2"
 DEFAULT_MAX_TOKENS = _core.PAGE_TOKENS << 20  # address space, which costs nothing until it is used
 

@@ -148,6 +148,17 @@ def test_one_cache_in_many_threads(rows: Rows, threads: int) -> None:
     assert cache.memory_report()["num_tokens"] == 12 * (700 + 300)
 
 
+def test_the_widths_of_heads_are_those_that_a_cache_takes() -> None:
+    def is_taken(head_dim: int) -> bool:
+        try:
+            qjl.KvCache(1, 1, head_dim, threads=1)
+        except qjl.InvalidArgument:
+            return False
+        return True
+
+    assert tuple(filter(is_taken, range(1, 300))) == qjl._core.HEAD_DIMS
+
+
 def test_accounts(rows: Rows) -> None:
     cache = qjl.KvCache(2, 2, 64, "k3v2", max_tokens=1000)
     assert (cache.max_tokens, cache.free_pages(), cache.bits()) == (1024, 8, 0.0)

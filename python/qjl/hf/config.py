@@ -8,7 +8,7 @@ from typing import Any
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from qjl import InvalidArgument, Unsupported
-from qjl.cache import HEAD_DIMS
+from qjl._core import HEAD_DIMS
 from qjl.rope import Rope, rope_of_layer
 
 

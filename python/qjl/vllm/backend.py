@@ -12,8 +12,7 @@ from vllm.v1.attention.backend import AttentionBackend, MultipleOf
 from vllm.v1.attention.backends.registry import AttentionBackendEnum, register_backend
 from vllm.v1.kv_cache_interface import AttentionSpec, KVCacheLayout
 
-from qjl._core import PAGE_TOKENS
-from qjl.cache import HEAD_DIMS
+from qjl._core import HEAD_DIMS, PAGE_TOKENS
 from qjl.paged import PagedCache
 from qjl.vllm.builder import QJLMetadataBuilder
 from qjl.vllm.impl import QJLImpl

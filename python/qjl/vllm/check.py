@@ -8,8 +8,7 @@ import vllm
 from vllm.platforms import current_platform
 
 from qjl import PageCodec
-from qjl._core import PAGE_TOKENS
-from qjl.cache import HEAD_DIMS
+from qjl._core import HEAD_DIMS, PAGE_TOKENS
 from qjl.errors import InvalidArgument, Unsupported
 from qjl.vllm.options import KEY, Options, inlined, options_of
 from qjl.vllm.version import check_version

@@ -120,12 +120,12 @@ std::int64_t KvCache::page_bytes(int layer) const {
   return layout::page_bytes(state_->tables(layer).shape);
 }
 
-double KvCache::bits() const {
-  const MemoryReport report = memory_report();
-  const CacheConfig& c = config();
-  const double numbers = 2.0 * static_cast<double>(report.num_tokens) * c.num_layers * c.num_kv_heads * c.head_dim;
-  return numbers > 0 ? 8.0 * static_cast<double>(report.total()) / numbers : 0.0;
+double MemoryReport::bits(const CacheConfig& config) const {
+  const double numbers = 2.0 * static_cast<double>(num_tokens) * config.num_layers * config.num_kv_heads * config.head_dim;
+  return numbers > 0 ? 8.0 * static_cast<double>(total()) / numbers : 0.0;
 }
+
+double KvCache::bits() const { return memory_report().bits(config()); }
 
 double KvCache::bits_sealed() const {
   const CacheConfig& c = state_->config;
