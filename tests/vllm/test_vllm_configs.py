@@ -51,6 +51,26 @@ def test_wrong_options(model: str, more: dict[str, Any], text: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (
+            {"kv_transfer_config": {"kv_connector": "ExampleConnector", "kv_role": "kv_both"}},
+            "found kv_transfer_config, wanted none",
+        ),
+        ({"kv_offloading_size": 1}, "found --kv-offloading-size, wanted none"),
+        ({"runner": "pooling"}, "found --runner pooling for llama, wanted generate"),
+        (
+            {"distributed_executor_backend": "external_launcher"},
+            "found --distributed-executor-backend external_launcher, wanted mp",
+        ),
+    ],
+)
+def test_what_would_not_be_told_of_errors_is_refused(model: str, more: dict[str, Any], text: str) -> None:
+    with pytest.raises(Unsupported, match=text):
+        config(model, **more)
+
+
 def test_speculative_decoding_is_refused(model: str) -> None:
     with pytest.raises(Unsupported, match="a rejected draft may have sealed a page"):
         config(model, speculative_config={"method": "ngram", "num_speculative_tokens": 2, "prompt_lookup_max": 3})

@@ -94,6 +94,12 @@ def _check_engine(config: Any) -> None:
         raise Unsupported("[vllm] found speculative decoding, wanted none: a rejected draft may have sealed a page")
     if config.use_v2_model_runner:
         raise Unsupported("[vllm] found model runner V2, wanted V1: VLLM_USE_V2_MODEL_RUNNER=0")
+    if config.kv_transfer_config is not None:
+        raise Unsupported("[vllm] found kv_transfer_config, wanted none: a connector takes the way by which errors are told")
+    if cache.kv_offloading_size is not None:  # becomes a kv_transfer_config later
+        raise Unsupported("[vllm] found --kv-offloading-size, wanted none: a connector takes the way by which errors are told")
+    if parallel.distributed_executor_backend not in ("mp", "uni"):
+        raise Unsupported(f"[vllm] found --distributed-executor-backend {parallel.distributed_executor_backend}, wanted mp")
     for name in ("decode_context_parallel_size", "prefill_context_parallel_size"):
         if getattr(parallel, name) != 1:
             raise Unsupported(f"[vllm] found {name} {getattr(parallel, name)}, wanted 1: a page is of neighbouring tokens")
@@ -102,6 +108,8 @@ def _check_engine(config: Any) -> None:
 def _check_model(model: Any) -> None:
     text = model.hf_text_config
     name = text.model_type
+    if model.runner_type != "generate":
+        raise Unsupported(f"[vllm] found --runner {model.runner_type} for {name}, wanted generate: errors are told with tokens")
     if model.is_encoder_decoder:
         raise Unsupported(f"[vllm] {name} has an encoder, wanted a decoder alone")
     if model.use_mla:

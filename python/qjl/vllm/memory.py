@@ -14,6 +14,7 @@ from qjl._core import PAGE_TOKENS
 from qjl.paged import PagedCache
 from qjl.rope import Rope, rope_of_layer
 from qjl.vllm.check import options
+from qjl.vllm.cpus import bound_cpus, threads_on
 from qjl.vllm.impl import QJLImpl
 
 
@@ -42,16 +43,17 @@ def own_layers(config: VllmConfig) -> dict[str, OwnLayer]:
     layers: dict[str, OwnLayer] = {}
     for (kv_heads, head_dim, pairs), names in by_kind.items():
         places = [extract_layer_index(name) for name in names]
-        cache = PagedCache(
-            len(names),
-            kv_heads,
-            head_dim,
-            **options(config).cache_arguments(places, kv_heads, head_dim),
-            tail_dtype=tail_dtype(config),
-            rope=[list(ropes[name].frequencies) for name in names],
-            rope_pairs=pairs,
-            threads=torch.get_num_threads(),
-        )
+        with threads_on(bound_cpus()):
+            cache = PagedCache(
+                len(names),
+                kv_heads,
+                head_dim,
+                **options(config).cache_arguments(places, kv_heads, head_dim),
+                tail_dtype=tail_dtype(config),
+                rope=[list(ropes[name].frequencies) for name in names],
+                rope_pairs=pairs,
+                threads=torch.get_num_threads(),
+            )
         for number, (name, idx) in enumerate(zip(names, places, strict=True)):
             layers[name] = OwnLayer(idx, impls[name], cache, number)
     return {name: layers[name] for name in impls}

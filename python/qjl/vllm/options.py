@@ -43,7 +43,7 @@ class Options:
             codes = self.plan.layer_codes
             if len(codes) != num_layers:
                 raise InvalidArgument(f"[vllm] option `plan` has {len(codes)} layers, wanted {num_layers}: those of the model")
-            types = [with_sinks(f"k{keys}v{values}:seed={self.plan.seed}") for keys, values in codes]
+            types = [f"k{keys}v{values}:seed={self.plan.seed},sinks={SINKS}" for keys, values in codes]
         return [None if layer in self.skip_layers else name for layer, name in enumerate(types)]
 
     def cache_arguments(self, layers: Sequence[int], kv_heads: int, head_dim: int) -> dict[str, Any]:

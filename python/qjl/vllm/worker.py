@@ -3,10 +3,12 @@ are given back before a step when requests have ended, were aborted or preempted
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
 from vllm.config import VllmConfig, get_layers_from_vllm_config
+from vllm.distributed import get_tp_group
 from vllm.logger import init_logger
 from vllm.model_executor.layers.attention import Attention
 from vllm.v1.core.sched.output import SchedulerOutput
@@ -18,6 +20,7 @@ from qjl.errors import InvalidArgument, Unsupported
 from qjl.vllm.blocks import page_table, page_view
 from qjl.vllm.capacity import stock_specs, tokens_held, with_whole_pages
 from qjl.vllm.check import check_tails, options
+from qjl.vllm.failures import failed_anywhere, written_blocks
 from qjl.vllm.impl import Place
 from qjl.vllm.memory import OwnLayer, make_tails, own_layers, tail_bytes, tail_dtype
 from qjl.vllm.patches import choose_layers
@@ -35,7 +38,8 @@ class QJLWorker(CPUWorker):
         self.pools: dict[int, tuple[TailPool, int]] = {}  # of cache groups that have layers of ours, with their pages per block
         self.leavers = Leavers()
         self.failures: list[Exception] = []  # of the running step
-        self.scheduled: list[str] = []
+        self.scheduled: dict[str, int] = {}  # tokens of each request in it
+        self.block_sizes: list[int] = []  # of each cache group, in tokens
 
     def load_model(self, **kwargs: Any) -> None:
         super().load_model(**kwargs)
@@ -73,6 +77,7 @@ class QJLWorker(CPUWorker):
 
     def initialize_from_config(self, kv_cache_config: KVCacheConfig) -> None:
         super().initialize_from_config(kv_cache_config)
+        self.block_sizes = [group.kv_cache_spec.block_size for group in kv_cache_config.kv_cache_groups]
         slots, dtype = self.vllm_config.scheduler_config.max_num_seqs, tail_dtype(self.vllm_config)
         context = self.vllm_config.compilation_config.static_forward_context
         for group, attention_groups in enumerate(self.model_runner.attn_groups):
@@ -104,7 +109,7 @@ class QJLWorker(CPUWorker):
     def execute_model(self, scheduler_output: SchedulerOutput) -> Any:
         output = scheduler_output
         self.failures.clear()
-        self.scheduled = list(output.num_scheduled_tokens)
+        self.scheduled = dict(output.num_scheduled_tokens)
         gone = self.leavers.of_step(output.finished_req_ids, output.preempted_req_ids or (), self.scheduled)
         states = [state for request in gone if (state := self.model_runner.requests.get(request)) is not None]
         for group, (pool, pages_per_block) in self.pools.items():
@@ -115,7 +120,23 @@ class QJLWorker(CPUWorker):
 
     def sample_tokens(self, grammar_output: Any) -> Any:
         output = super().sample_tokens(grammar_output)
-        if self.failures and isinstance(output, ModelRunnerOutput):
+        if self.failures:
             log.error("qjl: a step failed, its %d requests end: %s", len(self.scheduled), self.failures[0])
-            output.kv_connector_output = KVConnectorOutput(failed_recving=set(self.scheduled))
+        if self._step_failed() and isinstance(output, ModelRunnerOutput):
+            output = copy(output)  # an earlier stage of a pipeline gives one that all its steps share
+            output.kv_connector_output = KVConnectorOutput(failed_recving=set(self.scheduled), invalid_block_ids=self._written())
         return output
+
+    def _step_failed(self) -> bool:
+        """Here or in a worker of the same tensor group: all of them sample in every step. Of an earlier stage the numbers tell."""
+        tensor = get_tp_group()
+        return failed_anywhere(bool(self.failures), tensor.cpu_group) if tensor.world_size > 1 else bool(self.failures)
+
+    def _written(self) -> set[int]:
+        """Blocks of the running step, of every cache group: rows of a failed step are of no use to anyone."""
+        found: set[int] = set()
+        for request, tokens in self.scheduled.items():
+            state = self.model_runner.requests[request]
+            before = state.num_computed_tokens
+            found |= written_blocks(state.block_ids, self.block_sizes, before, before + tokens)
+        return found

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from qjl.errors import BadFile, FileError, InvalidArgument, Unsupported
+from qjl.paged import PagedCache
+from qjl.plan import FORMAT, VERSION
 from qjl.vllm.options import Options, inlined, options_of, with_sinks
 from qjl.vllm.version import check_version
 
@@ -45,6 +47,16 @@ def test_a_plan_names_the_codes_of_each_layer() -> None:
         assert options_of(found).layer_types(len(wanted)) == wanted
     with pytest.raises(InvalidArgument, match=r"`plan` has 30 layers, wanted 16"):
         options_of({"plan": str(PLAN)}).layer_types(16)
+
+
+def test_a_layer_of_a_plan_has_the_bytes_that_its_name_says() -> None:
+    """vLLM plans blocks by the name alone; exact layers of a plan have its sinks too."""
+    codes = [{"keys": "f16", "values": "f16"}, {"keys": "3", "values": "2"}, {"keys": "f16", "values": "2"}]
+    shape = {"num_layers": 3, "num_kv_heads": 2, "head_dim": 64}
+    options = options_of({"plan": {"format": FORMAT, "version": VERSION, "seed": 7, "sinks": 1, "model": shape, "layers": codes}})
+    planned = PagedCache(3, 2, 64, **options.cache_arguments([0, 1, 2], 2, 64), threads=1)
+    for layer, name in enumerate(options.layer_types(3)):
+        assert PagedCache(1, 2, 64, name, threads=1).token_bytes(0) == planned.token_bytes(layer), name
 
 
 def test_a_plan_travels_with_the_config() -> None:
