@@ -54,7 +54,7 @@ def run_case(llm: Any, count: int, short: bool) -> dict[str, Any]:
     while core.has_unfinished_requests():
         latency += [time.perf_counter() - began for output in core.step() if output.finished]
     seconds = time.perf_counter() - began
-    p90 = statistics.quantiles(latency, n=10)[-1] if count > 1 else latency[0]
+    p90 = statistics.quantiles(latency, n=10, method="inclusive")[-1] if count > 1 else latency[0]
     return {
         "sequences": count,
         "tokens_per_second": round(count * (prompt + new) / seconds, 1),
