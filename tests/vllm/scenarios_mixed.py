@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from scenarios_tiny import NEW_TOKENS, POISON, answers, engine, own_state, prompt, prompts, resident, tiny_llama
+from scenarios_tiny import NEW_TOKENS, POISON, answers, engine, own_state, prompt, prompts, resident, sealed_pages, tiny_llama
 
 REQUESTS, AT_ONCE, KINDS = 200, 24, 20
 KINDS_OF_PROMPT = [prompt(tokens, seed=2) for tokens in range(10, 10 + 40 * KINDS, 40)]
@@ -21,8 +21,8 @@ def one_worker() -> dict[str, Any]:
             Path(folder), kv_cache_memory_bytes=10 << 20, max_model_len=1536, disable_log_stats=False, max_num_batched_tokens=256
         )
     found: dict[str, Any] = {"blocks": llm.llm_engine.vllm_config.cache_config.num_gpu_blocks}
+    found["pages"] = sealed_pages(llm)
     found["tokens"] = answers(llm, prompts())
-    found["pages"] = llm.collective_rpc(own_state)[0]["pages"]
     found["again"] = answers(llm, prompts())
     found["alone"] = answers(llm, prompts(), salt="no prefix is found")
     found["prefix"] = repeated_prefix(llm)
@@ -59,13 +59,18 @@ def at_rest(llm: Any) -> dict[str, Any]:
 
 
 def mixed(llm: Any) -> dict[str, Any]:
-    """Requests come and go; a quarter is aborted. finished: (kind of prompt, its tokens)."""
+    """Requests come and go; a quarter is aborted. finished: (kind of prompt, its tokens). memory: after a hundred
+    of them have ended, and after all."""
     from vllm import SamplingParams
 
     chance, core = random.Random(11), llm.llm_engine
     kinds: dict[str, int] = {}
     finished, memory, aborted = [], [], 0
     sent = 0
+
+    def ended() -> int:
+        return len(finished) + aborted
+
     while sent < REQUESTS or kinds:
         while sent < REQUESTS and len(kinds) < AT_ONCE:
             kind, name = chance.randrange(KINDS), f"mixed {sent}"
@@ -73,8 +78,6 @@ def mixed(llm: Any) -> dict[str, Any]:
             given = {"prompt_token_ids": KINDS_OF_PROMPT[kind]}
             core.add_request(name, {**given, "cache_salt": name} if chance.random() < 0.5 else given, greedy)
             kinds[name], sent = kind, sent + 1
-            if sent in (REQUESTS // 2, REQUESTS):
-                memory.append(llm.collective_rpc(resident)[0])
         for output in core.step():
             if output.finished:
                 finished.append((kinds.pop(output.request_id), list(output.outputs[0].token_ids)))
@@ -83,7 +86,8 @@ def mixed(llm: Any) -> dict[str, Any]:
             core.abort_request([name])
             kinds.pop(name)
             aborted += 1
-    memory.append(llm.collective_rpc(resident)[0])
+        if len(memory) < ended() // (REQUESTS // 2):
+            memory.append(llm.collective_rpc(resident)[0])
     preemptions = metric(llm, "vllm:num_preemptions")
     return {"finished": finished, "aborted": aborted, "memory": memory, "preemptions": preemptions, **at_rest(llm)}
 
