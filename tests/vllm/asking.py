@@ -55,6 +55,23 @@ def _run(scenario: str, more: tuple[tuple[str, str], ...]) -> tuple[Answer | Non
         return Answer(json.loads(answer.read_text()), text), ""
 
 
+def written(model: Any, prompts: list[list[int]], new_tokens: int) -> dict[str, Any]:
+    """What a model of Transformers writes: tokens, and by how many nats each of them is ahead of the second best."""
+    import torch
+
+    tokens, margins = [], []
+    with torch.no_grad():
+        for ids in prompts:
+            out = model.generate(
+                torch.tensor([ids]), max_new_tokens=new_tokens, do_sample=False, eos_token_id=None, output_logits=True,
+                return_dict_in_generate=True,
+            )  # fmt: skip
+            tokens.append(out.sequences[0, len(ids) :].tolist())
+            best = torch.cat(out.logits).topk(2).values
+            margins.append((best[:, 0] - best[:, 1]).tolist())
+    return {"tokens": tokens, "margins": margins}
+
+
 def parts_at_ties_alone(found: list[list[int]], wanted: dict[str, Any], nats: float = 0.02) -> bool:
     """Whether answers are those of `wanted`, up to a token where the two best are as good as equal: half floats may turn it."""
     for tokens, exact, margins in zip(found, wanted["tokens"], wanted["margins"], strict=True):

@@ -30,22 +30,14 @@ def by_transformers() -> dict[str, Any]:
     return {"tokens": [out[len(ids) :].tolist() for out, ids in zip(found, asked, strict=True)]}
 
 
-def tokens_by(cache: str) -> dict[str, Any]:
+def exact() -> dict[str, Any]:
     from vllm import LLM, SamplingParams
 
     llm = LLM(
         model=str(GEMMA), dtype="float32", enforce_eager=True, max_model_len=2048, kv_cache_memory_bytes=256 << 20, max_num_seqs=4,
-        max_num_batched_tokens=256, seed=0, additional_config={"qjl": {"cache": cache}},
+        max_num_batched_tokens=256, seed=0, additional_config={"qjl": {"cache": "f16"}},
     )  # fmt: skip
     greedy = SamplingParams(temperature=0, max_tokens=NEW_TOKENS, min_tokens=NEW_TOKENS, ignore_eos=True)
     asked = [{"prompt_token_ids": ids} for ids in prompts(llm.get_tokenizer())]
     runs = [[list(each.outputs[0].token_ids) for each in llm.generate(asked, greedy, use_tqdm=False)] for _ in range(2)]
     return {"tokens": runs[0], "again": runs[1]}
-
-
-def exact() -> dict[str, Any]:
-    return tokens_by("f16")
-
-
-def packed() -> dict[str, Any]:
-    return tokens_by("k3v2")

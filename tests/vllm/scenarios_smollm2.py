@@ -1,4 +1,4 @@
-"""SmolLM2-135M in fp32 on pages of South!: vLLM's own cache, exact pages, k3v2 in an evaluation."""
+"""SmolLM2-135M in fp32 on pages of South!: Transformers, exact pages, k3v2 in an evaluation."""
 
 from __future__ import annotations
 
@@ -20,16 +20,20 @@ def engine(**more: Any) -> Any:
     return LLM(model=str(SMOLLM2), dtype="float32", enforce_eager=True, max_model_len=4096, seed=0, **given)
 
 
-def south(llm: Any) -> list[int]:
+def south(tokenizer: Any) -> list[int]:
     text = (ROOT / "examples/texts/south.txt").read_text(encoding="utf-8")
-    return llm.get_tokenizer()(text[:40000]).input_ids
+    return tokenizer(text[:40000]).input_ids
+
+
+def prompts(tokenizer: Any) -> list[list[int]]:
+    ids = south(tokenizer)
+    return [ids[7 * i : 7 * i + n] for i, n in enumerate(LENGTHS)]
 
 
 def answers(llm: Any, salt: str | None = None) -> list[list[int]]:
     from vllm import SamplingParams
 
-    ids = south(llm)
-    asked = [{"prompt_token_ids": ids[7 * i : 7 * i + n], **({"cache_salt": salt} if salt else {})} for i, n in enumerate(LENGTHS)]
+    asked = [{"prompt_token_ids": ids, **({"cache_salt": salt} if salt else {})} for ids in prompts(llm.get_tokenizer())]
     greedy = SamplingParams(temperature=0, max_tokens=NEW_TOKENS, ignore_eos=True)
     return [list(each.outputs[0].token_ids) for each in llm.generate(asked, greedy, use_tqdm=False)]
 
@@ -38,7 +42,7 @@ def scores(llm: Any) -> list[float]:
     """Of each token of the text after the first."""
     from vllm import SamplingParams
 
-    ids = south(llm)[:SCORED]
+    ids = south(llm.get_tokenizer())[:SCORED]
     asked = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0)
     found = llm.generate([{"prompt_token_ids": ids}], asked, use_tqdm=False)[0].prompt_logprobs
     return [found[i][token].logprob for i, token in enumerate(ids) if i]
@@ -48,9 +52,17 @@ def perplexity(scored: list[float]) -> float:
     return math.exp(-sum(scored[-LAST:]) / LAST)
 
 
-def stock() -> dict[str, Any]:
-    llm = engine()
-    return {"tokens": answers(llm), "scores": scores(llm)}
+def by_transformers() -> dict[str, Any]:
+    """Tokens, by how many nats each of them is ahead of the second best, and scores as of `scores`."""
+    import torch
+    from asking import written
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(SMOLLM2), AutoModelForCausalLM.from_pretrained(SMOLLM2, dtype=torch.float32)
+    ids = torch.tensor([south(tokenizer)[:SCORED]])
+    with torch.no_grad():
+        scored = -torch.nn.functional.cross_entropy(model(ids[:, :-1]).logits[0], ids[0, 1:], reduction="none")
+    return {**written(model, prompts(tokenizer), NEW_TOKENS), "scores": scored.tolist()}
 
 
 def exact() -> dict[str, Any]:

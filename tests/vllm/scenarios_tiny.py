@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from asking import written
 
 HEADS, KV_HEADS, VOCAB = 8, 2, 512
 BUDGET = 64 << 20
@@ -88,20 +89,8 @@ def resident(worker: Any) -> int:
 
 
 def by_transformers() -> dict[str, Any]:
-    """Tokens, and by how many nats each of them is ahead of the second best."""
     with tempfile.TemporaryDirectory() as folder:
-        model = tiny_llama(Path(folder))
-    tokens, margins = [], []
-    with torch.no_grad():
-        for ids in prompts():
-            out = model.generate(
-                torch.tensor([ids]), max_new_tokens=NEW_TOKENS, do_sample=False, eos_token_id=None, output_logits=True,
-                return_dict_in_generate=True,
-            )  # fmt: skip
-            tokens.append(out.sequences[0, len(ids) :].tolist())
-            best = torch.cat(out.logits).topk(2).values
-            margins.append((best[:, 0] - best[:, 1]).tolist())
-    return {"tokens": tokens, "margins": margins}
+        return written(tiny_llama(Path(folder)), prompts(), NEW_TOKENS)
 
 
 def workers(**more: Any) -> dict[str, Any]:
