@@ -34,13 +34,15 @@ constexpr std::string_view kIgnored[] = {
     "rope.dimension_count_swa",
 };
 
-// Keys that would change the arithmetic, with the number at which they do not (booleans: 0 and 1).
+// Keys that would change the arithmetic, with the number at which they do not (booleans: 0 and 1). Most files write 0 for "none".
+enum class Zero : std::uint8_t { is_none, is_a_number };
 struct Refused {
   std::string_view name;
   double harmless;
+  Zero zero = Zero::is_none;
 };
 constexpr Refused kRefused[] = {
-    {"attention.causal", 1},
+    {"attention.causal", 1, Zero::is_a_number},
     {"attention.max_alibi_bias", 0},
     {"attention.clamp_kqv", 0},
     {"attention.scale", 0},
@@ -68,8 +70,8 @@ constexpr Refused kRefused[] = {
     {"logit_scale", 1},
     {"use_parallel_residual", 0},
     {"swin_norm", 0},
-    {"rope.scaling.attn_factor", 1},
-    {"rope.scaling.yarn_attn_factor", 1},
+    {"rope.scaling.attn_factor", 1, Zero::is_a_number},
+    {"rope.scaling.yarn_attn_factor", 1, Zero::is_a_number},
     {"rope.scaling.yarn_ext_factor", 0},
     {"rope.scaling.yarn_log_multiplier", 0},
     {"rope.scaling.alpha", 0},
@@ -149,7 +151,7 @@ std::vector<std::string> MetadataKeys::check_others() const {
       continue;
     }
     const std::optional<double> number = as_number(*file_.find(key));
-    if (number == refused->harmless || number == 0.0) continue;
+    if (number == refused->harmless || (number == 0.0 && refused->zero == Zero::is_none)) continue;
     throw Error(ErrorKind::unsupported, "[model] key " + key + " is " + (number ? std::to_string(*number) : "a list or a text") +
                                             ", which this family is not run with, wanted no such key");
   }

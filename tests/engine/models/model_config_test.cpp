@@ -121,7 +121,14 @@ TEST(ModelConfig, KeysAreFollowedOrRefused) {
     tiny.keys[std::string("llama.") + name] = 0.5f;
     expect_error(tiny, ErrorKind::unsupported, {std::string("llama.") + name, "0.5"});
   }
+  for (const char* name : {"attention.causal", "rope.scaling.attn_factor"}) {  // where 0 does not mean "none"
+    TinyModel tiny;
+    tiny.keys[std::string("llama.") + name] = 0u;
+    expect_error(tiny, ErrorKind::unsupported, {std::string("llama.") + name, "0.0"});
+  }
   TinyModel harmless;
+  harmless.keys["llama.attention.causal"] = 1u;
+  harmless.keys["llama.residual_scale"] = 0.0f;
   harmless.keys["llama.logit_scale"] = 1.0f;
   harmless.keys["llama.rope.scaling.finetuned"] = 1u;
   EXPECT_TRUE(config_of(harmless).warnings.empty());
