@@ -37,7 +37,7 @@ void add_rope_options(CLI::App& command, engine::RopeOptions& rope) {
       CLI::PositiveNumber);
   add("--yarn-ext-factor", rope.yarn_ext_factor, "YaRN: 0 divides all frequencies, 1 leaves high ones (default 1)",
       CLI::Range(0.0, 1.0));
-  add("--yarn-attn-factor", rope.yarn_attention_factor, "YaRN: queries and keys are multiplied by this (default: by the factor)",
+  add("--yarn-attn-factor", rope.yarn_attention_factor, "YaRN: queries and keys are multiplied by this, too (default 1)",
       CLI::PositiveNumber);
   add("--yarn-beta-fast", rope.yarn_beta_fast, "YaRN: turns within the original context that stay (default 32)",
       CLI::PositiveNumber);

@@ -106,8 +106,8 @@ void RopeReader::add_yarn() {
   yarn.bounds = family_.yarn_between_pairs ? YarnScaling::Bounds::exact : YarnScaling::Bounds::whole_pairs;
   const double log_multiplier = number({}, "rope.scaling.yarn_log_multiplier", 0.0);
   const double usual = yarn.extrapolation > 0.0 ? yarn_magnitude(factor_, log_multiplier) : 1.0;
-  rope_.magnitude =
-      number(options_.yarn_attention_factor, "rope.scaling.yarn_attn_factor", number({}, "rope.scaling.attn_factor", usual));
+  rope_.magnitude = keys_.positive_or("rope.scaling.yarn_attn_factor", usual, kMostFactor) *
+                    keys_.positive_or("rope.scaling.attn_factor", 1.0, kMostFactor) * options_.yarn_attention_factor.value_or(1.0);
   add_divisors(yarn_divisors(rope_.base, rope_.dimensions, yarn));
 }
 

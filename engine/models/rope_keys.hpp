@@ -6,7 +6,9 @@
 //   rope_freqs.weight                        divisors of the frequencies
 //   rope_factors_{short, long}.weight        the same, for a context up to the original one, and for a longer one
 //
-// Names, and what they are when absent, as in llama.cpp: a factor without a type is linear.
+// Names, and what they are when absent, as in llama.cpp: a factor without a type is linear. YaRN's magnitude is 1 + 0.1 log(factor), or
+// yarn_attn_factor, where converters put the attention_factor of transformers; attn_factor, which llama.cpp writes as 1, multiplies it,
+// and so does a user's. LongRoPE's is attn_factor alone.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +28,8 @@ struct RopeOptions {
   std::optional<Scaling> scaling = {};
   std::optional<double> base = {};    // above 0
   std::optional<double> factor = {};  // by which a context is longer than the original one, above 0
-  std::optional<double> yarn_original_context = {}, yarn_ext_factor = {}, yarn_attention_factor = {};
+  std::optional<double> yarn_original_context = {}, yarn_ext_factor = {};
+  std::optional<double> yarn_attention_factor = {};  // times the magnitude that YaRN has without it, above 0
   std::optional<double> yarn_beta_fast = {}, yarn_beta_slow = {};
   std::int64_t context = 0;  // tokens that will be used, which decides between short and long factors; 0: what the model says
 };

@@ -72,6 +72,17 @@ TEST(ModelConfig, RopeScaling) {
   yarn = config_of(tiny).layers[1].rope;
   EXPECT_EQ(yarn.magnitude, 1.25);
   EXPECT_EQ(yarn.frequency_divisors, yarn_divisors(10000.0, 32, {.factor = 4.0, .original_context = 256.0, .beta_fast = 16.0}));
+  tiny.keys["llama.rope.scaling.attn_factor"] = 1.5f;
+  EXPECT_EQ(config_of(tiny).layers[1].rope.magnitude, 1.25 * 1.5);
+  tiny.keys.erase("llama.rope.scaling.yarn_attn_factor");
+  EXPECT_EQ(config_of(tiny).layers[1].rope.magnitude, yarn_magnitude(4.0, 0.0) * 1.5);
+  tiny.keys["llama.rope.scaling.attn_factor"] = 1.0f;  // as llama.cpp writes it in every file
+  EXPECT_EQ(config_of(tiny).layers[1].rope.magnitude, yarn_magnitude(4.0, 0.0));
+  for (const char* name : {"llama.rope.scaling.attn_factor", "llama.rope.scaling.yarn_attn_factor"}) {
+    TinyModel zero = tiny;
+    zero.keys[name] = 0.0f;
+    expect_error(zero, ErrorKind::bad_file, {name, "0.0", "above 0"});
+  }
   tiny.keys["llama.rope.scaling.type"] = "dynamic";
   expect_error(tiny, ErrorKind::unsupported, {"rope.scaling.type", "dynamic", "linear"});
 }
@@ -99,6 +110,8 @@ TEST(ModelConfig, RopeOptionsComeBeforeTheFile) {
   EXPECT_EQ(yarn.factor, 1.0);
   EXPECT_EQ(yarn.frequency_divisors, yarn_divisors(10000.0, 64, {.factor = 8.0, .original_context = 128.0, .beta_slow = 2.0}));
   EXPECT_EQ(yarn.magnitude, yarn_magnitude(8.0, 0.0));
+  const RopeConfig stronger = rope({.scaling = Scaling::yarn, .factor = 8.0, .yarn_attention_factor = 2.0});
+  EXPECT_EQ(stronger.magnitude, 2.0 * yarn_magnitude(8.0, 0.0));
 }
 
 TEST(ModelConfig, LongropeChoosesByTheContext) {
