@@ -20,7 +20,7 @@ void describe_gemma2(const MetadataKeys& keys, ModelConfig& config) {
   if (config.num_layers == kLayersOf27B) config.attention_scale = static_cast<float>(1.0 / std::sqrt(hidden / config.num_heads));
   if (!keys.has("attn_logit_softcapping")) config.attention_soft_cap = kAttentionCap;
   if (!keys.has("final_logit_softcapping")) config.logit_soft_cap = kLogitCap;
-  keys.integer("attention.sliding_window", std::int64_t{1} << 30);  // every model of the family has one
+  keys.integer("attention.sliding_window", kMostContext);  // every model of the family has one
 }
 
 }  // namespace

@@ -17,7 +17,7 @@ void describe_gemma3(const MetadataKeys& keys, ModelConfig& config) {
   config.embedding_scale = static_cast<float>(std::sqrt(hidden));
   // The 27B, which no key tells apart, scales by its hidden row's share of a head (168) where the others take head_dim.
   if (config.num_layers == kLayersOf27B) config.attention_scale = static_cast<float>(1.0 / std::sqrt(hidden / config.num_heads));
-  keys.integer("attention.sliding_window", std::int64_t{1} << 30);  // every model of the family has one
+  keys.integer("attention.sliding_window", kMostContext);  // every model of the family has one
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ class MetadataKeys {
   MetadataKeys(const ModelFile& file, std::string_view architecture) : file_(file), prefix_(std::string(architecture) + ".") {}
 
   bool has(const char* name) const { return find(name) != nullptr; }
-  // The same, and false where the key is the integer 0, which some files write for "none".
+  // The same, and false where the key is the number 0, which some files write for "none".
   bool has_positive(const char* name) const;
   std::int64_t integer(const char* name, std::int64_t most) const;
   std::int64_t integer_or(const char* name, std::int64_t absent, std::int64_t most) const;

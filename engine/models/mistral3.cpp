@@ -11,7 +11,7 @@ void describe_mistral3(const MetadataKeys& keys, ModelConfig& config) {
   if (!keys.has_positive("attention.temperature_scale")) return;
   config.query_growth.rate = static_cast<float>(keys.positive_or("attention.temperature_scale", 1.0, 1e3));
   config.query_growth.length =
-      keys.positive_or("rope.scaling.original_context_length", static_cast<double>(config.context_length), 1e9);
+      keys.positive_or("rope.scaling.original_context_length", static_cast<double>(config.context_length), kMostContext);
 }
 
 }  // namespace

@@ -50,7 +50,7 @@ void read_windows(const MetadataKeys& keys, ModelConfig& config) {
   if (!keys.has_positive("attention.sliding_window")) return;
   const Architecture& family = *config.family;
   LayerShape local = config.layers.front();
-  local.window = keys.integer("attention.sliding_window", std::int64_t{1} << 30);
+  local.window = keys.integer("attention.sliding_window", kMostContext);
   const double usual_base = family.window_rope_base > 0.0 ? family.window_rope_base : local.rope.base;
   const double base = keys.positive_or("rope.freq_base_swa", usual_base, 1e12);
   if (family.plain_rope_in_window || base != local.rope.base) local.rope = plain_rope(local.rope, base);

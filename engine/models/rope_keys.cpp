@@ -7,13 +7,14 @@
 
 #include "architecture.hpp"
 #include "metadata_keys.hpp"
+#include "model_config.hpp"
 #include "qjl/error.hpp"
 #include "quants.hpp"
 
 namespace qjl::engine {
 namespace {
 
-constexpr double kMostFactor = 1e6, kMostContext = 1e9;
+constexpr double kMostFactor = 1e6;
 
 std::vector<float> divisors_from_tensor(const FileTensor& tensor, int dimensions) {
   const std::int64_t wanted = dimensions / 2, found = tensor.shape.size() == 1 ? tensor.shape[0] : -1;
@@ -60,7 +61,7 @@ std::string RopeReader::scaling_type() const {
       case RopeOptions::Scaling::yarn: return "yarn";
     }
   }
-  const bool has_factor = options_.factor || keys_.has("rope.scaling.factor") || keys_.has("rope.scale_linear");
+  const bool has_factor = options_.factor || keys_.has_positive("rope.scaling.factor") || keys_.has_positive("rope.scale_linear");
   const bool has_tensors = file_.find_tensor("rope_factors_long.weight") != nullptr;
   const std::string type = keys_.text_or("rope.scaling.type", has_tensors ? "longrope" : has_factor ? "linear" : "none");
   return type == "none" && options_.factor ? "linear" : type;
@@ -68,8 +69,9 @@ std::string RopeReader::scaling_type() const {
 
 double RopeReader::original_context() const {
   if (options_.yarn_original_context) return *options_.yarn_original_context;
-  return keys_.positive_or("rope.scaling.original_context_length", static_cast<double>(keys_.integer("context_length", 1 << 30)),
-                           kMostContext);
+  if (const char* name = "rope.scaling.original_context_length"; keys_.has_positive(name))
+    return static_cast<double>(keys_.integer(name, kMostContext));
+  return static_cast<double>(keys_.integer("context_length", kMostContext));
 }
 
 void RopeReader::add_divisors(const std::vector<float>& divisors) {
@@ -79,10 +81,11 @@ void RopeReader::add_divisors(const std::vector<float>& divisors) {
 
 void RopeReader::add_llama3() {
   Llama3Scaling scaling;
-  if (options_.factor || keys_.has("rope.scaling.factor")) scaling.factor = factor_;
+  if (options_.factor || keys_.has_positive("rope.scaling.factor")) scaling.factor = factor_;
   scaling.low_frequency_factor = keys_.positive_or("rope.scaling.low_freq_factor", scaling.low_frequency_factor, kMostFactor);
   scaling.high_frequency_factor = keys_.positive_or("rope.scaling.high_freq_factor", scaling.high_frequency_factor, kMostFactor);
-  scaling.original_context = keys_.positive_or("rope.scaling.original_context_length", scaling.original_context, kMostContext);
+  scaling.original_context =
+      keys_.positive_or("rope.scaling.original_context_length", scaling.original_context, static_cast<double>(kMostContext));
   if (scaling.high_frequency_factor <= scaling.low_frequency_factor) {
     refuse_model(keys_.prefix() + "rope.scaling.high_freq_factor", std::to_string(scaling.high_frequency_factor),
                  "above low_freq_factor");
@@ -112,7 +115,7 @@ void RopeReader::add_yarn() {
 }
 
 void RopeReader::add_longrope() {
-  const double original = original_context(), trained = static_cast<double>(keys_.integer("context_length", 1 << 30));
+  const double original = original_context(), trained = static_cast<double>(keys_.integer("context_length", kMostContext));
   const double used = options_.context > 0 ? static_cast<double>(options_.context) : trained;
   rope_.magnitude = keys_.positive_or("rope.scaling.attn_factor", longrope_magnitude(trained / original, original), kMostFactor);
   const bool is_long = used > original;
@@ -128,9 +131,10 @@ RopeConfig RopeReader::read(int key_dim) {
   if (rope_.dimensions % 2 != 0)
     refuse_model(keys_.prefix() + "rope.dimension_count", std::to_string(rope_.dimensions), "an even number");
   const std::string type = scaling_type();
-  const double of_file = keys_.has("rope.scaling.factor") ? keys_.positive_or("rope.scaling.factor", 1.0, kMostFactor)
-                                                          : keys_.positive_or("rope.scale_linear", 1.0, kMostFactor);
-  factor_ = options_.factor.value_or(of_file);
+  for (const char* name : {"rope.scale_linear", "rope.scaling.factor"}) {
+    if (keys_.has_positive(name)) factor_ = keys_.positive_or(name, 1.0, kMostFactor);
+  }
+  factor_ = options_.factor.value_or(factor_);
   if (type == "linear") {
     rope_.factor = factor_;
   } else if (type == "llama3") {

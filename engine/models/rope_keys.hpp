@@ -6,7 +6,7 @@
 //   rope_freqs.weight                        divisors of the frequencies
 //   rope_factors_{short, long}.weight        the same, for a context up to the original one, and for a longer one
 //
-// Names, and what they are when absent, as in llama.cpp: a factor without a type is linear. YaRN's magnitude is 1 + 0.1 log(factor), or
+// Names, and what they are when absent, as in llama.cpp: a factor without a type is linear, one of 0 is none. YaRN's magnitude is 1 + 0.1 log(factor), or
 // yarn_attn_factor, where converters put the attention_factor of transformers; attn_factor, which llama.cpp writes as 1, multiplies it,
 // and so does a user's. LongRoPE's is attn_factor alone.
 #pragma once

@@ -95,6 +95,37 @@ TEST(ModelConfig, AFactorWithoutATypeIsLinear) {
   EXPECT_EQ(config_of(tiny).layers[1].rope.factor, 1.0);
 }
 
+// llama.cpp writes a factor of 0, and with YaRN an original context of 0, where there is none.
+TEST(ModelConfig, AFactorOfZeroIsNone) {
+  TinyModel tiny;
+  tiny.keys["llama.rope.scaling.factor"] = 0.0f;
+  EXPECT_EQ(config_of(tiny).layers[1].rope.factor, 1.0);
+  tiny.keys["llama.rope.scaling.type"] = "llama3";
+  EXPECT_EQ(config_of(tiny).layers[1].rope.frequency_divisors, llama3_divisors(10000.0, 64, {}));
+  tiny.keys["llama.rope.scaling.type"] = "yarn";
+  tiny.keys["llama.rope.scaling.original_context_length"] = 0u;
+  EXPECT_EQ(config_of(tiny).layers[1].rope.frequency_divisors, std::vector<float>(32, 1.0f));
+  tiny.keys["llama.rope.scaling.factor"] = 4.0f;
+  EXPECT_EQ(config_of(tiny).layers[1].rope.frequency_divisors,
+            yarn_divisors(10000.0, 64, {.factor = 4.0, .original_context = 512.0}));
+  tiny.keys["llama.rope.scaling.factor"] = -1.0f;
+  expect_error(tiny, ErrorKind::bad_file, {"rope.scaling.factor", "-1.0", "above 0"});
+}
+
+// The longest context is one for all keys: no default of one is beyond another's bounds.
+TEST(ModelConfig, TheLongestContext) {
+  TinyModel tiny("mistral3");
+  tiny.keys["mistral3.context_length"] = 1u << 30;
+  tiny.keys["mistral3.rope.scaling.type"] = "yarn";
+  tiny.keys["mistral3.attention.temperature_scale"] = 0.5f;
+  for (const bool is_told : {false, true}) {
+    if (is_told) tiny.keys["mistral3.rope.scaling.original_context_length"] = 1u << 30;
+    EXPECT_EQ(config_of(tiny).query_growth.length, 1073741824.0);
+  }
+  tiny.keys["mistral3.rope.scaling.original_context_length"] = (1u << 30) + 1;
+  expect_error(tiny, ErrorKind::bad_file, {"original_context_length", "1073741825", "1073741824"});
+}
+
 TEST(ModelConfig, RopeOptionsComeBeforeTheFile) {
   TinyModel tiny;
   tiny.keys["llama.rope.scaling.factor"] = 4.0f;
