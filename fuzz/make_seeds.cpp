@@ -94,6 +94,8 @@ void jinja_seeds(const fs::path& folder) {
       "{%- set ns = namespace(i=0, t=[]) %}{% for m in messages[::-1] if m.role != 'tool' recursive %}{% set ns.i = ns.i + 1 %}{{ "
       "loop.index }}"
       "{% break %}{% else %}{{ raise_exception('no') }}{% endfor %}",
+      "{% set ns = namespace() %}{% for m in messages %}{% set ns.l = loop %}{% endfor %}{{ ns.l.previtem }}{{ ns.l.last }}{{ "
+      "ns.l.revindex }}{{ dict(**ns.l.previtem) | tojson(indent=y) }}",
       "{% macro a(b, c=2) -%}{{ varargs }}{{ kwargs }}{{ caller(b) }}{% endmacro %}{% call(d) a(1, 2, 3, e=4) %}{{ d ~ y }}{% "
       "endcall %}",
       "{{ tools | tojson(indent=2) }}{{ '%5.1f|%-4s' % (x, y) }}{{ '{} {a}'.format(y, a=1) }}{{ y.split() | map('upper') | "

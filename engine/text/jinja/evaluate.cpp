@@ -136,7 +136,7 @@ Value Interpreter::evaluate_slice(const Expression& expression) {
 Arguments Interpreter::evaluate_arguments(const CallSyntax& syntax) {
   Arguments arguments;
   arguments.positional = evaluate_all(syntax.positional);
-  for (const auto& [name, value] : syntax.named) arguments.named.emplace_back(name, evaluate(*value));
+  for (const auto& [name, value] : syntax.named) arguments.named.emplace_back(Value::text(name), evaluate(*value));
   if (syntax.list) {
     for (Value& item : items_of(evaluate(*syntax.list))) arguments.positional.push_back(std::move(item));
   }
@@ -146,7 +146,7 @@ Arguments Interpreter::evaluate_arguments(const CallSyntax& syntax) {
     spend(dict.as_dict().items.size());
     for (const auto& [key, value] : dict.as_dict().items) {
       if (!key.is_text()) throw Fault("found a " + key.type_name() + " as an argument's name, wanted a str");
-      arguments.named.emplace_back(key.bytes(), value);
+      arguments.named.emplace_back(key, value);
     }
   }
   return arguments;
@@ -167,7 +167,7 @@ Value Interpreter::evaluate_call(const Expression& expression, const Value* call
     function = evaluate(callee);
   }
   Arguments arguments = evaluate_arguments(*expression.call);
-  if (caller != nullptr) arguments.named.emplace_back("caller", *caller);
+  if (caller != nullptr) arguments.named.emplace_back(Value::text("caller"), *caller);
   line_ = expression.line;
   return call(function, arguments);
 }

@@ -41,13 +41,14 @@ Interpreter::Flow Interpreter::run_block(const Block& block) {
 }
 
 void Interpreter::print_to_output(const Value& value) {
-  if (value.is_text()) {
-    spend_bytes(value.as_text().size());
-    output_->append(value.as_text());
-  } else {
-    output_->append(print(value));
-  }
-  if (output_->size() > kMaxOutputBytes) {
+  const Value text = value.is_text() ? value : Value::text(print(value));
+  make_room(text.as_text().size());
+  output_->append(text.as_text());
+}
+
+void Interpreter::make_room(std::size_t bytes) {
+  spend_bytes(bytes);
+  if (bytes > kMaxOutputBytes - output_->size()) {
     throw Fault("found more than " + std::to_string(kMaxOutputBytes) + " bytes of output, wanted at most that many");
   }
 }
@@ -57,7 +58,7 @@ Interpreter::Flow Interpreter::run_statement(const Statement& statement) {
   line_ = statement.line;
   switch (statement.kind) {
     case Kind::data:
-      spend_bytes(statement.name.size());
+      make_room(statement.name.size());
       output_->append(statement.name, Origin::markup);
       return Flow::go_on;
     case Kind::output: print_to_output(evaluate(*statement.value)); return Flow::go_on;
@@ -142,6 +143,7 @@ Interpreter::Flow Interpreter::run_loop(const Statement& statement, const Value&
   std::vector<Value> items = chosen_items(statement, over);
   if (items.empty()) return run_inside(statement.otherwise, std::make_shared<Scope>(Scope{scope_, {}}));
   const std::shared_ptr<Scope> outside = scope_;
+  spend(items.size());  // the loop keeps them until the prompt is made
   Loop* loop = make<Loop>(statement, outside, std::move(items), depth);
   Flow flow = Flow::go_on;
   for (std::size_t i = 0; i < loop->items().size() && flow != Flow::stop; ++i) {
@@ -152,7 +154,6 @@ Interpreter::Flow Interpreter::run_loop(const Statement& statement, const Value&
     flow = run_block(statement.body);
   }
   scope_ = outside;
-  loop->end();
   return Flow::go_on;
 }
 
@@ -184,14 +185,16 @@ Value Interpreter::run_macro(const Statement& macro, const std::shared_ptr<Scope
     }
   }
   Dict named;
-  for (const auto& [name, value] : arguments.named) {
+  for (const auto& [word, value] : arguments.named) {
+    const std::string& name = word.bytes();
     const auto place = std::find(names.begin(), names.end(), name);
     if (place != names.end()) {
       scope->names[*place] = value;
     } else if (name == "caller" && macro.takes_caller) {
       scope->names["caller"] = value;
     } else if (macro.takes_named) {
-      named.set(Value::text(name), value);
+      spend(word.extent().weight);
+      named.set(word, value);
     } else {
       throw Fault(called + " found the argument `" + name + "`, wanted another name");
     }

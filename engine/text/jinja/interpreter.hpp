@@ -94,6 +94,7 @@ class Interpreter {
   std::vector<Value> chosen_items(const Statement& statement, const Value& over);
   void assign(const Expression& target, const Value& value);
   void print_to_output(const Value& value);
+  void make_room(std::size_t bytes);  // for more output
 
   Value evaluate(const Expression& expression);
   Value evaluate_inside(const Expression& expression);

@@ -13,9 +13,12 @@ namespace qjl::engine::jinja {
 
 class Interpreter;
 
+// Names are texts: those of **dict keep the origin that they have there.
+using NamedValues = std::vector<std::pair<Value, Value>>;
+
 struct Arguments {
   std::vector<Value> positional;
-  std::vector<std::pair<std::string, Value>> named;
+  NamedValues named;
 };
 
 class Object {

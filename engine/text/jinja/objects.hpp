@@ -67,7 +67,7 @@ class Namespace : public Object {
   std::unordered_map<std::string, Value> values_;
 };
 
-// `loop` inside of a {% for %}.
+// `loop` inside of a {% for %}. A namespace may keep it: after the loop it tells what it told of the last item.
 class Loop : public Object {
  public:
   Loop(const Statement& statement, std::shared_ptr<Scope> outer, std::vector<Value> items, int depth)
@@ -80,7 +80,6 @@ class Loop : public Object {
   bool changed(Interpreter& run, const Value& value);
   const std::vector<Value>& items() const { return items_; }
   void go_to(std::size_t index) { index_ = index; }
-  void end() { items_ = {}; }
 
  private:
   const Statement& statement_;

@@ -12,6 +12,10 @@ std::size_t OriginText::stretch_at(std::size_t byte) const {
 
 Origin OriginText::origin_at(std::size_t byte) const { return stretches_[stretch_at(byte)].origin; }
 
+bool OriginText::has_words() const {
+  return std::any_of(stretches_.begin(), stretches_.end(), [](const Stretch& one) { return one.origin == Origin::words; });
+}
+
 void OriginText::append(std::string_view bytes, Origin origin) {
   if (bytes.empty()) return;
   bytes_.append(bytes);

@@ -31,6 +31,7 @@ class OriginText {
   bool empty() const { return bytes_.empty(); }
   const std::vector<Stretch>& stretches() const { return stretches_; }
   Origin origin_at(std::size_t byte) const;  // of a byte of the text
+  bool has_words() const;
 
   void append(std::string_view bytes, Origin origin);
   void append(const OriginText& text);

@@ -40,6 +40,8 @@ TEST(Jinja, DepthIsBounded) {
 
 TEST(Jinja, OutputIsBounded) {
   EXPECT_REFUSED("{% set x = 'a' * 1000000 %}{% for i in range(99) %}{{ x }}{% endfor %}", "more than 67108864 bytes of output");
+  const std::string data(1000000, 'a');
+  EXPECT_REFUSED("{% for i in range(99) %}" + data + "{% endfor %}", "more than 67108864 bytes of output");
 }
 
 // Templates that would work for ever, or double a text each time.

@@ -26,6 +26,7 @@ inline std::string text(std::string_view source) { return render(source).bytes()
 inline std::string marked(std::string_view source) {
   Dict given;
   given.set(Value::text("x"), Value::text("ab CD", Origin::words));
+  given.set(Value::text("p"), Value::text("%% %3d", Origin::words));
   Dict row;
   row.set(Value::text("k\"", Origin::words), Value::text("v\n", Origin::words));
   given.set(Value::text("d"), Value::dict(row));

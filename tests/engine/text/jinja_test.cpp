@@ -65,6 +65,24 @@ TEST(Jinja, ErrorsNameLineFoundAndWanted) {
   EXPECT_REFUSED("{% macro m(a) %}{% endmacro %}{{ m(1, 2) }}", "the macro m found 2 arguments, wanted at most 1");
 }
 
+TEST(Jinja, ALoopOutlivesItsItems) {
+  const std::string kept = "{% set ns = namespace() %}{% for x in ['aa', 'bb'] %}{% set ns.l = loop %}{% endfor %}";
+  EXPECT_EQ(text(kept + "{{ ns.l.previtem }} {{ ns.l.nextitem is defined }}"), "aa False");
+  EXPECT_EQ(text(kept + "{{ ns.l.last }} {{ ns.l.length }} {{ ns.l.index }} {{ ns.l.revindex }} {{ ns.l.revindex0 }}"),
+            "True 2 2 1 0");
+}
+
+// What names an argument or shapes a text may be of others too.
+TEST(Jinja, ArgumentsKeepTheirOrigin) {
+  EXPECT_EQ(marked("{{ dict(**d) | tojson }}"), "{\"<k\\\">\": \"<v\\n>\"}");
+  EXPECT_EQ(marked("{{ dict(a=1, **d) | list | first }}{{ dict(**d) | list | first }}"), "a<k\">");
+  EXPECT_EQ(marked("{% macro m() %}{{ kwargs | list | join }}{% endmacro %}{{ m(**d) }}"), "<k\">");
+  EXPECT_EQ(marked("{{ strftime_now(x) }}|{{ strftime_now('%Y') }}"), "<ab CD>|2025");
+  EXPECT_EQ(marked("{{ [1, 2] | tojson(indent=x) }}"), "[\n<ab CD>1,\n<ab CD>2\n]");
+  EXPECT_EQ(marked("{{ {1: 2, 3: 4} | tojson(separators=(x, x)) }}"), "{\"1\"<ab CD>2<ab CD>\"3\"<ab CD>4}");
+  EXPECT_EQ(marked("{{ p % 7 }}|{{ '%%' % () }}"), "<%   7>|%");
+}
+
 TEST(Jinja, TextsMarkedSafeEscapeWhatIsAdded) {
   EXPECT_EQ(text("{{ '<'|safe + '<' }}{{ '<' + '>'|e }}{{ ('<'|safe).upper() + '&' }}{{ '<'|safe ~ '<' }}"),
             "<&lt;&lt;&gt;<&amp;<<");

@@ -27,15 +27,15 @@ Call::Call(Interpreter& interpreter, std::string_view name, Value value, std::st
     }
   }
   for (const auto& [given, argument] : arguments.named) {
-    const auto place = std::find(parameters_.begin(), parameters_.end(), given);
+    const auto place = std::find(parameters_.begin(), parameters_.end(), given.bytes());
     if (place != parameters_.end()) {
       auto& slot = bound_[static_cast<std::size_t>(place - parameters_.begin())];
-      if (slot) fail("the argument " + printable(given) + " twice", "it once");
+      if (slot) fail("the argument " + printable(given.bytes()) + " twice", "it once");
       slot = argument;
     } else if (takes_more) {
       named.emplace_back(given, argument);
     } else {
-      fail("the argument " + printable(given), "another name");
+      fail("the argument " + printable(given.bytes()), "another name");
     }
   }
 }

@@ -20,8 +20,8 @@ class Call {
 
   Interpreter& run;
   const Value self;
-  std::vector<Value> rest;                           // further arguments
-  std::vector<std::pair<std::string, Value>> named;  // further ones with names
+  std::vector<Value> rest;  // further arguments
+  NamedValues named;        // further ones with names
 
   bool has(std::size_t index) const { return bound_[index].has_value(); }
   const Value& at(std::size_t index) const;  // Fault when it is not given

@@ -42,7 +42,10 @@ Dict pairs_of(Call& call) {
       dict.set(pair[0], pair[1]);
     }
   }
-  for (const auto& [name, value] : call.named) dict.set(Value::text(name), value);
+  for (const auto& [name, value] : call.named) {
+    call.run.spend(name.extent().weight);
+    dict.set(name, value);
+  }
   return dict;
 }
 
@@ -62,12 +65,13 @@ Value raise_exception(Call& call) { throw Fault("the template refuses: " + call.
 Value strftime_now(Call& call) {
   constexpr std::size_t kLongest = 200;
   const std::string& form = call.text(0).bytes();
+  const Origin origin = call.text(0).has_words() ? Origin::words : Origin::markup;
   if (form.size() > kLongest)
     call.fail("a format of " + std::to_string(form.size()) + " bytes", "at most " + std::to_string(kLongest));
   if (form.empty()) return Value::text("");
   std::array<char, 8192> out{};
   const std::size_t bytes = std::strftime(out.data(), out.size(), form.c_str(), &call.run.now());
-  return Value::text(std::string_view(out.data(), bytes));
+  return Value::text(std::string_view(out.data(), bytes), origin);
 }
 
 constexpr std::array<Builtin, 5> kFunctions = {{

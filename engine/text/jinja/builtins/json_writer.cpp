@@ -40,6 +40,11 @@ class JsonWriter {
  private:
   void put(std::string_view text) { out_.append(text, Origin::markup); }
 
+  void put_given(const OriginText& text) {
+    run_.spend_bytes(text.size());
+    out_.append(text);
+  }
+
   static std::string number(double value) {
     if (std::isnan(value)) return "NaN";
     if (std::isinf(value)) return value < 0 ? "-Infinity" : "Infinity";
@@ -48,16 +53,15 @@ class JsonWriter {
 
   void line(int level) {
     if (!form_.indent) return;
-    run_.spend_bytes(static_cast<std::size_t>(level) * form_.indent->size());
     put("\n");
-    for (int i = 0; i < level; ++i) put(*form_.indent);
+    for (int i = 0; i < level; ++i) put_given(*form_.indent);
   }
 
   void list(const std::vector<Value>& items, int level) {
     if (items.empty()) return put("[]");
     put("[");
     for (std::size_t i = 0; i < items.size(); ++i) {
-      if (i > 0) put(form_.item_separator);
+      if (i > 0) put_given(form_.item_separator);
       line(level + 1);
       write(items[i], level + 1);
     }
@@ -85,10 +89,10 @@ class JsonWriter {
     }
     put("{");
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      if (i > 0) put(form_.item_separator);
+      if (i > 0) put_given(form_.item_separator);
       line(level + 1);
       quoted(key(rows[i]->first));
-      put(form_.key_separator);
+      put_given(form_.key_separator);
       write(rows[i]->second, level + 1);
     }
     line(level);

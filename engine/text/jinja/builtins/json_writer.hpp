@@ -2,7 +2,6 @@
 #pragma once
 
 #include <optional>
-#include <string>
 
 #include "interpreter.hpp"
 
@@ -11,8 +10,8 @@ namespace qjl::engine::jinja {
 struct JsonForm {
   bool ascii = false;
   bool sorted = false;
-  std::optional<std::string> indent = {};  // of one level; none: all in one line
-  std::string item_separator = ", ", key_separator = ": ";
+  std::optional<OriginText> indent = {};  // of one level; none: all in one line
+  OriginText item_separator{", ", Origin::markup}, key_separator{": ", Origin::markup};
 };
 
 // Errors: Fault on values that JSON does not have.

@@ -147,8 +147,9 @@ Value map(Call& call) {
   if (call.rest.empty()) {
     Value path, otherwise;
     for (const auto& [name, value] : call.named) {
-      if (name != "attribute" && name != "default") call.fail("the argument `" + name + "`", "attribute or default");
-      (name == "attribute" ? path : otherwise) = value;
+      const std::string& given = name.bytes();
+      if (given != "attribute" && given != "default") call.fail("the argument `" + given + "`", "attribute or default");
+      (given == "attribute" ? path : otherwise) = value;
     }
     if (path.is(Kind::none)) call.fail("no filter", "its name, or attribute=");
     for (const Value& item : call.run.items_of(call.self)) {

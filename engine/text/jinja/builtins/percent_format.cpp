@@ -33,6 +33,7 @@ class PercentFormat {
   OriginText fill() {
     for (std::size_t at = rest_.find('%'); at != std::string_view::npos; at = rest_.find('%')) {
       copy(at);
+      origin_ = form_.origin_at(form_.size() - rest_.size());
       rest_.remove_prefix(1);
       write(read_field());
     }
@@ -97,7 +98,7 @@ class PercentFormat {
   }
 
   void write(const Field& field) {
-    if (field.letter == '%') return out_.append("%", Origin::markup);
+    if (field.letter == '%') return out_.append("%", origin_);
     const Value& value = value_of(field);
     if (field.letter == 's' || field.letter == 'r') {
       OriginText text = field.letter == 's' ? run_.print(value) : Printer(run_).represent(value);
@@ -107,7 +108,7 @@ class PercentFormat {
     if (value.is_undefined()) throw Fault(value.why_undefined());
     if (!value.is_numeric())
       throw Fault(std::string("found a ") + value.type_name() + " for %" + field.letter + ", wanted a number");
-    pad(field, {number_text(field, value), Origin::markup}, field.flags.find('0') != std::string::npos);
+    pad(field, {number_text(field, value), origin_}, field.flags.find('0') != std::string::npos);
   }
 
   static std::string with_sign(const Field& field, bool negative, const std::string& digits) {
@@ -150,14 +151,14 @@ class PercentFormat {
     const bool left = field.flags.find('-') != std::string::npos;
     if (left) {
       out_.append(text);
-      out_.append(spaces, Origin::markup);
+      out_.append(spaces, origin_);
     } else if (zeros) {
       const bool sign = !text.empty() && std::string_view("+- ").find(text.bytes()[0]) != std::string_view::npos;
       out_.append(text, 0, sign ? 1 : 0);
-      out_.append(std::string(spaces.size(), '0'), Origin::markup);
+      out_.append(std::string(spaces.size(), '0'), origin_);
       out_.append(text, sign ? 1 : 0, text.size());
     } else {
-      out_.append(spaces, Origin::markup);
+      out_.append(spaces, origin_);
       out_.append(text);
     }
   }
@@ -167,6 +168,7 @@ class PercentFormat {
   std::string_view rest_;
   const Value& values_;
   std::size_t used_ = 0;
+  Origin origin_ = Origin::markup;  // of the % that is being filled
   OriginText out_;
 };
 
@@ -184,7 +186,7 @@ Value field_value(const Call& call, std::string_view name, std::size_t& next) {
   }
   if (name.find_first_of(".[:!{") != std::string_view::npos)
     call.fail("the field {" + std::string(name) + "}", "{}, {0} or {name}");
-  const auto found = std::find_if(call.named.begin(), call.named.end(), [&](const auto& row) { return row.first == name; });
+  const auto found = std::find_if(call.named.begin(), call.named.end(), [&](const auto& row) { return row.first.bytes() == name; });
   if (found == call.named.end()) call.fail("the field {" + std::string(name) + "} without a value", "a value for each field");
   return found->second;
 }

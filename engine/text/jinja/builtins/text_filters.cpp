@@ -92,7 +92,10 @@ Value format(Call& call) {
   Value values = Value::tuple(call.rest);
   if (!call.named.empty()) {
     Dict dict;
-    for (const auto& [name, value] : call.named) dict.set(Value::text(name), value);
+    for (const auto& [name, value] : call.named) {
+      call.run.spend(name.extent().weight);
+      dict.set(name, value);
+    }
     values = Value::dict(std::move(dict));
   }
   return percent_format(call.run, self_of(call), values);
@@ -130,14 +133,15 @@ Value tojson(Call& call) {
   JsonForm form{.ascii = call.flag(0, false), .sorted = call.flag(3, false)};
   if (call.has(1) && !call.at(1).is(Kind::none)) {
     const std::int64_t width = call.at(1).is_text() ? 0 : std::clamp<std::int64_t>(call.integer(1), 0, 1000);
-    form.indent = call.at(1).is_text() ? call.text(1).bytes() : std::string(static_cast<std::size_t>(width), ' ');
-    form.item_separator = ",";
+    form.indent =
+        call.at(1).is_text() ? call.text(1) : OriginText(std::string(static_cast<std::size_t>(width), ' '), Origin::markup);
+    form.item_separator = {",", Origin::markup};
   }
   if (call.has(2) && !call.at(2).is(Kind::none)) {
     const std::vector<Value> pair = call.run.items_of(call.at(2));
     if (pair.size() != 2 || !pair[0].is_text() || !pair[1].is_text()) call.fail("other separators", "two texts");
-    form.item_separator = pair[0].bytes();
-    form.key_separator = pair[1].bytes();
+    form.item_separator = pair[0].as_text();
+    form.key_separator = pair[1].as_text();
   }
   return Value::text(write_json(call.run, call.self, form));
 }
