@@ -83,6 +83,24 @@ TEST(Jinja, ArgumentsKeepTheirOrigin) {
   EXPECT_EQ(marked("{{ p % 7 }}|{{ '%%' % () }}"), "<%   7>|%");
 }
 
+TEST(Jinja, RoundsAsPython) {
+  EXPECT_EQ(text("{{ 5 | round(-400) }} {{ 5.5 | round(-400) }} {{ 15 | round(-1) }} {{ 25 | round(-1) }} {{ -26 | round(-1) }}"),
+            "0 0.0 20 20 -30");
+  EXPECT_EQ(text("{{ 1234567890123456789 | round(-1) }} {{ 9223372036854775807 | round(-20) }}"), "1234567890123456790 0");
+  EXPECT_EQ(text("{{ 5 | round(400, 'ceil') }} {{ 1.25 | round(1, 'floor') }}"), "5.0 1.2");
+  EXPECT_REFUSED("{{ 9223372036854775807 | round(-19) }}", "more than 64 bits");
+  EXPECT_REFUSED("{{ 5 | round(-400, 'ceil') }}", "division by zero");
+  EXPECT_REFUSED("{{ 1e300 | round(300, 'ceil') }}", "no double holds");
+}
+
+TEST(Jinja, CountsOf64Bits) {
+  const std::string least = "(-9223372036854775807 - 1)";
+  EXPECT_EQ(text("{{ 'a'.center(" + least + ") }}{{ 'a'.ljust(" + least + ") }}{{ 'a'.zfill(" + least + ") }}"), "aaa");
+  EXPECT_EQ(text("{{ 'a' | center(" + least + ") }}"), "a");
+  EXPECT_EQ(text("{{ 'a b'.split(none, " + least + ") }}{{ 'a,b'.rsplit(',', " + least + ") }}"), "['a', 'b']['a', 'b']");
+  EXPECT_EQ(text("{{ 'aa'.replace('a', 'b', " + least + ") }}{{ 'aa' | replace('', '-', " + least + ") }}"), "bb-a-a-");
+}
+
 TEST(Jinja, TextsMarkedSafeEscapeWhatIsAdded) {
   EXPECT_EQ(text("{{ '<'|safe + '<' }}{{ '<' + '>'|e }}{{ ('<'|safe).upper() + '&' }}{{ '<'|safe ~ '<' }}"),
             "<&lt;&lt;&gt;<&amp;<<");

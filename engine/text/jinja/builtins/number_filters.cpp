@@ -70,15 +70,42 @@ std::optional<Value> whole_part(double value) {
   return checked(!(std::abs(value) < 9.2e18), std::abs(value) < 9.2e18 ? static_cast<std::int64_t>(value) : 0);
 }
 
-double at_precision(double value, std::int64_t precision) {
+// As Python's round(): what lies in the middle goes to the even side.
+Value rounded_whole(std::int64_t value, std::int64_t precision) {
+  constexpr std::int64_t kMostDigits = 19;
+  if (precision >= 0) return Value::integer(value);
+  if (precision < -kMostDigits) return Value::integer(0);
+  std::uint64_t unit = 1, out = 0;
+  for (std::int64_t i = precision; i < 0; ++i) unit *= 10;
+  const std::uint64_t size = value < 0 ? ~static_cast<std::uint64_t>(value) + 1 : static_cast<std::uint64_t>(value);
+  const std::uint64_t quotient = size / unit, rest = size % unit;
+  const bool up = rest > unit - rest || (rest == unit - rest && quotient % 2 == 1);
+  const bool overflows = __builtin_mul_overflow(quotient + (up ? 1 : 0), unit, &out) || out > INT64_MAX;
+  const std::int64_t found = overflows ? 0 : static_cast<std::int64_t>(out);
+  return checked(overflows, value < 0 ? -found : found);
+}
+
+double rounded_number(double value, std::int64_t precision) {
+  constexpr std::int64_t kMostDigits = 308;
+  if (precision < -kMostDigits) return std::copysign(0.0, value);
   if (precision < 0) {
-    const double unit = std::pow(10.0, static_cast<double>(-precision));
-    return std::nearbyint(value / unit) * unit;
+    const double unit = std::pow(10.0, static_cast<double>(-precision)), found = std::nearbyint(value / unit) * unit;
+    if (std::isinf(found)) throw Fault("found a rounded number that no double holds");
+    return found;
   }
   std::string text(1500, ' ');
   const int count =
       std::snprintf(text.data(), text.size(), "%.*f", static_cast<int>(std::min<std::int64_t>(precision, 340)), value);
   return std::strtod(text.substr(0, static_cast<std::size_t>(count)).c_str(), nullptr);
+}
+
+// As jinja2: ceil(value * 10**precision) / 10**precision, in whole numbers where both are.
+double rounded_towards(const Value& value, std::int64_t precision, bool up) {
+  if (value.is_whole() && precision >= 0) return value.as_number();
+  const double unit = std::pow(10.0, static_cast<double>(precision)), scaled = value.as_number() * unit;
+  if (unit == 0) throw Fault("found a division by zero");
+  if (!std::isfinite(scaled)) throw Fault("found a number to round that no double holds");
+  return (up ? std::ceil(scaled) : std::floor(scaled)) / unit;
 }
 
 }  // namespace
@@ -123,15 +150,12 @@ Value rounded(Call& call) {
   const std::int64_t precision = std::clamp<std::int64_t>(call.integer(0, 0), -340, 340);
   const std::string method = call.has(1) ? call.text(1).bytes() : "common";
   if (method == "ceil" || method == "floor") {
-    const double unit = std::pow(10.0, static_cast<double>(precision));
-    const double scaled = value.as_number() * unit;
-    return Value::number((method == "ceil" ? std::ceil(scaled) : std::floor(scaled)) / unit);
+    return Value::number(rounded_towards(value, precision, method == "ceil"));
   }
   if (method != "common") call.fail("the method " + method, "common, ceil or floor");
-  if (!value.is(Kind::number))
-    return precision < 0 ? Value::integer(static_cast<std::int64_t>(at_precision(value.as_number(), precision))) : value;
+  if (value.is_whole()) return rounded_whole(value.as_integer(), precision);
   if (std::isnan(value.as_number()) || std::isinf(value.as_number())) return value;
-  return Value::number(at_precision(value.as_number(), precision));
+  return Value::number(rounded_number(value.as_number(), precision));
 }
 
 }  // namespace qjl::engine::jinja

@@ -41,7 +41,7 @@ Value replace(Call& call) {
   const OriginText text = self_of(call), old = call.run.print(call.at(0)), by = call.run.print(call.at(1));
   const bool all = !call.has(2) || call.at(2).is(Kind::none);
   if (by.size() > old.size()) call.run.spend_bytes((text.size() / std::max<std::size_t>(old.size(), 1) + 1) * by.size());
-  return Value::text(replaced(text, old.bytes(), by, all ? -1 : call.integer(2)));
+  return Value::text(replaced(text, old.bytes(), by, all ? -1 : std::max<std::int64_t>(call.integer(2), -1)));
 }
 
 Value indent(Call& call) {
@@ -71,7 +71,7 @@ Value indent(Call& call) {
 
 Value center(Call& call) {
   const OriginText text = self_of(call);
-  const std::int64_t width = call.integer(0, 80);
+  const std::int64_t width = std::max<std::int64_t>(call.integer(0, 80), 0);
   const auto found = static_cast<std::int64_t>(count_characters(text.bytes()));
   const auto missing = static_cast<std::size_t>(std::max<std::int64_t>(width - found, 0));
   call.run.spend(missing);

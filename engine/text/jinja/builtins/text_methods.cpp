@@ -108,6 +108,9 @@ Value count(Call& call) {
   return whole(found);
 }
 
+// How many cuts or changes at most; -1: all.
+std::int64_t limit(const Call& call, std::size_t index) { return std::max<std::int64_t>(call.integer(index, -1), -1); }
+
 // Words between white space, at most `most` cuts.
 std::vector<OriginText> split_words(const OriginText& text, std::int64_t most, From from) {
   std::vector<OriginText> parts;
@@ -161,7 +164,7 @@ template <From from>
 Value split(Call& call) {
   const OriginText& text = self_of(call);
   const std::string* between = characters(call, 0);
-  const std::int64_t most = call.integer(1, -1);
+  const std::int64_t most = limit(call, 1);
   if (between != nullptr && between->empty()) call.fail("an empty separator", "one with a character");
   auto parts = between == nullptr ? split_words(text, most, from) : split_at(text, *between, most, from);
   call.run.spend(8 * parts.size());
@@ -202,7 +205,7 @@ Value join(Call& call) {
 Value replace(Call& call) {
   const OriginText& text = self_of(call);
   const OriginText& by = call.text(1);
-  const std::int64_t most = call.integer(2, -1);
+  const std::int64_t most = limit(call, 2);
   const std::string& old = call.text(0).bytes();
   if (by.size() > old.size()) call.run.spend_bytes((text.size() / std::max<std::size_t>(old.size(), 1) + 1) * by.size());
   return Value::text(replaced(text, old, by, most));
@@ -236,7 +239,8 @@ template <Place place>
 Value justify(Call& call) {
   const OriginText& text = self_of(call);
   const auto found = static_cast<std::int64_t>(count_characters(text.bytes()));
-  const auto missing = static_cast<std::size_t>(std::max<std::int64_t>(call.integer(0) - found, 0));
+  const std::int64_t width = std::max<std::int64_t>(call.integer(0), 0);
+  const auto missing = static_cast<std::size_t>(std::max<std::int64_t>(width - found, 0));
   OriginText fill(place == Place::zeros ? "0" : " ", Origin::markup);
   if (place != Place::zeros && call.has(1)) fill = call.text(1);
   if (count_characters(fill.bytes()) != 1) call.fail("a filling of several characters", "one");
@@ -249,7 +253,7 @@ Value justify(Call& call) {
     out.append(padded(text.slice(sign, text.size()), missing, 0, fill));
     return Value::text(std::move(out));
   }
-  const std::size_t before = missing / 2 + (missing & static_cast<std::size_t>(call.integer(0)) & 1);  // as CPython rounds
+  const std::size_t before = missing / 2 + (missing & static_cast<std::size_t>(width) & 1);  // as CPython rounds
   return Value::text(padded(text, before, missing - before, fill));
 }
 
