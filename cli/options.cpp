@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "named_templates.hpp"
 #include "qjl/error.hpp"
 
 namespace qjl::cli {
@@ -107,9 +108,8 @@ void add_generate_options(CLI::App& command, GenerateOptions& options) {
       ->check(CLI::PositiveNumber)
       ->group("Prompt");
   command
-      .add_option(
-          "--chat-template", options.chat_template,
-          "auto (the model's), a file of Jinja, chatml, llama2, llama3, mistral, mistral-v3, mistral-tekken, gemma, phi3 or raw")
+      .add_option("--chat-template", options.chat_template,
+                  "auto (the model's), a file of Jinja, or one of " + engine::template_names())
       ->group("Prompt");
   command
       .add_option("--chat-template-kwargs", options.chat_template_kwargs,

@@ -101,6 +101,15 @@ TEST(Jinja, CountsOf64Bits) {
   EXPECT_EQ(text("{{ 'aa'.replace('a', 'b', " + least + ") }}{{ 'aa' | replace('', '-', " + least + ") }}"), "bb-a-a-");
 }
 
+TEST(Jinja, CharactersOfPercentC) {
+  EXPECT_EQ(text("{{ '%c%3c|%-3c|' % (65, 'é', 8364) }}"), "A  é|€  |");
+  EXPECT_REFUSED("{{ '%c' % 'ab' }}", "wanted one character");
+  EXPECT_REFUSED("{{ '%c' % 1114112 }}", "wanted one character");
+  EXPECT_REFUSED("{{ '%c' % 55296 }}", "wanted one character");
+}
+
+TEST(Jinja, AsciiJsonEscapesDel) { EXPECT_EQ(text("{{ '\\x7f\\x7e' | tojson(ensure_ascii=true) }}"), "\"\\u007f~\""); }
+
 TEST(Jinja, TextsMarkedSafeEscapeWhatIsAdded) {
   EXPECT_EQ(text("{{ '<'|safe + '<' }}{{ '<' + '>'|e }}{{ ('<'|safe).upper() + '&' }}{{ '<'|safe ~ '<' }}"),
             "<&lt;&lt;&gt;<&amp;<<");

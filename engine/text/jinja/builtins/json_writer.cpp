@@ -110,7 +110,7 @@ class JsonWriter {
       case '\b': return "\\b";
     }
     const auto unit = [](char32_t half) { return "\\u" + hex_escape(0x10000 | half).substr(6); };
-    if (code < 0x20 || (form_.ascii && code >= 0x7F && code < 0x10000 && code != 0x7F)) return unit(code);
+    if (code < 0x20 || (form_.ascii && code >= 0x7F && code < 0x10000)) return unit(code);
     if (!form_.ascii || code < 0x80 || code == kNoCharacter) return {};
     return unit(0xD800 + ((code - 0x10000) >> 10)) + unit(0xDC00 + ((code - 0x10000) & 0x3FF));
   }

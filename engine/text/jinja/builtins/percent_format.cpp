@@ -106,9 +106,23 @@ class PercentFormat {
       return pad(field, text, false);
     }
     if (value.is_undefined()) throw Fault(value.why_undefined());
+    if (field.letter == 'c') return pad(field, character_of(value), false);
     if (!value.is_numeric())
       throw Fault(std::string("found a ") + value.type_name() + " for %" + field.letter + ", wanted a number");
     pad(field, {number_text(field, value), origin_}, field.flags.find('0') != std::string::npos);
+  }
+
+  // The numbers of a special token's characters may be of others too: they make words.
+  static OriginText character_of(const Value& value) {
+    constexpr std::int64_t kLast = 0x10FFFF, kSurrogates = 0xD800, kBehindThem = 0xE000;
+    if (value.is_text() && count_characters(value.bytes()) == 1) return value.as_text();
+    const std::int64_t code = value.is_whole() ? value.as_integer() : -1;
+    if (code < 0 || code > kLast || (code >= kSurrogates && code < kBehindThem)) {
+      throw Fault("found a " + value.type_name() + " for %c, wanted one character or its number");
+    }
+    std::string bytes;
+    append_character(bytes, static_cast<char32_t>(code));
+    return {bytes, Origin::words};
   }
 
   static std::string with_sign(const Field& field, bool negative, const std::string& digits) {
@@ -134,7 +148,7 @@ class PercentFormat {
       return with_sign(field, number < 0, text);
     }
     if (real.find(field.letter) == std::string_view::npos) {
-      throw Fault(std::string("found %") + field.letter + ", wanted one of s r d i u x X o e E f F g G %");
+      throw Fault(std::string("found %") + field.letter + ", wanted one of s r d i u x X o e E f F g G c %");
     }
     const std::string form = std::string("%.*") + field.letter;
     const double size = std::abs(value.as_number());
