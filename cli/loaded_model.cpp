@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include "plan_file.hpp"
+#include "qjl/error.hpp"
 
 namespace qjl::cli {
 
@@ -15,10 +16,20 @@ engine::RopeOptions rope_options(const ModelOptions& options) {
   return rope;
 }
 
+// A file's own faults are of other kinds: an invalid argument can only be an option of RoPE.
+engine::Model load(const ModelOptions& options) {
+  try {
+    return engine::Model::load(engine::open_model_file(options.path), rope_options(options));
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::invalid_argument) throw Usage(error.what());
+    throw;
+  }
+}
+
 }  // namespace
 
 LoadedModel::LoadedModel(const ModelOptions& options)
-    : model(engine::Model::load(engine::open_model_file(options.path), rope_options(options))),
+    : model(load(options)),
       tokenizer(model.file().tokenizer_data()),
       threads(options.threads),
       context(options.context > 0 ? options.context : model.config().context_length) {

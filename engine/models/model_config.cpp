@@ -46,14 +46,15 @@ void read_heads(const ModelFile& file, const MetadataKeys& keys, ModelConfig& co
 }
 
 // Layers that see a window only, and how they turn.
-void read_windows(const MetadataKeys& keys, ModelConfig& config) {
+void read_windows(const ModelFile& file, const MetadataKeys& keys, RopeOptions rope, ModelConfig& config) {
   if (!keys.has_positive("attention.sliding_window")) return;
   const Architecture& family = *config.family;
   LayerShape local = config.layers.front();
   local.window = keys.integer("attention.sliding_window", kMostContext);
   const double usual_base = family.window_rope_base > 0.0 ? family.window_rope_base : local.rope.base;
-  const double base = keys.positive_or("rope.freq_base_swa", usual_base, 1e12);
-  if (family.plain_rope_in_window || base != local.rope.base) local.rope = plain_rope(local.rope, base);
+  rope.base = keys.positive_or("rope.freq_base_swa", usual_base, kMostBase);
+  local.rope =
+      family.plain_rope_in_window ? plain_rope(local.rope, *rope.base) : read_rope(file, keys, family, config.key_dim, rope);
   const char* pattern = "attention.sliding_window_pattern";
   const auto has_window = keys.flags(pattern);  // of each layer
   if (has_window && has_window->size() != config.layers.size()) {
@@ -113,7 +114,7 @@ ModelConfig read_model_config(const ModelFile& file, const RopeOptions& rope) {
   config.logit_soft_cap = scale_or("final_logit_softcapping", 0.0f);
   config.layers.assign(static_cast<std::size_t>(config.num_layers),
                        {read_rope(file, keys, *config.family, config.key_dim, rope), 0});
-  read_windows(keys, config);
+  read_windows(file, keys, rope, config);
   read_experts(file, keys, config);
   if (config.family->describe != nullptr) config.family->describe(keys, config);
   if (config.attention_scale == 0.0f && config.head_dim != config.key_dim) {

@@ -56,7 +56,7 @@ struct ModelConfig {
 };
 
 // Errors: bad_file on a missing key or a number outside its range (found and wanted); unsupported on an architecture, a RoPE
-// scaling or a key that the engine does not follow.
+// scaling or a key that the engine does not follow; invalid_argument on an option of RoPE without effect.
 ModelConfig read_model_config(const ModelFile& file, const RopeOptions& rope = {});
 
 }  // namespace qjl::engine

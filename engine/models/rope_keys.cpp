@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "architecture.hpp"
@@ -38,6 +39,7 @@ class RopeReader {
 
  private:
   std::string scaling_type() const;
+  void check_options(const std::string& type, bool has_divisors) const;
   double original_context() const;
   void add_divisors(const std::vector<float>& divisors);
   void add_llama3();
@@ -65,6 +67,26 @@ std::string RopeReader::scaling_type() const {
   const bool has_tensors = file_.find_tensor("rope_factors_long.weight") != nullptr;
   const std::string type = keys_.text_or("rope.scaling.type", has_tensors ? "longrope" : has_factor ? "linear" : "none");
   return type == "none" && options_.factor ? "linear" : type;
+}
+
+// An option that the type of scaling has no use for is refused: a user would take it to be followed.
+void RopeReader::check_options(const std::string& type, bool has_divisors) const {
+  const bool is_yarn = type == "yarn", is_llama3 = type == "llama3";
+  const auto check = [&](const char* name, bool is_given, bool is_used, const char* wanted) {
+    if (!is_given || is_used) return;
+    throw Error(ErrorKind::invalid_argument, std::string("[rope] found ") + name + " beside scaling \"" + type + "\"" +
+                                                 (is_llama3 && has_divisors ? " whose divisors the model holds" : "") +
+                                                 ", wanted " + wanted);
+  };
+  check("--rope-scale or --rope-freq-scale", options_.factor.has_value(),
+        is_yarn || type == "linear" || (is_llama3 && !has_divisors), "--rope-scaling linear or yarn");
+  check("--yarn-orig-ctx", options_.yarn_original_context.has_value(), is_yarn || type == "longrope", "--rope-scaling yarn");
+  for (const auto& [name, option] : {std::pair{"--yarn-ext-factor", options_.yarn_ext_factor},
+                                     {"--yarn-attn-factor", options_.yarn_attention_factor},
+                                     {"--yarn-beta-fast", options_.yarn_beta_fast},
+                                     {"--yarn-beta-slow", options_.yarn_beta_slow}}) {
+    check(name, option.has_value(), is_yarn, "--rope-scaling yarn");
+  }
 }
 
 double RopeReader::original_context() const {
@@ -125,12 +147,14 @@ void RopeReader::add_longrope() {
 
 RopeConfig RopeReader::read(int key_dim) {
   rope_.interleaved = family_.interleaved_pairs;
-  const double base = keys_.positive_or("rope.freq_base", 10000.0, 1e12);
+  const double base = keys_.positive_or("rope.freq_base", 10000.0, kMostBase);
   rope_.base = options_.base.value_or(base);
   rope_.dimensions = static_cast<int>(keys_.integer_or("rope.dimension_count", key_dim, key_dim));
   if (rope_.dimensions % 2 != 0)
     refuse_model(keys_.prefix() + "rope.dimension_count", std::to_string(rope_.dimensions), "an even number");
   const std::string type = scaling_type();
+  const FileTensor* divisors = file_.find_tensor("rope_freqs.weight");
+  check_options(type, divisors != nullptr);
   for (const char* name : {"rope.scale_linear", "rope.scaling.factor"}) {
     if (keys_.has_positive(name)) factor_ = keys_.positive_or(name, 1.0, kMostFactor);
   }
@@ -147,9 +171,9 @@ RopeConfig RopeReader::read(int key_dim) {
     throw Error(ErrorKind::unsupported, "[model] " + keys_.prefix() + "rope.scaling.type is \"" + type +
                                             "\", wanted none, linear, llama3, yarn or longrope");
   }
-  if (const FileTensor* tensor = file_.find_tensor("rope_freqs.weight")) {
+  if (divisors != nullptr) {
     if (type == "llama3") rope_.frequency_divisors.clear();  // the tensor has them already
-    add_divisors(divisors_from_tensor(*tensor, rope_.dimensions));
+    add_divisors(divisors_from_tensor(*divisors, rope_.dimensions));
   }
   return rope_;
 }

@@ -22,6 +22,8 @@ namespace qjl::engine {
 class MetadataKeys;
 struct Architecture;
 
+inline constexpr double kMostBase = 1e12;
+
 // What a user may set; the file says the rest.
 struct RopeOptions {
   enum class Scaling : std::uint8_t { none, linear, yarn };
@@ -35,7 +37,7 @@ struct RopeOptions {
 };
 
 // How many channels of a head turn, and how fast; key_dim: where the file does not say, all. Errors: bad_file (found and wanted),
-// unsupported on an unknown type of scaling.
+// unsupported on an unknown type of scaling, invalid_argument on an option (by its name in the program) that the type does not use.
 RopeConfig read_rope(const ModelFile& file, const MetadataKeys& keys, const Architecture& family, int key_dim,
                      const RopeOptions& options);
 // The same base and channels without scaling: what layers with a window have in some families.

@@ -25,7 +25,7 @@ def test_names_that_mean_the_same(answer):
     assert plain != scaled
     assert answer("--rope-freq-scale", 0.25) == scaled
     assert answer("--rope-scaling", "linear", "--rope-scale", 4) == scaled
-    assert answer("--rope-scaling", "none", "--rope-scale", 4) == plain
+    assert answer("--rope-scaling", "none") == plain
     assert answer("--rope-scaling", "yarn", "--rope-scale", 4, "--yarn-ext-factor", 0, "--yarn-attn-factor", 1) == scaled
     assert answer("--rope-freq-base", 100000) == plain  # the model's own
     assert answer("--rope-freq-base", 20) != plain
@@ -47,6 +47,11 @@ def test_yarn_keeps_what_linear_loses(answer):
         ("--rope-scaling", "dynamic"),
         ("--yarn-ext-factor", 2),
         ("--rope-freq-base", 0),
+        ("--rope-scaling", "none", "--rope-scale", 4),
+        ("--rope-scaling", "none", "--rope-freq-scale", 0.25),
+        ("--yarn-orig-ctx", 64),
+        ("--rope-scale", 4, "--yarn-attn-factor", 1),
+        ("--rope-scaling", "linear", "--yarn-beta-fast", 16),
     ],
 )
 def test_wrong_words_are_usage_errors(qjl, model, words):

@@ -145,6 +145,37 @@ TEST(ModelConfig, RopeOptionsComeBeforeTheFile) {
   EXPECT_EQ(stronger.magnitude, 2.0 * yarn_magnitude(8.0, 0.0));
 }
 
+TEST(ModelConfig, RopeOptionsWithoutEffectAreRefused) {
+  TinyModel plain, llama3, longrope;
+  llama3.keys["llama.rope.scaling.type"] = "llama3";
+  longrope.tensors["rope_factors_long.weight"] = longrope.tensors["rope_factors_short.weight"] = {{32}, std::vector(32, 2.0f)};
+  const auto error_of = [](const TinyModel& tiny, const RopeOptions& options) -> std::string {
+    const std::vector<std::byte> bytes = tiny.bytes();
+    try {
+      read_model_config(*parse_model_file(bytes, "tiny"), options);
+    } catch (const Error& error) {
+      return error.kind() == ErrorKind::invalid_argument ? error.what() : "of another kind";
+    }
+    return "";
+  };
+  const auto refused = [&](const char* words, const TinyModel& tiny, const RopeOptions& options) {
+    EXPECT_NE(error_of(tiny, options).find(words), std::string::npos) << words << ": " << error_of(tiny, options);
+  };
+  using Scaling = RopeOptions::Scaling;
+  refused("--rope-scale", plain, {.scaling = Scaling::none, .factor = 4.0});
+  refused("--rope-scale", longrope, {.factor = 4.0});
+  refused("--yarn-orig-ctx", plain, {.yarn_original_context = 64.0});
+  refused("--yarn-ext-factor", plain, {.yarn_ext_factor = 1.0});
+  refused("--yarn-attn-factor", longrope, {.yarn_attention_factor = 1.0});
+  refused("--yarn-beta-fast", plain, {.factor = 4.0, .yarn_beta_fast = 16.0});
+  refused("--yarn-beta-slow", llama3, {.yarn_beta_slow = 2.0});
+  EXPECT_EQ(error_of(llama3, {.factor = 4.0}), "");
+  EXPECT_EQ(error_of(longrope, {.yarn_original_context = 64.0}), "");
+  llama3.tensors["rope_freqs.weight"] = {{32}, std::vector(32, 2.0f)};
+  refused("--rope-scale", llama3, {.factor = 4.0});
+  EXPECT_EQ(error_of(llama3, {.scaling = Scaling::linear, .factor = 4.0}), "");
+}
+
 TEST(ModelConfig, LongropeChoosesByTheContext) {
   TinyModel tiny("phi3");
   tiny.keys["phi3.rope.scaling.original_context_length"] = 64u;
@@ -199,6 +230,29 @@ TEST(ModelConfig, Windows) {
   EXPECT_EQ(windows(half), (std::vector<std::int64_t>{40, 0}));
   EXPECT_EQ(config_of(half).attention_soft_cap, 50.0f);
   EXPECT_EQ(config_of(half).logit_soft_cap, 30.0f);
+}
+
+// Another base of layers with a window changes their base alone, unless the family turns them without scaling.
+TEST(ModelConfig, AWindowsBaseKeepsTheScaling) {
+  for (const char* family : {"gpt-oss", "olmo2"}) {
+    TinyModel tiny(family);
+    const std::string prefix = std::string(family) + ".";
+    tiny.keys[prefix + "attention.sliding_window"] = 40u;
+    tiny.keys[prefix + "attention.sliding_window_pattern"] = 2u;
+    tiny.keys[prefix + "rope.freq_base"] = 1e6f;
+    tiny.keys[prefix + "rope.freq_base_swa"] = 1e4f;
+    tiny.keys[prefix + "rope.scaling.type"] = "yarn";
+    tiny.keys[prefix + "rope.scaling.factor"] = 4.0f;
+    const bool is_plain = std::string(family) == "olmo2";
+    const auto bounds = is_plain ? YarnScaling::Bounds::whole_pairs : YarnScaling::Bounds::exact;
+    const YarnScaling scaling{.factor = 4.0, .original_context = 512.0, .bounds = bounds};
+    const ModelConfig c = config_of(tiny);
+    EXPECT_EQ(c.layers[0].rope.base, 1e4);
+    EXPECT_EQ(c.layers[1].rope.base, 1e6);
+    EXPECT_EQ(c.layers[0].rope.frequency_divisors, is_plain ? std::vector<float>() : yarn_divisors(1e4, 64, scaling));
+    EXPECT_EQ(c.layers[1].rope.frequency_divisors, yarn_divisors(1e6, 64, scaling));
+    EXPECT_EQ(c.layers[0].rope.magnitude, is_plain ? 1.0 : yarn_magnitude(4.0, 0.0));
+  }
 }
 
 // Heads of a width that caches do not have get zeros behind their numbers; keys and values may differ.
