@@ -29,7 +29,7 @@ constexpr std::string_view kIgnored[] = {
     "decoder_sparse_step",
     "expert_shared_count",
     "pooling_type",
-    "attention.key_length_swa",  // checked against key_length by the rows that have windows
+    "attention.key_length_swa",  // checked against key_length, and the next against value_length, for every row
     "attention.value_length_swa",
     "rope.dimension_count_swa",
 };

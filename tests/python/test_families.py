@@ -270,6 +270,7 @@ def test_random_model(case, run_probe, tmp_path):
     check(model, tmp_path / "model.gguf", clear_ids(model, 200), run_probe, tmp_path)
 
 
+@pytest.mark.parametrize("case", [case for case in CASES.values() if case.breaks], ids=[n for n, c in CASES.items() if c.breaks])
 def test_every_part_is_felt(case, run_probe, tmp_path):
     """A reference with one part broken is a hundred times farther from the engine than test_random_model allows."""
     model = case.model()
