@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <sstream>
 #include <utility>
 
 #include "qjl/error.hpp"
@@ -32,6 +34,31 @@ CacheConfig cache_shape(const Model& model, const GenerateConfig& config) {
   CacheConfig shape = model.cache_config(config.codec, config.context);
   shape.layer_codes = config.layer_codes;
   return shape;
+}
+
+// Keys are stored with RoPE's magnitude, which no word of the file tells: a note does, a number for each layer, where one is not 1.
+constexpr const char* kMagnitudes = "rope_magnitudes";
+
+std::string magnitudes_note(const ModelConfig& model) {
+  std::ostringstream note;
+  note.precision(9);
+  for (const LayerShape& layer : model.layers) note << (note.tellp() == 0 ? "" : " ") << layer.rope.magnitude;
+  return std::ranges::all_of(model.layers, [](const LayerShape& layer) { return layer.rope.magnitude == 1.0; }) ? "" : note.str();
+}
+
+void check_magnitudes(const CacheFile& saved, const ModelConfig& model) {
+  const auto note = saved.info().notes.find(kMagnitudes);
+  std::istringstream numbers(note == saved.info().notes.end() ? "" : note->second);
+  for (std::size_t l = 0; l < model.layers.size(); ++l) {
+    const double wanted = model.layers[l].rope.magnitude;
+    double found = 1.0;
+    if (note != saved.info().notes.end() && !(numbers >> found))
+      refuse("the saved cache's rope_magnitudes have no layer " + std::to_string(l));
+    if (!(std::abs(found - wanted) <= 1e-6 * wanted)) {
+      refuse("the saved cache's RoPE has magnitude " + std::to_string(found) + " in layer " + std::to_string(l) + ", wanted " +
+             std::to_string(wanted));
+    }
+  }
 }
 
 void check_saved(const CacheFile& saved, const CacheConfig& shape, std::int64_t vocab_size, std::int64_t context) {
@@ -84,6 +111,7 @@ Generator::Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threa
       sampler_(config_.sampling) {
   const CacheConfig shape = model.cache_config(config_.codec, config_.context);
   check_saved(saved, shape, model.config().vocab_size, config_.context);
+  check_magnitudes(saved, model.config());
   LoadedCache loaded = saved.load(shape.max_pages, config_.device);
   cache_ = std::move(loaded.cache);
   sequence_ = loaded.sequences.front();
@@ -97,6 +125,8 @@ void Generator::save(const std::string& path, std::map<std::string, std::string>
   for (const LayerShape& layer : model_.config().layers) {
     info.layer_types.emplace_back(layer.window == 0 ? "full_attention" : "sliding_attention");
   }
+  if (std::string magnitudes = magnitudes_note(model_.config()); !magnitudes.empty())
+    info.notes[kMagnitudes] = std::move(magnitudes);
   const std::vector<Token> text = tokens();
   info.token_ids.emplace_back(text.begin(), text.end());
   save_cache(path, *cache_, {&sequence_, 1}, info);

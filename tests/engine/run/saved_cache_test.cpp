@@ -121,6 +121,31 @@ TEST_F(SavedCacheTest, TheOtherOrderOfChannelsGivesTheSameLogits) {
   }
 }
 
+// YaRN's magnitude is in the stored keys: a model with another one, or a file that tells none, is not gone on with.
+TEST_F(SavedCacheTest, TheMagnitudeOfRopeIsRemembered) {
+  RopeOptions yarn{.scaling = RopeOptions::Scaling::yarn, .factor = 4.0}, other = yarn;
+  other.yarn_attention_factor = 1.5;
+  Model scaled = Model::load(parse_model_file(bytes, "tiny"), yarn), stronger = Model::load(parse_model_file(bytes, "tiny"), other);
+  const auto going_on = [&](Model& any) -> std::string {
+    try {
+      Generator(any, tokenizer, threads, config(1), CacheFile(path));
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  Generator begun(scaled, tokenizer, threads, config(2));
+  begun.continue_text(prompt, [](std::string_view) {});
+  begun.save(path);
+  EXPECT_EQ(going_on(scaled), "");
+  EXPECT_NE(going_on(stronger).find("magnitude 1.138629 in layer 0, wanted 1.707944"), std::string::npos) << going_on(stronger);
+  const CacheConfig shape = scaled.cache_config(codec_config("k3v2"), 512);
+  KvCache silent(shape);
+  const SequenceId id = silent.create();
+  save_cache(path, silent, {&id, 1}, {.token_ids = {{1}}});
+  EXPECT_NE(going_on(scaled).find("magnitude 1.000000 in layer 0"), std::string::npos) << going_on(scaled);
+}
+
 TEST_F(SavedCacheTest, FilesThatCannotBeGoneOnWith) {
   const CacheConfig shape = model.cache_config(codec_config("k3v2"), 512);
   const auto refused = [&](const char* words, const CacheConfig& found, const CacheFileInfo& info, int sequences = 1,
