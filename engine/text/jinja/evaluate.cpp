@@ -73,7 +73,7 @@ Value Interpreter::evaluate_inside(const Expression& expression) {
 
 Value Interpreter::evaluate_name(const Expression& expression) {
   for (const Scope* scope = scope_.get(); scope != nullptr; scope = scope->outer.get()) {
-    spend(1);
+    spend_bytes(expression.name.size());
     const auto found = scope->names.find(expression.name);
     if (found != scope->names.end()) return found->second;
   }
@@ -136,7 +136,10 @@ Value Interpreter::evaluate_slice(const Expression& expression) {
 Arguments Interpreter::evaluate_arguments(const CallSyntax& syntax) {
   Arguments arguments;
   arguments.positional = evaluate_all(syntax.positional);
-  for (const auto& [name, value] : syntax.named) arguments.named.emplace_back(Value::text(name), evaluate(*value));
+  for (const auto& [name, value] : syntax.named) {
+    spend_bytes(name.size());
+    arguments.named.emplace_back(Value::text(name), evaluate(*value));
+  }
   if (syntax.list) {
     for (Value& item : items_of(evaluate(*syntax.list))) arguments.positional.push_back(std::move(item));
   }
@@ -243,6 +246,7 @@ std::vector<Value> Interpreter::items_of(const Value& value) {
 
 // As `value.name` of Python, and where there is none as value[name].
 Value Interpreter::attribute(const Value& value, std::string_view name) {
+  spend_bytes(name.size());
   if (value.is_undefined()) throw Fault(value.why_undefined());
   if (const Builtin* method = find_method(value, name)) return Value::object(make<Method>(*method, value));
   if (value.is(ValueKind::object)) {

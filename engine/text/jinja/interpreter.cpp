@@ -114,6 +114,7 @@ Interpreter::Flow Interpreter::run_captured(const Block& block, OriginText& capt
 Interpreter::Flow Interpreter::run_with(const Statement& statement) {
   auto scope = std::make_shared<Scope>(Scope{scope_, {}});
   for (std::size_t i = 0; i < statement.parameters.names.size(); ++i) {
+    spend_bytes(statement.parameters.names[i].size());
     scope->names[statement.parameters.names[i]] = evaluate(*statement.parameters.defaults[i]);
   }
   return run_inside(statement.body, std::move(scope));
@@ -173,6 +174,7 @@ Value Interpreter::run_macro(const Statement& macro, const std::shared_ptr<Scope
   const auto& [names, defaults] = macro.parameters;
   const std::string called = "the macro " + (macro.name.empty() ? std::string("caller") : macro.name);
   auto scope = std::make_shared<Scope>(Scope{closure, {}});
+  for (const std::string& name : names) spend_bytes(name.size());
   std::vector<Value> more;
   for (std::size_t i = 0; i < arguments.positional.size(); ++i) {
     if (i < names.size()) {
@@ -187,6 +189,7 @@ Value Interpreter::run_macro(const Statement& macro, const std::shared_ptr<Scope
   Dict named;
   for (const auto& [word, value] : arguments.named) {
     const std::string& name = word.bytes();
+    spend(names.size());
     const auto place = std::find(names.begin(), names.end(), name);
     if (place != names.end()) {
       scope->names[*place] = value;
@@ -218,6 +221,7 @@ Value Interpreter::run_macro(const Statement& macro, const std::shared_ptr<Scope
 }
 
 void Interpreter::assign(const Expression& target, const Value& value) {
+  spend_bytes(target.name.size());
   if (target.kind == Expression::Kind::name) {
     scope_->names[target.name] = value;
   } else if (target.kind == Expression::Kind::attribute) {

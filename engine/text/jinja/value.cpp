@@ -61,10 +61,13 @@ bool equal_items(const std::vector<Value>& left, const std::vector<Value>& right
   return std::equal(left.begin(), left.end(), right.begin(), right.end(), equal);
 }
 
+// A search hashes its key, so that those of the lighter one are looked for.
 bool equal_dicts(const Dict& left, const Dict& right) {
   if (left.items.size() != right.items.size()) return false;
-  return std::all_of(left.items.begin(), left.items.end(), [&](const auto& item) {
-    const Value* other = right.find(item.first);
+  const bool swaps = right.extent.weight < left.extent.weight;
+  const Dict &lighter = swaps ? right : left, &heavier = swaps ? left : right;
+  return std::all_of(lighter.items.begin(), lighter.items.end(), [&](const auto& item) {
+    const Value* other = heavier.find(item.first);
     return other != nullptr && equal(item.second, *other);
   });
 }

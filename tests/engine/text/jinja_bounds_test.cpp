@@ -66,6 +66,8 @@ TEST(Jinja, WorkIsBounded) {
       std::string("{{ [1] | batch(9000000000, 0) | list }}"),
       std::string("{{ [1] | slice(9000000000) | list }}"),
       std::string("{{ 'a\\nb' | indent(9000000000) }}"),
+      hundred + "{% set d = {'k' * 99999: 1} %}{% for j in range(999) %}{{ d == {j: 1} }}{% endfor %}{% endfor %}",
+      hundred + hundred + "{{ " + std::string(100000, 'n') + " }}{% endfor %}{% endfor %}",
       hundred + "{{ 'x' * 100000 }}{% endfor %}",
       hundred + "{{ ('x' * 100000).find('y') }}{% endfor %}",
       hundred + "{{ range(99999) | sort | first }}{% endfor %}",

@@ -200,6 +200,7 @@ Value field_value(const Call& call, std::string_view name, std::size_t& next) {
   }
   if (name.find_first_of(".[:!{") != std::string_view::npos)
     call.fail("the field {" + std::string(name) + "}", "{}, {0} or {name}");
+  call.run.spend(call.named.size());
   const auto found = std::find_if(call.named.begin(), call.named.end(), [&](const auto& row) { return row.first.bytes() == name; });
   if (found == call.named.end()) call.fail("the field {" + std::string(name) + "} without a value", "a value for each field");
   return found->second;
