@@ -7,6 +7,7 @@
 #include "builtins/percent_format.hpp"
 #include "builtins/text_operations.hpp"
 #include "characters.hpp"
+#include "text_search.hpp"
 
 namespace qjl::engine::jinja {
 namespace {
@@ -177,7 +178,7 @@ bool contains(Interpreter& run, const Value& hay, const Value& needle) {
     if (needle.is_undefined()) throw Fault(needle.why_undefined());
     if (!needle.is_text()) throw Fault("found a " + needle.type_name() + " in a str, wanted a str");
     run.spend_bytes(hay.as_text().size() + needle.as_text().size());
-    return hay.bytes().find(needle.bytes()) != std::string::npos;
+    return find_first(hay.bytes(), needle.bytes()) != std::string::npos;
   }
   if (hay.is_dict()) {
     run.spend(needle.extent().weight);

@@ -108,6 +108,15 @@ TEST(Jinja, CharactersOfPercentC) {
   EXPECT_REFUSED("{{ '%c' % 55296 }}", "wanted one character");
 }
 
+TEST(Jinja, PartsAreFoundFromBothEnds) {
+  const std::string hay = "{% set part = 'abcdefghijklmnopqrst' %}{% set t = 'x' * 50 + part + 'y' * 100 + part + 'z' * 9 %}";
+  EXPECT_EQ(text(hay + "{{ t.find(part) }} {{ t.rfind(part) }} {{ t.count(part) }} {{ part in t }} {{ t.rfind(part + '-') }}"),
+            "50 170 2 True -1");
+  EXPECT_EQ(text(hay + "{{ t.split(part) == t.rsplit(part) }} {{ t.rsplit(part, 1)[0] | length }} {{ t.rpartition(part)[2] }}"),
+            "True 170 zzzzzzzzz");
+  EXPECT_EQ(text("{{ 'éaéxéa'.strip('aé') }}{{ 'xax' | trim('x') }}"), "xa");
+}
+
 TEST(Jinja, AsciiJsonEscapesDel) { EXPECT_EQ(text("{{ '\\x7f\\x7e' | tojson(ensure_ascii=true) }}"), "\"\\u007f~\""); }
 
 TEST(Jinja, TextsMarkedSafeEscapeWhatIsAdded) {

@@ -123,6 +123,7 @@ class JsonWriter {
     while (at < all.size()) {
       const Character character = first_character(all.substr(at));
       if (const std::string escape = escaped(character.code); !escape.empty()) {
+        run_.spend(1);  // an escape is longer than its character
         out_.append(text, copied, at);
         out_.append(escape, text.origin_at(at));
         copied = at + character.bytes;

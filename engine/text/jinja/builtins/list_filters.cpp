@@ -29,7 +29,11 @@ Value follow(Call& call, Value item, const Value& path) {
   }
 }
 
-Value without_case(const Value& value) { return value.is_text() ? Value::text(lowered(value.as_text())) : value; }
+Value without_case(Call& call, const Value& value) {
+  if (!value.is_text()) return value;
+  call.run.spend_bytes(2 * value.as_text().size());
+  return Value::text(lowered(value.as_text()));
+}
 
 // Items beside what they are compared by.
 using Keyed = std::vector<std::pair<Value, Value>>;
@@ -38,7 +42,7 @@ Keyed keyed_items(Call& call, const std::vector<Value>& items, const Value& path
   Keyed keyed;
   for (const Value& item : items) {
     Value key = follow(call, item, path);
-    keyed.emplace_back(case_sensitive ? key : without_case(key), item);
+    keyed.emplace_back(case_sensitive ? key : without_case(call, key), item);
   }
   return keyed;
 }
@@ -65,7 +69,7 @@ Value sort(Call& call) {
     do {  // "a,b": by a, then by b
       const std::size_t comma = std::min(rest.find(','), rest.size());
       Value key = follow(call, item, path.is_text() ? Value::text(rest.substr(0, comma)) : path);
-      keys.push_back(case_sensitive ? key : without_case(key));
+      keys.push_back(case_sensitive ? key : without_case(call, key));
       rest.remove_prefix(std::min(comma + 1, rest.size()));
     } while (!rest.empty());
     keyed.emplace_back(Value::list(std::move(keys)), item);
@@ -81,7 +85,7 @@ Value dictsort(Call& call) {
   call.run.spend(4 * call.self.as_dict().items.size());
   for (const auto& [key, value] : call.self.as_dict().items) {
     const Value& chosen = by == "key" ? key : value;
-    keyed.emplace_back(call.flag(0, false) ? chosen : without_case(chosen), Value::tuple({key, value}));
+    keyed.emplace_back(call.flag(0, false) ? chosen : without_case(call, chosen), Value::tuple({key, value}));
   }
   return Value::list(sorted(call, std::move(keyed), call.flag(2, false) ? Order::falling : Order::rising));
 }
@@ -122,21 +126,22 @@ Value sum(Call& call) {
 
 Value groupby(Call& call) {
   const bool case_sensitive = call.flag(2, false);
-  Keyed keyed;
+  struct Row {
+    Value compared, key, item;
+  };
+  std::vector<Row> rows;
   for (const Value& item : call.run.items_of(call.self)) {
     Value key = follow(call, item, call.at(0));
     if (key.is_undefined() && call.has(1)) key = call.at(1);
-    keyed.emplace_back(std::move(key), item);
+    rows.push_back({case_sensitive ? key : without_case(call, key), key, item});
   }
-  const auto shown = [&](const Value& key) { return case_sensitive ? key : without_case(key); };
-  std::stable_sort(keyed.begin(), keyed.end(),
-                   [&](const auto& a, const auto& b) { return call.run.before(shown(a.first), shown(b.first)); });
+  std::stable_sort(rows.begin(), rows.end(), [&](const Row& a, const Row& b) { return call.run.before(a.compared, b.compared); });
   std::vector<Value> groups;
-  for (std::size_t i = 0; i < keyed.size();) {
+  for (std::size_t i = 0; i < rows.size();) {
     std::vector<Value> group;
-    const Value key = keyed[i].first;
-    for (; i < keyed.size() && call.run.same(shown(keyed[i].first), shown(key)); ++i) group.push_back(keyed[i].second);
-    groups.push_back(Value::list({key, Value::list(std::move(group))}, Kind::tuple, kGroup));
+    const Row& first = rows[i];
+    for (; i < rows.size() && call.run.same(rows[i].compared, first.compared); ++i) group.push_back(rows[i].item);
+    groups.push_back(Value::list({first.key, Value::list(std::move(group))}, Kind::tuple, kGroup));
   }
   return Value::list(std::move(groups));
 }

@@ -34,7 +34,7 @@ Value title(Call& call) {
 
 Value trim(Call& call) {
   const bool chosen = call.has(0) && !call.at(0).is(Kind::none);
-  return Value::text(stripped(self_of(call), Side::both, chosen ? &call.text(0).bytes() : nullptr));
+  return Value::text(stripped(call.run, self_of(call), Side::both, chosen ? &call.text(0).bytes() : nullptr));
 }
 
 Value replace(Call& call) {
@@ -59,7 +59,7 @@ Value indent(Call& call) {
   text.append("\n", Origin::markup);  // so that the last line is one too
   OriginText out;
   if (call.flag(1, false)) out.append(space);
-  const auto lines = split_lines(text, LineEnds::drop);
+  const auto lines = split_lines(call.run, text, LineEnds::drop);
   for (std::size_t i = 0; i < lines.size(); ++i) {
     call.run.spend_bytes(lines[i].size() + space.size());
     if (i > 0) out.append("\n", Origin::markup);

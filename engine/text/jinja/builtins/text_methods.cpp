@@ -5,6 +5,7 @@
 #include "call.hpp"
 #include "percent_format.hpp"
 #include "text_operations.hpp"
+#include "text_search.hpp"
 
 namespace qjl::engine::jinja {
 namespace {
@@ -30,8 +31,7 @@ template <Side side>
 Value strip(Call& call) {
   const OriginText& text = self_of(call);
   const std::string* chosen = characters(call, 0);
-  if (chosen != nullptr) call.run.spend(text.size() * (1 + chosen->size() / 64) / 16);
-  return Value::text(stripped(text, side, chosen));
+  return Value::text(stripped(call.run, text, side, chosen));
 }
 
 // The text or texts of a prefix or suffix.
@@ -81,7 +81,7 @@ std::int64_t place_of(Call& call, From from) {
   std::size_t begin = 0, end = 0;
   if (!part_of(call, text, begin, end)) return -1;
   const std::string_view inside = std::string_view(text).substr(begin, end - begin);
-  const std::size_t at = from == From::start ? inside.find(part) : inside.rfind(part);
+  const std::size_t at = from == From::start ? find_first(inside, part) : find_last(inside, part);
   return at == kNowhere ? -1 : static_cast<std::int64_t>(count_characters(std::string_view(text).substr(0, begin + at)));
 }
 
@@ -104,7 +104,7 @@ Value count(Call& call) {
   if (!part_of(call, text, begin, end)) return whole(0);
   const std::string_view inside = std::string_view(text).substr(begin, end - begin);
   if (part.empty()) return whole(count_characters(inside) + 1);
-  for (std::size_t at = inside.find(part); at != kNowhere; at = inside.find(part, at + part.size())) ++found;
+  for (std::size_t at = find_first(inside, part); at != kNowhere; at = find_first(inside, part, at + part.size())) ++found;
   return whole(found);
 }
 
@@ -112,15 +112,16 @@ Value count(Call& call) {
 std::int64_t limit(const Call& call, std::size_t index) { return std::max<std::int64_t>(call.integer(index, -1), -1); }
 
 // Words between white space, at most `most` cuts.
-std::vector<OriginText> split_words(const OriginText& text, std::int64_t most, From from) {
+std::vector<OriginText> split_words(Interpreter& run, const OriginText& text, std::int64_t most, From from) {
   std::vector<OriginText> parts;
-  OriginText rest = stripped(text, from == From::start ? Side::left : Side::right, nullptr);
+  OriginText rest = stripped(run, text, from == From::start ? Side::left : Side::right, nullptr);
   const std::string_view all = rest.bytes();
   std::size_t begin = 0, end = all.size();
   while (begin < end) {
+    run.spend(kPartCost);
     if (most-- == 0) {
       const OriginText last = rest.slice(begin, end);
-      parts.push_back(stripped(last, from == From::start ? Side::left : Side::right, nullptr));
+      parts.push_back(stripped(run, last, from == From::start ? Side::left : Side::right, nullptr));
       break;
     }
     std::size_t a = begin, b = end;
@@ -138,14 +139,14 @@ std::vector<OriginText> split_words(const OriginText& text, std::int64_t most, F
   return parts;
 }
 
-std::vector<OriginText> split_at(const OriginText& text, const std::string& between, std::int64_t most, From from) {
-  const std::string& all = text.bytes();
+std::vector<OriginText> split_at(Interpreter& run, const OriginText& text, const std::string& between, std::int64_t most,
+                                 From from) {
+  const std::string_view all = text.bytes();
   std::vector<OriginText> parts;
   std::size_t begin = 0, end = all.size();
   while (most-- != 0) {
-    const std::size_t at = from == From::start    ? all.find(between, begin)
-                           : end < between.size() ? kNowhere
-                                                  : all.rfind(between, end - between.size());
+    run.spend(kPartCost);
+    const std::size_t at = from == From::start ? find_first(all, between, begin) : find_last(all.substr(0, end), between);
     if (at == kNowhere) break;
     if (from == From::start) {
       parts.push_back(text.slice(begin, at));
@@ -166,8 +167,7 @@ Value split(Call& call) {
   const std::string* between = characters(call, 0);
   const std::int64_t most = limit(call, 1);
   if (between != nullptr && between->empty()) call.fail("an empty separator", "one with a character");
-  auto parts = between == nullptr ? split_words(text, most, from) : split_at(text, *between, most, from);
-  call.run.spend(8 * parts.size());
+  auto parts = between == nullptr ? split_words(call.run, text, most, from) : split_at(call.run, text, *between, most, from);
   return Value::list(values_of(std::move(parts)));
 }
 
@@ -176,7 +176,7 @@ Value partition(Call& call) {
   const OriginText& text = self_of(call);
   const OriginText& between = call.text(0);
   if (between.empty()) call.fail("an empty separator", "one with a character");
-  const std::size_t at = from == From::start ? text.bytes().find(between.bytes()) : text.bytes().rfind(between.bytes());
+  const std::size_t at = from == From::start ? find_first(text.bytes(), between.bytes()) : find_last(text.bytes(), between.bytes());
   std::vector<OriginText> parts = {text, {}, {}};
   if (at == kNowhere) {
     if (from == From::end) std::swap(parts[0], parts[2]);
@@ -187,8 +187,7 @@ Value partition(Call& call) {
 }
 
 Value splitlines(Call& call) {
-  auto lines = split_lines(self_of(call), call.flag(0, false) ? LineEnds::keep : LineEnds::drop);
-  call.run.spend(8 * lines.size());
+  auto lines = split_lines(call.run, self_of(call), call.flag(0, false) ? LineEnds::keep : LineEnds::drop);
   return Value::list(values_of(std::move(lines)));
 }
 

@@ -3,15 +3,17 @@
 
 #include <algorithm>
 
+#include "text_search.hpp"
+
 namespace qjl::engine::jinja {
 namespace {
 
-bool is_among(std::string_view character, const std::string& characters) {
-  for (std::size_t at = characters.find(character); at != std::string::npos; at = characters.find(character, at + 1)) {
-    const bool starts = (static_cast<unsigned char>(characters[at]) & 0xC0) != 0x80;
-    if (starts || character.size() == 1) return true;
-  }
-  return false;
+// Sorted, for looking them up.
+std::vector<std::string_view> characters_of(std::string_view text) {
+  std::vector<std::string_view> found;
+  for (; !text.empty(); text.remove_prefix(found.back().size())) found.push_back(text.substr(0, first_character(text).bytes));
+  std::sort(found.begin(), found.end());
+  return found;
 }
 
 bool ends_line(char32_t code) {
@@ -20,10 +22,15 @@ bool ends_line(char32_t code) {
 
 }  // namespace
 
-OriginText stripped(const OriginText& text, Side side, const std::string* characters) {
+OriginText stripped(Interpreter& run, const OriginText& text, Side side, const std::string* characters) {
+  std::vector<std::string_view> chosen;
+  if (characters != nullptr) {
+    run.spend(characters->size() + text.size() / 4);
+    chosen = characters_of(*characters);
+  }
   std::string_view all = text.bytes();
   const auto drop = [&](const Character& character, std::string_view bytes) {
-    return characters == nullptr ? is_space(character.code) : is_among(bytes, *characters);
+    return characters == nullptr ? is_space(character.code) : std::binary_search(chosen.begin(), chosen.end(), bytes);
   };
   std::size_t begin = 0, end = all.size();
   while (side != Side::right && begin < end) {
@@ -82,7 +89,7 @@ OriginText replaced(const OriginText& text, const std::string& old, const Origin
       at += first_character(std::string_view(all).substr(at)).bytes;
     }
   } else {
-    for (std::size_t at = all.find(old); at != std::string::npos && count != 0; at = all.find(old, copied), --count) {
+    for (std::size_t at = find_first(all, old); at != std::string::npos && count != 0; at = find_first(all, old, copied), --count) {
       out.append(text, copied, at);
       out.append(by);
       copied = at + old.size();
@@ -120,7 +127,7 @@ OriginText joined(const OriginText& between, const std::vector<OriginText>& part
   return out;
 }
 
-std::vector<OriginText> split_lines(const OriginText& text, LineEnds ends) {
+std::vector<OriginText> split_lines(Interpreter& run, const OriginText& text, LineEnds ends) {
   const std::string_view all = text.bytes();
   std::vector<OriginText> lines;
   std::size_t begin = 0;
@@ -130,6 +137,7 @@ std::vector<OriginText> split_lines(const OriginText& text, LineEnds ends) {
     at += character.bytes;
     if (!ends_line(character.code)) continue;
     if (character.code == '\r' && at < all.size() && all[at] == '\n') ++at;
+    run.spend(kPartCost);
     lines.push_back(text.slice(begin, ends == LineEnds::keep ? at : line_end));
     begin = at;
   }
