@@ -89,12 +89,6 @@ def test_too_long_prompt(qjl: Program, model: Path) -> None:
     assert "63" in result.stderr
 
 
-def test_context_above_the_model(qjl: Program, model: Path) -> None:
-    result = qjl("run", "-m", model, "-p", "a", "-c", 10**6)
-    assert result.returncode == 2
-    assert "8192" in result.stderr
-
-
 def test_truncated_model(qjl: Program, model: Path, tmp_path: Path) -> None:
     file = tmp_path / "cut.gguf"
     with model.open("rb") as whole:
