@@ -39,7 +39,7 @@ def write_lines(path: Path, *lines: object) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_lm_eval_without_a_page(model, command, tmp_path):
+def test_lm_eval_without_a_page(model, tmp_path):
     """No prompt fills a page: the figures would be those of the exact cache, which a run must not hide. test_hf_examples.py has one that
     reads pages."""
     write_lines(tmp_path / "data.jsonl", *({"question": "abc " * (3 + i), "gold": i % 2} for i in range(2)))
