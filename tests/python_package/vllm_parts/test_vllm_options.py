@@ -51,7 +51,7 @@ def test_a_plan_names_the_codes_of_each_layer() -> None:
 
 def test_a_layer_of_a_plan_has_the_bytes_that_its_name_says() -> None:
     """vLLM plans blocks by the name alone; exact layers of a plan have its sinks too."""
-    codes = [{"keys": "f16", "values": "f16"}, {"keys": "3", "values": "2"}, {"keys": "f16", "values": "2"}]
+    codes = [{"keys": "f16", "values": "f16"}, {"keys": "l8", "values": "l4"}, {"keys": "f16", "values": "l4"}]
     shape = {"num_layers": 3, "num_kv_heads": 2, "head_dim": 64}
     options = options_of({"plan": {"format": FORMAT, "version": VERSION, "seed": 7, "sinks": 1, "model": shape, "layers": codes}})
     planned = PagedCache(3, 2, 64, **options.cache_arguments([0, 1, 2], 2, 64), threads=1)
