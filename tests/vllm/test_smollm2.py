@@ -16,16 +16,18 @@ def test_exact_pages_write_the_same_text() -> None:
         assert parts_at_ties_alone(found[name], wanted), name
 
 
-@pytest.mark.xfail(
-    strict=True, reason="18.26 found: here the prompt too is read through the cache, which the program's eval does exactly"
-)
 def test_an_evaluation_sees_the_compression() -> None:
-    """The program's `eval` on the same text finds 16.7 to 17.5 over seeds 1 to 8, and 16.61 exactly."""
     wanted, found = ask("smollm2:by_transformers").found["scores"], ask("smollm2:evaluation").found["scores"]
     assert max(abs(a - b) for a, b in zip(wanted, found, strict=True)) > 0.1
     assert perplexity(wanted) == pytest.approx(16.61, rel=0.005)
-    assert 16.7 * 0.98 < perplexity(found) < 17.5 * 1.02
-    assert "prompts attend through the compressed cache" in ask("smollm2:evaluation").log
+
+
+@pytest.mark.xfail(
+    strict=True, reason="18.26 found: here the prompt too is read through the cache, which the program's eval does exactly"
+)
+def test_an_evaluation_is_as_good_as_the_programs() -> None:
+    """The program's `eval` on the same text finds 16.7 to 17.5 over seeds 1 to 8, and 16.61 exactly."""
+    assert 16.7 * 0.98 < perplexity(ask("smollm2:evaluation").found["scores"]) < 17.5 * 1.02
 
 
 def test_it_holds_five_times_the_tokens() -> None:

@@ -54,5 +54,5 @@ verb_test_vllm() {
   need_python python/requirements-hf.txt
   local name
   for name in smollm2 gemma3; do .venv/bin/python tools/hf_model.py "$name" >/dev/null || return; done
-  "$(vllm_python)" -m pytest -q -p no:cacheprovider tests/vllm "$@"
+  "$(vllm_python)" -m pytest -q -rxX -p no:cacheprovider tests/vllm "$@"
 }
