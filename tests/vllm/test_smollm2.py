@@ -20,6 +20,7 @@ def test_an_evaluation_sees_the_compression() -> None:
     wanted, found = ask("smollm2:by_transformers").found["scores"], ask("smollm2:evaluation").found["scores"]
     assert max(abs(a - b) for a, b in zip(wanted, found, strict=True)) > 0.1
     assert perplexity(wanted) == pytest.approx(16.61, rel=0.005)
+    assert "prompts attend through the compressed cache" in ask("smollm2:evaluation").log
 
 
 @pytest.mark.xfail(
