@@ -17,11 +17,6 @@ namespace {
 constexpr std::uint64_t kHidden = 256;  // the K types need rows of 256 numbers
 constexpr std::uint64_t kVocab = 8;
 
-constexpr WeightType kTypes[] = {WeightType::f32,  WeightType::f16,    WeightType::bf16,   WeightType::q8_0,
-                                 WeightType::q4_0, WeightType::q4_1,   WeightType::q5_0,   WeightType::q5_1,
-                                 WeightType::q2_k, WeightType::q3_k,   WeightType::q4_k,   WeightType::q5_k,
-                                 WeightType::q6_k, WeightType::iq4_nl, WeightType::iq4_xs, WeightType::mxfp4};
-
 // The input's bytes over and over, from a place of its own.
 Bytes repeat(const std::string& pattern, std::size_t start, std::size_t size) {
   Bytes out(size);
@@ -41,8 +36,9 @@ Bytes build_model(FuzzInput& input) {
     out.u32(key("feed_forward_length"), kHidden).u32(key("attention.head_count"), 4).u32(key("attention.head_count_kv"), 2);
     out.f32(key("attention.layer_norm_rms_epsilon"), 1e-5f).f32(key("rope.freq_base"), 10000.0f);
   }
+  const std::span<const WeightType> known = weight_types();
   std::vector<WeightType> types;
-  for (int i = 0; i < 8; ++i) types.push_back(kTypes[input.below(std::size(kTypes))]);
+  for (int i = 0; i < 8; ++i) types.push_back(known[input.below(known.size())]);
   const std::string pattern = input.rest();
   std::size_t start = 0;
   const auto add = [&](const char* name, std::vector<std::uint64_t> sizes, WeightType type) {

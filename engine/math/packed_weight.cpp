@@ -27,6 +27,13 @@ std::optional<CodeForm> code_form(WeightType type) {
     case WeightType::bf16:
     case WeightType::q2_k:
     case WeightType::q3_k:
+    case WeightType::iq1_s:
+    case WeightType::iq1_m:
+    case WeightType::iq2_xxs:
+    case WeightType::iq2_xs:
+    case WeightType::iq2_s:
+    case WeightType::iq3_xxs:
+    case WeightType::iq3_s:
     case WeightType::iq4_nl:
     case WeightType::iq4_xs:
     case WeightType::mxfp4: return std::nullopt;

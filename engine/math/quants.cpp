@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "grid_quants.hpp"
 #include "weights.hpp"
 
 namespace qjl::engine {
@@ -195,6 +196,13 @@ void dequantize(WeightType type, const std::byte* blocks, std::int64_t count, fl
     case WeightType::iq4_nl: return decode_all<decode_iq4_nl>(blocks, n, bytes, numbers, out);
     case WeightType::iq4_xs: return decode_all<decode_iq4_xs>(blocks, n, bytes, numbers, out);
     case WeightType::mxfp4: return decode_all<decode_mxfp4>(blocks, n, bytes, numbers, out);
+    case WeightType::iq1_s: return decode_all<decode_iq1_s>(blocks, n, bytes, numbers, out);
+    case WeightType::iq1_m: return decode_all<decode_iq1_m>(blocks, n, bytes, numbers, out);
+    case WeightType::iq2_xxs: return decode_all<decode_iq2_xxs>(blocks, n, bytes, numbers, out);
+    case WeightType::iq2_xs: return decode_all<decode_iq2_xs>(blocks, n, bytes, numbers, out);
+    case WeightType::iq2_s: return decode_all<decode_iq2_s>(blocks, n, bytes, numbers, out);
+    case WeightType::iq3_xxs: return decode_all<decode_iq3_xxs>(blocks, n, bytes, numbers, out);
+    case WeightType::iq3_s: return decode_all<decode_iq3_s>(blocks, n, bytes, numbers, out);
     case WeightType::q4_k: return decode_all<decode_q4_k>(blocks, n, bytes, numbers, out);
     case WeightType::q5_k: return decode_all<decode_q5_k>(blocks, n, bytes, numbers, out);
     case WeightType::q6_k: return decode_all<decode_q6_k>(blocks, n, bytes, numbers, out);
@@ -268,6 +276,13 @@ CodedBlock coded_block(WeightType type, const std::byte* row, std::int64_t b) {
     case WeightType::bf16:
     case WeightType::q2_k:
     case WeightType::q3_k:
+    case WeightType::iq1_s:
+    case WeightType::iq1_m:
+    case WeightType::iq2_xxs:
+    case WeightType::iq2_xs:
+    case WeightType::iq2_s:
+    case WeightType::iq3_xxs:
+    case WeightType::iq3_s:
     case WeightType::iq4_nl:
     case WeightType::iq4_xs:
     case WeightType::mxfp4: break;  // PackedWeight::can_pack

@@ -8,6 +8,7 @@
 //   q2_k               w = d * s_g * q - e * m_g     blocks of 256, 16 groups with 4-bit s_g and m_g
 //   iq4_nl             w = d * level[q]              blocks of 32
 //   iq4_xs             w = d * (s_g - 32) level[q]   blocks of 256, 8 groups with 6-bit s_g
+//   iq1, iq2, iq3      grid_quants.hpp
 //   mxfp4              w = 2^(e - 127) * float4[q]   blocks of 32, e one byte
 //
 // Source: ggml-quants.c of ggml; PyPI `gguf` (gguf.quants) is the test's oracle and agrees bit for bit.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -20,8 +21,15 @@ enum class WeightType : std::uint32_t {
   q4_k = 12,
   q5_k = 13,
   q6_k = 14,
+  iq2_xxs = 16,
+  iq2_xs = 17,
+  iq3_xxs = 18,
+  iq1_s = 19,
   iq4_nl = 20,
+  iq3_s = 21,
+  iq2_s = 22,
   iq4_xs = 23,
+  iq1_m = 29,
   bf16 = 30,
   mxfp4 = 39,
 };
@@ -29,6 +37,8 @@ std::string_view weight_type_name(WeightType type);
 // Bytes and numbers of one block: q4_1 has 20 bytes for 32 numbers.
 int block_bytes(WeightType type);
 int block_numbers(WeightType type);
+
+std::span<const WeightType> weight_types();  // all of them
 
 // What a reader asks about a type's number before it is known to be a WeightType.
 bool known_weight_type(std::uint32_t number);

@@ -164,7 +164,7 @@ TEST(Gguf, TensorErrors) {
   expect_bad(GgufBuilder().tensor("t", {33}, 8, counting_bytes(68)).build(), {"33 columns of Q8_0", "multiple of 32"});
   expect_bad(GgufBuilder().tensor("a", {16}, 0, counting_bytes(64)).tensor("b", {1}, 0, four, 32).build(), {"shared with 'a'"});
   expect_bad(GgufBuilder().tensor(std::string(65, 'n'), {1}, 0, four).build(), {"65 bytes", "at most 64"});
-  expect_error(GgufBuilder().tensor("t", {32}, 22, counting_bytes(18)).build(), ErrorKind::unsupported, {"'t'", "IQ2_S", "Q4_K"});
+  expect_error(GgufBuilder().tensor("t", {256}, 35, counting_bytes(66)).build(), ErrorKind::unsupported, {"'t'", "TQ2_0", "Q4_K"});
   expect_error(GgufBuilder().tensor("t", {32}, 4242, four).build(), ErrorKind::unsupported, {"number 4242"});
 }
 
@@ -192,7 +192,15 @@ TEST(Gguf, BlocksOfEveryType) {
       {WeightType::iq4_nl, "IQ4_NL", 2 + 16, 32},
       {WeightType::iq4_xs, "IQ4_XS", 2 + 2 + 4 + 128, 256},
       {WeightType::mxfp4, "MXFP4", 1 + 16, 32},
+      {WeightType::iq1_s, "IQ1_S", 2 + 32 + 16, 256},
+      {WeightType::iq1_m, "IQ1_M", 32 + 16 + 8, 256},
+      {WeightType::iq2_xxs, "IQ2_XXS", 2 + 64, 256},
+      {WeightType::iq2_xs, "IQ2_XS", 2 + 64 + 8, 256},
+      {WeightType::iq2_s, "IQ2_S", 2 + 64 + 8 + 8, 256},
+      {WeightType::iq3_xxs, "IQ3_XXS", 2 + 64 + 32, 256},
+      {WeightType::iq3_s, "IQ3_S", 2 + 64 + 8 + 32 + 4, 256},
   };
+  EXPECT_EQ(std::size(rows), weight_types().size());
   for (const Row& row : rows) {
     EXPECT_EQ(weight_type_name(row.type), row.name);
     EXPECT_EQ(block_bytes(row.type), row.bytes) << row.name;

@@ -40,7 +40,7 @@ void check(WeightType type, const Case& c, SimdTarget target) {
 
 TEST(Matvec, EveryTypeOnEveryTarget) {
   for (const SimdTarget target : simd_targets()) {
-    for (const WeightType type : kAllTypes) {
+    for (const WeightType type : weight_types()) {
       for (const Case c : {Case{1, 256, 1}, Case{7, 256, 2}, Case{13, 768, 1}, Case{6, 512, 3}, Case{9, 1536, 4}})
         check(type, c, target);
     }

@@ -37,7 +37,7 @@ struct Fixture {
 
 TEST(Multiply, AgreesWithTheDoubleLoop) {
   const double u = std::ldexp(1.0, -24);
-  for (const WeightType type : kAllTypes) {
+  for (const WeightType type : weight_types()) {
     for (const std::int64_t tokens : {1, 4, 5, 129}) {
       Fixture f(type, tokens);
       f.run(2);

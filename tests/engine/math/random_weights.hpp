@@ -10,17 +10,18 @@
 
 namespace qjl::engine::test {
 
-inline constexpr WeightType kAllTypes[] = {WeightType::f32,  WeightType::f16,    WeightType::bf16,   WeightType::q8_0,
-                                           WeightType::q4_0, WeightType::q4_1,   WeightType::q5_0,   WeightType::q5_1,
-                                           WeightType::q2_k, WeightType::q3_k,   WeightType::q4_k,   WeightType::q5_k,
-                                           WeightType::q6_k, WeightType::iq4_nl, WeightType::iq4_xs, WeightType::mxfp4};
-
 // Bytes of each block that are f16 numbers; the rest is any byte.
 inline std::vector<int> f16_offsets(WeightType type) {
   switch (type) {
     case WeightType::q8_0:
     case WeightType::q4_0:
     case WeightType::q5_0:
+    case WeightType::iq1_s:
+    case WeightType::iq2_xxs:
+    case WeightType::iq2_xs:
+    case WeightType::iq2_s:
+    case WeightType::iq3_xxs:
+    case WeightType::iq3_s:
     case WeightType::iq4_nl:
     case WeightType::iq4_xs: return {0};
     case WeightType::q4_1:
@@ -59,6 +60,8 @@ struct RandomWeight {
       const auto half = static_cast<std::uint16_t>((random() & 0x83ff) | ((12 + random() % 4) << 10));
       std::memcpy(block + offset, &half, 2);
     }
+    // d in four nibbles; the last is its sign and the exponent's upper three bits, chosen as above.
+    if (type == WeightType::iq1_m) block[55] = static_cast<std::byte>((static_cast<int>(block[55]) & 0x8f) | 0x30);
   }
 
   std::vector<float> decoded() const {
