@@ -76,7 +76,7 @@ engine::Turn continue_text(engine::Generator& generator, std::span<const engine:
 engine::ChatTemplate chat_template(const LoadedModel& loaded, const std::string& name) {
   const auto& data = loaded.tokenizer.data();
   if (name == "auto") {
-    if (data.chat_template.empty()) {
+    if (data.chat_template.empty() && data.tool_template.empty()) {
       spdlog::warn(
           "{} has no chat template, its prompts are written as ChatML; --chat-template takes another, by name or as a file",
           loaded.model.config().name);

@@ -1,7 +1,7 @@
 // What a GGUF file says of its tokenizer, checked: lengths that fit each other, ids inside the vocabulary, known kinds.
 //
 // tokenizer.ggml.{model, pre, tokens, token_type, scores, merges, *_token_id, add_*_token, add_space_prefix},
-// tokenizer.chat_template. Where a file is silent the defaults are llama.cpp's.
+// tokenizer.chat_template, tokenizer.chat_template.tool_use. Where a file is silent the defaults are llama.cpp's.
 #include <algorithm>
 
 #include "gguf.hpp"
@@ -88,6 +88,7 @@ TokenizerData GgufFile::tokenizer_data() const {
   data.add_eos = file.boolean_or("tokenizer.ggml.add_eos_token", false);
   data.add_space_prefix = spm && file.boolean_or("tokenizer.ggml.add_space_prefix", true);
   data.chat_template = file.text_or("tokenizer.chat_template", "");
+  data.tool_template = file.text_or("tokenizer.chat_template.tool_use", "");
   for (const Token token : {data.eos, read_id(file, data, "eot_token_id", -1), read_id(file, data, "eom_token_id", -1)}) {
     if (token >= 0) data.end_of_generation.push_back(token);
   }

@@ -83,6 +83,11 @@ void append(std::vector<ChatPiece>& pieces, const jinja::OriginText& text) {
   }
 }
 
+bool has_tools(const ChatJson& variables) {
+  const auto tools = variables.find("tools");
+  return tools != variables.end() && !tools->empty();  // none, [] and {} are empty
+}
+
 std::tm local_time() {
   const std::time_t now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
   std::tm local{};
@@ -103,7 +108,10 @@ ChatTemplate::ChatTemplate(std::string_view source, const TokenizerData& data)
 }
 
 ChatTemplate ChatTemplate::from_model(const TokenizerData& data) {
-  return ChatTemplate(data.chat_template.empty() ? named_template("chatml") : data.chat_template, data);
+  const std::string &usual = data.chat_template, &for_tools = data.tool_template;
+  ChatTemplate chat(!usual.empty() ? usual : !for_tools.empty() ? for_tools : named_template("chatml"), data);
+  if (!usual.empty() && !for_tools.empty()) chat.tool_template_ = std::make_unique<const jinja::Template>(for_tools);
+  return chat;
 }
 
 ChatTemplate::~ChatTemplate() = default;
@@ -120,7 +128,8 @@ std::vector<ChatPiece> ChatTemplate::render(const ChatJson& messages, const Chat
     for (const auto& [name, value] : options.variables.items()) given.set(Value::text(name), jinja::from_json(value));
     given.set(Value::text("messages"), messages_value(messages));
     given.set(Value::text("add_generation_prompt"), Value::boolean(options.add_generation_prompt));
-    append(pieces, template_->render(given, now));
+    const auto& chosen = tool_template_ != nullptr && has_tools(options.variables) ? tool_template_ : template_;
+    append(pieces, chosen->render(given, now));
   } catch (const jinja::Fault& fault) {
     throw Error(ErrorKind::invalid_argument, std::string("[chat] ") + fault.what());
   }

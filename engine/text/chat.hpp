@@ -37,7 +37,8 @@ class ChatTemplate {
   // source: Jinja. The tokens of data are its bos_token, eos_token and unk_token.
   // Errors: bad_file or unsupported, with the line of the template.
   ChatTemplate(std::string_view source, const TokenizerData& data);
-  // The model's own; ChatML where it has none (data.chat_template is empty).
+  // The model's own, and its other one for conversations with tools (variables.tools), where it has one. It serves all conversations
+  // of a model that has no other; ChatML those of a model with neither.
   static ChatTemplate from_model(const TokenizerData& data);
   ~ChatTemplate();
   ChatTemplate(ChatTemplate&&) noexcept;
@@ -52,7 +53,7 @@ class ChatTemplate {
   std::vector<Token> tokens(const Tokenizer& tokenizer, const ChatJson& messages, const ChatOptions& options = {}) const;
 
  private:
-  std::unique_ptr<const jinja::Template> template_;
+  std::unique_ptr<const jinja::Template> template_, tool_template_;  // the second may be null
   std::vector<std::pair<std::string, std::string>> special_tokens_;  // name, text
 };
 

@@ -27,6 +27,7 @@ struct TokenizerData {
   bool add_bos = false, add_eos = false;
   bool add_space_prefix = false;
   std::string chat_template;          // Jinja text, may be empty
+  std::string tool_template;          // the same for conversations with tools, where a file has one of its own
   std::vector<std::string> warnings;  // what a file lacks or has wrong, and what was done instead
 };
 

@@ -212,6 +212,15 @@ TEST(Gguf, BlocksOfEveryType) {
   }
 }
 
+TEST(Gguf, TemplatesOfChats) {
+  GgufBuilder file = small_bpe();
+  EXPECT_EQ(parse(file.build()).tokenizer_data().tool_template, "");
+  file.text("tokenizer.chat_template.tool_use", "with tools");
+  const TokenizerData data = parse(file.build()).tokenizer_data();
+  EXPECT_TRUE(data.chat_template.find("Be brief.") != std::string::npos) << data.chat_template;
+  EXPECT_EQ(data.tool_template, "with tools");
+}
+
 TEST(Gguf, FilesOnDisk) {
   const auto folder = std::filesystem::temp_directory_path() / ("qjl_gguf_test_" + std::to_string(::getpid()));
   std::filesystem::create_directories(folder);

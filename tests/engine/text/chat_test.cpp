@@ -104,6 +104,27 @@ TEST(Chat, NoTemplateIsChatml) {
             render("chatml", talk({{"user", "U"}})));
 }
 
+// A template of its own for tools, as files of Command R and Hermes have.
+TEST(Chat, ATemplateForTools) {
+  TokenizerData data;
+  data.chat_template = "usual {{ messages[0].content }}";
+  data.tool_template = "tools {{ tools | length }}";
+  const auto rendered = [&](const ChatJson& variables) {
+    return joined(ChatTemplate::from_model(data).render(talk({{"user", "U"}}), {.variables = variables}));
+  };
+  const auto tools = ChatJson::array({{{"name", "clock"}}});
+  EXPECT_EQ(rendered({{"tools", tools}}), "tools 1");
+  EXPECT_EQ(rendered({{"tools", ChatJson::array()}}), "usual U");
+  EXPECT_EQ(rendered({{"tools", nullptr}}), "usual U");
+  EXPECT_EQ(rendered(ChatJson::object()), "usual U");
+  data.chat_template.clear();
+  data.tool_template = "only {{ messages[0].content }}";
+  EXPECT_EQ(rendered(ChatJson::object()), "only U");
+  data.tool_template.clear();
+  data.chat_template = "usual {{ messages[0].content }}";
+  EXPECT_EQ(rendered({{"tools", tools}}), "usual U");
+}
+
 TEST(Chat, VariablesAndSpecialTokens) {
   TokenizerData data;
   data.tokens = {"<s>", "</s>"};
