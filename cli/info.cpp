@@ -63,6 +63,13 @@ void add_parts(const engine::ModelConfig& c, Json& json) {
   json.update({{"window", first->window}, {"layers_with_window", std::ranges::count_if(c.layers, has_window)}});
 }
 
+// One number, or a list where layers differ.
+Json feed_forward_json(const engine::ModelConfig& c) {
+  Json widths = Json::array();
+  for (const engine::LayerShape& layer : c.layers) widths.push_back(layer.feed_forward);
+  return std::ranges::all_of(widths, [&](const Json& width) { return width == widths.front(); }) ? widths.front() : widths;
+}
+
 Json model_json(const LoadedModel& loaded) {
   const auto& c = loaded.model.config();
   Json json = {{"name", c.name},
@@ -72,7 +79,7 @@ Json model_json(const LoadedModel& loaded) {
                {"kv_heads", c.num_kv_heads},
                {"head_dim", c.head_dim},
                {"hidden", c.hidden},
-               {"feed_forward", c.feed_forward},
+               {"feed_forward", feed_forward_json(c)},
                {"vocab_size", c.vocab_size},
                {"context_length", c.context_length},
                {"weight_mb", static_cast<double>(loaded.model.weight_bytes()) / 1e6}};

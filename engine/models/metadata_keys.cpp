@@ -31,7 +31,6 @@ constexpr std::string_view kIgnored[] = {
     "pooling_type",
     "attention.key_length_swa",  // checked against key_length, and the next against value_length, for every row
     "attention.value_length_swa",
-    "rope.dimension_count_swa",
 };
 
 // Keys that would change the arithmetic, with the number at which they do not (booleans: 0 and 1). Most files write 0 for "none".
@@ -76,6 +75,7 @@ constexpr Refused kRefused[] = {
     {"rope.scaling.yarn_log_multiplier", 0},
     {"rope.scaling.alpha", 0},
     {"rope.freq_base_swa", 0},
+    {"rope.dimension_count_swa", 0},
     {"rope.dimension_sections", 0},
     {"expert_count", 0},
     {"expert_group_count", 1},
@@ -168,6 +168,30 @@ std::int64_t MetadataKeys::integer(const char* name, std::int64_t most) const {
 
 std::int64_t MetadataKeys::integer_or(const char* name, std::int64_t absent, std::int64_t most) const {
   return bounded(prefix_ + name, file_.integer_or(asked(name), absent), most);
+}
+
+std::vector<std::int64_t> MetadataKeys::of_layers(const char* name, int num_layers, std::int64_t most) const {
+  const auto layers = static_cast<std::size_t>(num_layers);
+  const FileValue* value = find(name);
+  const auto* numbers = value == nullptr ? nullptr : std::get_if<std::vector<std::int64_t>>(value);
+  if (numbers == nullptr) return std::vector(layers, integer(name, most));
+  if (numbers->size() != layers) {
+    refuse_model("the length of " + prefix_ + name, std::to_string(numbers->size()),
+                 std::to_string(num_layers) + ", one for a layer");
+  }
+  for (std::size_t l = 0; l < layers; ++l) bounded(prefix_ + name + " of layer " + std::to_string(l), (*numbers)[l], most);
+  return *numbers;
+}
+
+std::int64_t MetadataKeys::of_all_layers(const char* name, int num_layers, std::int64_t most) const {
+  const std::vector<std::int64_t> each = of_layers(name, num_layers, most);
+  for (std::size_t l = 1; l < each.size(); ++l) {
+    if (each[l] == each[0]) continue;
+    throw Error(ErrorKind::unsupported, "[model] " + prefix_ + name + " is " + std::to_string(each[0]) + " in layer 0 and " +
+                                            std::to_string(each[l]) + " in layer " + std::to_string(l) +
+                                            ", wanted the same in all layers");
+  }
+  return each[0];
 }
 
 double MetadataKeys::positive_or(const char* name, double absent, double most) const {

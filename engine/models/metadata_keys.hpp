@@ -26,6 +26,11 @@ class MetadataKeys {
   bool has_positive(const char* name) const;
   std::int64_t integer(const char* name, std::int64_t most) const;
   std::int64_t integer_or(const char* name, std::int64_t absent, std::int64_t most) const;
+  // Of each layer, [num_layers]: the file's array, or its one number for all.
+  // Errors: also bad_file on an array of another length.
+  std::vector<std::int64_t> of_layers(const char* name, int num_layers, std::int64_t most) const;
+  // The same where layers may not differ. Errors: also unsupported (names the key and the first layer that differs).
+  std::int64_t of_all_layers(const char* name, int num_layers, std::int64_t most) const;
   double positive_or(const char* name, double absent, double most) const;
   double number_within(const char* name, double least, double most) const;
   std::string text_or(const char* name, const char* absent) const { return file_.text_or(asked(name), absent); }

@@ -25,8 +25,10 @@ std::int64_t read_vocab_size(const ModelFile& file, const MetadataKeys& keys, st
 
 void read_heads(const ModelFile& file, const MetadataKeys& keys, ModelConfig& config) {
   constexpr std::int64_t kMostHeads = 4096;
-  config.num_heads = static_cast<int>(keys.integer("attention.head_count", kMostHeads));
-  config.num_kv_heads = static_cast<int>(keys.integer_or("attention.head_count_kv", config.num_heads, config.num_heads));
+  config.num_heads = static_cast<int>(keys.of_all_layers("attention.head_count", config.num_layers, kMostHeads));
+  const char* kv_heads = "attention.head_count_kv";
+  config.num_kv_heads =
+      keys.has(kv_heads) ? static_cast<int>(keys.of_all_layers(kv_heads, config.num_layers, config.num_heads)) : config.num_heads;
   if (config.num_heads % config.num_kv_heads != 0) {
     refuse_model(keys.prefix() + "attention.head_count", std::to_string(config.num_heads),
                  "a multiple of " + std::to_string(config.num_kv_heads) + " kv heads");
@@ -51,6 +53,12 @@ void read_windows(const ModelFile& file, const MetadataKeys& keys, RopeOptions r
   const Architecture& family = *config.family;
   LayerShape local = config.layers.front();
   local.window = keys.integer("attention.sliding_window", kMostContext);
+  const char* turning = "rope.dimension_count_swa";
+  if (const std::int64_t found = keys.integer_or(turning, local.rope.dimensions, kMostContext); found != local.rope.dimensions) {
+    throw Error(ErrorKind::unsupported, "[model] " + keys.prefix() + turning + " is " + std::to_string(found) +
+                                            ", wanted as many as in layers without a window, " +
+                                            std::to_string(local.rope.dimensions));
+  }
   const double usual_base = family.window_rope_base > 0.0 ? family.window_rope_base : local.rope.base;
   rope.base = keys.positive_or("rope.freq_base_swa", usual_base, kMostBase);
   local.rope =
@@ -63,7 +71,9 @@ void read_windows(const ModelFile& file, const MetadataKeys& keys, RopeOptions r
   const std::int64_t every = !has_window && keys.has(pattern) ? keys.integer(pattern, 1024) : family.full_attention_every;
   for (std::size_t l = 0; l < config.layers.size(); ++l) {
     const bool sees_all = has_window ? !(*has_window)[l] : every > 0 && (static_cast<std::int64_t>(l) + 1) % every == 0;
-    if (!sees_all) config.layers[l] = local;
+    if (sees_all) continue;
+    config.layers[l].window = local.window;
+    config.layers[l].rope = local.rope;
   }
 }
 
@@ -73,7 +83,7 @@ void read_experts(const ModelFile& file, const MetadataKeys& keys, ModelConfig& 
   ExpertShape& experts = config.experts;
   experts.count = static_cast<int>(keys.integer("expert_count", kMostExperts));
   experts.used = static_cast<int>(keys.integer("expert_used_count", experts.count));
-  experts.feed_forward = keys.integer_or("expert_feed_forward_length", config.feed_forward, kMostWidth);
+  experts.feed_forward = keys.integer_or("expert_feed_forward_length", config.layers.front().feed_forward, kMostWidth);
   experts.shared_feed_forward = keys.integer_or("expert_shared_feed_forward_length", experts.feed_forward, kMostWidth);
   experts.routing = config.family->routing;
   if (keys.has("expert_weights_norm")) {
@@ -100,7 +110,6 @@ ModelConfig read_model_config(const ModelFile& file, const RopeOptions& rope) {
   const MetadataKeys keys(file, config.family->name);
   config.num_layers = static_cast<int>(keys.integer("block_count", 1024));
   config.hidden = keys.integer("embedding_length", kMostWidth);
-  config.feed_forward = keys.integer("feed_forward_length", kMostWidth * 4);
   read_heads(file, keys, config);
   config.context_length = keys.integer("context_length", kMostContext);
   config.norm_epsilon = keys.positive_or("attention.layer_norm_rms_epsilon", 1e-5, 1.0);
@@ -112,8 +121,10 @@ ModelConfig read_model_config(const ModelFile& file, const RopeOptions& rope) {
   config.attention_scale = scale_or("attention.scale", 0.0f);
   config.attention_soft_cap = scale_or("attn_logit_softcapping", 0.0f);
   config.logit_soft_cap = scale_or("final_logit_softcapping", 0.0f);
-  config.layers.assign(static_cast<std::size_t>(config.num_layers),
-                       {read_rope(file, keys, *config.family, config.key_dim, rope), 0});
+  const RopeConfig usual_rope = read_rope(file, keys, *config.family, config.key_dim, rope);
+  for (const std::int64_t width : keys.of_layers("feed_forward_length", config.num_layers, kMostWidth * 4)) {
+    config.layers.push_back({usual_rope, 0, width});
+  }
   read_windows(file, keys, rope, config);
   read_experts(file, keys, config);
   if (config.family->describe != nullptr) config.family->describe(keys, config);

@@ -16,7 +16,8 @@ inline constexpr std::int64_t kMostContext = std::int64_t{1} << 30;  // tokens, 
 
 struct LayerShape {
   RopeConfig rope;
-  std::int64_t window = 0;  // tokens that a query sees, its own included; 0: all
+  std::int64_t window = 0;        // tokens that a query sees, its own included; 0: all
+  std::int64_t feed_forward = 0;  // width of its feed-forward part, where that is no mixture
 };
 
 // Of layers whose feed-forward part is a mixture of experts.
@@ -39,7 +40,7 @@ struct ModelConfig {
   int num_layers = 0, num_heads = 0, num_kv_heads = 0;
   // Of a head in the file, and in a cache: zeros fill rows up to head_dim, a width that caches have.
   int key_dim = 0, value_dim = 0, head_dim = 0;
-  std::int64_t hidden = 0, feed_forward = 0, vocab_size = 0;
+  std::int64_t hidden = 0, vocab_size = 0;
   std::int64_t context_length = 0;  // that the model was trained for
   ExpertShape experts;
   double norm_epsilon = 1e-5;

@@ -195,14 +195,15 @@ ExpertWeights load_experts(TensorReader& tensors, const ModelConfig& config, con
   return experts;
 }
 
-LayerWeights load_layer(TensorReader& tensors, const ModelConfig& config, const std::string& prefix) {
+LayerWeights load_layer(TensorReader& tensors, const ModelConfig& config, std::size_t l) {
+  const std::string prefix = "blk." + std::to_string(l) + ".";
   LayerWeights layer;
   load_projections(tensors, config, prefix, layer);
   load_norms(tensors, config, prefix, layer);
   if (config.experts.count > 0 && tensors.has(prefix + "ffn_gate_inp.weight")) {
     layer.experts = load_experts(tensors, config, prefix);
   } else {
-    layer.dense = load_feed_forward(tensors, prefix, "", config.feed_forward, config.hidden);
+    layer.dense = load_feed_forward(tensors, prefix, "", config.layers[l].feed_forward, config.hidden);
   }
   return layer;
 }
@@ -215,9 +216,7 @@ ModelWeights load_weights(const ModelFile& file, const ModelConfig& config) {
   weights.embedding = tensors.matrix("token_embd.weight", config.vocab_size, config.hidden);
   weights.output = config.tied_embeddings ? weights.embedding : tensors.matrix("output.weight", config.vocab_size, config.hidden);
   weights.output_norm = tensors.vector("output_norm.weight", config.hidden);
-  for (int i = 0; i < config.num_layers; ++i) {
-    weights.layers.push_back(load_layer(tensors, config, "blk." + std::to_string(i) + "."));
-  }
+  for (std::size_t l = 0; l < config.layers.size(); ++l) weights.layers.push_back(load_layer(tensors, config, l));
   for (const char* name : {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"}) {
     tensors.ignore(name);  // read with the config
   }

@@ -211,6 +211,13 @@ def write_rope(writer, rope, config):
         writer.add_rope_dimension_count(int(config.head_dim * rope["partial_rotary_factor"]))
 
 
+def feed_forward_length(model):
+    """The config's number, or one of each layer where a test has given them unequal widths."""
+    parts = [getattr(getattr(layer, "mlp", None), "down_proj", None) for layer in model.model.layers]
+    widths = [part.in_features for part in parts if isinstance(part, torch.nn.Linear)]
+    return widths if len(set(widths)) > 1 else model.config.intermediate_size
+
+
 def write_gguf(model, path, rope_divisors=None, quantize=()):
     """Writes a model of `transformers` in fp32; `quantize` is (part of a name, type) pairs for tensors stored otherwise."""
     config, state = model.config, model.state_dict()
@@ -219,7 +226,7 @@ def write_gguf(model, path, rope_divisors=None, quantize=()):
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_feed_forward_length(feed_forward_length(model))
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
     head_dim = model.model.layers[0].self_attn.head_dim

@@ -23,7 +23,6 @@ TEST(ModelConfig, ReadsWhatIsThere) {
   EXPECT_EQ(c.num_kv_heads, 1);
   EXPECT_EQ(c.head_dim, 64);
   EXPECT_EQ(c.hidden, 128);
-  EXPECT_EQ(c.feed_forward, 192);
   EXPECT_EQ(c.vocab_size, 96);
   EXPECT_EQ(c.context_length, 512);
   EXPECT_TRUE(c.tied_embeddings);

@@ -21,7 +21,7 @@ struct TinyTensor {
 };
 
 struct TinyModel {
-  std::map<std::string, std::variant<std::uint32_t, float, std::string>> keys;
+  std::map<std::string, std::variant<std::uint32_t, float, std::string, std::vector<std::int32_t>>> keys;
   std::map<std::string, TinyTensor> tensors;
   std::mt19937_64 random{11};
 
@@ -84,7 +84,7 @@ struct TinyModel {
     put(out, std::uint64_t{keys.size()});
     for (const auto& [key, value] : keys) {
       put_text(out, key);
-      constexpr std::uint32_t kKinds[] = {4, 6, 8};  // uint32, float32, string
+      constexpr std::uint32_t kKinds[] = {4, 6, 8, 9};  // uint32, float32, string, array
       put(out, kKinds[value.index()]);
       std::visit([&out](const auto& v) { put_value(out, v); }, value);
     }
@@ -136,6 +136,11 @@ struct TinyModel {
   static void put_value(std::string& out, std::uint32_t value) { put(out, value); }
   static void put_value(std::string& out, float value) { put(out, value); }
   static void put_value(std::string& out, const std::string& value) { put_text(out, value); }
+  static void put_value(std::string& out, const std::vector<std::int32_t>& values) {
+    put(out, std::uint32_t{5});  // int32
+    put(out, std::uint64_t{values.size()});
+    for (const std::int32_t value : values) put(out, value);
+  }
 };
 
 }  // namespace qjl::engine::test
