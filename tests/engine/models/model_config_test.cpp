@@ -108,7 +108,9 @@ TEST(ModelConfig, RefusesNumbersOutOfRange) {
 TEST(ModelConfig, RefusesWhatItCannotRun) {
   TinyModel other;
   other.keys["general.architecture"] = "mamba";
-  expect_error(other, ErrorKind::unsupported, {"mamba", "gemma2, gemma3, gpt-oss", "qwen3moe or smollm3"});
+  expect_error(other, ErrorKind::unsupported, {"mamba", "recurrent state", "gemma2, gemma3, gpt-oss", "qwen3moe or smollm3"});
+  other.keys["general.architecture"] = "qwen35moe";
+  expect_error(other, ErrorKind::unsupported, {"qwen35moe", "recurrent state"});
   TinyModel experts;
   experts.keys["llama.expert_count"] = 8u;
   experts.keys["llama.expert_used_count"] = 9u;
