@@ -27,9 +27,9 @@ CONFIGS = {"Gemma3": transformers.Gemma3TextConfig}
 def random_model(family, head_dim, heads, kv_heads, tied, rope, **options):
     """Weights such that every layer matters and the distributions are neither flat nor certain."""
     torch.manual_seed(head_dim * 100 + heads)
-    usual = {"num_hidden_layers": 3, "sliding_window": None, "use_sliding_window": False}
+    usual = {"hidden_size": heads * (64 if heads > 3 else 96)}
+    usual |= {"num_hidden_layers": 3, "sliding_window": None, "use_sliding_window": False}
     config = CONFIGS.get(family, getattr(transformers, family + "Config"))(
-        hidden_size=heads * (64 if heads > 3 else 96),
         intermediate_size=384,
         num_attention_heads=heads,
         num_key_value_heads=kv_heads,

@@ -162,6 +162,14 @@ CASES = {
         {"original_max_position_embeddings": 40},
         {"no magnitude": magnitude_of_one, "short factors": short_factors},
     ),
+    "phi4": Case("Phi3", (128, 4, 1, False), PLAIN | {"rope_theta": 250000.0}, {"original_max_position_embeddings": 1024}),
+    "phi4-mini": Case(
+        "Phi3",
+        (128, 3, 1, True),
+        longrope(128, 40, 0.75),
+        {"original_max_position_embeddings": 40, "sliding_window": 1024, "hidden_size": 3 * 128},
+        {"no magnitude": magnitude_of_one, "short factors": short_factors},
+    ),
     "olmo2": Case(
         "Olmo2",
         (64, 6, 2, False),

@@ -48,6 +48,17 @@ TEST(RopeKeys, RopeScaling) {
   expect_error(tiny, ErrorKind::unsupported, {"rope.scaling.type", "dynamic", "linear"});
 }
 
+// The attention_factor of transformers, which converters write as yarn_attn_factor, is the whole magnitude: OLMo 3's, 1 + 0.1 log 8, says
+// what is so without it.
+TEST(RopeKeys, AGivenMagnitudeIsAllOfIt) {
+  TinyModel tiny("olmo2");
+  tiny.keys["olmo2.rope.scaling.type"] = "yarn";
+  tiny.keys["olmo2.rope.scaling.factor"] = 8.0f;
+  const double usual = config_of(tiny).layers[1].rope.magnitude;
+  tiny.keys["olmo2.rope.scaling.yarn_attn_factor"] = 1.2079441541679836f;
+  EXPECT_NEAR(config_of(tiny).layers[1].rope.magnitude, usual, 1e-7);  // an fp32 in the file
+}
+
 TEST(RopeKeys, AFactorWithoutATypeIsLinear) {
   TinyModel tiny;
   tiny.keys["llama.rope.scaling.factor"] = 4.0f;
