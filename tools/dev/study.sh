@@ -19,11 +19,21 @@ need_study() {
   mkdir -p docs/results
 }
 
+# The same words for every model: what one has more is its context.
+study_models() {
+  local words=(--texts tools/study/texts.json --folder "$(texts_folder)" --only moby --positions 1024 --cache "$presets")
+  verb_model gemma >/dev/null
+  build/release/qjl study rate -m "$model" --contexts 4096 "${words[@]}" -o docs/results/models.jsonl "$@"
+  build/release/qjl study rate -m "$gemma" --contexts 4096,16384,32768 "${words[@]}" -o docs/results/models.jsonl "$@"
+  .venv/bin/python tools/study/report.py models
+}
+
 verb_study() {
   local name=${1:-}
   (($#)) && shift
-  [[ $name =~ ^(rate|retrieval|distortion|sensitivity)$ ]] || { usage >&2 && exit 2; }
+  [[ $name =~ ^(rate|retrieval|distortion|sensitivity|models)$ ]] || { usage >&2 && exit 2; }
   need_study
+  [[ $name == models ]] && { study_models "$@"; return; }
   local words=(study "$name" -m "$model" -o "docs/results/$name.jsonl") folder
   if [[ $name == retrieval ]]; then
     .venv/bin/python tools/study/retrieval_cases.py >build/release/retrieval_cases.jsonl

@@ -16,6 +16,7 @@ from typing import Any
 
 import channels
 import distortion
+import models
 import rate
 import retrieval
 import sensitivity
@@ -30,7 +31,7 @@ class Report:
     source: str  # the raw results
     command: str
     markdown: Callable[[Any], str]
-    draw: Callable[[Any, Path], None]
+    draw: Callable[[Any, Path], None] | None  # None: tables alone
 
 
 REPORTS = {
@@ -38,6 +39,7 @@ REPORTS = {
     "retrieval": Report("Retrieval", "retrieval.jsonl", "./dev study retrieval", retrieval.markdown, retrieval.draw),
     "distortion": Report("Distortion", "distortion.jsonl", "./dev study distortion", distortion.markdown, distortion.draw),
     "sensitivity": Report("Sensitivity", "sensitivity.jsonl", "./dev study sensitivity", sensitivity.markdown, sensitivity.draw),
+    "models": Report("Two models", "models.jsonl", "./dev study models", models.markdown, None),
     "channels": Report("Keys and values, channel by channel", "channels.json", "./dev inspect", channels.markdown, channels.draw),
 }
 
@@ -67,8 +69,9 @@ def main() -> int:
         if not options.names and not source.exists():
             continue
         (options.folder / f"{name}.md").write_text(document(name, options.folder), encoding="utf-8")
-        if not options.tables_only:
-            REPORTS[name].draw(read_results(source), options.folder)
+        draw = REPORTS[name].draw
+        if draw is not None and not options.tables_only:
+            draw(read_results(source), options.folder)
     return 0
 
 
