@@ -121,10 +121,16 @@ nlohmann::ordered_json turn_json(const Turn& turn) {
 }
 
 nlohmann::ordered_json cache_json(const KvCache& cache) {
-  return {{"cache", cache_name(cache)},
-          {"bits", cache.bits()},
-          {"bits_sealed", cache.bits_sealed()},
-          {"cache_mb", cache_megabytes(cache)}};
+  const MemoryReport report = cache.memory_report();
+  nlohmann::ordered_json json = {{"cache", cache_name(cache)},
+                                 {"bits", report.bits(cache.config())},
+                                 {"bits_sealed", cache.bits_sealed()},
+                                 {"cache_mb", static_cast<double>(report.total()) / 1e6}};
+  if (report.windowed.num_layers > 0) {
+    json["full_layers_mb"] = static_cast<double>(report.full.total()) / 1e6;
+    json["windowed_layers_mb"] = static_cast<double>(report.windowed.total()) / 1e6;
+  }
+  return json;
 }
 
 void log_turn(const Turn& turn, const KvCache& cache) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "files.hpp"
+#include "generate.hpp"
 #include "loaded_model.hpp"
 #include "options.hpp"
 #include "qjl/codec.hpp"
@@ -23,15 +24,30 @@ struct InfoOptions {
   OutputOptions output;
 };
 
-// Megabytes that `tokens` tokens take: whole pages sealed, the rest and the sinks as exact 16-bit rows.
-double megabytes(const KvCache& cache, std::int64_t tokens) {
+// Bytes that `tokens` tokens take in a layer that keeps the last `kept` (0: all): whole pages sealed, the rest and the sinks as exact
+// 16-bit rows.
+std::int64_t layer_bytes(const KvCache& cache, int layer, std::int64_t tokens, std::int64_t kept) {
   const auto& config = cache.config();
   const std::int64_t pages = tokens / kTokensPerPage, open = tokens % kTokensPerPage;
-  std::int64_t bytes = 0;
-  for (int layer = 0; layer < config.num_layers; ++layer) bytes += pages * cache.page_bytes(layer) * config.num_kv_heads;
+  const std::int64_t forgotten =
+      kept == 0 ? 0 : std::max<std::int64_t>(0, tokens - std::max<std::int64_t>(kept, kTokensPerPage)) / kTokensPerPage;
   const std::int64_t exact_rows = open + (pages > 0 ? config.codec.sink_tokens : 0);
-  bytes += exact_rows * config.num_layers * config.num_kv_heads * config.head_dim * 2 * dtype_bytes(config.tail_dtype);
-  return static_cast<double>(bytes) / 1e6;
+  const std::int64_t row = 2 * config.head_dim * dtype_bytes(config.tail_dtype);
+  return config.num_kv_heads * ((pages - forgotten) * cache.page_bytes(layer) + exact_rows * row);
+}
+
+// Megabytes of a cache of `tokens` tokens; where layers forget, of full and windowed layers apart too, and of one that kept all.
+Json cache_row(const KvCache& cache, std::int64_t tokens) {
+  const auto& retention = cache.config().layer_retention;
+  double full = 0.0, windowed = 0.0, all = 0.0;
+  for (int layer = 0; layer < cache.config().num_layers; ++layer) {
+    const std::int64_t kept = retention.empty() ? 0 : retention[static_cast<std::size_t>(layer)];
+    (kept > 0 ? windowed : full) += static_cast<double>(layer_bytes(cache, layer, tokens, kept)) / 1e6;
+    all += static_cast<double>(layer_bytes(cache, layer, tokens, 0)) / 1e6;
+  }
+  Json row = {{"bits_sealed", cache.bits_sealed()}, {"cache_mb", full + windowed}};
+  if (windowed > 0.0) row.update({{"full_layers_mb", full}, {"windowed_layers_mb", windowed}, {"all_kept_mb", all}});
+  return row;
 }
 
 Json program_json() {
@@ -90,8 +106,9 @@ Json model_json(const LoadedModel& loaded) {
 Json caches_json(const LoadedModel& loaded) {
   Json caches = Json::array();
   for (const char* type : kCacheTypes) {
-    const KvCache cache(loaded.model.cache_config(codec_config(type), loaded.context));
-    caches.push_back({{"cache", type}, {"bits_sealed", cache.bits_sealed()}, {"cache_mb", megabytes(cache, loaded.context)}});
+    const KvCache cache(engine::forgetting(loaded.model.cache_config(codec_config(type), loaded.context)));
+    Json& row = caches.emplace_back(Json{{"cache", type}});
+    row.update(cache_row(cache, loaded.context));
   }
   return caches;
 }
@@ -115,12 +132,17 @@ std::string info_text(const Json& json) {
   for (const auto& [key, value] : json["model"].items()) {
     text += fmt::format("  {:<20}{}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
   }
-  text += fmt::format("\ncache at {} tokens\n  {:<8}{:>12}{:>10}{:>8}\n", json["context"].get<std::int64_t>(), "type",
-                      "bits sealed", "MB", "ratio");
+  const bool forgets = json["caches"][0].contains("windowed_layers_mb");
+  text += fmt::format("\ncache at {} tokens\n  {:<8}{:>12}{:>10}{:>8}{}\n", json["context"].get<std::int64_t>(), "type",
+                      "bits sealed", "MB", "ratio", forgets ? "  full layers MB  windowed layers MB  all kept MB" : "");
   const double exact = json["caches"][0]["cache_mb"];
   for (const auto& row : json["caches"]) {
-    text += fmt::format("  {:<8}{:>12.2f}{:>10.2f}{:>7.1f}x\n", row["cache"].get<std::string>(), row["bits_sealed"].get<double>(),
+    text += fmt::format("  {:<8}{:>12.2f}{:>10.2f}{:>7.1f}x", row["cache"].get<std::string>(), row["bits_sealed"].get<double>(),
                         row["cache_mb"].get<double>(), exact / row["cache_mb"].get<double>());
+    if (forgets)
+      text += fmt::format("{:>16.2f}{:>20.2f}{:>13.2f}", row["full_layers_mb"].get<double>(),
+                          row["windowed_layers_mb"].get<double>(), row["all_kept_mb"].get<double>());
+    text += "\n";
   }
   return text;
 }

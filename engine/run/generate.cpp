@@ -33,7 +33,7 @@ GenerateConfig checked(GenerateConfig config, std::int64_t model_context) {
 CacheConfig cache_shape(const Model& model, const GenerateConfig& config) {
   CacheConfig shape = model.cache_config(config.codec, config.context);
   shape.layer_codes = config.layer_codes;
-  return shape;
+  return config.device == Device::cpu() ? forgetting(std::move(shape)) : shape;
 }
 
 // Keys are stored with RoPE's magnitude, which no word of the file tells: a note does, a number for each layer, where one is not 1.
@@ -83,6 +83,11 @@ void check_saved(const CacheFile& saved, const CacheConfig& shape, std::int64_t 
 }
 
 }  // namespace
+
+CacheConfig forgetting(CacheConfig shape) {
+  for (const std::int64_t window : shape.layer_windows) shape.layer_retention.push_back(window == 0 ? 0 : window + kTurnSlack);
+  return shape;
+}
 
 std::string_view finish_name(Finish finish) {
   switch (finish) {
@@ -159,7 +164,8 @@ Turn Generator::continue_text(std::span<const Token> prompt, const TextCallback&
 // Cuts the cache down to what it shares with the prompt; returns that length. At least the last token is processed again: its
 // logits begin the answer.
 std::int64_t Generator::keep_shared(std::span<const Token> prompt) {
-  const auto shared = std::mismatch(history_.begin(), history_.end(), prompt.begin(), prompt.end() - 1).first - history_.begin();
+  auto shared = std::mismatch(history_.begin(), history_.end(), prompt.begin(), prompt.end() - 1).first - history_.begin();
+  if (!cache_->can_truncate(sequence_, shared)) shared = 0;
   cache_->truncate(sequence_, shared);
   history_.resize(static_cast<std::size_t>(shared));
   pending_.clear();

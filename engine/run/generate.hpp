@@ -33,6 +33,12 @@ struct GenerateConfig {
   std::int64_t chunk = 0;  // tokens of prompt per pass, later passes read the compressed cache; 0: the prompt in one pass
 };
 
+// A turn may word the end of the last one otherwise and still go on with the cache, so windowed layers keep so many tokens more.
+inline constexpr std::int64_t kTurnSlack = 32;
+
+// `shape` of Model::cache_config(), with windowed layers that forget what no query sees any more. The cache of a generator on the host.
+CacheConfig forgetting(CacheConfig shape);
+
 // Why a turn ended: the model ended it; max_tokens are made; the context has no room.
 enum class Finish : std::uint8_t { stop, length, context };
 std::string_view finish_name(Finish finish);
@@ -67,7 +73,7 @@ class Generator {
   Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threads, const GenerateConfig& config, const CacheFile& saved);
 
   // Continues `prompt`, the whole of the text so far: the longest beginning that the cache holds from earlier turns is kept, only
-  // the rest is processed. The repeat penalty sees the prompt and what is made.
+  // the rest is processed. Where windowed layers have forgotten what a cut back to there needs, all of it is. The repeat penalty sees the prompt and what is made.
   // A callback may throw to stop the turn, and must not call the model.
   // Errors: invalid_argument when the prompt is empty or leaves no room in the context (found and wanted); those of
   // Model::forward. After an error, or an exception of a callback, the cache keeps the chunks and steps that were complete (what a

@@ -22,6 +22,14 @@
 
 namespace qjl {
 
+// What the layers of one kind have of a report.
+struct LayerMemory {
+  std::int64_t num_layers = 0;
+  std::int64_t sealed_pages = 0, free_pages = 0, sinks = 0, tails = 0;  // bytes, as below
+  std::int64_t kept_tokens = 0;                                         // summed over sequences and layers
+  std::int64_t total() const { return sealed_pages + free_pages + sinks + tails; }
+};
+
 // Bytes by kind; total() is every byte that the cache holds, empty parts of its last pages included.
 struct MemoryReport {
   std::int64_t sealed_pages = 0;  // bodies and heads of pages that some sequence uses
@@ -32,9 +40,11 @@ struct MemoryReport {
   std::int64_t codec_tables = 0;  // signs, frames and sketches
   std::int64_t scratch = 0;       // on a GPU: rounded rows on their way into pages, rows of dropped sequences kept for new ones
   std::int64_t num_tokens = 0;    // tokens held, summed over sequences (a shared token counts once per sequence)
+  LayerMemory full, windowed;     // layers that keep all tokens, and those that forget (CacheConfig::layer_retention)
   std::int64_t total() const { return sealed_pages + free_pages + sinks + tails + page_tables + codec_tables + scratch; }
 
-  // Honest bits per number of a cache of this config: total() * 8 / (2 num_tokens num_layers num_kv_heads head_dim), 0 when empty.
+  // Honest bits per number that a cache of this config keeps: total() * 8 / (2 kept_tokens num_kv_heads head_dim), kept_tokens those of
+  // all its layers; 0 when empty.
   double bits(const CacheConfig& config) const;
 };
 
@@ -67,13 +77,16 @@ class KvCache {
 
   // Keeps the first num_tokens tokens of every layer. A cut inside a sealed page reopens it: its kept tokens become exact rows
   // holding the decoded numbers. num_tokens above the length of the shortest layer is an error. Pages reserved beyond it are
-  // given back.
+  // given back. Errors: also where a layer has forgotten tokens that it would keep at that length (CacheConfig::layer_retention);
+  // can_truncate() tells before.
   void truncate(SequenceId sequence, std::int64_t num_tokens, Queue queue = {});
+  bool can_truncate(SequenceId sequence, std::int64_t num_tokens) const;
 
   // Forgets a sequence; its pages return to the pool when no fork uses them.
   void drop(SequenceId sequence);
 
-  // Takes pages now for a total length of num_tokens, so that later appends up to it cannot fail.
+  // Takes pages now for a total length of num_tokens, so that later appends up to it cannot fail; where layers forget, one append to
+  // each layer.
   // Errors: out_of_pages names pages wanted and free, and changes nothing.
   void reserve(SequenceId sequence, std::int64_t num_tokens);
 
@@ -99,7 +112,10 @@ class KvCache {
   // Tokens of a sequence: in one layer, or the least over all layers.
   std::int64_t num_tokens(SequenceId sequence, int layer) const;
   std::int64_t num_tokens(SequenceId sequence) const;
+  // The first token from which on a layer has all of a sequence's; 0 unless it forgets.
+  std::int64_t first_kept(SequenceId sequence, int layer) const;
 
+  // Where layers keep unlike numbers of tokens, of those that have the fewest free.
   std::int64_t free_pages() const;
 
   // Every byte, by kind.

@@ -72,8 +72,9 @@ struct SealingPage {
 struct CacheConfig {
   int num_layers = 0;
   int num_kv_heads = 0;
-  int head_dim = 0;            // 64, 80, 96, 128 or 256
-  std::int64_t max_pages = 0;  // capacity of the pool; a page is 128 tokens of one sequence in all layers and kv heads
+  int head_dim = 0;  // 64, 80, 96, 128 or 256
+  std::int64_t max_pages =
+      0;  // capacity of the pool; a page is 128 tokens of one sequence in all layers that keep as many, all kv heads
   CodecConfig codec;
   // Codes of single layers (keys, values), for a per-layer plan; empty: codec.key_code and codec.value_code everywhere.
   std::vector<std::pair<Code, Code>> layer_codes;
@@ -81,6 +82,10 @@ struct CacheConfig {
   // unless a call says otherwise: positions p > its own - window, 0: all; empty: all, everywhere.
   std::vector<KeyRope> layer_ropes = {};
   std::vector<std::int64_t> layer_windows = {};
+  // How many of its last tokens a layer keeps at least, [num_layers], 0: all; empty: all, everywhere. Whole pages before them are
+  // forgotten: they go back to the pool once all layers are past them, and what would need them is an error. At
+  // least the layer's window; a page (128) is always kept. On the host alone.
+  std::vector<std::int64_t> layer_retention = {};
   DType tail_dtype = DType::f16;  // 16-bit format of sinks and open pages: f16 or bf16
   // The door for simulation: called once per page and layer before it is coded, from several threads at once. What it leaves is
   // rounded to tail_dtype and coded: with an exact codec the cache then holds the numbers that another method would decode. It must

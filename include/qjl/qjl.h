@@ -86,6 +86,9 @@ typedef struct qjl_cache_options {
   const double* layer_rope_frequencies;
   const int64_t* layer_windows;
   int32_t device; /* QJL_CPU, or QJL_CUDA + i */
+  /* [num_layers] how many of its last tokens a layer keeps at least, its window at least; 0: all. Whole pages before them are free
+   * again, and what would need them is an error. Null: all layers keep all. On the host alone. */
+  const int64_t* layer_retention;
 } qjl_cache_options;
 
 /* On the host: reserves address space for max_pages; memory is taken as pages are first used. On a GPU all of it is taken. */
@@ -97,6 +100,10 @@ QJL_API int qjl_sequence_create(qjl_cache* cache, qjl_sequence* sequence);
 QJL_API int qjl_sequence_fork(qjl_cache* cache, qjl_sequence sequence, qjl_queue queue, qjl_sequence* fork);
 /* Keeps the first num_tokens tokens. A cut inside a sealed page keeps decoded numbers there. */
 QJL_API int qjl_sequence_truncate(qjl_cache* cache, qjl_sequence sequence, int64_t num_tokens, qjl_queue queue);
+/* *can is 1 when that cut is possible, 0 beyond the length, and where a layer has forgotten tokens that it would keep then. */
+QJL_API int qjl_sequence_can_truncate(const qjl_cache* cache, qjl_sequence sequence, int64_t num_tokens, int32_t* can);
+/* The first token from which on a layer has all of a sequence's; 0 unless it forgets. */
+QJL_API int qjl_sequence_first_kept(const qjl_cache* cache, qjl_sequence sequence, int32_t layer, int64_t* token);
 QJL_API int qjl_sequence_drop(qjl_cache* cache, qjl_sequence sequence);
 /* Takes pages now for a total length of num_tokens. */
 QJL_API int qjl_sequence_reserve(qjl_cache* cache, qjl_sequence sequence, int64_t num_tokens);
@@ -178,11 +185,19 @@ typedef struct qjl_attend_result {
  * out and lse (which may be null) may be those of a result. QJL_UNSUPPORTED on memory of a GPU; nothing is written after an error. */
 QJL_API int qjl_merge(const qjl_attend_result* a, const qjl_attend_result* b, const qjl_output* out, float* lse);
 
+/* What the layers of one kind have of a report: bytes, and the tokens that they keep, summed over sequences and layers. */
+typedef struct qjl_layer_memory {
+  int64_t num_layers;
+  int64_t sealed_pages, free_pages, sinks, tails;
+  int64_t kept_tokens;
+} qjl_layer_memory;
+
 /* Bytes by kind. */
 typedef struct qjl_memory_report {
   int64_t sealed_pages, free_pages, sinks, tails, page_tables, codec_tables, scratch;
   int64_t total;
-  int64_t num_tokens; /* summed over sequences */
+  int64_t num_tokens;              /* summed over sequences */
+  qjl_layer_memory full, windowed; /* layers that keep all tokens, and those with a retention */
 } qjl_memory_report;
 
 QJL_API int qjl_cache_memory(const qjl_cache* cache, qjl_memory_report* report);

@@ -125,6 +125,8 @@ nb::dict memory_report(const Cache& self) {
   report["scratch"] = r.scratch;
   report["total"] = r.total();
   report["num_tokens"] = r.num_tokens;
+  report["full_layers"] = r.full.total();
+  report["windowed_layers"] = r.windowed.total();
   return report;
 }
 
@@ -150,7 +152,23 @@ void bind_sequences(nb::class_<Cache>& c) {
           },
           nb::arg("sequence"), nb::arg("num_tokens"),
           "truncate(sequence, num_tokens)\n\nKeeps the first num_tokens tokens of every layer. A cut inside a sealed page keeps "
-          "the numbers that its codes stand for.\n\nErrors: InvalidArgument above the length of the shortest layer.")
+          "the numbers that its codes stand for.\n\nErrors: InvalidArgument above the length of the shortest layer, and where a "
+          "layer "
+          "has forgotten tokens that\nit would keep then; can_truncate tells.")
+      .def(
+          "can_truncate",
+          [](const Cache& self, std::int64_t sequence, std::int64_t n) {
+            return self.look([&](const KvCache& cache) { return cache.can_truncate(id(sequence), n); });
+          },
+          nb::arg("sequence"), nb::arg("num_tokens"),
+          "can_truncate(sequence, num_tokens) -> bool\n\nWhether truncate can cut there.")
+      .def(
+          "first_kept",
+          [](const Cache& self, std::int64_t sequence, int layer) {
+            return self.look([&](const KvCache& cache) { return cache.first_kept(id(sequence), layer); });
+          },
+          nb::arg("sequence"), nb::arg("layer"),
+          "first_kept(sequence, layer) -> int\n\nThe first token from which on a layer has all; 0 unless it forgets.")
       .def(
           "reserve",
           [](Cache& self, std::int64_t sequence, std::int64_t n) {
@@ -188,7 +206,8 @@ void bind_accounts(nb::class_<Cache>& c) {
   c.def("memory_report", memory_report,
         "memory_report() -> dict[str, int]\n\nBytes by kind (sealed_pages, free_pages, sinks, tails, page_tables, codec_tables, "
         "scratch), "
-        "their total, and\nnum_tokens: tokens held, summed over sequences.")
+        "their total, and\nnum_tokens: tokens held, summed over sequences. full_layers and windowed_layers: of pages, sinks and "
+        "tails,\nwhat layers that keep all tokens have, and those with a retention.")
       .def(
           "bits", [](const Cache& self) { return self.memory_report().bits(self.config()); },
           "bits() -> float\n\nBits for each number held, every byte of the cache counted; 0 when empty.")
@@ -212,16 +231,18 @@ void bind_cache(nb::module_& module) {
       "__init__",
       [](Cache* self, int num_layers, int num_kv_heads, int head_dim, std::string cache_type,
          std::vector<std::pair<std::string, std::string>> layer_codes, std::int64_t max_tokens, nb::handle tail_dtype,
-         std::vector<std::vector<double>> ropes, std::string rope_pairs, int threads) {
+         std::vector<std::vector<double>> ropes, std::string rope_pairs, std::vector<std::int64_t> windows,
+         std::vector<std::int64_t> retention, int threads) {
         CacheConfig config = cache_config({num_layers, num_kv_heads, head_dim, std::move(cache_type), std::move(layer_codes),
-                                           tail_dtype_of(tail_dtype), std::move(ropes), std::move(rope_pairs)});
+                                           tail_dtype_of(tail_dtype), std::move(ropes), std::move(rope_pairs), std::move(windows),
+                                           std::move(retention)});
         require(max_tokens > 0, "cache", "max_tokens is ", max_tokens, ", wanted 1 or more");
         config.max_pages = (max_tokens - 1) / kTokensPerPage + 1;
         new (self) Cache(std::move(config), threads);
       },
       nb::kw_only(), nb::arg("num_layers"), nb::arg("num_kv_heads"), nb::arg("head_dim"), nb::arg("cache_type"),
       nb::arg("layer_codes"), nb::arg("max_tokens"), nb::arg("tail_dtype"), nb::arg("ropes"), nb::arg("rope_pairs"),
-      nb::arg("threads"));
+      nb::arg("windows"), nb::arg("retention"), nb::arg("threads"));
   bind_sequences(c);
   bind_contents(c);
   bind_accounts(c);

@@ -49,6 +49,8 @@ CacheConfig cache_config(const CacheOptions& o) {
   if (o.ropes.size() > 1) {
     for (const std::vector<double>& rope : o.ropes) config.layer_ropes.push_back(rope_of(rope, o.rope_pairs));
   }
+  config.layer_windows = o.windows;
+  config.layer_retention = o.retention;
   return config;
 }
 

@@ -5,6 +5,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -31,6 +32,7 @@ struct CacheOptions {
   DType tail_dtype;
   std::vector<std::vector<double>> ropes;
   std::string rope_pairs;
+  std::vector<std::int64_t> windows = {}, retention = {};  // of each layer, or none
 };
 // Without max_pages.
 CacheConfig cache_config(const CacheOptions& options);

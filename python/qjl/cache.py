@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -29,6 +30,9 @@ class KvCache(_core.KvCache):
     rope: radians by which each pair of channels turns at each token, [at most head_dim / 2]; or such a list for every layer. None:
         keys do not turn. The same numbers as the model's, or the page means are wasted.
     rope_pairs: ``halves`` (channel i with i + n, as in Transformers) or ``interleaved`` (2 i with 2 i + 1, as GGUF has llama's).
+    windows: how many tokens back a query of each layer sees, its own included, unless a call says otherwise; 0: all.
+    retention: how many of its last tokens each layer keeps at least, its window at least; 0: all. Whole pages before them are free
+        again, and what would need them is an error. Attend to new tokens before, or as, they are appended (`step`).
     plan: codes of each layer: the path of a file of ``qjl plan``, or its object. It stands in for ``cache``.
     threads: that work on one call; 0: as many as this process may use.
 
@@ -48,11 +52,14 @@ class KvCache(_core.KvCache):
         tail_dtype: Any = "float16",
         rope: Sequence[float] | Sequence[Sequence[float]] | None = None,
         rope_pairs: str = "halves",
+        windows: Sequence[int] | None = None,
+        retention: Sequence[int] | None = None,
         plan: PlanLike | None = None,
         threads: int = 0,
     ) -> None:
         options = cache_options(num_layers, num_kv_heads, head_dim, cache, tail_dtype, rope, rope_pairs, plan)
-        super().__init__(**options, max_tokens=max_tokens, threads=threads)
+        layers = {"windows": _numbers_of("windows", windows), "retention": _numbers_of("retention", retention)}
+        super().__init__(**options, **layers, max_tokens=max_tokens, threads=threads)
 
     def save(
         self,
@@ -134,6 +141,16 @@ def cache_options(
         "ropes": _ropes_of(rope, num_layers),
         "rope_pairs": rope_pairs,
     }
+
+
+def _numbers_of(name: str, numbers: Any) -> list[int]:
+    """One for each layer; none for None."""
+    if numbers is None:
+        return []
+    try:
+        return [operator.index(number) for number in numbers]
+    except TypeError as error:
+        raise InvalidArgument(f"[cache] {name} is {numbers!r}, wanted a whole number for each layer: {error}") from error
 
 
 def _ropes_of(rope: Any, num_layers: int) -> list[list[float]]:

@@ -71,6 +71,20 @@ int qjl_sequence_copy(const qjl_cache* from, qjl_sequence sequence, qjl_cache* t
   });
 }
 
+int qjl_sequence_can_truncate(const qjl_cache* cache, qjl_sequence sequence, int64_t num_tokens, int32_t* can) {
+  return guarded([&] {
+    int32_t& out = required(can, "qjl_sequence_can_truncate", "can");
+    out = required(cache, "qjl_sequence_can_truncate", "cache").cache.can_truncate(id(sequence), num_tokens) ? 1 : 0;
+  });
+}
+
+int qjl_sequence_first_kept(const qjl_cache* cache, qjl_sequence sequence, int32_t layer, int64_t* token) {
+  return guarded([&] {
+    int64_t& out = required(token, "qjl_sequence_first_kept", "token");
+    out = required(cache, "qjl_sequence_first_kept", "cache").cache.first_kept(id(sequence), layer);
+  });
+}
+
 int qjl_sequence_drop(qjl_cache* cache, qjl_sequence sequence) {
   return guarded([&] { required(cache, "qjl_sequence_drop", "cache").cache.drop(id(sequence)); });
 }
@@ -133,7 +147,11 @@ int qjl_cache_memory(const qjl_cache* cache, qjl_memory_report* report) {
   return guarded([&] {
     qjl_memory_report& out = required(report, "qjl_cache_memory", "report");
     const qjl::MemoryReport r = required(cache, "qjl_cache_memory", "cache").cache.memory_report();
-    out = {r.sealed_pages, r.free_pages, r.sinks, r.tails, r.page_tables, r.codec_tables, r.scratch, r.total(), r.num_tokens};
+    const auto part = [](const qjl::LayerMemory& p) {
+      return qjl_layer_memory{p.num_layers, p.sealed_pages, p.free_pages, p.sinks, p.tails, p.kept_tokens};
+    };
+    out = {r.sealed_pages, r.free_pages, r.sinks,      r.tails,      r.page_tables,   r.codec_tables,
+           r.scratch,      r.total(),    r.num_tokens, part(r.full), part(r.windowed)};
   });
 }
 

@@ -117,6 +117,7 @@ inline SequenceId id(qjl_sequence sequence) { return SequenceId{sequence}; }
 
 inline void add_layers(const qjl_cache_options& o, CacheConfig& config) {
   if (o.layer_windows != nullptr) config.layer_windows.assign(o.layer_windows, o.layer_windows + o.num_layers);
+  if (o.layer_retention != nullptr) config.layer_retention.assign(o.layer_retention, o.layer_retention + o.num_layers);
   for (std::int64_t layer = 0; o.layer_rope_frequencies != nullptr && layer < o.num_layers; ++layer) {
     const double* first = o.layer_rope_frequencies + layer * o.num_rope_frequencies;
     config.layer_ropes.push_back({{first, first + o.num_rope_frequencies}, config.codec.rope.pairs});

@@ -46,7 +46,7 @@ static int attend(struct session* s, float* out, float* lse) { return attend_in(
 static const double kFrequencies[2] = {0.1, 0.001};
 
 static void open_session(struct session* s) {
-  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 16, "k4v4", 0, kFrequencies, 2, 1, NULL, NULL, QJL_CPU};
+  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 16, "k4v4", 0, kFrequencies, 2, 1, NULL, NULL, QJL_CPU, NULL};
   const size_t count = (size_t)kHeads * kTokens * kDim;
   size_t i;
   memset(s, 0, sizeof(*s));
@@ -100,7 +100,8 @@ static void check_attention(struct session* s) {
 static void check_layers(struct session* s) {
   const double frequencies[2 * kLayers] = {0.5, 0.25, 0.1, 0.001};
   const int64_t windows[kLayers] = {0, 40};
-  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 16, "k4v4", 0, NULL, 2, 1, frequencies, windows, QJL_CPU};
+  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16,     16,      "k4v4",  0,
+                                     NULL,    2,      1,    frequencies, windows, QJL_CPU, NULL};
   float out[kHeads * kGroup * kDim], plain[kHeads * kGroup * kDim];
   struct session own = *s;
   CHECK_OK(qjl_cache_create(&options, &own.cache));
@@ -176,7 +177,7 @@ static void check_memory(const qjl_cache* cache) {
 
 static void check_errors(qjl_cache* cache, qjl_queue queue, const qjl_tensor* keys) {
   qjl_threads* threads = NULL;
-  qjl_cache_options bad = {kLayers, kHeads, 65, QJL_F16, 4, "k3v2", 0, NULL, 0, 0, NULL, NULL, QJL_CPU};
+  qjl_cache_options bad = {kLayers, kHeads, 65, QJL_F16, 4, "k3v2", 0, NULL, 0, 0, NULL, NULL, QJL_CPU, NULL};
   qjl_cache* none = NULL;
   qjl_tensor wrong = *keys;
   CHECK(qjl_cache_create(&bad, &none) == QJL_INVALID_ARGUMENT && none == NULL);
@@ -205,7 +206,7 @@ static void check_errors(qjl_cache* cache, qjl_queue queue, const qjl_tensor* ke
 
 /* A device when there is one, else the reason; never device memory for a cache of the host, nor a stream. */
 static void check_devices(struct session* s) {
-  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 4, "k3v2", 0, NULL, 0, 0, NULL, NULL, QJL_CUDA};
+  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 4, "k3v2", 0, NULL, 0, 0, NULL, NULL, QJL_CUDA, NULL};
   qjl_cache* cache = NULL;
   qjl_plan* plan = NULL;
   qjl_tensor wrong = s->keys;
@@ -231,7 +232,7 @@ static void check_devices(struct session* s) {
 
 /* A plan is run until its sequence changes; a sequence goes to another cache and attends there to the same bits. */
 static void check_plans_and_copies(struct session* s) {
-  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 5, "k4v4", 0, kFrequencies, 2, 1, NULL, NULL, QJL_CPU};
+  const qjl_cache_options options = {kLayers, kHeads, kDim, QJL_F16, 5, "k4v4", 0, kFrequencies, 2, 1, NULL, NULL, QJL_CPU, NULL};
   float out[2][kHeads * kGroup * kDim];
   qjl_attend_request request = {0};
   qjl_attend_call call = {0};

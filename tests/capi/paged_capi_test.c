@@ -43,7 +43,7 @@ struct scene {
 };
 
 static void open_scene(struct scene* s) {
-  const qjl_cache_options options = {1, kHeads, kDim, QJL_F16, 16, "k3v2:sinks=1", 0, NULL, 0, 0, NULL, NULL, QJL_CPU};
+  const qjl_cache_options options = {1, kHeads, kDim, QJL_F16, 16, "k3v2:sinks=1", 0, NULL, 0, 0, NULL, NULL, QJL_CPU, NULL};
   qjl_paged_bytes bytes = {0};
   memset(s, 0, sizeof(*s));
   srand(2);

@@ -97,6 +97,58 @@ TEST_F(CacheFileTest, ForksShareTheirPagesInTheFileAndAfter) {
   EXPECT_EQ(loaded.cache->free_pages(), 3);
 }
 
+TEST_F(CacheFileTest, WhatLayersHaveForgottenIsNotThere) {
+  CacheConfig config = cache_config("k3v2", 64, 32, 3);
+  config.layer_windows = {0, 150, 20};
+  config.layer_retention = {0, 200, 20};
+  KvCache cache(config);
+  const Tokens tokens = random_tokens(16, config, 1500);
+  const SequenceId ids[] = {cache.create(), cache.create()};
+  append(cache, ids[0], tokens, {0, 700}, threads);
+  append(cache, ids[1], tokens, {0, 60}, threads);
+  const SequenceId fork = cache.fork(ids[0]);
+  append(cache, ids[0], tokens, {700, 500}, threads);
+  const SequenceId all[] = {ids[0], ids[1], fork};
+  save_cache(path, cache, all);
+  const CacheFile file(path);
+  EXPECT_EQ(file.config().layer_retention, config.layer_retention);
+  LoadedCache loaded = file.load(32);
+  EXPECT_TRUE(loaded.is_mapped);
+  EXPECT_EQ(loaded.cache->free_pages(), 32 - 9);  // those of layer 0; layer 1 has 2 + 2, layer 2 has 1 + 1
+  for (std::size_t i = 0; i < std::size(all); ++i) {
+    const SequenceId id = loaded.sequences[i];
+    for (int layer = 0; layer < 3; ++layer) EXPECT_EQ(loaded.cache->first_kept(id, layer), cache.first_kept(all[i], layer));
+    EXPECT_EQ(outputs(*loaded.cache, id, threads), outputs(cache, all[i], threads)) << i;
+    append(cache, all[i], tokens, {1200, 300}, threads);
+    append(*loaded.cache, id, tokens, {1200, 300}, threads);
+    EXPECT_EQ(outputs(*loaded.cache, id, threads), outputs(cache, all[i], threads)) << i;
+  }
+  for (const SequenceId id : loaded.sequences) loaded.cache->drop(id);
+  EXPECT_EQ(loaded.cache->free_pages(), 32);
+}
+
+TEST_F(CacheFileTest, ATableThatForgetsMoreThanALayerMayIsRefused) {
+  CacheConfig config = cache_config("k3v2", 64, 8, 1);
+  config.layer_retention = {300};
+  KvCache cache(config);
+  const SequenceId id = cache.create();
+  append(cache, id, random_tokens(17, config, 700), {0, 700}, threads);
+  save_cache(path, cache, {{id}});
+  const std::int64_t table[] = {-1, -1, -1, 0, 1}, short_of[] = {-1, -1, -1, -1, 1}, hole[] = {-1, -1, 0, -1, 1};
+  const std::string saved = contents();
+  const auto text = [](const auto& numbers) { return std::string(reinterpret_cast<const char*>(numbers), sizeof(numbers)); };
+  ASSERT_NE(saved.find(text(table)), std::string::npos);
+  const auto error_with = [&](const auto& numbers) {
+    std::string bytes = saved;
+    overwrite(bytes.replace(bytes.find(text(table)), sizeof(table), text(numbers)));
+    return loading_error();
+  };
+  EXPECT_NE(error_with(short_of).find("page_table.0 has forgotten 4 pages, wanted at most 3"), std::string::npos);
+  EXPECT_NE(error_with(hole).find("page_table.0 has page -1, wanted 0 to 1"), std::string::npos);
+  overwrite(saved);
+  EXPECT_EQ(loading_error(), "");
+}
+
 TEST_F(CacheFileTest, EveryWordOfTheConfigComesBack) {
   CacheConfig config = cache_config("paper:seed=9,rows=128,outliers=0", 96, 4, 3);
   config.codec.rope = rope(20, 1e6, KeyRope::Pairs::interleaved);

@@ -237,6 +237,11 @@ TEST(PagedErrors, Configs) {
   EXPECT_EQ(error([](CacheConfig&) {}), "") << "max_pages is not used";
   EXPECT_EQ(error([](CacheConfig& c) { c.codec.sink_tokens = 17; }), "[cache] sink_tokens is 17, wanted 0 to 16");
   EXPECT_EQ(error([](CacheConfig& c) { c.num_layers = 0; }), "[cache] num_layers is 0, wanted 1 to 4096");
+  {
+    CacheConfig forgets = cache_config("k3v2");
+    forgets.layer_retention = {0, 256};
+    EXPECT_EQ(error_of([&] { PagedCache of(forgets); }), "[cache] found layer_retention, wanted none: the caller has the pages");
+  }
   const PagedCache made(cache_config("k3v2"));
   EXPECT_EQ(error_of([&] { (void)made.page_bytes(2); }), "[page_bytes] layer is 2, wanted 0 to 1");
 }

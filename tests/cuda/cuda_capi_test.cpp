@@ -59,7 +59,7 @@ std::vector<float> by_dlpack(const Story& story, cudaStream_t stream) {
 
 // Through the C API, moved to the host and back before it is attended to when `moved`.
 void by_c(const Story& story, bool moved, cudaStream_t stream, std::vector<float>& result) {
-  const qjl_cache_options options = {1, kHeads, kDim, QJL_F16, 4, "k3v2", 0, nullptr, 0, 0, nullptr, nullptr, QJL_CUDA};
+  const qjl_cache_options options = {1, kHeads, kDim, QJL_F16, 4, "k3v2", 0, nullptr, 0, 0, nullptr, nullptr, QJL_CUDA, nullptr};
   const qjl_queue queue = {nullptr, stream};
   qjl_cache* cache = nullptr;
   qjl_sequence sequence = 0;

@@ -159,6 +159,9 @@ def test_the_widths_of_heads_are_those_that_a_cache_takes() -> None:
     assert tuple(filter(is_taken, range(1, 300))) == qjl._core.HEAD_DIMS
 
 
+KINDS_OF_LAYERS = ("full_layers", "windowed_layers")
+
+
 def test_accounts(rows: Rows) -> None:
     cache = qjl.KvCache(2, 2, 64, "k3v2", max_tokens=1000)
     assert (cache.max_tokens, cache.free_pages(), cache.bits()) == (1024, 8, 0.0)
@@ -167,7 +170,12 @@ def test_accounts(rows: Rows) -> None:
         cache.append(sequence, layer, rows(2, 900, 64), rows(2, 900, 64))
     report = cache.memory_report()
     kinds = ["sealed_pages", "free_pages", "sinks", "tails", "page_tables", "codec_tables", "scratch"]
-    assert report["total"] == sum(report[kind] for kind in kinds) and set(report) == {*kinds, "total", "num_tokens"}
+    assert report["total"] == sum(report[kind] for kind in kinds) and set(report) == {
+        *kinds,
+        "total",
+        "num_tokens",
+        *KINDS_OF_LAYERS,
+    }
     assert report["sealed_pages"] == 7 * 2 * 2 * cache.page_bytes(0)
     assert cache.bits() == pytest.approx(8 * report["total"] / (2 * 900 * 2 * 2 * 64))
     assert cache.bits_sealed() == pytest.approx(8 * cache.page_bytes(0) / (2 * 128 * 64))
@@ -193,6 +201,34 @@ def test_accounts_of_working_memory(rows: Rows) -> None:
     long = rows(1, 2, 2100, 64)  # two kinds of 16-bit rows of it alone are over a megabyte
     cache.attend(0, rows(1, 4, 2100, 64), [sequence], keys=long, values=long)
     assert cache.memory_report() == idle
+
+
+def test_windowed_layers_forget(rows: Rows) -> None:
+    """What a query sees is the same, and pages that left the window are free again."""
+    windows, keys, values = [0, 200], rows(2, 1500, 64), rows(2, 1500, 64)
+    queries, new = rows(1, 4, 1, 64), rows(1, 2, 1, 64)
+    whole = qjl.KvCache(2, 2, 64, windows=windows)
+    kept = qjl.KvCache(2, 2, 64, windows=windows, retention=np.array(windows))
+    ids = [cache.create() for cache in (whole, kept)]
+    for layer in range(2):
+        for cache, sequence in zip((whole, kept), ids, strict=True):
+            cache.append(sequence, layer, keys, values)
+    for layer in range(2):
+        found = kept.attend(layer, queries, [ids[1]], keys=new, values=new)
+        np.testing.assert_array_equal(found, whole.attend(layer, queries, [ids[0]], keys=new, values=new))
+    assert [kept.first_kept(ids[1], layer) for layer in range(2)] == [0, (1500 - 200) // 128 * 128]
+    report = kept.memory_report()
+    assert 0 < report["windowed_layers"] < report["full_layers"] / 2
+    assert whole.memory_report()["windowed_layers"] == 0
+    assert kept.can_truncate(ids[1], 1500) and not kept.can_truncate(ids[1], 700)
+    with pytest.raises(qjl.InvalidArgument, match="has forgotten those before"):
+        kept.truncate(ids[1], 700)
+    with pytest.raises(qjl.InvalidArgument, match="has forgotten those before"):
+        kept.attend(1, queries, [ids[1]], window=1000)
+    with pytest.raises(qjl.InvalidArgument, match="retention of layer 1 is 100"):
+        qjl.KvCache(2, 2, 64, windows=windows, retention=[0, 100])
+    with pytest.raises(qjl.InvalidArgument, match="windows is"):
+        qjl.KvCache(2, 2, 64, windows=["all", "none"])
 
 
 def test_a_plan_gives_each_layer_its_codes() -> None:

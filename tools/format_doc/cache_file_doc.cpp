@@ -25,7 +25,7 @@ CacheContents example() {
   contents.info.notes = {{"anything", "the writer's own"}};
   contents.num_tokens = {3 * layout::kPageTokens + 16, 2 * layout::kPageTokens};
   contents.num_token_ids = {contents.num_tokens[0] + 1, 0};
-  contents.num_pages = 3;
+  contents.num_pages = {3};
   return contents;
 }
 
@@ -43,13 +43,15 @@ void write_words(std::ostringstream& out) {
 
 void write_tensors(std::ostringstream& out) {
   out << "\n## Tensors\n\n| name | type, shape | what |\n|---|---|---|\n"
-      << "| `pages.L` | U8 [kv heads, bytes] | bodies of layer L, page i of a kv head at byte i * (bytes of a body) of its row; "
+      << "| `pages.L` | U8 [kv heads, bytes] | bodies of layer L, of its group's pages, page i of a kv head at byte i * (bytes of "
+         "a body) of its row; "
          "zeros to "
          "a whole "
       << kStreamAlignment << " bytes |\n"
       << "| `page_heads.L` | U8 [kv heads, pages, " << sizeof(layout::PageHead) << "] | their heads |\n"
       << "| `page_table.S` | I64 [pages] | of sequence S: which pages are its tokens 0 .. " << layout::kPageTokens - 1 << ", "
-      << layout::kPageTokens << " .. " << 2 * layout::kPageTokens - 1 << " ...; sequences may share pages |\n"
+      << layout::kPageTokens << " .. " << 2 * layout::kPageTokens - 1 << " ...; sequences may share pages. With `layer_retention` "
+      << "[groups, pages], " << kForgottenPage << " for pages that the group's layers have forgotten, which are its first |\n"
       << "| `token_ids.S` | I64 [`num_token_ids`] | its text |\n"
       << "| `sinks.S` | `tail_type` [layers, 2, kv heads, sinks, head_dim] | keys, then values of the first tokens, exact; none "
          "before "
@@ -81,7 +83,7 @@ void write_example(std::ostringstream& out) {
 
 std::string cache_file_markdown() {
   std::ostringstream out;
-  out << "# Saved caches, version " << kCacheFileVersion << "\n\n"
+  out << "# Saved caches, versions " << kCacheFileVersion << " and " << kForgettingVersion << "\n\n"
       << "Made by `tools/format_doc/cache_file_doc.cpp` from `src/core/file/cache_words.hpp` and `cache_tensors.hpp`; a test "
          "compares.\n"
       << "`include/qjl/cache_file.hpp` writes and reads it; the bytes of a page are in [format.md](format.md).\n\n"

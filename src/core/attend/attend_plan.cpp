@@ -1,6 +1,9 @@
 // The attend door of a cache: checks a call once, finds what its sequences hold, and watches that they do not change under a plan.
 #include "attend_plan.hpp"
 
+#include <algorithm>
+#include <string>
+
 #include "attend_checks.hpp"
 #include "fail.hpp"
 
@@ -9,6 +12,16 @@ namespace {
 
 const Sequence::Layer& rows_of(const KvCache::State& cache, const AttendRequest& r, int layer) {
   return cache.find(r.sequence, "attend").layers[static_cast<std::size_t>(layer)];
+}
+
+// What the queries see is kept.
+void check_kept(const KvCache::State& cache, const AttendRequest& r, int layer, const AttendOptions& options) {
+  if (r.queries.tokens == 0) return;
+  const Sequence& sequence = cache.find(r.sequence, "attend");
+  const std::int64_t length = rows_of(cache, r, layer).length, window = window_of(cache.config, layer, options);
+  const std::int64_t position = std::max<std::int64_t>(0, r.chunk_keys.empty() ? length - r.queries.tokens : length);
+  const std::int64_t first = window > 0 ? std::max<std::int64_t>(0, position - window + 1) : 0;
+  cache.check_kept(sequence, layer, first, length, "attend", "a query at position " + std::to_string(position));
 }
 
 void check_stands(const AttendPlan::State& s) {
@@ -42,6 +55,7 @@ void AttendPlan::make(const KvCache& cache, int layer, std::span<const AttendReq
   c.check_layer(layer, "attend");
   for (const AttendRequest& r : requests) c.find(r.sequence, "attend");
   check_requests(c, requests, options);
+  for (const AttendRequest& r : requests) check_kept(c, r, layer, options);
   s.cache = nullptr;
   s.versions.clear();
   s.held.clear();

@@ -25,6 +25,7 @@ void check_request(const KvCache::State& s, int layer, const AppendRequest& r) {
 
 // What one append by itself finds out as it goes: numbers on the host, pages.
 void check_together(const KvCache::State& s, int layer, std::span<const AppendRequest> requests, ThreadPool* threads) {
+  const int group = s.groups.index_of(layer);
   std::int64_t pages = 0;
   for (std::size_t i = 0; i < requests.size(); ++i) {
     const AppendRequest& r = requests[i];
@@ -33,15 +34,22 @@ void check_together(const KvCache::State& s, int layer, std::span<const AppendRe
               " comes twice, wanted each sequence once");
     }
     const Sequence& sequence = s.find(r.sequence, kOperation);
-    pages += AppendSpan(sequence.layers[static_cast<std::size_t>(layer)].length, r.keys.tokens).new_pages(sequence);
+    pages += std::ssize(append_span(s, sequence, layer, r.keys.tokens).new_places(s.table(sequence, layer)));
     if (threads == nullptr) continue;
     check_numbers(r.keys, s.config.tail_dtype, {kOperation, "keys"}, *threads);
     check_numbers(r.values, s.config.tail_dtype, {kOperation, "values"}, *threads);
   }
-  s.check_free(pages, kOperation);
+  s.check_free(group, pages, kOperation);
 }
 
 }  // namespace
+
+AppendSpan append_span(const KvCache::State& s, const Sequence& sequence, int layer, std::int64_t new_tokens) {
+  const std::int64_t before = sequence.layers[static_cast<std::size_t>(layer)].length;
+  const LayerGroup& group = s.groups.of(layer);
+  if (!group.forgets()) return {before, new_tokens};
+  return {before, new_tokens, group.needless(sequence.shortest(), before + new_tokens)};
+}
 
 void KvCache::append(SequenceId sequence, int layer, const TensorView& keys, const TensorView& values, Queue queue) {
   const AppendRequest request{sequence, keys, values};

@@ -2,28 +2,45 @@
 //
 //   tokens  [length ............. length + tokens)
 //   pages   [first_page ... end_page)     coded from open rows [0, open_before) and new ones; then the rest becomes the open rows
+//
+// Pages of `skipped` that it fills are not coded: the layer would let go of them at once (LayerGroup::needless).
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "cache_state.hpp"
 
 namespace qjl {
 
 struct AppendSpan {
-  AppendSpan(std::int64_t tokens_before, std::int64_t new_tokens)
+  AppendSpan(std::int64_t tokens_before, std::int64_t new_tokens, PageSpan needless = {})
       : length(tokens_before),
         tokens(new_tokens),
         first_page(length / layout::kPageTokens),
         end_page((length + tokens) / layout::kPageTokens),
         open_before(length % layout::kPageTokens),
-        open_after((length + tokens) % layout::kPageTokens) {}
+        open_after((length + tokens) % layout::kPageTokens),
+        skipped{std::max(first_page, needless.begin), std::min(end_page, needless.end)} {
+    if (skipped.empty()) skipped = {first_page, first_page};
+  }
 
   bool seals() const { return end_page > first_page; }
-  std::int64_t new_pages(const Sequence& sequence) const {
-    return std::max<std::int64_t>(0, end_page - std::ssize(sequence.pages));
+  // work(page) for each page that is coded.
+  template <typename Work>
+  void for_sealed(const Work& work) const {
+    for (std::int64_t page = first_page; page < skipped.begin; ++page) work(page);
+    for (std::int64_t page = skipped.end; page < end_page; ++page) work(page);
+  }
+  // Places of a page table that it fills and that are empty.
+  std::vector<std::int64_t> new_places(const PageTable& table) const {
+    std::vector<std::int64_t> places;
+    for_sealed([&](std::int64_t page) {
+      if (!table.has(page)) places.push_back(page);
+    });
+    return places;
   }
   // New tokens [open_first(), tokens) become open rows from open_start() on.
   std::int64_t open_start() const { return seals() ? 0 : open_before; }
@@ -31,26 +48,23 @@ struct AppendSpan {
   std::int64_t open_first() const { return tokens - open_count(); }
 
   std::int64_t length, tokens, first_page, end_page, open_before, open_after;
+  PageSpan skipped;  // within [first_page, end_page)
 };
 
-// The pages of a sequence, those of this append included: those that it has, then those that the append takes.
-struct AppendPages {
-  std::span<const std::int32_t> held, taken;
-  std::int32_t operator[](std::int64_t page_idx) const {
-    const auto i = static_cast<std::size_t>(page_idx);
-    return i < held.size() ? held[i] : taken[i - held.size()];
-  }
-};
+// Of tokens that come to a layer of a sequence.
+AppendSpan append_span(const KvCache::State& state, const Sequence& sequence, int layer, std::int64_t new_tokens);
 
 // New rows of a layer on their way into pages and open rows.
 struct AppendRows {
   CacheLayer layer;
   AppendSpan span;
-  const TensorView &keys, &values;  // [num_kv_heads, span.tokens, head_dim]
-  AppendPages pages{};
-  RowPlaces open{};   // rows [0, span.open_before) of the open page
-  RowPlaces sinks{};  // where those of page 0 go
+  const TensorView &keys, &values;        // [num_kv_heads, span.tokens, head_dim]
+  std::span<const std::int32_t> pages{};  // of the sequence, those of this append included
+  std::int32_t channel_page = 0;          // one whose outlier channels the pages after it take: sealed before them
+  RowPlaces open{};                       // rows [0, span.open_before) of the open page
+  RowPlaces sinks{};                      // where those of page 0 go
 
+  std::int32_t page(std::int64_t page_idx) const { return pages[static_cast<std::size_t>(page_idx)]; }
   int num_sinks() const { return span.first_page == 0 && span.seals() ? layer.config().codec.sink_tokens : 0; }
 };
 

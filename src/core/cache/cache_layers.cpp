@@ -24,12 +24,18 @@ void check_layers(const CacheConfig& c) {
   check_size("layer_codes", c.layer_codes.size());
   check_size("layer_ropes", c.layer_ropes.size());
   check_size("layer_windows", c.layer_windows.size());
+  check_size("layer_retention", c.layer_retention.size());
   for (std::size_t layer = 0; layer < c.layer_ropes.size(); ++layer) {
     check_rope(c.head_dim, c.layer_ropes[layer], "layer " + std::to_string(layer) + ": ");
   }
   for (std::size_t layer = 0; layer < c.layer_windows.size(); ++layer) {
     require(c.layer_windows[layer] >= 0, "cache", "the window of layer ", layer, " is ", c.layer_windows[layer],
             ", wanted 0 or more");
+  }
+  for (std::size_t layer = 0; layer < c.layer_retention.size(); ++layer) {
+    const std::int64_t kept = c.layer_retention[layer], window = c.layer_windows.empty() ? 0 : c.layer_windows[layer];
+    require(kept == 0 || kept >= std::max<std::int64_t>(window, 1), "cache", "the retention of layer ", layer, " is ", kept,
+            ", wanted 0 (all tokens) or at least ", window > 0 ? "its window, " : "", std::max<std::int64_t>(window, 1));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "fail.hpp"
@@ -11,10 +12,14 @@
 namespace qjl {
 
 KvCache::State::State(CacheConfig cache_config, Device where)
-    : CacheLayers((check_cache_config(cache_config), std::move(cache_config)), where), pool([&] {
+    : CacheLayers((check_cache_config(cache_config), std::move(cache_config)), where), groups(config), pool([&] {
         const DeviceScope scope = select();
-        return PagePool(body_bytes(), config.num_kv_heads, config.max_pages, backend);
-      }()) {}
+        return PagePool(body_bytes(), groups.of_layer, config.num_kv_heads, config.max_pages, backend);
+      }()) {
+  if (!gpu || config.layer_retention.empty()) return;
+  fail(ErrorKind::unsupported, "cache", "found layer_retention, wanted none on ", device_name(device),
+       ": all tokens are kept there");
+}
 
 const Sequence& KvCache::State::find(SequenceId id, std::string_view operation) const {
   const auto found = sequences.find(static_cast<std::int64_t>(id));
@@ -27,15 +32,23 @@ Sequence& KvCache::State::find(SequenceId id, std::string_view operation) {
   return const_cast<Sequence&>(std::as_const(*this).find(id, operation));
 }
 
-void KvCache::State::check_free(std::int64_t wanted, std::string_view operation) const {
-  if (wanted <= pool.free_pages()) return;
-  fail(ErrorKind::out_of_pages, operation, wanted, " pages are wanted, ", pool.free_pages(), " of ", pool.capacity(), " are free");
+void KvCache::State::check_free(int group, std::int64_t wanted, std::string_view operation) const {
+  if (wanted <= pool.free_pages(group)) return;
+  const std::int64_t kept = groups.all[static_cast<std::size_t>(group)].retention;
+  fail(ErrorKind::out_of_pages, operation, wanted, " pages are wanted, ", pool.free_pages(group), " of ", pool.capacity(),
+       " are free", kept == 0 ? "" : " for layers that keep " + std::to_string(kept) + " tokens");
+}
+
+void KvCache::State::check_free(const GroupPlaces& places, std::string_view operation) const {
+  for (std::size_t group = 0; group < places.size(); ++group) {
+    check_free(static_cast<int>(group), std::ssize(places[group]), operation);
+  }
 }
 
 HeldTokens KvCache::State::held(const Sequence& sequence, int layer) const {
   const Sequence::Layer& rows = sequence.layers[static_cast<std::size_t>(layer)];
   const auto sealed = static_cast<std::size_t>(rows.length / layout::kPageTokens);
-  return {rows.length, std::span(sequence.pages).first(sealed), rows.tail ? rows.tail->places() : RowPlaces{},
+  return {rows.length, std::span(table(sequence, layer).pages).first(sealed), rows.tail ? rows.tail->places() : RowPlaces{},
           rows.sinks ? rows.sinks->places() : RowPlaces{}};
 }
 
@@ -46,7 +59,7 @@ std::int64_t KvCache::State::rows_bytes() const {
 
 // On a GPU every layer's tail and sinks stand one after the other in the memory of its sequence.
 Sequence KvCache::State::new_sequence() {
-  Sequence sequence(config.num_layers);
+  Sequence sequence(config.num_layers, groups.count());
   if (!gpu) return sequence;
   if (gpu->spare_rows.empty()) gpu->spare_rows.emplace_back(backend, rows_bytes());
   auto* memory = reinterpret_cast<std::uint16_t*>(gpu->spare_rows.back().data());
@@ -64,14 +77,35 @@ Sequence KvCache::State::new_sequence() {
   return sequence;
 }
 
-SequenceId KvCache::State::add(Sequence sequence) {
+SequenceId KvCache::State::add(Sequence&& sequence) {
+  sequences.reserve(sequences.size() + 1);
   sequences.emplace(next_id, std::move(sequence));
   return SequenceId{next_id++};
 }
 
-void make_room(std::vector<std::int32_t>& table, std::int64_t count) {
-  const auto wanted = static_cast<std::size_t>(count);
-  if (wanted > table.capacity()) table.reserve(std::max(wanted, 2 * table.capacity()));
+// The table grows by doubling.
+FilledPlaces::FilledPlaces(PagePool& pool, int group, std::vector<std::int32_t>& table, std::vector<std::int64_t> places)
+    : pool_(pool), group_(group), table_(table), size_before_(table.size()), places_(std::move(places)), pages_(places_.size()) {
+  if (places_.empty()) return;
+  const std::size_t size = std::max(table.size(), static_cast<std::size_t>(std::ranges::max(places_)) + 1);
+  if (size > table.capacity()) table.reserve(std::max(size, 2 * table.capacity()));
+  table.resize(size, kNoPage);
+  pool_.acquire(group, pages_);
+  for (std::size_t i = 0; i < places_.size(); ++i) table[static_cast<std::size_t>(places_[i])] = pages_[i];
+}
+
+FilledPlaces::~FilledPlaces() {
+  if (pages_.empty()) return;
+  for (const std::int32_t page : pages_) pool_.release(group_, page);
+  for (const std::int64_t place : places_) table_[static_cast<std::size_t>(place)] = kNoPage;
+  table_.resize(size_before_);
+}
+
+FilledTables::FilledTables(PagePool& pool, Sequence& sequence, const GroupPlaces& places) {
+  for (std::size_t group = 0; group < places.size(); ++group) {
+    auto& table = sequence.tables[group].pages;
+    filled_.push_back(std::make_unique<FilledPlaces>(pool, static_cast<int>(group), table, places[group]));
+  }
 }
 
 }  // namespace qjl

@@ -1,6 +1,8 @@
 // An append on a GPU: rows are rounded into scratch memory, whole pages placed and coded from there, the rest becomes open rows. The
 // sequence changes when the work is on the stream.
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "append.hpp"
 
@@ -74,8 +76,8 @@ void DeviceAppend::place(std::int64_t first_page, std::int64_t count) const {
   const layout::BodyLayout at = layout::body_layout(shape);
   const PagePlaces& places = rows_.layer.pages;
   PlacePagesArgs args{};
-  for (std::int64_t i = 0; i < count; ++i) args.page[i] = rows_.pages[first_page + i];
-  args.first_page = rows_.pages[0];
+  for (std::int64_t i = 0; i < count; ++i) args.page[i] = rows_.page(first_page + i);
+  args.first_page = rows_.channel_page;
   args.count = static_cast<std::int32_t>(count);
   args.num_kv_heads = config_.num_kv_heads;
   args.starts = first_page == 0;
@@ -159,19 +161,21 @@ void keep_open_on_device(const AppendRows& rows, RowPlaces open, DeviceStream st
 void append_on_device(KvCache::State& s, Sequence& sequence, int layer_idx, const TensorView& keys, const TensorView& values,
                       DeviceStream stream) {
   Sequence::Layer& layer = sequence.layers[static_cast<std::size_t>(layer_idx)];
-  AppendRows rows{s.layer(layer_idx), AppendSpan(layer.length, keys.tokens), keys, values};
+  const int group = s.groups.index_of(layer_idx);
+  PageTable& table = sequence.tables[static_cast<std::size_t>(group)];
+  AppendRows rows{s.layer(layer_idx), append_span(s, sequence, layer_idx, keys.tokens), keys, values};
   const AppendSpan& span = rows.span;
-  const std::int64_t new_pages = span.new_pages(sequence);
-  s.check_free(new_pages, "append");
-  make_room(sequence.pages, span.end_page);
-  TakenPages(s.pool, new_pages).keep(sequence.pages);
-  rows.pages = {sequence.pages, {}};
+  std::vector<std::int64_t> new_places = span.new_places(table);
+  s.check_free(group, std::ssize(new_places), "append");
+  FilledPlaces(s.pool, group, table.pages, std::move(new_places)).keep();
+  rows.pages = table.pages;
+  if (span.seals()) rows.channel_page = rows.page(0);
   rows.open = layer.tail->places();
   if (layer.sinks) rows.sinks = layer.sinks->places();
   seal_on_device(rows, stream);
-  for (std::int64_t i = span.first_page; i < span.end_page; ++i) s.pool.touch(layer_idx, rows.pages[i]);
+  span.for_sealed([&](std::int64_t page) { s.pool.touch(layer_idx, rows.page(page)); });
   keep_open_on_device(rows, rows.open, stream);
-  layer.set_length(span.length + span.tokens);
+  s.grow(sequence, layer_idx, span.length + span.tokens);
 }
 
 }  // namespace qjl

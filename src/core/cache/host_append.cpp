@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "append.hpp"
 #include "rows.hpp"
@@ -25,15 +26,18 @@ std::shared_ptr<RowBlock> new_tail(const CacheConfig& config, const Sequence::La
 void append_on_host(KvCache::State& s, Sequence& sequence, int layer_idx, const TensorView& keys, const TensorView& values,
                     ThreadPool& threads) {
   Sequence::Layer& layer = sequence.layers[static_cast<std::size_t>(layer_idx)];
-  AppendRows rows{s.layer(layer_idx), AppendSpan(layer.length, keys.tokens), keys, values};
+  const int group = s.groups.index_of(layer_idx);
+  PageTable& table = sequence.tables[static_cast<std::size_t>(group)];
+  AppendRows rows{s.layer(layer_idx), append_span(s, sequence, layer_idx, keys.tokens), keys, values};
   const AppendSpan& span = rows.span;
-  const std::int64_t new_pages = span.new_pages(sequence);
-  // A wrong number is told before a lack of pages.
-  if (s.pool.free_pages() < new_pages || !open_rows_fit(rows)) check_rows(rows, threads);
-  s.check_free(new_pages, "append");
-  make_room(sequence.pages, std::max<std::int64_t>(span.end_page, std::ssize(sequence.pages)));
-  TakenPages taken(s.pool, new_pages);
-  rows.pages = {sequence.pages, taken.pages()};
+  std::vector<std::int64_t> new_places = span.new_places(table);
+  const auto new_pages = std::ssize(new_places);
+  // A wrong number is told before a lack of pages, and where nobody codes it.
+  if (s.pool.free_pages(group) < new_pages || !span.skipped.empty() || !open_rows_fit(rows)) check_rows(rows, threads);
+  s.check_free(group, new_pages, "append");
+  FilledPlaces filled(s.pool, group, table.pages, std::move(new_places));
+  rows.pages = table.pages;
+  if (span.seals()) rows.channel_page = rows.page(std::max<std::int64_t>(span.first_page, 1) - 1);
   std::shared_ptr<RowBlock> sinks;
   if (rows.num_sinks() > 0) {
     sinks = std::make_shared<RowBlock>(s.config.num_kv_heads, rows.num_sinks(), s.config.head_dim);
@@ -42,13 +46,13 @@ void append_on_host(KvCache::State& s, Sequence& sequence, int layer_idx, const 
   if (layer.tail) rows.open = layer.tail->places();
   std::shared_ptr<RowBlock> tail = new_tail(s.config, layer, span);
   seal_on_host(rows, threads);
-  for (std::int64_t i = span.first_page; i < span.end_page; ++i) s.pool.touch(layer_idx, rows.pages[i]);
+  span.for_sealed([&](std::int64_t page) { s.pool.touch(layer_idx, rows.page(page)); });
   // From here on nothing can fail.
   if (tail) keep_open_on_host(rows, tail->places());
   layer.tail = std::move(tail);
   if (sinks) layer.sinks = std::move(sinks);
-  taken.keep(sequence.pages);
-  layer.set_length(span.length + span.tokens);
+  filled.keep();
+  s.grow(sequence, layer_idx, span.length + span.tokens);
 }
 
 }  // namespace qjl

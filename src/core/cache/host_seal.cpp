@@ -53,9 +53,10 @@ void Sealing::change_rows(ThreadPool& threads) {
   const std::int64_t dim = config_.head_dim, row_block = kPage * dim, side = config_.num_kv_heads * row_block;
   changed_.resize(static_cast<std::size_t>((span_.end_page - span_.first_page) * 2 * side));
   threads.run(span_.end_page - span_.first_page, [&](std::int64_t item, int) {
+    const std::int64_t page_idx = span_.first_page + item;
+    if (span_.skipped.has(page_idx)) return;
     std::vector<std::uint16_t> staging(static_cast<std::size_t>(row_block));
     std::vector<float> rows(static_cast<std::size_t>(2 * side));
-    const std::int64_t page_idx = span_.first_page + item;
     for (int block = 0; block < 2 * config_.num_kv_heads; ++block) {
       const int head = block % config_.num_kv_heads;
       const PageRows exact = exact_rows(block == head ? Side::keys : Side::values, page_idx, head, staging.data());
@@ -95,7 +96,13 @@ bool Sealing::run(ThreadPool& threads) {
   // A sketch takes its outlier channels from the first page, so that one comes before all others.
   const std::int64_t alone = tables.shape.outlier_channels > 0 && span_.first_page == 0 ? 1 : span_.first_page;
   if (span_.first_page < alone) encode_from(span_.first_page, alone);
-  encode_from(std::max(span_.first_page, alone), span_.end_page);
+  const std::int64_t rest = std::max(span_.first_page, alone);
+  if (span_.skipped.empty()) {
+    encode_from(rest, span_.end_page);
+  } else {
+    encode_from(rest, span_.skipped.begin);
+    encode_from(span_.skipped.end, span_.end_page);
+  }
   return !misfit_;
 }
 
@@ -110,13 +117,13 @@ void Sealing::encode(std::int64_t page_idx, int kv_head, std::uint8_t* scratch) 
   const PageRows keys = rows_of(Side::keys, staging), values = rows_of(Side::values, staging + kPage * dim);
   if (misfit_.load(std::memory_order_relaxed)) return;
 
-  std::uint8_t* body = places.body(kv_head, rows_.pages[page_idx]);
-  layout::PageHead* head = places.head(kv_head, rows_.pages[page_idx]);
+  std::uint8_t* body = places.body(kv_head, rows_.page(page_idx));
+  layout::PageHead* head = places.head(kv_head, rows_.page(page_idx));
   const auto body_bytes = static_cast<std::size_t>(places.body_bytes);
-  // A reused page still holds old bytes; padding must not depend on them. With outliers a page starts as a copy of the first one:
-  // so the channel list comes along without a look inside.
+  // A reused page still holds old bytes; padding must not depend on them. With outliers a page starts as a copy of an earlier one: so
+  // the channel list, which is the first page's, comes along without a look inside.
   const bool copies_channels = tables.shape.outlier_channels > 0 && page_idx > 0;
-  copies_channels ? std::memcpy(body, places.body(kv_head, rows_.pages[0]), body_bytes) : std::memset(body, 0, body_bytes);
+  copies_channels ? std::memcpy(body, places.body(kv_head, rows_.channel_page), body_bytes) : std::memset(body, 0, body_bytes);
   *head = {};
 
   const auto num_sinks = static_cast<std::uint8_t>(page_idx == 0 ? rows_.num_sinks() : 0);

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <memory>
 #include <span>
+#include <vector>
 
 #include "cache_state.hpp"
 #include "cuda_backend.hpp"
@@ -23,9 +25,10 @@ void check_same(const CacheConfig& from, const CacheConfig& to) {
   require(name(from) == name(to), kOperation, "the caches have the types ", name(from), " and ", name(to), ", wanted the same");
   require(from.num_layers == to.num_layers && from.num_kv_heads == to.num_kv_heads && from.head_dim == to.head_dim &&
               from.tail_dtype == to.tail_dtype && from.layer_codes == to.layer_codes && from.codec.rope == to.codec.rope &&
-              from.layer_ropes == to.layer_ropes && from.layer_windows == to.layer_windows,
+              from.layer_ropes == to.layer_ropes && from.layer_windows == to.layer_windows &&
+              from.layer_retention == to.layer_retention,
           kOperation,
-          "the caches differ in layers, heads, head_dim, tail_dtype, codes of layers, RoPE or windows, wanted the same");
+          "the caches differ in layers, heads, head_dim, tail_dtype, codes of layers, RoPE, windows or retention, wanted the same");
 }
 
 // One sequence on its way from one cache to another.
@@ -35,14 +38,18 @@ class Move {
   Move(const KvCache::State& from, KvCache::State& to, const KvCache::State& copying, DeviceStream stream)
       : from_(from), to_(to), copying_(copying), stream_(stream) {}
 
-  Sequence run(const Sequence& source, std::span<const std::int32_t> pages) const {
-    Sequence copy_of_it = to_.new_sequence();
-    for (std::size_t layer = 0; layer < source.layers.size(); ++layer) copy_rows(source.layers[layer], copy_of_it.layers[layer]);
+  // Into an empty sequence whose page tables have places where the source has pages.
+  void run(const Sequence& source, Sequence& moved) const {
+    for (std::size_t layer = 0; layer < source.layers.size(); ++layer) copy_rows(source.layers[layer], moved.layers[layer]);
     for (int layer = 0; layer < from_.config.num_layers; ++layer) {
-      const std::int64_t sealed = source.layers[static_cast<std::size_t>(layer)].length / kPage;
-      copy_pages(layer, std::span(source.pages).first(static_cast<std::size_t>(sealed)), pages);
+      std::vector<std::int32_t> from, to;
+      for (std::int64_t i = 0; i < source.layers[static_cast<std::size_t>(layer)].length / kPage; ++i) {
+        if (!from_.has_page(source, layer, i)) continue;
+        from.push_back(from_.table(source, layer).pages[static_cast<std::size_t>(i)]);
+        to.push_back(to_.table(moved, layer).pages[static_cast<std::size_t>(i)]);
+      }
+      copy_pages(layer, from, to);
     }
-    return copy_of_it;
   }
 
  private:
@@ -66,6 +73,7 @@ class Move {
     if (from.length % kPage > 0) copy_block(*from.tail, to.tail, kPage, from.length % kPage);
     if (from.length >= kPage && sinks > 0) copy_block(*from.sinks, to.sinks, sinks, sinks);
     to.length = from.length;
+    to.gap = from.gap;
   }
 
   void copy_pages(int layer, std::span<const std::int32_t> from, std::span<const std::int32_t> to) const {
@@ -112,16 +120,18 @@ SequenceId start_copy_sequence(const KvCache& from, SequenceId sequence, KvCache
   KvCache::State& target = to.state();
   check_same(source_cache.config, target.config);
   const Sequence& source = source_cache.find(sequence, kOperation);
-  const std::int64_t pages = source.longest() / kPage;
-  target.check_free(pages, kOperation);
+  GroupPlaces places;
+  for (int group = 0; group < target.groups.count(); ++group) places.push_back(source_cache.held_places(source, group, 0));
+  target.check_free(places, kOperation);
   const KvCache::State& copying = copying_cache(from, to);
   const DeviceStream stream = stream_of(queue, copying.device, kOperation);
   const DeviceScope scope = copying.select();
-  TakenPages taken(target.pool, pages);
-  Sequence moved = Move(source_cache, target, copying, stream).run(source, taken.pages());
-  make_room(moved.pages, pages);
+  Sequence moved = target.new_sequence();
+  for (std::size_t group = 0; group < moved.tables.size(); ++group) moved.tables[group].first = source.tables[group].first;
+  FilledTables filled(target.pool, moved, places);
+  Move(source_cache, target, copying, stream).run(source, moved);
   const SequenceId id = target.add(std::move(moved));
-  taken.keep(target.find(id, kOperation).pages);
+  filled.keep();
   return id;
 }
 

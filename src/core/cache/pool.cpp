@@ -56,8 +56,13 @@ class ResidentBytes {
 
 }  // namespace
 
-PagePool::PagePool(std::vector<std::int64_t> body_bytes, int num_kv_heads, std::int64_t max_pages, const Backend& backend)
-    : body_bytes_(std::move(body_bytes)), num_kv_heads_(num_kv_heads), max_pages_(max_pages), free_(max_pages), backend_(backend) {
+PagePool::PagePool(std::vector<std::int64_t> body_bytes, std::vector<int> group_of, int num_kv_heads, std::int64_t max_pages,
+                   const Backend& backend)
+    : body_bytes_(std::move(body_bytes)),
+      group_of_(std::move(group_of)),
+      num_kv_heads_(num_kv_heads),
+      max_pages_(max_pages),
+      backend_(backend) {
   const std::int64_t grain = backend.allocate != nullptr ? layout::kLineBytes : Mapping::os_page_bytes();
   std::int64_t total = 0, largest_stream = 0;
   for (const std::int64_t bytes : body_bytes_) {
@@ -79,28 +84,37 @@ PagePool::PagePool(std::vector<std::int64_t> body_bytes, int num_kv_heads, std::
   }
   body_base_ = is_on_host() ? bodies_.data() : device_bodies_.data();
   head_base_ = reinterpret_cast<layout::PageHead*>(is_on_host() ? heads_.data() : device_heads_.data());
-  references_ = Mapping(checked_product(max_pages, sizeof(std::uint32_t)), Mapping::Pages::lazy);
   written_ = Mapping(checked_product(static_cast<std::int64_t>(body_bytes_.size()), max_pages_), Mapping::Pages::lazy);
-  for (const Mapping* mapping : {&bodies_, &heads_, &references_, &written_}) {
-    if (mapping->bytes() == 0 || (mapping == &bodies_ && largest_stream >= kHugeStreamBytes)) continue;
+  std::vector<const Mapping*> mappings = {&heads_, &written_};
+  if (largest_stream < kHugeStreamBytes) mappings.push_back(&bodies_);
+  counts_.resize(static_cast<std::size_t>(std::ranges::max(group_of_)) + 1);
+  for (Counts& group : counts_) {
+    group.memory = Mapping(checked_product(max_pages, sizeof(std::uint32_t)), Mapping::Pages::lazy);
+    group.free = max_pages;
+    mappings.push_back(&group.memory);
+  }
+  for (const Mapping* mapping : mappings) {
+    if (mapping->bytes() == 0) continue;
     madvise(mapping->data(), static_cast<std::size_t>(mapping->bytes()), MADV_NOHUGEPAGE);  // advice: failure changes no result
   }
 }
 
-void PagePool::acquire(std::span<std::int32_t> pages) noexcept {
+void PagePool::acquire(int group, std::span<std::int32_t> pages) noexcept {
+  Counts& c = counts(group);
   for (std::int32_t& page : pages) {
-    while (references()[first_free_] != 0) ++first_free_;
-    references()[first_free_] = 1;
-    page = static_cast<std::int32_t>(first_free_++);
+    while (c.references()[c.first_free] != 0) ++c.first_free;
+    c.references()[c.first_free] = 1;
+    page = static_cast<std::int32_t>(c.first_free++);
   }
-  free_ -= static_cast<std::int64_t>(pages.size());
-  highest_ = std::max(highest_, first_free_);
+  c.free -= static_cast<std::int64_t>(pages.size());
+  c.highest = std::max(c.highest, c.first_free);
 }
 
-void PagePool::release(std::int32_t page) noexcept {
-  if (--references()[page] != 0) return;
-  ++free_;
-  first_free_ = std::min<std::int64_t>(first_free_, page);
+void PagePool::release(int group, std::int32_t page) noexcept {
+  Counts& c = counts(group);
+  if (--c.references()[page] != 0) return;
+  ++c.free;
+  c.first_free = std::min<std::int64_t>(c.first_free, page);
 }
 
 std::uint8_t* PagePool::body(int layer, int kv_head, std::int32_t page) const {
@@ -138,7 +152,8 @@ void PagePool::join(int layer, std::int32_t page) noexcept {
     const auto stream = reinterpret_cast<std::uintptr_t>(body(layer, kv_head, 0));
     const auto page_begin = reinterpret_cast<std::uintptr_t>(body(layer, kv_head, page));
     const std::uintptr_t end = (page_begin + bytes) / kHugePage * kHugePage, begin = end - kHugePage;
-    if (end <= page_begin || begin < stream + static_cast<std::uintptr_t>(adopted_) * bytes) continue;
+    const std::int64_t adopted = counts(group_of_[static_cast<std::size_t>(layer)]).adopted;
+    if (end <= page_begin || begin < stream + static_cast<std::uintptr_t>(adopted) * bytes) continue;
     const auto all_written = [](std::uint8_t x) { return x != 0; };
     if (std::all_of(written + (begin - stream) / bytes, written + page, all_written)) make_huge(begin);
   }
@@ -168,42 +183,55 @@ bool PagePool::put(int layer, int kv_head, int file, std::int64_t offset, std::s
   return false;
 }
 
-std::vector<std::int32_t> PagePool::adopt(std::int64_t pages) {
+std::vector<std::int32_t> PagePool::adopt(int group, std::int64_t pages) {
   std::vector<std::int32_t> taken(static_cast<std::size_t>(pages));
-  acquire(taken);
-  adopted_ = pages;
+  acquire(group, taken);
+  counts(group).adopted = pages;
   for (std::size_t l = 0; l < body_bytes_.size(); ++l) {
+    if (group_of_[l] != group) continue;
     std::memset(written_.data() + static_cast<std::int64_t>(l) * max_pages_, 1, static_cast<std::size_t>(pages));
   }
   return taken;
 }
 
-PagePool::Bytes PagePool::bytes() const {
+// On a GPU all memory of a layer is resident.
+PagePool::Bytes PagePool::bytes(int group) const {
+  const Counts& c = counts(group);
   ResidentBytes bodies, heads;
-  std::int64_t sealed = 0;
+  std::int64_t sealed = 0, all = 0;
   for (std::size_t l = 0; l < body_bytes_.size(); ++l) {
+    if (group_of_[l] != group) continue;
     const std::uint8_t* written = written_.data() + static_cast<std::int64_t>(l) * max_pages_;
-    for (std::int64_t page = 0; page < highest_; ++page) {
-      if (written[page] != 0 && references()[page] != 0) sealed += num_kv_heads_ * (body_bytes_[l] + kHeadBytes);
+    for (std::int64_t page = 0; page < c.highest; ++page) {
+      if (written[page] != 0 && c.references()[page] != 0) sealed += num_kv_heads_ * (body_bytes_[l] + kHeadBytes);
     }
-    for (int kv_head = 0; kv_head < num_kv_heads_; ++kv_head) {
+    all += num_kv_heads_ * (stream_bytes_[l] + max_pages_ * kHeadBytes);
+    for (int kv_head = 0; is_on_host() && kv_head < num_kv_heads_; ++kv_head) {
       const std::int64_t body_begin = layer_base_[l] + kv_head * stream_bytes_[l];
       const std::int64_t head_begin = (static_cast<std::int64_t>(l) * num_kv_heads_ + kv_head) * max_pages_ * kHeadBytes;
-      for (std::int64_t page = 0; page < highest_; ++page) {
+      for (std::int64_t page = 0; page < c.highest; ++page) {
         if (written[page] == 0) continue;
         bodies.add(body_begin + page * body_bytes_[l], body_begin + (page + 1) * body_bytes_[l]);
         heads.add(head_begin + page * kHeadBytes, head_begin + (page + 1) * kHeadBytes);
       }
     }
   }
-  ResidentBytes records;
-  records.add(0, highest_ * static_cast<std::int64_t>(sizeof(std::uint32_t)));
+  return {.sealed = sealed, .free = (is_on_host() ? bodies.total() + heads.total() : all) - sealed};
+}
+
+std::int64_t PagePool::record_bytes() const {
+  std::int64_t total = 0;
+  for (const Counts& group : counts_) {
+    ResidentBytes references;
+    references.add(0, group.highest * static_cast<std::int64_t>(sizeof(std::uint32_t)));
+    total += references.total();
+  }
   ResidentBytes marks;
   for (std::size_t l = 0; l < body_bytes_.size(); ++l) {
-    marks.add(static_cast<std::int64_t>(l) * max_pages_, static_cast<std::int64_t>(l) * max_pages_ + highest_);
+    const std::int64_t first = static_cast<std::int64_t>(l) * max_pages_;
+    marks.add(first, first + counts(group_of_[l]).highest);
   }
-  const std::int64_t resident = is_on_host() ? bodies.total() + heads.total() : device_bodies_.bytes() + device_heads_.bytes();
-  return {.sealed = sealed, .free = resident - sealed, .records = records.total() + marks.total()};
+  return total + marks.total();
 }
 
 }  // namespace qjl

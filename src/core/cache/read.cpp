@@ -46,7 +46,7 @@ class Reading {
       const int head = static_cast<int>(item % heads);
       if (page_idx < sealed_) {
         DecodedPage& page = workers[static_cast<std::size_t>(worker)];
-        page.decode(head, sequence_.pages[static_cast<std::size_t>(page_idx)]);
+        page.decode(head, s_.table(sequence_, layer_).pages[static_cast<std::size_t>(page_idx)]);
         copy_decoded(page.keys(), page_idx, head, keys);
         copy_decoded(page.values(), page_idx, head, values);
         if (page_idx > 0 || !rows_.sinks) return;
@@ -99,6 +99,7 @@ void KvCache::read(SequenceId sequence, int layer, std::int64_t first, const Out
   const std::int64_t length = found.layers[static_cast<std::size_t>(layer)].length, tokens = keys.tokens;
   require(first >= 0 && tokens >= 0 && first <= length && tokens <= length - first, "read", "the tokens are ", first, " to ",
           first + tokens, ", wanted a stretch of the ", length, " in layer ", layer);
+  s.check_kept(found, layer, first, first + tokens, "read", "a stretch");
   check_output(keys, "keys", tokens, s);
   check_output(values, "values", tokens, s);
   ThreadPool& threads = threads_of(queue, "read");

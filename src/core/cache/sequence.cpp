@@ -53,7 +53,9 @@ std::int64_t Sequence::longest() const {
 }
 
 std::int64_t Sequence::record_bytes() const {
-  return static_cast<std::int64_t>(sizeof(Sequence) + pages.capacity() * sizeof(std::int32_t) + layers.capacity() * sizeof(Layer));
+  std::size_t bytes = sizeof(Sequence) + layers.capacity() * sizeof(Layer) + tables.capacity() * sizeof(PageTable);
+  for (const PageTable& table : tables) bytes += table.pages.capacity() * sizeof(std::int32_t);
+  return static_cast<std::int64_t>(bytes);
 }
 
 }  // namespace qjl

@@ -4,8 +4,9 @@
 //
 // On a GPU a sequence owns the memory of all its rows from the start, tail and sinks of every layer: an append takes none there.
 //
-// Layers may differ in length while a prompt goes through them one by one; a page index is shared by all of them. Invariant: a
-// page with more than one reference is sealed in every layer of all its owners, so nobody ever writes to it.
+// Layers may differ in length while a prompt goes through them one by one; a page index is shared by all layers of a group
+// (layer_groups.hpp). Invariant: a page with more than one reference is behind the shortest layer of the group in all its owners, so
+// nobody ever writes to it.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "device_memory.hpp"
+#include "layer_groups.hpp"
 #include "mapping.hpp"
 #include "page_places.hpp"
 
@@ -46,24 +48,36 @@ class RowBlock {
   bool is_owner_ = true;
 };
 
+inline constexpr std::int32_t kNoPage = -1;
+
+// Pages of the layers of a group, by position; kNoPage where there is none (any more).
+struct PageTable {
+  std::vector<std::int32_t> pages;  // sealed in some layer, or reserved
+  std::int64_t first = 0;           // those before it are forgotten
+
+  bool has(std::int64_t page) const { return page < std::ssize(pages) && pages[static_cast<std::size_t>(page)] != kNoPage; }
+};
+
 struct Sequence {
   // On the host forks share blocks. A tail with one owner may be written beyond its length; sinks are never written again.
   struct Layer {
     std::int64_t length = 0;
     std::int64_t version = 0;         // rises with every change: a plan of an older one no longer stands
+    PageSpan gap = {};                // pages that this layer never sealed or lets go of before others do
     std::shared_ptr<RowBlock> tail;   // null while no token is open
     std::shared_ptr<RowBlock> sinks;  // null until page 0 is sealed, and when there are none
     void set_length(std::int64_t tokens) { length = tokens, ++version; }
   };
 
-  explicit Sequence(int num_layers) : layers(static_cast<std::size_t>(num_layers)) {}
+  Sequence(int num_layers, int num_groups)
+      : tables(static_cast<std::size_t>(num_groups)), layers(static_cast<std::size_t>(num_layers)) {}
 
   std::int64_t shortest() const;
   std::int64_t longest() const;
   // This record and its tables; row blocks apart.
   std::int64_t record_bytes() const;
 
-  std::vector<std::int32_t> pages;  // sealed in some layer, or reserved
+  std::vector<PageTable> tables;  // [groups]
   std::vector<Layer> layers;
   DeviceMemory rows;  // on a GPU: that of all blocks
 };

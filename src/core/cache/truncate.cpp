@@ -2,6 +2,7 @@
 // rows that hold the decoded numbers (rounded to 16 bit; what was lost at sealing stays lost), its sinks come back exactly.
 #include <algorithm>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -21,7 +22,7 @@ std::shared_ptr<RowBlock> reopen(const KvCache::State& s, const Sequence& sequen
   auto block = std::make_shared<RowBlock>(c.num_kv_heads, layout::kPageTokens, c.head_dim);
   DecodedPage page(s, layer);
   for (int head = 0; head < c.num_kv_heads; ++head) {
-    page.decode(head, sequence.pages[static_cast<std::size_t>(page_idx)]);
+    page.decode(head, s.table(sequence, layer).pages[static_cast<std::size_t>(page_idx)]);
     round_decoded(page.keys(), count * c.head_dim, c.tail_dtype, block->keys(head, 0));
     round_decoded(page.values(), count * c.head_dim, c.tail_dtype, block->values(head, 0));
   }
@@ -37,7 +38,7 @@ void reopen_on_device(const KvCache::State& s, Sequence& sequence, int layer, st
   const std::int64_t numbers = std::int64_t{layout::kPageTokens} * c.head_dim;
   auto* keys = reinterpret_cast<float*>(s.gpu->scratch.keys);
   auto* values = reinterpret_cast<float*>(s.gpu->scratch.values);
-  const std::int32_t page = sequence.pages[static_cast<std::size_t>(page_idx)];
+  const std::int32_t page = s.table(sequence, layer).pages[static_cast<std::size_t>(page_idx)];
   for (int head = 0; head < c.num_kv_heads; ++head) {
     s.backend.decode({.tables = &s.tables(layer),
                       .head = s.pool.head(layer, head, page),
@@ -73,6 +74,9 @@ void reopen_on_device(const KvCache::State& s, Sequence& sequence, int layer, st
   copy(rows.sinks->values(0, 0), c.tail_dtype, stride, sinks, rows.tail->values(0, 0));
 }
 
+// What a layer of `tokens` keeps: queries that come see no further back.
+std::int64_t first_needed(const LayerGroup& group, std::int64_t tokens) { return group.first_page(tokens) * layout::kPageTokens; }
+
 }  // namespace
 
 void KvCache::truncate(SequenceId sequence, std::int64_t num_tokens, Queue queue) {
@@ -81,6 +85,10 @@ void KvCache::truncate(SequenceId sequence, std::int64_t num_tokens, Queue queue
   const std::int64_t shortest = found.shortest();
   require(num_tokens >= 0 && num_tokens <= shortest, "truncate", "num_tokens is ", num_tokens, ", wanted 0 to the length ",
           shortest);
+  for (int layer = 0; layer < s.config.num_layers; ++layer) {
+    const std::int64_t first = first_needed(s.groups.of(layer), num_tokens);
+    s.check_kept(found, layer, first, num_tokens, "truncate", "a cut to " + std::to_string(num_tokens) + " tokens");
+  }
   const std::int64_t pages = num_tokens / layout::kPageTokens, open = num_tokens % layout::kPageTokens;
   const DeviceStream stream = stream_of(queue, s.device, "truncate");
   const DeviceScope scope = s.select();
@@ -99,10 +107,27 @@ void KvCache::truncate(SequenceId sequence, std::int64_t num_tokens, Queue queue
     if (!s.gpu && open == 0) layer.tail.reset();
     if (!s.gpu && pages == 0) layer.sinks.reset();
     layer.set_length(num_tokens);
+    if (layer.gap.begin >= pages) layer.gap = {};
   }
-  const auto first_dropped = std::min(found.pages.size(), static_cast<std::size_t>(pages));
-  for (std::size_t i = first_dropped; i < found.pages.size(); ++i) s.pool.release(found.pages[i]);
-  found.pages.resize(first_dropped);
+  for (int group = 0; group < s.groups.count(); ++group) {
+    PageTable& table = found.tables[static_cast<std::size_t>(group)];
+    table.first = std::min(table.first, pages);
+    const auto first_dropped = std::min(table.pages.size(), static_cast<std::size_t>(pages));
+    for (std::size_t i = first_dropped; i < table.pages.size(); ++i) {
+      if (table.pages[i] != kNoPage) s.pool.release(group, table.pages[i]);
+    }
+    table.pages.resize(first_dropped);
+  }
+}
+
+bool KvCache::can_truncate(SequenceId sequence, std::int64_t num_tokens) const {
+  const State& s = *state_;
+  const Sequence& found = s.find(sequence, "can_truncate");
+  if (num_tokens < 0 || num_tokens > found.shortest()) return false;
+  for (int layer = 0; layer < s.config.num_layers; ++layer) {
+    if (!s.has_tokens(found, layer, first_needed(s.groups.of(layer), num_tokens), num_tokens)) return false;
+  }
+  return true;
 }
 
 }  // namespace qjl

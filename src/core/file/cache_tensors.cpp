@@ -36,18 +36,21 @@ FileType file_type(DType dtype) {
 
 std::vector<StoredTensor> tensors_of(const CacheContents& contents) {
   const CacheConfig& c = contents.config;
+  const LayerGroups groups(c);
+  const auto num_pages = [&](int layer) { return contents.num_pages[static_cast<std::size_t>(groups.index_of(layer))]; };
   std::vector<StoredTensor> tensors;
   for (int layer = 0; layer < c.num_layers; ++layer) {
     const std::int64_t body = layout::body_layout(page_shape(c.head_dim, layer_codec(c, layer), c.tail_dtype)).bytes;
-    tensors.push_back({pages_name(layer), FileType::u8, {c.num_kv_heads, stream_bytes(body, contents.num_pages)}});
+    tensors.push_back({pages_name(layer), FileType::u8, {c.num_kv_heads, stream_bytes(body, num_pages(layer))}});
   }
   for (int layer = 0; layer < c.num_layers; ++layer) {
     const std::int64_t head = sizeof(layout::PageHead);
-    tensors.push_back({page_heads_name(layer), FileType::u8, {c.num_kv_heads, contents.num_pages, head}});
+    tensors.push_back({page_heads_name(layer), FileType::u8, {c.num_kv_heads, num_pages(layer), head}});
   }
   const auto numbers = tensors.size();
   for (std::size_t i = 0; i < contents.num_tokens.size(); ++i) {
-    tensors.push_back({page_table_name(i), FileType::i64, {contents.sealed_pages(i)}});
+    const std::vector<std::int64_t> places = {contents.sealed_pages(i)}, of_groups = {groups.count(), contents.sealed_pages(i)};
+    tensors.push_back({page_table_name(i), FileType::i64, c.layer_retention.empty() ? places : of_groups});
     tensors.push_back({token_ids_name(i), FileType::i64, {contents.num_token_ids[i]}});
     const auto rows = [&](const std::string& name, std::int64_t count) {
       tensors.push_back({name, file_type(c.tail_dtype), {c.num_layers, 2, c.num_kv_heads, count, c.head_dim}});

@@ -2,7 +2,8 @@
 //
 //   pages.L          U8  [kv_heads, bytes]                             bodies of layer L, page after page, zeros to a whole 4096 bytes
 //   page_heads.L     U8  [kv_heads, pages, 16]
-//   page_table.S     I64 [sealed pages of sequence S]                  which pages, in order
+//   page_table.S     I64 [sealed pages of sequence S]                  which pages, in order; [groups, sealed pages] where layers
+//                                                                      forget, -1 for what is forgotten
 //   token_ids.S      I64 [num_token_ids]
 //   sinks.S          F16 [layers, keys and values, kv_heads, sinks, head_dim]
 //   tail.S           F16 [layers, keys and values, kv_heads, open tokens, head_dim]
@@ -20,6 +21,7 @@ namespace qjl {
 
 // Streams of pages start at a multiple of it, so that they can be mapped: the page of most systems.
 inline constexpr std::int64_t kStreamAlignment = 4096;
+inline constexpr std::int64_t kForgottenPage = -1;  // in a page table
 inline constexpr const char* kExactPrefix = "exact.";
 
 std::string pages_name(int layer);

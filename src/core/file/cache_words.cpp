@@ -132,8 +132,9 @@ class Reader {
 void check_kind(const Reader& words) {
   if (words.find("format") == nullptr) refuse_file("found no format in the metadata, wanted \"", kFormat, "\": no saved cache");
   if (words.text("format") != kFormat) words.refuse("format", quoted(kFormat));
-  if (words.text("format_version") != std::to_string(kCacheFileVersion)) {
-    words.refuse("format_version", quoted(std::to_string(kCacheFileVersion)) + ", which this library reads");
+  const int version = words.find("layer_retention") == nullptr ? kCacheFileVersion : kForgettingVersion;
+  if (words.text("format_version") != std::to_string(version)) {
+    words.refuse("format_version", quoted(std::to_string(version)) + ", which this library reads");
   }
   if (words.text("page_format") != std::to_string(layout::kFormatVersion)) {
     words.refuse("page_format", quoted(std::to_string(layout::kFormatVersion)) + ", which this library reads");
@@ -192,8 +193,11 @@ void read_lengths(const Reader& words, CacheContents& contents) {
     const std::int64_t ids = contents.num_token_ids[i];
     if (ids != 0 && ids < contents.num_tokens[i]) words.refuse("num_token_ids", "0 or at least num_tokens");
   }
-  contents.num_pages = words.number("num_pages", 0, std::numeric_limits<std::int32_t>::max());
-  contents.config.max_pages = std::max<std::int64_t>(contents.num_pages, 1);
+  contents.num_pages = words.numbers("num_pages", std::numeric_limits<std::int32_t>::max());
+  const auto groups = static_cast<std::size_t>(LayerGroups(contents.config).count());
+  if (contents.num_pages.size() != groups)
+    words.refuse("num_pages", std::to_string(groups) + (groups == 1 ? " number" : " numbers"));
+  contents.config.max_pages = std::max<std::int64_t>(std::ranges::max(contents.num_pages), 1);
 }
 
 void read_shape(const Reader& words, CacheConfig& config) {
@@ -205,6 +209,8 @@ void read_shape(const Reader& words, CacheConfig& config) {
   config.tail_dtype = tail == tail_name(DType::bf16) ? DType::bf16 : DType::f16;
   if (tail != tail_name(config.tail_dtype)) words.refuse("tail_type", "f16 or bf16");
   if (words.find("layer_windows") != nullptr) config.layer_windows = words.numbers("layer_windows", std::int64_t{1} << 62);
+  if (words.find("layer_retention") != nullptr) config.layer_retention = words.numbers("layer_retention", std::int64_t{1} << 40);
+  check_layers_config(config);
 }
 
 }  // namespace
@@ -218,7 +224,7 @@ std::int64_t CacheContents::sink_tokens(std::size_t sequence) const {
 Words words_of(const CacheContents& contents) {
   const CacheConfig& config = contents.config;
   Words words{{"format", kFormat},
-              {"format_version", std::to_string(kCacheFileVersion)},
+              {"format_version", std::to_string(config.layer_retention.empty() ? kCacheFileVersion : kForgettingVersion)},
               {"library", "qjl " QJL_VERSION},
               {"page_format", std::to_string(layout::kFormatVersion)},
               {"cache", cache_type_name(config.codec)},
@@ -230,11 +236,12 @@ Words words_of(const CacheContents& contents) {
               {"model", contents.info.model},
               {"num_tokens", list_text(contents.num_tokens)},
               {"num_token_ids", list_text(contents.num_token_ids)},
-              {"num_pages", std::to_string(contents.num_pages)}};
+              {"num_pages", list_text(contents.num_pages)}};
   write_ropes(config, words);
   const auto codes = [](const std::pair<Code, Code>& pair) { return codes_name(pair.first, pair.second); };
   if (!config.layer_codes.empty()) words["layer_codes"] = list_text(config.layer_codes, ',', codes);
   if (!config.layer_windows.empty()) words["layer_windows"] = list_text(config.layer_windows);
+  if (!config.layer_retention.empty()) words["layer_retention"] = list_text(config.layer_retention);
   if (!contents.info.layer_types.empty()) {
     for (const std::string& type : contents.info.layer_types) {
       require(!type.empty() && type.find(',') == std::string::npos, kSave, "a layer type is ", quoted(type),

@@ -6,11 +6,12 @@
 #include <string_view>
 #include <vector>
 
+#include "layer_groups.hpp"
 #include "qjl/cache_file.hpp"
 
 namespace qjl {
 
-inline constexpr int kCacheFileVersion = 1;
+inline constexpr int kCacheFileVersion = 1, kForgettingVersion = 2;  // of files without and with layer_retention
 inline constexpr std::string_view kNotePrefix = "note.";
 
 // A word and what stands behind it, for readers of docs/cache_file.md. Optional ones may be missing.
@@ -20,7 +21,7 @@ struct CacheWord {
 };
 inline constexpr CacheWord kCacheWords[] = {
     {"format", "`qjl-kv`"},
-    {"format_version", "of this file: the words and tensors below"},
+    {"format_version", "of this file, the words and tensors below: 1, or 2 with `layer_retention`"},
     {"library", "what wrote it"},
     {"page_format", "version of the pages' bytes, docs/format.md"},
     {"cache", "cache type with its options, `k3v2:seed=7`; with `layer_codes` only its options count"},
@@ -35,19 +36,24 @@ inline constexpr CacheWord kCacheWords[] = {
     {"rope_pairs", "`halves`: channels (i, i + size) turn together, or `interleaved`: (2 i, 2 i + 1)"},
     {"layer_ropes", "where layers differ: the number of each layer's list in `rope_frequencies`", true},
     {"layer_windows", "where layers have them: how many tokens back a query sees, 0 for all", true},
+    {"layer_retention",
+     "where layers forget: how many of their last tokens they keep at least, 0 for all. Layers of equal numbers are a group, page "
+     "tables "
+     "and pages are a group's; groups are in the order of their first layers",
+     true},
     {"layer_types", "of the model's layers, compressed or not, in the words of Transformers: `full_attention,sliding_attention`",
      true},
     {"model", "its name, may be empty"},
     {"num_tokens", "of each sequence, the same in every layer: `1300,200`"},
     {"num_token_ids", "of each sequence: at least its tokens, those beyond are still to be processed; 0: not told"},
-    {"num_pages", "different pages of all sequences"},
+    {"num_pages", "different pages of all sequences; with `layer_retention` those of each group"},
 };
 
 // What a file holds, but for the bytes.
 struct CacheContents {
   CacheConfig config;
-  CacheFileInfo info;  // token ids and exact tensors stand elsewhere
-  std::int64_t num_pages = 0;
+  CacheFileInfo info;                                   // token ids and exact tensors stand elsewhere
+  std::vector<std::int64_t> num_pages;                  // [groups of layers]
   std::vector<std::int64_t> num_tokens, num_token_ids;  // [sequences]
 
   std::int64_t sealed_pages(std::size_t sequence) const;

@@ -30,6 +30,11 @@ std::vector<std::int64_t> numbers_of(std::span<const std::byte> bytes) {
   return numbers;
 }
 
+// The forgotten ones of a page table stand first.
+std::int64_t num_forgotten(std::span<const std::int64_t> places) {
+  return std::ranges::find_if(places, [](std::int64_t page) { return page != kForgottenPage; }) - places.begin();
+}
+
 DType number_type(FileType type, const std::string& name) {
   switch (type) {
     case FileType::f32: return DType::f32;
@@ -69,6 +74,13 @@ struct CacheFile::State {
   }
   void check_tensors();
   void read_tables();
+  void read_table(std::size_t sequence, int group, std::vector<bool>& is_used) const;
+
+  // Of one sequence, in the pages of the file.
+  std::span<const std::int64_t> table(std::size_t sequence, int group) const {
+    const auto places = static_cast<std::size_t>(contents.sealed_pages(sequence));
+    return std::span(tables[sequence]).subspan(static_cast<std::size_t>(group) * places, places);
+  }
 
   bool put_pages(KvCache::State& target) const;
   void read_heads(KvCache::State& target, int layer) const;
@@ -79,15 +91,20 @@ struct CacheFile::State {
 
   std::string path;
   OpenFile file;
+  Safetensors header;
   CacheContents contents;
+  LayerGroups groups;
   std::vector<StoredTensor> tensors;              // by name
-  std::vector<std::vector<std::int64_t>> tables;  // of each sequence
+  std::vector<std::vector<std::int64_t>> tables;  // of each sequence, [groups, sealed pages]
 };
 
-CacheFile::State::State(const std::string& name) : path(name), file(name) {
-  Safetensors found = read_safetensors(file.bytes());
-  contents = contents_of(found.words);
-  tensors = std::move(found.tensors);
+CacheFile::State::State(const std::string& name)
+    : path(name),
+      file(name),
+      header(read_safetensors(file.bytes())),
+      contents(contents_of(header.words)),
+      groups(contents.config),
+      tensors(std::move(header.tensors)) {
   check_tensors();
   read_tables();
 }
@@ -120,19 +137,35 @@ void CacheFile::State::check_tensors() {
 }
 
 void CacheFile::State::read_tables() {
-  std::vector<bool> is_used(static_cast<std::size_t>(std::min<std::int64_t>(contents.num_pages, std::ssize(file.bytes()))));
+  std::vector<std::vector<bool>> is_used;
+  for (const std::int64_t pages : contents.num_pages) {
+    is_used.emplace_back(static_cast<std::size_t>(std::min<std::int64_t>(pages, std::ssize(file.bytes()))));
+  }
   for (std::size_t i = 0; i < contents.num_tokens.size(); ++i) {
     tables.push_back(numbers_of(bytes(page_table_name(i))));
-    for (const std::int64_t page : tables.back()) {
-      if (page < 0 || page >= contents.num_pages) {
-        refuse_file(page_table_name(i), " has page ", page, ", wanted 0 to ", contents.num_pages - 1);
-      }
-      is_used[static_cast<std::size_t>(page)] = true;
-    }
+    for (int group = 0; group < groups.count(); ++group) read_table(i, group, is_used[static_cast<std::size_t>(group)]);
     contents.info.token_ids.push_back(numbers_of(bytes(token_ids_name(i))));
   }
-  const auto unused = std::ranges::find(is_used, false);
-  if (unused != is_used.end()) refuse_file("page ", unused - is_used.begin(), " is of no sequence, wanted one that has it");
+  for (const std::vector<bool>& used : is_used) {
+    const auto unused = std::ranges::find(used, false);
+    if (unused != used.end()) refuse_file("page ", unused - used.begin(), " is of no sequence, wanted one that has it");
+  }
+}
+
+// Of one group: first what is forgotten, and no more of it than layers of that length do; then pages.
+void CacheFile::State::read_table(std::size_t sequence, int group, std::vector<bool>& is_used) const {
+  const std::span<const std::int64_t> places = table(sequence, group);
+  const std::int64_t pages = contents.num_pages[static_cast<std::size_t>(group)], forgotten = num_forgotten(places);
+  const std::int64_t most = groups.all[static_cast<std::size_t>(group)].first_page(contents.num_tokens[sequence]);
+  if (forgotten > most) {
+    refuse_file(page_table_name(sequence), " has forgotten ", forgotten, " pages, wanted at most ", most);
+  }
+  for (const std::int64_t page : places.subspan(static_cast<std::size_t>(forgotten))) {
+    if (page < 0 || page >= pages) {
+      refuse_file(page_table_name(sequence), " has page ", page, ", wanted 0 to ", pages - 1);
+    }
+    is_used[static_cast<std::size_t>(page)] = true;
+  }
 }
 
 // Returns whether all of it is mapped.
@@ -141,7 +174,8 @@ bool CacheFile::State::put_pages(KvCache::State& target) const {
   for (int layer = 0; layer < contents.config.num_layers; ++layer) {
     const std::span<const std::byte> all = bytes(pages_name(layer));
     const std::size_t stream = all.size() / static_cast<std::size_t>(contents.config.num_kv_heads);
-    const auto used = static_cast<std::size_t>(contents.num_pages * target.pool.body_bytes(layer));
+    const std::int64_t pages = contents.num_pages[static_cast<std::size_t>(groups.index_of(layer))];
+    const auto used = static_cast<std::size_t>(pages * target.pool.body_bytes(layer));
     for (int head = 0; head < contents.config.num_kv_heads; ++head) {
       const std::span<const std::byte> part = all.subspan(static_cast<std::size_t>(head) * stream, used);
       is_mapped &= target.pool.put(layer, head, file.descriptor(), part.data() - file.bytes().data(), part);
@@ -162,8 +196,9 @@ void CacheFile::State::read_heads(KvCache::State& target, int layer) const {
 // What kernels would believe: heads, and the sinks of first pages.
 void CacheFile::State::check_pages(const KvCache::State& target, int layer) const {
   for (std::size_t i = 0; i < tables.size(); ++i) {
-    for (std::size_t place = 0; place < tables[i].size(); ++place) {
-      const auto page = static_cast<std::int32_t>(tables[i][place]);
+    const std::span<const std::int64_t> places = table(i, groups.index_of(layer));
+    for (auto place = static_cast<std::size_t>(num_forgotten(places)); place < places.size(); ++place) {
+      const auto page = static_cast<std::int32_t>(places[place]);
       for (int kv_head = 0; kv_head < contents.config.num_kv_heads; ++kv_head) {
         const layout::PageHead& head = *target.pool.head(layer, kv_head, page);
         const std::string fault = page_fault(head, target.pool.body(layer, kv_head, page), target.tables(layer).shape);
@@ -206,7 +241,12 @@ Sequence CacheFile::State::sequence(KvCache::State& target, std::size_t i) const
     if (sinks > 0) layer.sinks = rows(bytes(sinks_name(i)), l, sinks, sinks);
     if (open > 0) layer.tail = rows(bytes(tail_name(i)), l, layout::kPageTokens, open);
   }
-  sequence.pages.assign(tables[i].begin(), tables[i].end());
+  for (int group = 0; group < groups.count(); ++group) {
+    const std::span<const std::int64_t> places = table(i, group);
+    PageTable& own = sequence.tables[static_cast<std::size_t>(group)];
+    own.pages.assign(places.begin(), places.end());
+    own.first = num_forgotten(places);
+  }
   return sequence;
 }
 
@@ -221,12 +261,23 @@ LoadedCache CacheFile::State::load(std::int64_t max_pages) const {
   KvCache::State& target = loaded.cache->state();
   loaded.is_mapped = put_pages(target);
   for (int layer = 0; layer < contents.config.num_layers; ++layer) check_pages(target, layer);
-  const std::vector<std::int32_t> taken = target.pool.adopt(contents.num_pages);
+  std::vector<std::vector<std::int32_t>> taken;
+  for (int group = 0; group < groups.count(); ++group) {
+    taken.push_back(target.pool.adopt(group, contents.num_pages[static_cast<std::size_t>(group)]));
+  }
   for (std::size_t i = 0; i < tables.size(); ++i) {
     loaded.sequences.push_back(target.add(sequence(target, i)));
-    for (const std::int64_t page : tables[i]) target.pool.share(static_cast<std::int32_t>(page));
+    for (int group = 0; group < groups.count(); ++group) {
+      const std::span<const std::int64_t> places = table(i, group);
+      for (const std::int64_t page : places.subspan(static_cast<std::size_t>(num_forgotten(places)))) {
+        target.pool.share(group, static_cast<std::int32_t>(page));
+      }
+    }
   }
-  for (const std::int32_t page : taken) target.pool.release(page);  // they are their sequences' now
+  for (int group = 0; group < groups.count(); ++group) {
+    for (const std::int32_t page : taken[static_cast<std::size_t>(group)])
+      target.pool.release(group, page);  // their sequences' now
+  }
   return loaded;
 }
 

@@ -43,9 +43,15 @@ class Saver {
   CacheContents contents_;
   std::vector<std::vector<std::int64_t>> token_ids_;
   std::vector<const Sequence*> sequences_;
-  std::vector<std::vector<std::int64_t>> tables_;  // of each sequence, in pages of the file
-  std::vector<std::int32_t> pages_;                // of the pool, in the order of the file
-  std::unordered_map<std::int32_t, std::int64_t> place_of_;
+  std::vector<std::vector<std::int64_t>> tables_;  // of each sequence, [groups, sealed pages], in pages of the file
+  struct GroupPages {
+    std::vector<std::int32_t> pages;  // of the pool, in the order of the file
+    std::unordered_map<std::int32_t, std::int64_t> place_of;
+  };
+  const std::vector<std::int32_t>& pages_of(int layer) const {
+    return groups_[static_cast<std::size_t>(s_.groups.index_of(layer))].pages;
+  }
+  std::vector<GroupPages> groups_;
 };
 
 void check_info(const CacheFileInfo& info, std::size_t num_sequences) {
@@ -66,7 +72,7 @@ void check_info(const CacheFileInfo& info, std::size_t num_sequences) {
 }
 
 Saver::Saver(const KvCache::State& state, std::span<const SequenceId> sequences, const CacheFileInfo& info)
-    : s_(state), token_ids_(info.token_ids) {
+    : s_(state), token_ids_(info.token_ids), groups_(static_cast<std::size_t>(state.groups.count())) {
   check_info(info, sequences.size());
   require(!sequences.empty(), kOperation, "found no sequence, wanted one at least");
   require(std::set(sequences.begin(), sequences.end()).size() == sequences.size(), kOperation,
@@ -77,7 +83,7 @@ Saver::Saver(const KvCache::State& state, std::span<const SequenceId> sequences,
   for (const SequenceId id : sequences) add_sequence(id);
   contents_.config = s_.config;
   contents_.info = info;
-  contents_.num_pages = std::ssize(pages_);
+  for (const GroupPages& group : groups_) contents_.num_pages.push_back(std::ssize(group.pages));
 }
 
 void Saver::add_sequence(SequenceId id) {
@@ -87,11 +93,19 @@ void Saver::add_sequence(SequenceId id) {
   const auto ids = std::ssize(token_ids_[sequences_.size()]);
   require(ids == 0 || ids >= tokens, kOperation, "found ", ids, " token ids, wanted none or those of all ", tokens, " tokens");
   std::vector<std::int64_t>& table = tables_.emplace_back();
-  for (std::int64_t i = 0; i < tokens / layout::kPageTokens; ++i) {
-    const std::int32_t page = sequence.pages[static_cast<std::size_t>(i)];
-    const auto [at, is_new] = place_of_.emplace(page, std::ssize(pages_));
-    if (is_new) pages_.push_back(page);
-    table.push_back(at->second);
+  for (int g = 0; g < s_.groups.count(); ++g) {
+    GroupPages& group = groups_[static_cast<std::size_t>(g)];
+    const PageTable& held = sequence.tables[static_cast<std::size_t>(g)];
+    for (std::int64_t i = 0; i < tokens / layout::kPageTokens; ++i) {
+      const std::int32_t page = held.pages[static_cast<std::size_t>(i)];
+      if (page == kNoPage) {
+        table.push_back(kForgottenPage);
+        continue;
+      }
+      const auto [at, is_new] = group.place_of.emplace(page, std::ssize(group.pages));
+      if (is_new) group.pages.push_back(page);
+      table.push_back(at->second);
+    }
   }
   sequences_.push_back(&sequence);
   contents_.num_tokens.push_back(tokens);
@@ -133,16 +147,17 @@ std::map<std::string, Saver::Writer> Saver::writers() const {
 }
 
 void Saver::write_bodies(WholeFile& file, int layer) const {
-  const std::int64_t bytes = s_.pool.body_bytes(layer), stream = bytes * std::ssize(pages_);
+  const std::vector<std::int32_t>& pages = pages_of(layer);
+  const std::int64_t bytes = s_.pool.body_bytes(layer), stream = bytes * std::ssize(pages);
   for (int head = 0; head < s_.config.num_kv_heads; ++head) {
-    for (const std::int32_t page : pages_) file.write(bytes_of(s_.pool.body(layer, head, page), bytes));
+    for (const std::int32_t page : pages) file.write(bytes_of(s_.pool.body(layer, head, page), bytes));
     file.zeros(layout::round_up(stream, kStreamAlignment) - stream);
   }
 }
 
 void Saver::write_heads(WholeFile& file, int layer) const {
   for (int head = 0; head < s_.config.num_kv_heads; ++head) {
-    for (const std::int32_t page : pages_) file.write(bytes_of(s_.pool.head(layer, head, page), 1));
+    for (const std::int32_t page : pages_of(layer)) file.write(bytes_of(s_.pool.head(layer, head, page), 1));
   }
 }
 

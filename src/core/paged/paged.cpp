@@ -83,7 +83,9 @@ void run_attend(const PagedCache::State& s, const PagedLayer& memory, std::span<
 
 }  // namespace
 
-PagedCache::PagedCache(CacheConfig config, Device device) : state_(std::make_unique<State>(std::move(config), device)) {}
+PagedCache::PagedCache(CacheConfig config, Device device) : state_(std::make_unique<State>(std::move(config), device)) {
+  require(this->config().layer_retention.empty(), "cache", "found layer_retention, wanted none: the caller has the pages");
+}
 PagedCache::~PagedCache() = default;
 
 const CacheConfig& PagedCache::config() const { return state_->config; }

@@ -115,7 +115,8 @@ HeldTokens PagedLayer::held(const PagedRequest& r) const {
 
 AppendRows PagedLayer::rows(const PagedRequest& r) const {
   AppendRows rows{layer_, AppendSpan(r.num_tokens, r.keys.tokens), r.keys, r.values};
-  rows.pages.held = r.block_ids.first(static_cast<std::size_t>(rows.span.end_page));
+  rows.pages = r.block_ids.first(static_cast<std::size_t>(rows.span.end_page));
+  if (rows.span.seals()) rows.channel_page = rows.pages[0];
   if (rows.span.open_before > 0) rows.open = tail(r);
   if (rows.num_sinks() > 0) rows.sinks = sinks(rows.pages[0]);
   return rows;
