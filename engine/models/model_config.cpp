@@ -33,11 +33,15 @@ void read_heads(const ModelFile& file, const MetadataKeys& keys, ModelConfig& co
     refuse_model(keys.prefix() + "attention.head_count", std::to_string(config.num_heads),
                  "a multiple of " + std::to_string(config.num_kv_heads) + " kv heads");
   }
+  // Beyond the widths of codes a cache has f16 rows alone.
+  constexpr std::int64_t kMostExactDim = 512, kExactDimStep = 16;
   const std::span<const int> widths = head_dims();
-  const std::int64_t usual = config.hidden / config.num_heads, most = widths.back();
+  const std::int64_t usual = config.hidden / config.num_heads, most = kMostExactDim;
   config.key_dim = static_cast<int>(keys.integer_or("attention.key_length", usual, most));
   config.value_dim = static_cast<int>(keys.integer_or("attention.value_length", config.key_dim, most));
-  config.head_dim = *std::ranges::lower_bound(widths, std::max(config.key_dim, config.value_dim));
+  const int width = std::max(config.key_dim, config.value_dim);
+  config.head_dim = width <= widths.back() ? *std::ranges::lower_bound(widths, width)
+                                           : static_cast<int>((width + kExactDimStep - 1) / kExactDimStep * kExactDimStep);
   for (const char* other : {"attention.key_length_swa", "attention.value_length_swa"}) {
     const int same = std::string_view(other).find("key") != std::string_view::npos ? config.key_dim : config.value_dim;
     if (const std::int64_t found = file.integer_or(keys.prefix() + other, same); found != same) {

@@ -15,7 +15,8 @@ namespace qjl {
 
 inline constexpr int kTokensPerPage = 128;
 
-// The widths of heads that every code takes, ascending. A narrower head fits with zeros behind its numbers.
+// The widths of heads that every code takes, ascending. A narrower head fits with zeros behind its numbers. On the host keys and
+// values that both stay exact (f16) may have any multiple of 16 from 32 to 512.
 std::span<const int> head_dims();
 
 struct EncodedPage {

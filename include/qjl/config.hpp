@@ -72,7 +72,7 @@ struct SealingPage {
 struct CacheConfig {
   int num_layers = 0;
   int num_kv_heads = 0;
-  int head_dim = 0;  // 64, 80, 96, 128 or 256
+  int head_dim = 0;  // one of head_dims() (codec.hpp); of f16 a multiple of 16 from 32 to 512
   std::int64_t max_pages =
       0;  // capacity of the pool; a page is 128 tokens of one sequence in all layers that keep as many, all kv heads
   CodecConfig codec;

@@ -35,6 +35,7 @@ TEST(Attend, AllHeadDimensions) {
   for (const int head_dim : {64, 80, 96, 128, 256}) {
     for (const char* preset : {"k2v2", "k3v2", "k4v3"}) check_lengths(cache_config(preset, head_dim), 2, 1);
   }
+  for (const int head_dim : {32, 48, 112, 320, 512}) check_lengths(cache_config("f16", head_dim), 2, 1);
 }
 
 TEST(Attend, AllGroupSizes) {

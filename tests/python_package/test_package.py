@@ -231,6 +231,17 @@ def test_windowed_layers_forget(rows: Rows) -> None:
         qjl.KvCache(2, 2, 64, windows=["all", "none"])
 
 
+def test_exact_heads_may_be_of_other_widths(rows: Rows) -> None:
+    for head_dim in (32, 112, 512):
+        cache = qjl.KvCache(1, 2, head_dim, "f16", threads=1)
+        sequence, keys, values = cache.create(), rows(2, 300, head_dim), rows(2, 300, head_dim)
+        cache.append(sequence, 0, keys, values)
+        for found, given in zip(cache.read(sequence, 0, 0, 300), (keys, values), strict=True):
+            np.testing.assert_array_equal(found, given.astype(np.float16).astype(np.float32))
+    with pytest.raises(qjl.InvalidArgument, match="of f16 any multiple of 16 from 32 to 512"):
+        qjl.KvCache(1, 2, 512)
+
+
 def test_a_plan_gives_each_layer_its_codes() -> None:
     cache = qjl.KvCache(30, 3, 64, plan=PLAN)
     assert [cache.cache_type(layer) for layer in (0, 1, 3, 7)] == ["k2v2", "k2v3", "k3v2", "k4v2"]

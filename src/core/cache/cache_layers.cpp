@@ -2,6 +2,7 @@
 #include "cache_layers.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <utility>
@@ -82,6 +83,10 @@ CacheLayers::CacheLayers(CacheConfig cache_config, Device where)
   }
   if (device == Device::cpu()) return;
   require(!config.on_seal, "cache", "found on_seal, wanted none on ", device_name(device), ": it runs on the host");
+  if (std::ranges::find(layout::kHeadDims, config.head_dim) == std::end(layout::kHeadDims)) {
+    fail(ErrorKind::unsupported, "cache", "found head_dim ", config.head_dim, ", wanted 64, 80, 96, 128 or 256 on ",
+         device_name(device));
+  }
   const DeviceScope scope = select();
   gpu = std::make_unique<DeviceState>(backend, config);
   for (const CodecConstants& each : constants) gpu->tables.emplace_back(backend, each.tables());

@@ -1,7 +1,9 @@
 // Makes the random constants of a codec from its seed: diagonals of +-1, dense frames, sketches. See codec_tables.hpp.
 #include "codec_tables.hpp"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <string>
 
 #include "estimator.hpp"
@@ -13,13 +15,19 @@ namespace qjl {
 namespace {
 
 constexpr int kMaxSketchRows = 1 << 14;
+constexpr int kMinExactDim = 32, kMaxExactDim = 512, kExactDimStep = 16;  // widths of exact keys and values: vectors of 16 numbers
 
 [[noreturn]] void refuse(const std::string& what) { throw Error(ErrorKind::invalid_argument, "[codec] " + what); }
 
+void check_head_dim(int head_dim, const CodecConfig& config) {
+  if (std::ranges::find(layout::kHeadDims, head_dim) != std::end(layout::kHeadDims)) return;
+  const bool is_exact = traits(config.key_code).book == Book::exact && traits(config.value_code).book == Book::exact;
+  if (is_exact && head_dim >= kMinExactDim && head_dim <= kMaxExactDim && head_dim % kExactDimStep == 0) return;
+  refuse("found head_dim " + std::to_string(head_dim) + ", wanted 64, 80, 96, 128 or 256; of f16 any multiple of " +
+         std::to_string(kExactDimStep) + " from " + std::to_string(kMinExactDim) + " to " + std::to_string(kMaxExactDim));
+}
+
 void check(int head_dim, const CodecConfig& config) {
-  bool known = false;
-  for (int d : layout::kHeadDims) known = known || d == head_dim;
-  if (!known) refuse("found head_dim " + std::to_string(head_dim) + ", wanted 64, 80, 96, 128 or 256");
   if (!is_code(config.key_code) || !is_code(config.value_code)) refuse("found an unknown code number");
   if (traits(config.key_code).keys == KeyLayout::none) {
     refuse("found key code " + std::string(code_name(config.key_code)) + ", which codes values only");
@@ -30,6 +38,7 @@ void check(int head_dim, const CodecConfig& config) {
   if (config.sink_tokens < 0 || config.sink_tokens > layout::kMaxSinks) {
     refuse("found sink_tokens " + std::to_string(config.sink_tokens) + ", wanted 0 to " + std::to_string(layout::kMaxSinks));
   }
+  check_head_dim(head_dim, config);
 }
 
 void check_rows(const char* name, int rows) {
@@ -168,7 +177,12 @@ CodecConstants::CodecConstants(int head_dim, const CodecConfig& config, DType ro
   if (!hadamard && value_frames) value_frames_ = make_frames(seed, Stream::value_frame, num_value_frames, d);
   if (!key_frames_.empty() && key_parts == 2) key_cross_ = make_cross(key_frames_, 1, d);
   if (!value_frames_.empty() && value_parts == 2) value_cross_ = make_cross(value_frames_, layout::kFrames, d);
-  mean_turn_ = make_mean_turn(d, config.rope);
+  if (d <= layout::kMaxHeadDim) {
+    mean_turn_ = make_mean_turn(d, config.rope);
+  } else {  // exact keys have no mean, and queries are put into its order for nothing: any will do
+    check_rope(d, config.rope);
+    mean_turn_.order.resize(static_cast<std::size_t>(d));
+  }
   tables_ = {.shape = shape,
              .hadamard = hadamard,
              .key_sign_in = pointer(key_signs_),
