@@ -3,7 +3,8 @@
     pair i of a key at position p is turned by p * frequency[i] radians
 
 The cache takes the mean of a page before this turning, so wrong frequencies cost quality and nothing else. Pairs are (i, i + n) for
-n frequencies ("halves") or (2 i, 2 i + 1) ("interleaved"); channels beyond 2 n do not turn.
+n frequencies ("halves") or (2 i, 2 i + 1) ("interleaved"); channels beyond 2 n do not turn. YaRN and LongRoPE scale what turns by a
+magnitude besides, which Transformers calls attention factor.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _logged: set[str] = set()
 class Rope:
     frequencies: tuple[float, ...] = ()  # radians a token; empty: keys do not turn
     pairs: str = "halves"
+    magnitude: float = 1.0
 
 
 def layer_type(config: Any, layer_idx: int) -> str:
@@ -48,22 +50,23 @@ def rope_of_layer(config: Any, layer_idx: int, head_dim: int) -> Rope:
     by_type = isinstance(parameters.get(kind), dict)
     if by_type:
         parameters = parameters[kind]
-    frequencies = _frequencies(config, parameters, kind if by_type else None, head_dim)
-    return Rope(frequencies, "interleaved" if model_type in INTERLEAVED and frequencies else "halves")
+    frequencies, magnitude = _turning(config, parameters, kind if by_type else None, head_dim)
+    return Rope(frequencies, "interleaved" if model_type in INTERLEAVED and frequencies else "halves", magnitude)
 
 
-def _frequencies(config: Any, parameters: dict[str, Any], kind: str | None, head_dim: int) -> tuple[float, ...]:
+def _turning(config: Any, parameters: dict[str, Any], kind: str | None, head_dim: int) -> tuple[tuple[float, ...], float]:
+    """Frequencies and magnitude."""
     rope_type = parameters.get("rope_type", "default")
     if rope_type == "default":
         turned = int(head_dim * parameters.get("partial_rotary_factor", 1.0))
-        return tuple(parameters["rope_theta"] ** (-2 * i / turned) for i in range(turned // 2))
+        return tuple(parameters["rope_theta"] ** (-2 * i / turned) for i in range(turned // 2)), 1.0
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
     if rope_type not in ROPE_INIT_FUNCTIONS:
         if rope_type not in _logged:
             _logged.add(rope_type)
             log.warning("RoPE of kind %r is not known: key means are taken as the keys stand, which costs some quality", rope_type)
-        return ()
+        return (), 1.0
     by_type = {} if kind is None else {"layer_type": kind}
-    frequencies, _ = ROPE_INIT_FUNCTIONS[rope_type](config, "cpu", **by_type)
-    return tuple(frequencies.double().tolist())
+    frequencies, magnitude = ROPE_INIT_FUNCTIONS[rope_type](config, "cpu", **by_type)
+    return tuple(frequencies.double().tolist()), float(magnitude)

@@ -37,7 +37,7 @@ void write_words(std::ostringstream& out) {
     out << "| `" << word.name << "` | " << word.what << (word.optional ? "; may be missing" : "") << " |\n";
   }
   out << "| `" << kNotePrefix << "NAME` | the writer's own, any text; `qjl chat` keeps its conversation in `" << kNotePrefix
-      << "messages`, JSON, and the engine RoPE's magnitude of each layer, where one is not 1, in `" << kNotePrefix
+      << "messages`, JSON, and engine and Transformers RoPE's magnitude in each layer, where one is not 1, in `" << kNotePrefix
       << "rope_magnitudes`: `1.13862944 1` |\n";
 }
 

@@ -75,6 +75,7 @@ class QJLCache(Cache):
             session.add(layer)
         super().__init__(layers=layers)
         self.session = session
+        self.rope_magnitudes = [each.rope.magnitude for each in compressed]  # of the keys in the cache
 
     def save(self, path: str | os.PathLike[str], *, token_ids: Any = None, model: str = "") -> None:
         """Writes the whole cache to one file, *.qjlkv.safetensors, which `load` and `qjl run --load-cache` go on with. The file is
@@ -111,6 +112,7 @@ class QJLCache(Cache):
         shape = compressed[0].shape
         plain = {"cache": "f16", "plan": None, "max_tokens": PAGE_TOKENS, "tail_dtype": "float16", "threads": 1}
         file.check_model(_kv_cache(shape, compressed, len(layers), plain))
+        saved.check_magnitudes(file, [each.rope.magnitude for each in compressed])
         kv = KvCache.load(file, max_tokens=max_tokens, threads=torch.get_num_threads() if threads is None else threads)
         rope = next((each.rope for each in compressed if each.rope.frequencies), compressed[0].rope)
         store = Store(kv, kv.sequences(), saved.channel_order(kv.rope_pairs, rope, shape.head_dim))
@@ -229,6 +231,7 @@ class QJLCache(Cache):
         Cache.__init__(other, layers=layers)
         other.session = session
         other.layer_types, other.token_ids = self.layer_types, copy.deepcopy(self.token_ids)
+        other.rope_magnitudes = self.rope_magnitudes
         return other
 
 

@@ -5,6 +5,7 @@ the note `transformers`, JSON, what only Transformers counts: columns, which of 
 how far the windows have come. A file without that note is the program's: its rows end at the same column.
 
 Keys stand in the writer's order of channels. Where that is not the model's (GGUF permutes llama's), queries and new keys are permuted.
+They have RoPE's magnitude in them; the note `rope_magnitudes`, which the program writes and reads too, tells it where it is not 1.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from qjl.hf.cache import QJLCache
 
 NOTE = "transformers"
+MAGNITUDES = "rope_magnitudes"  # a number for each layer of the cache; 1 where the note is missing
+SAME_MAGNITUDE = 1e-6  # of each other: what is left of one when it is written in nine digits, or was computed in fp32
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 MOST_COLUMNS = 1 << 30  # a byte each in memory
 KEPT_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)
@@ -56,9 +59,31 @@ def save(cache: QJLCache, path: str | os.PathLike[str], token_ids: Any, model: s
         token_ids=[] if token_ids is None else _ids(token_ids, first.shown, first.columns, len(stores[0].rows)),
         model=model,
         layer_types=cache.layer_types,
-        notes={NOTE: json.dumps(note)},
+        notes={NOTE: json.dumps(note), **_magnitudes_note(cache.rope_magnitudes)},
         exact=exact,
     )
+
+
+def _magnitudes_note(magnitudes: list[float]) -> dict[str, str]:
+    return {MAGNITUDES: " ".join(f"{each:.9g}" for each in magnitudes)} if any(each != 1 for each in magnitudes) else {}
+
+
+def check_magnitudes(file: CacheFile, wanted: list[float]) -> None:
+    """Errors: InvalidArgument when the file's keys were scaled by another RoPE; BadFile on a damaged note."""
+    text = file.notes.get(MAGNITUDES)
+    try:
+        found = [1.0] * len(wanted) if text is None else [float(word) for word in text.split()]
+    except ValueError as error:
+        raise BadFile(f"[load] note `{MAGNITUDES}` of the file is damaged: {error}") from error
+    if len(found) != len(wanted):
+        raise BadFile(
+            f"[load] note `{MAGNITUDES}` of the file has {len(found)} numbers, wanted one for each of {len(wanted)} layers"
+        )
+    for layer, (has, its) in enumerate(zip(found, wanted, strict=True)):
+        if not abs(has - its) <= SAME_MAGNITUDE * its:
+            raise InvalidArgument(
+                f"[load] the file's RoPE has magnitude {has:.9g} in layer {layer}, wanted {its:.9g} as the model has"
+            )
 
 
 def _holds_tokens(layer: Any, layer_idx: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import transformers as tf
 from qjl import BadFile, CacheFile, InvalidArgument, KvCache, Unsupported
 from qjl.hf import QJLCache, enabled
 from qjl.hf.config import compressed_layers
-from qjl.hf.file import NOTE
+from qjl.hf.file import MAGNITUDES, NOTE
 from qjl.hf.forward import cache_argument
 from qjl.hf.layer import Softmax
 from tiny_models import BASE, model_of, padded, prompt
@@ -128,6 +129,34 @@ def test_other_models(tmp_path):
             QJLCache.load(path, tf.LlamaConfig(**{**BASE, **change}))
     with pytest.raises(InvalidArgument, match=r"layers \['full_attention', 'full_attention'\]"):
         QJLCache.load(path, model_of("gemma3").config)
+
+
+def test_the_magnitude_of_rope(tmp_path):
+    """YaRN's 1 + log(factor) / 10: of the file as of the model. A file without the note was written with 1, as the program reads it."""
+    yarn = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 1024}
+    config = tf.LlamaConfig(**{**BASE, "rope_parameters": yarn})
+    cache = QJLCache(config, "k3v2")
+    for layer in range(2):
+        cache.update(torch.ones(1, 2, 140, 64), torch.ones(1, 2, 140, 64), layer)
+    path = tmp_path / "yarn.qjlkv.safetensors"
+    cache.save(path)
+    copy.deepcopy(cache).save(path)
+    assert CacheFile(path).notes[MAGNITUDES] == "1.13862944 1.13862944"
+    assert QJLCache.load(path, config).get_seq_length() == 140
+    store, notes = cache.session.stores[0], CacheFile(path).notes
+    for text, error, found in (
+        (None, InvalidArgument, "magnitude 1 in layer 0, wanted 1.13862944"),
+        ("1.13862944 1.1386", InvalidArgument, "magnitude 1.1386 in layer 1"),
+        ("1.13862944 nan", InvalidArgument, "magnitude nan in layer 1"),
+        ("1.13862944", BadFile, "has 1 numbers, wanted one for each of 2 layers"),
+        ("1.13862944 x", BadFile, "damaged: could not convert"),
+    ):
+        store.kv.save(path, store.rows, notes={NOTE: notes[NOTE], **({} if text is None else {MAGNITUDES: text})})
+        with pytest.raises(error, match=found):
+            QJLCache.load(path, config)
+    _, plain, _ = filled("llama")
+    plain.save(path)
+    assert MAGNITUDES not in CacheFile(path).notes
 
 
 @pytest.mark.parametrize(
