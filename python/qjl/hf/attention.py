@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -22,6 +22,7 @@ from qjl.hf.handles import KVHandle
 from qjl.hf.layer import QJLLayer, Softmax
 
 NAME = "qjl"
+is_compiling = torch.compiler.is_compiling
 
 
 def qjl_attention(
@@ -36,9 +37,17 @@ def qjl_attention(
 ) -> tuple[torch.Tensor, None]:
     """What Transformers calls for every layer. query [batch, query_heads, tokens, head_dim]; returns [batch, tokens, query_heads,
     head_dim] and no weights. Errors: Unsupported for dropout, weights, position biases, layers that are not causal."""
-    _check(module, dropout, kwargs)
-    soft_cap, window, sinks = kwargs.get("softcap"), kwargs.get("sliding_window"), kwargs.get("s_aux")
-    if torch.compiler.is_compiling():
+    asked = kwargs.get
+    is_causal = asked("is_causal")
+    if (
+        dropout
+        or asked("output_attentions")
+        or asked("position_bias") is not None
+        or not (getattr(module, "is_causal", True) if is_causal is None else is_causal)
+    ):
+        _refuse(module, dropout, kwargs)
+    soft_cap, window, sinks = asked("softcap"), asked("sliding_window"), asked("s_aux")
+    if is_compiling():
         layer, step.traced.layer = step.traced.layer, None
         if layer is not None:
             numbers = (layer.layer_idx, scaling or 0.0, soft_cap or 0.0, window or 0)
@@ -52,28 +61,27 @@ def qjl_attention(
 
 def _own_layer(key: KVHandle, value: torch.Tensor) -> QJLLayer:
     """The layer of a pair of handles, which must be the last that it gave: the chunk that will be stored is theirs."""
-    layer = key.reading.layer
-    if not isinstance(value, KVHandle) or value.reading is not key.reading:
+    reading = key.reading
+    layer = reading.layer
+    if not isinstance(value, KVHandle) or value.reading is not reading:
         raise InvalidArgument("[attend] values are not those of the same update as the keys, wanted both handles of one update")
-    if key.reading.epoch != layer.epoch or key.shape[2] != layer.length:
+    if reading.epoch != layer.epoch or reading.columns != layer.length:
         raise Unsupported(
-            f"[attend] the handle has {key.shape[2]} columns, wanted the last one of layer {layer.layer_idx}: {layer.length}"
+            f"[attend] the handle has {reading.columns} columns, wanted the last one of layer {layer.layer_idx}: {layer.length}"
         )
     return layer
 
 
-def _check(module: torch.nn.Module, dropout: float, kwargs: dict[str, Any]) -> None:
+def _refuse(module: torch.nn.Module, dropout: float, kwargs: dict[str, Any]) -> NoReturn:
     if dropout:
         raise Unsupported(f"[attend] attention dropout is {dropout}, wanted 0: call model.eval()")
-    for name in ("position_bias", "output_attentions"):
-        found = kwargs.get(name)
-        if found is not None and found is not False:
+    for name, is_asked in (
+        ("position_bias", kwargs.get("position_bias") is not None),
+        ("output_attentions", kwargs.get("output_attentions")),
+    ):
+        if is_asked:
             raise Unsupported(f"[attend] {name} is not supported by attention implementation {NAME!r}, wanted none")
-    is_causal = kwargs.get("is_causal")
-    if not (getattr(module, "is_causal", True) if is_causal is None else is_causal):
-        raise Unsupported(
-            f"[attend] {type(module).__name__} is not causal, wanted a decoder's own attention: encoders have no cache"
-        )
+    raise Unsupported(f"[attend] {type(module).__name__} is not causal, wanted a decoder's own attention: encoders have no cache")
 
 
 def qjl_mask(

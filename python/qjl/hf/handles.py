@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class Reading:
     """The numbers behind the two handles of one update, read once when first asked for."""
 
+    __slots__ = ("_dense", "columns", "epoch", "layer")
+
     def __init__(self, layer: QJLLayer, columns: int) -> None:
-        self.layer = layer
-        self.columns = columns
-        self.epoch = layer.epoch
+        self.layer, self.columns, self.epoch = layer, columns, layer.epoch
         self._dense: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def dense(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -69,15 +69,15 @@ class KVHandle(torch.Tensor):
         return self.dense().__reduce_ex__(protocol)
 
 
-def handles(reading: Reading, keys: torch.Tensor) -> tuple[KVHandle, KVHandle]:
+def handles(layer: QJLLayer, columns: int, keys: torch.Tensor) -> tuple[KVHandle, KVHandle]:
     """Those of keys and of values, like the new keys of a layer. Every token of every layer makes two, so they are made without the
     way through the class."""
     batch, heads, _, dim = keys.shape
-    shape, dtype, device = (batch, heads, reading.columns, dim), keys.dtype, keys.device
-    pair = _make(KVHandle, shape, dtype=dtype, device=device), _make(KVHandle, shape, dtype=dtype, device=device)
-    for which, handle in enumerate(pair):
-        handle.reading, handle.which = reading, which
-    return pair
+    shape, dtype = (batch, heads, columns, dim), keys.dtype
+    first, second = _make(KVHandle, shape, dtype=dtype), _make(KVHandle, shape, dtype=dtype)  # of the host, as the keys are
+    first.reading = second.reading = Reading(layer, columns)
+    first.which, second.which = 0, 1
+    return first, second
 
 
 _make = torch.Tensor._make_wrapper_subclass

@@ -11,7 +11,7 @@ draft never seals a page. Where later layers attend to the same keys and values 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from transformers.cache_utils import CacheLayerMixin
@@ -20,7 +20,7 @@ from qjl import InvalidArgument, Unsupported
 from qjl._core import PAGE_TOKENS
 from qjl.hf import columns as col
 from qjl.hf import step
-from qjl.hf.handles import Reading, handles
+from qjl.hf.handles import handles
 from qjl.hf.store import Session, Store
 
 
@@ -42,6 +42,9 @@ class Softmax(NamedTuple):
     soft_cap: float = 0.0
     window: int = 0
     sinks: torch.Tensor | None = None  # [query_heads]: a logit that takes part in every sum and has no value
+
+
+is_compiling = torch.compiler.is_compiling
 
 
 class QJLLayer(CacheLayerMixin):
@@ -77,30 +80,41 @@ class QJLLayer(CacheLayerMixin):
         self.is_initialized = True
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        if torch.compiler.is_compiling():
+        if is_compiling():
             if self.is_shared:
                 raise Unsupported(f"[update] layer {self.layer_idx} is shared by later layers, wanted no torch.compile")
             # The graph's step takes the raw chunk; only the length is Python's.
             self.length += key_states.shape[2]
             step.traced.layer = self
             return key_states, value_states
-        self.accept(key_states, value_states)
-        self.length = self.columns + key_states.shape[2]
-        return handles(Reading(self, self.length), key_states)
+        tokens = self.accept(key_states, value_states)
+        self.length = self.columns + tokens
+        return handles(self, self.length, key_states)
 
-    def accept(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Makes a chunk the pending one; the one before is stored."""
-        self._check(keys, values)
-        self.session.begin(self)
-        self.flush()
-        self.lazy_initialization(keys, values)
-        self.pending = Chunk(self._ordered(keys), _packed(values))
+    def accept(self, keys: torch.Tensor, values: torch.Tensor) -> int:
+        """Makes a chunk the pending one; the one before is stored. Returns its tokens. Every token of every layer passes here and
+        through attend, so that nothing is asked twice."""
+        shape = keys.shape
+        if len(shape) != 4 or shape != values.shape or (shape[1], shape[3]) != self.shape or not keys.is_cpu:
+            self._refuse(keys, values)
+        if keys.requires_grad or values.requires_grad:
+            _check_gradients("update", "keys or values")
+        if self.is_first:
+            self.session.begin(self)
+        if self.pending is not None:
+            self.flush()
+        if not self.is_initialized or self.dtype is not keys.dtype or len(self.store.rows) != shape[0]:
+            self.lazy_initialization(keys, values)
+        self.pending = Chunk(self._ordered(keys), values if values.stride(3) == 1 else values.contiguous())
+        return shape[2]
 
     def _ordered(self, rows: torch.Tensor) -> torch.Tensor:
-        """Keys or queries with their channels as the cache has them."""
-        return _packed(rows) if self.store.order is None else rows[..., self.store.order]
+        """Keys or queries with their channels as the cache has them, in a row, as the kernel reads them; other strides are free."""
+        if self.store.order is not None:
+            return rows[..., self.store.order]
+        return rows if rows.stride(3) == 1 else rows.contiguous()
 
-    def _check(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+    def _refuse(self, keys: torch.Tensor, values: torch.Tensor) -> NoReturn:
         shape = keys.shape
         if len(shape) != 4 or shape != values.shape:
             raise Unsupported(
@@ -112,10 +126,7 @@ class QJLLayer(CacheLayerMixin):
             raise InvalidArgument(
                 f"[update] layer {self.layer_idx} has {found[0]} kv heads of {found[1]}, the cache was made for {self.shape[0]} of {self.shape[1]}"
             )
-        if not keys.is_cpu:
-            raise Unsupported(f"[update] keys are on {keys.device}, wanted cpu")
-        _check_gradients("update", "keys", keys)
-        _check_gradients("update", "values", values)
+        raise Unsupported(f"[update] keys are on {keys.device}, wanted cpu")
 
     def flush(self) -> None:
         """Stores the pending chunk."""
@@ -154,34 +165,36 @@ class QJLLayer(CacheLayerMixin):
             raise InvalidArgument(
                 f"[attend] queries have batch and tokens {(batch, tokens)}, wanted those of the last update: {found}"
             )
-        _check_gradients("attend", "queries", query)
+        if query.requires_grad:
+            _check_gradients("attend", "queries")
         query = self._ordered(query)
         try:
-            if chunk.view is None:  # or it has been attended to before
+            if self.is_first and chunk.view is None:  # or it has been attended to before
                 self._count_pages()
-            view = chunk.view = self.session.view(mask, self, batch, tokens)
+            shows_all = mask is None and self.shown is None
+            view = chunk.view = col.ALL if shows_all else self.session.view(mask, self, batch, tokens)
             if softmax.window and view.shown is not None:
                 raise Unsupported(
                     f"[attend] layer {self.layer_idx} has a window of {softmax.window} and hidden tokens, wanted one of them"
                 )
+            kv, rows = self.store.kv, self.store.rows
             if view.picks is not None:
                 out = self._attend_picked(query, chunk, view.picks, softmax)
-            elif self.keeps_chunk:
-                out = self._kernel(self.store.kv.attend, query, self.store.rows, chunk, softmax)
+            elif self.record_past or self.is_shared:  # keeps_chunk
+                out = self._kernel(kv.attend, query, rows, chunk, softmax)
             else:
-                out = self._kernel(self.store.kv.step, query, self.store.rows, chunk, softmax)
+                out = self._kernel(kv.step, query, rows, chunk, softmax)
                 self._stored(chunk)
         except Exception:
             self.session.rollback()
             raise
-        if not self.keeps_chunk:
+        if self.pending is not None and not self.keeps_chunk:
             self.flush()
         return out if out.dtype == query.dtype else out.to(query.dtype)
 
     def _count_pages(self) -> None:
-        if self.is_first:
-            lengths = (self.store.kv.num_tokens(row, self.place) for row in self.store.rows)
-            self.session.compressed_tokens_read += sum(length // PAGE_TOKENS * PAGE_TOKENS for length in lengths)
+        lengths = (self.store.kv.num_tokens(row, self.place) for row in self.store.rows)
+        self.session.compressed_tokens_read += sum(length // PAGE_TOKENS * PAGE_TOKENS for length in lengths)
 
     def _attend_picked(self, query: torch.Tensor, chunk: Chunk, picks: tuple[col.Pick, ...], softmax: Softmax) -> torch.Tensor:
         batch, heads, tokens, dim = query.shape
@@ -196,16 +209,16 @@ class QJLLayer(CacheLayerMixin):
     def _kernel(
         self, call: Callable[..., Any], query: torch.Tensor, rows: list[int], chunk: Chunk, softmax: Softmax
     ) -> torch.Tensor:
-        sinks = softmax.sinks
+        scale, soft_cap, window, sinks = softmax
         found = call(
             self.place,
             query,
             rows,
             keys=chunk.keys,
             values=chunk.values,
-            scale=softmax.scale or None,
-            soft_cap=softmax.soft_cap,
-            window=softmax.window or None,
+            scale=scale or None,
+            soft_cap=soft_cap,
+            window=window or None,
             lse=sinks is not None,
         )
         if sinks is None:
@@ -220,7 +233,8 @@ class QJLLayer(CacheLayerMixin):
         batch = len(self.store.rows)
         heads, dim = self.shape
         keys, values = (torch.zeros(batch, heads, self.columns, dim, dtype=self.dtype) for _ in range(2))
-        self._count_pages()
+        if self.is_first:
+            self._count_pages()
         for i, row in enumerate(self.store.rows):
             count = self.store.kv.num_tokens(row, self.place)
             place = slice(0, count) if self.shown is None else self.shown[i].nonzero()[:, 0]
@@ -327,11 +341,6 @@ class QJLLayer(CacheLayerMixin):
     prefetch = offload
 
 
-def _check_gradients(name: str, what: str, tensor: torch.Tensor) -> None:
-    if tensor.requires_grad and torch.is_grad_enabled():
+def _check_gradients(name: str, what: str) -> None:
+    if torch.is_grad_enabled():
         raise Unsupported(f"[{name}] {what} require gradients, wanted torch.no_grad(): a compressed cache has none")
-
-
-def _packed(tensor: torch.Tensor) -> torch.Tensor:
-    """With channels in a row, as the kernel reads them; other strides are free."""
-    return tensor if tensor.stride(3) == 1 else tensor.contiguous()

@@ -111,11 +111,10 @@ class Session:
         return layer
 
     def begin(self, layer: QJLLayer) -> None:
-        """Before new keys of `layer` are taken: what waited in any layer is stored, and the place is marked."""
-        if layer.is_first:
-            for each in self.live():
-                each.flush()
-            self._committed = (layer.columns, layer.shown)
+        """Before new keys of `layer`, the first, are taken: what waited in any layer is stored, and the place is marked."""
+        for each in self.live():
+            each.flush()
+        self._committed = (layer.columns, layer.shown)
 
     def rollback(self) -> None:
         """After an error: every layer holds what it held before this forward pass."""
