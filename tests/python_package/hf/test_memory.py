@@ -14,9 +14,9 @@ from tiny_models import model_of, prompt
 
 HERE = Path(__file__).parent
 
-# The shape of SmolLM2-135M in a process of its own. Memory is what is anonymous in it, since a file's pages are nobody's, after free
-# memory has gone back to the system. Before the count everything that is not the cache is there: another, small cache stays, and a
-# large one has gone through the same calls.
+# The shape of SmolLM2-135M in a process of its own, a cache after another. Memory is what is anonymous in it, since a file's pages are
+# nobody's, after free memory has gone back to the system. Before the count everything that is not the cache is there: another, small
+# cache stays, and a large one has gone through the same calls.
 GROWTH = """
 import ctypes, sys, torch, transformers as tf
 from qjl.hf import QJLCache
@@ -24,8 +24,9 @@ from qjl.hf.layer import Softmax
 
 torch.set_grad_enabled(False)
 config = tf.LlamaConfig(hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=8192)
-chunks = [int(word) for word in sys.argv[1].split(",")]
-query, key, value = (torch.randn(1, heads, max(chunks), 64) for heads in (9, 3, 3))
+cases = [[int(word) for word in words.split(",")] for words in sys.argv[1:]]
+most = max(map(max, cases))
+query, key, value = (torch.randn(1, heads, most, 64) for heads in (9, 3, 3))
 
 def anonymous():
     ctypes.CDLL(None).malloc_trim(0)
@@ -42,23 +43,33 @@ def fill(cache, chunks):
 
 small = QJLCache(config, threads=1)
 fill(small, [1, 1])
-fill(QJLCache(config, threads=1), [max(chunks)])  # what torch keeps of a chunk, freed with its cache
-before = anonymous()
-cache = QJLCache(config, threads=1)
-fill(cache, chunks)
-report = cache.memory_report()
-print(anonymous() - before, report["total"], report["ratio"])
+fill(QJLCache(config, threads=1), [most])  # what torch keeps of a chunk, freed with its cache
+for chunks in cases:
+    before = anonymous()
+    cache = QJLCache(config, threads=1)
+    fill(cache, chunks)
+    report = cache.memory_report()
+    print(anonymous() - before, report["total"], report["ratio"])
+    del cache
 """
+CHUNKS = {"whole": [3328], "chunks": [256] * 12 + [228], "steps": [3072, *[1] * 40]}
 
 
-@pytest.mark.parametrize("chunks", [[3328], [256] * 12 + [228], [3072, *[1] * 40]], ids=["whole", "chunks", "steps"])
-def test_the_process_grows_by_what_the_report_says(chunks: list[int]) -> None:
-    words = [sys.executable, "-c", GROWTH, ",".join(map(str, chunks))]
+@pytest.fixture(scope="module")
+def growth() -> dict[str, list[float]]:
+    """Of each case: bytes by which the process grew, bytes by the report, and its ratio."""
+    words = [sys.executable, "-c", GROWTH, *(",".join(map(str, chunks)) for chunks in CHUNKS.values())]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    grown, total, ratio = (float(word) for word in done.stdout.split())
+    lines = [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
+    return dict(zip(CHUNKS, lines, strict=True))
+
+
+@pytest.mark.parametrize("case", CHUNKS)
+def test_the_process_grows_by_what_the_report_says(growth: dict[str, list[float]], case: str) -> None:
+    grown, total, ratio = growth[case]
     assert grown == pytest.approx(total, rel=0.1)
-    if sum(chunks) % 128 == 0:  # otherwise an open page of exact rows is a fifth of the whole
+    if sum(CHUNKS[case]) % 128 == 0:  # otherwise an open page of exact rows is a fifth of the whole
         assert ratio > 5.2
 
 
