@@ -157,6 +157,11 @@ def test_merge_of_many_rows_and_wrong_parts(rows: Rows) -> None:
     np.testing.assert_allclose(lse, both, rtol=0, atol=2e-6)
     with pytest.raises(qjl.InvalidArgument, match=r"\[merge\] lse is \[2, 3, 4\], wanted \[2, 4, 3\] beside these outputs"):
         qjl.merge(out_a, lse_a.transpose(0, 2, 1).copy(), out_b, lse_b)
+    for wrong in (lse_a[:1], lse_a[:, :, :2].copy(), lse_a[:, :3].copy()):
+        with pytest.raises(qjl.InvalidArgument, match=r"\[merge\] lse is \[.*\], wanted \[2, 4, 3\] beside these outputs"):
+            qjl.merge(out_a, wrong, out_b, lse_b)
+    with pytest.raises(qjl.InvalidArgument, match=r"\[merge\] lse is not float32 of the host"):
+        qjl.merge(out_a, lse_a.astype(np.float16), out_b, lse_b)
     with pytest.raises(qjl.InvalidArgument, match=r"\[merge\] the second result is \[4, 2, 8\], wanted \[4, 3, 8\]"):
         qjl.merge(out_a, lse_a, out_b[:, :2], lse_b[:, :, :2])
     with pytest.raises(qjl.InvalidArgument, match=r"\[merge\] the second outputs have a batch of 1, wanted 2"):

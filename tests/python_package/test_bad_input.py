@@ -119,6 +119,8 @@ CALLS: list[tuple[Callable[[qjl.KvCache], Any], str]] = [
     (lambda c: c.page(1, 0, 0, 1), "[page] page is 1, wanted one of the 1 sealed ones"),
     (lambda c: c.page(1, 0, 2, 0), "[page] kv head is 2, wanted 0 to 1"),
     (lambda c: c.page_bytes(2), "[page_bytes] layer is 2, wanted 0 to 1"),
+    (lambda c: c.cache_type(-1), "[cache_type] layer is -1, wanted 0 to 1"),
+    (lambda c: c.rope(2), "[rope] layer is 2, wanted 0 to 1"),
     (lambda c: c.cache_type(2), "[cache_type] layer is 2, wanted 0 to 1"),
     (lambda c: c.attend(0, ones(1, 2, 1, 64), [9]), "[attend] sequence 9 does not exist"),
     (lambda c: c.attend(3, ones(1, 2, 1, 64), [1]), "[attend] layer is 3, wanted 0 to 1"),
@@ -130,6 +132,7 @@ CALLS: list[tuple[Callable[[qjl.KvCache], Any], str]] = [
     (lambda c: c.attend(0, ones(1, 2, 1, 64), [1.5]), "[attend] sequences hold 1.5, wanted whole numbers"),
     (lambda c: c.attend(0, ones(1, 2, 1, 64), [2**70]), "[attend] sequences hold 1180591620717411303424, wanted whole numbers"),
     (lambda c: c.attend(0, ones(1, 2, 1, 64), "1"), "[attend] sequences are of type str, wanted a list of whole numbers"),
+    (lambda c: c.attend(0, ones(1, 2, 1, 64), b"1"), "[attend] sequences are of type bytes, wanted a list of whole numbers"),
     (
         lambda c: c.attend(0, ones(1, 2, 1, 64), [1], scale=0.0),
         "[attend] scale is 0, wanted another number, or None for 1 / sqrt(head_dim)",
@@ -219,6 +222,7 @@ CACHES: list[tuple[Callable[[], Any], type[qjl.QjlError], str]] = [
     (lambda: qjl.KvCache(2, 2, 64, rope=[[0.1], 0.1]), qjl.InvalidArgument, "[cache] rope is [[0.1], 0.1], wanted numbers"),
     (lambda: qjl.KvCache(1, 2, 64, rope=3.0), qjl.InvalidArgument, "[cache] rope is 3.0, wanted numbers"),
     (lambda: qjl.KvCache(1, 2, 64, threads=-1), qjl.InvalidArgument, "[cache] threads is -1, wanted 0 to 1024"),
+    (lambda: qjl.KvCache(1, 2, 64, threads=1025), qjl.InvalidArgument, "[cache] threads is 1025, wanted 0 to 1024"),
     (lambda: qjl.KvCache(30, 3, 64, "k2v2", plan=PLAN), qjl.InvalidArgument, "[cache] found the cache type `k2v2` beside a plan"),
     (lambda: qjl.KvCache(30, 3, 64, str(PLAN), plan=PLAN), qjl.InvalidArgument, "[cache] found a plan beside"),
     (

@@ -121,6 +121,26 @@ HEADERS = {
     ),
     "less than nothing": ('"data_offsets":[0,', '"data_offsets":[-0,', "wanted a whole number of 0 or more that fits 63 bits"),
     "too large a tensor": ('"shape":[2,', '"shape":[4611686018427387904,4,', "a tensor that no memory holds"),
+    "no dtype": ('"dtype":"U8",', "", "has 2 fields and 2 offsets, wanted dtype, shape and data_offsets"),
+    "three offsets": (
+        '"data_offsets":[0,',
+        '"data_offsets":[0,0,',
+        "has 3 fields and 3 offsets, wanted dtype, shape and data_offsets",
+    ),
+    "an end before the begin": (
+        '"data_offsets":[0,',
+        '"data_offsets":[99999999,',
+        "wanted dtype, shape and data_offsets [begin, end]",
+    ),
+    "a second half beyond": ('"model":"tiny"', r'"model":"\ud800\ue000"', "wanted the second half of a surrogate pair"),
+    "fewer tensors than layers": ('"num_layers":"2"', '"num_layers":"9"', "found 14 tensors, wanted 26 by the metadata"),
+    "fewer pages than none": ('"num_pages":"2"', '"num_pages":"-1"', 'num_pages is "-1", wanted a whole number from 0 to'),
+    "more pages than can be": ('"num_pages":"2"', '"num_pages":"2147483648"', 'num_pages is "2147483648", wanted a whole number'),
+    "fewer tokens than none": ('"num_tokens":"300,140"', '"num_tokens":"300,-1"', "num_tokens is"),
+    "no sequence": ('"num_tokens":"300,140"', '"num_tokens":""', 'num_tokens is "", wanted those of one sequence at least'),
+    "a layer type without a name": ("full_attention,full_attention,", "full_attention,,", "wanted words parted by commas"),
+    "an exact tensor without a name": ('"exact.window.keys"', '"exact."', "found an exact tensor without a name"),
+    "a tensor of no word": ('"exact.window.keys"', '"extra.window.keys"', "found 1 tensors of other names"),
     "another seed": ('"seed":"3"', '"seed":"4"', 'seed is "4", wanted 3 as in cache'),
     "a cache type": ('"cache":"k4v2:seed=3"', '"cache":"k9v2:seed=3"', "the metadata is of no cache"),
     "bytes that are exact": ('"F16","shape":[3,4]', '"U8","shape":[6,4]', 'the exact tensor "window.values" is of type U8'),
@@ -140,6 +160,22 @@ def test_bad_headers(saved: tuple[Path, qjl.KvCache], tmp_path: Path, case: str)
         qjl.CacheFile(tmp_path / "bad")
 
 
+# A whole header, the bytes behind it, and what the reader says.
+BARE = {
+    "too short": (b"{", b"", "found a header of 1 bytes, wanted 2 to 1"),
+    "ends in a string": (b'{"a', b'b":1}', "has its end at byte 3, wanted the rest of a string"),
+    "goes on behind its end": (b'{"__metadata__":{}} {', b"", "wanted nothing more"),
+}
+
+
+@pytest.mark.parametrize("case", BARE)
+def test_bare_headers(tmp_path: Path, case: str) -> None:
+    header, data, message = BARE[case]
+    (tmp_path / "bad").write_bytes(struct.pack("<Q", len(header)) + header + data)
+    with pytest.raises(qjl.BadFile, match=re.escape(message)):
+        qjl.CacheFile(tmp_path / "bad")
+
+
 def test_errors(saved: tuple[Path, qjl.KvCache], tmp_path: Path, rows: Rows) -> None:
     path, cache = saved
     before = path.read_bytes()
@@ -155,6 +191,8 @@ def test_errors(saved: tuple[Path, qjl.KvCache], tmp_path: Path, rows: Rows) -> 
         cache.save(path, [cache.sequences()[0]] * 2)
     with pytest.raises(qjl.InvalidArgument, match='the exact tensor "" has no name'):
         cache.save(path, exact={"": np.zeros(3, np.float32)})
+    with pytest.raises(qjl.InvalidArgument, match='a layer type is "", wanted a word'):
+        cache.save(path, layer_types=["full_attention", ""])
     with pytest.raises(qjl.InvalidArgument, match="token"):
         cache.save(path, token_ids=[[1, 2], [3]])
     with pytest.raises(qjl.InvalidArgument, match=re.escape("[save] x have the stride 64 in axis 1, wanted 1: a contiguous array")):
@@ -164,6 +202,8 @@ def test_errors(saved: tuple[Path, qjl.KvCache], tmp_path: Path, rows: Rows) -> 
     assert path.read_bytes() == before
     with pytest.raises(qjl.InvalidArgument):
         qjl.KvCache.load(path, max_tokens=128)
+    with pytest.raises(qjl.InvalidArgument, match=r"\[load\] max_tokens is -1, wanted 1 or more"):
+        qjl.KvCache.load(path, max_tokens=-1)
     file = qjl.CacheFile(path)
     file.check_model(qjl.KvCache(2, 2, 64, rope=ROPE))
     for other in (qjl.KvCache(3, 2, 64, rope=ROPE), qjl.KvCache(2, 2, 128, rope=ROPE), qjl.KvCache(2, 2, 64, rope=ROPE[:-1])):

@@ -103,6 +103,8 @@ def change(name: str, how: Callable[[Any], Any]) -> Callable[[dict[str, Any]], N
 WRONG: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (change("layer", lambda _: 1), "[step] layer is 1, wanted 0 to 0"),
     (change("pages", lambda x: x.view(np.int8)), "[step] pages are int8, wanted uint8"),
+    (change("pages", lambda x: x.astype(np.uint16)), "[step] pages are uint16, wanted uint8"),
+    (change("pages", lambda x: x[:, :, 0, 0]), "[step] pages are [4, 2], wanted [blocks, 2 kv heads, bytes]"),
     (change("pages", lambda x: x[:, :1]), "[step] pages are [4, 1, 128, 45], wanted [blocks, 2 kv heads, bytes]"),
     (change("pages", lambda x: x[:, :, :, ::2]), "[step] pages are [4, 2, 128, 23], wanted [blocks, 2 kv heads, bytes]"),
     (change("pages", lambda x: x[:, :, :100]), "[step] pages keep 4500 bytes for a kv head in a block, wanted 5712 or more"),
@@ -111,6 +113,8 @@ WRONG: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (change("pages", lambda _: None), "[step] pages are of type NoneType and show no memory"),
     (change("tails", lambda x: x[:1]), "[step] tail id is 1, wanted 0 to 0 for the open page of 200 + 3 tokens"),
     (change("tails", lambda x: x.astype(np.float32)), "[step] tails are float32, wanted float16"),
+    (change("tails", lambda x: x.view(np.int16)), "[step] tails are int16, wanted float16"),
+    (change("tails", lambda x: x[..., None]), "[step] tails are [2, 2, 2, 128, 64, 1], wanted [tails, 2, 2 kv heads"),
     (change("tails", lambda x: x.swapaxes(1, 2)), "[step] tails are [2, 2, 2, 128, 64], wanted [tails, 2, 2 kv heads"),
     (change("tails", lambda x: x[:, :, :, :64]), "[step] tails are [2, 2, 2, 64, 64], wanted [tails, 2, 2 kv heads, 128 tokens"),
     (change("queries", lambda x: x[:2]), "[attend] queries have 2 tokens, wanted 3 or more as the batch"),
@@ -121,6 +125,16 @@ WRONG: list[tuple[Callable[[dict[str, Any]], None], str]] = [
     (change("values", lambda x: np.where(x == x[1, 0, 5], np.nan, x)), "[append] values hold nan at head 0, token 1, channel 5"),
     (change("out", lambda _: np.zeros((3, 4, 64), np.float16)), "[attend] out is float16, wanted float32"),
     (change("out", lambda _: np.zeros((2, 4, 64), np.float32)), "[attend] out is [2, 4, 64], wanted [3 tokens or more, 4 heads"),
+    (change("out", lambda _: np.zeros((3, 4, 64), np.int32)), "[attend] out is int32, wanted float32"),
+    (
+        change("out", lambda _: np.zeros((3, 4, 64, 1), np.float32)),
+        "[attend] out is [3, 4, 64, 1], wanted [3 tokens or more, 4 heads",
+    ),
+    (change("out", lambda _: np.zeros((3, 5, 64), np.float32)), "[attend] out is [3, 5, 64], wanted [3 tokens or more, 4 heads"),
+    (change("out", lambda _: np.zeros((3, 4, 65), np.float32)), "[attend] out is [3, 4, 65], wanted [3 tokens or more, 4 heads"),
+    (change("out", lambda _: np.zeros((3, 4, 128), np.float32)[:, :, ::2]), "[attend] out is [3, 4, 64], wanted"),
+    (change("out", lambda _: np.zeros((3, 4, 64), np.float32)[::-1]), "[attend] out is [3, 4, 64], wanted"),
+    (change("out", lambda _: np.zeros((3, 4, 64), np.float32)[:, ::-1]), "[attend] out is [3, 4, 64], wanted"),
     (change("out", lambda _: read_only(np.zeros((3, 4, 64), np.float32))), "[attend] out are read-only, wanted memory"),
     (change("scale", lambda _: 0.0), "[attend] scale is 0, wanted another number"),
     (change("window", lambda _: 0), "[attend] window is 0, wanted 1 or more"),
@@ -159,6 +173,14 @@ BATCHES: list[tuple[tuple[Any, Any, Any, Any], str]] = [
 def test_every_wrong_batch_has_a_text(arguments: tuple[Any, Any, Any, Any], text: str) -> None:
     with pytest.raises(qjl.InvalidArgument, match=re.escape(text)):
         Batch(*arguments)
+
+
+def test_keys_alone(rows: Rows) -> None:
+    scene = Scene(rows)
+    places = (0, scene.pages, scene.tails, scene.arguments["batch"], scene.arguments["queries"])
+    for name in ("keys", "values"):
+        with pytest.raises(qjl.InvalidArgument, match=rf"\[attend\] found {name} alone, wanted keys and values, or neither"):
+            scene.cache.attend(*places, **{name: scene.arguments[name]})
 
 
 def test_an_empty_batch_is_nothing(rows: Rows) -> None:

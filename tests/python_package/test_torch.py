@@ -99,6 +99,8 @@ def test_no_memory(filled: tuple[qjl.KvCache, list[int]]) -> None:
     refused("keys have a null address (a tensor without storage), wanted memory", keys=Handle((2, 2, 3, 64)))
     refused("values have a null address", values=Handle((2, 2, 3, 64)))
     refused("queries have a null address", queries=Handle((2, 4, 3, 64)))
+    with pytest.raises(qjl.InvalidArgument, match=re.escape("[save] x have a null address")):
+        cache.save("none.qjlkv.safetensors", exact={"x": Handle((2, 3))})
     refused("queries are of type Tensor and show no memory", queries=q.to("meta"))
     refused("keys are of type", keys=k.to_sparse())
     refused("keys need gradients, wanted a tensor without: detach() gives one", keys=k.clone().requires_grad_())
