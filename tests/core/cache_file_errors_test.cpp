@@ -182,6 +182,8 @@ TEST_F(CacheFileErrorsTest, WhatCannotBeSavedLeavesTheFile) {
   EXPECT_NE(error({id}, {.exact = {{"x", DType::f32, {2}, nullptr}}}).find("has no memory"), std::string::npos);
   EXPECT_NE(error({id}, {.exact = {{"x", DType::f32, {-1}, nullptr}}}).find("has an extent of -1"), std::string::npos);
   EXPECT_NE(error({id}, {.exact = {{"x", DType::f32, {1LL << 40, 1LL << 40}, nullptr}}}).find("less than 2^63"), std::string::npos);
+  const ExactTensor exact{"x", DType::f32, {0}, nullptr};
+  EXPECT_NE(error({id}, {.exact = {exact, exact}}).find("stands twice, wanted names of their own"), std::string::npos);
   append_layer(cache, id, 0, random_tokens(22, config, 1), {0, 1}, threads);
   EXPECT_NE(error({id}, {}).find("have 300 to 301 tokens"), std::string::npos);
   const std::string lost = (folder / "no folder" / "x").string();
@@ -191,6 +193,22 @@ TEST_F(CacheFileErrorsTest, WhatCannotBeSavedLeavesTheFile) {
   EXPECT_NE(error_of([&] { CacheFile(folder.string()); }, ErrorKind::bad_file).find("a folder or device"), std::string::npos);
   EXPECT_EQ(error_of([&] { CacheFile(path).load(); }, ErrorKind::bad_file), "");
   EXPECT_EQ(std::distance(fs::directory_iterator(folder), {}), 1);
+}
+
+TEST_F(CacheFileErrorsTest, ConfigsThatNoFileTells) {
+  const auto error = [this](const CacheConfig& other, ErrorKind kind) {
+    KvCache one(other);
+    const SequenceId empty = one.create();
+    return error_of([&] { save_cache((folder / "none").string(), one, {{empty}}); }, kind);
+  };
+  CacheConfig watched = config;
+  watched.on_seal = [](const SealingPage&) {};
+  EXPECT_NE(error(watched, ErrorKind::unsupported).find("found a cache with on_seal"), std::string::npos);
+  CacheConfig turning = config;
+  turning.layer_ropes = {config.codec.rope, config.codec.rope};
+  turning.layer_ropes[1].pairs = KeyRope::Pairs::interleaved;
+  EXPECT_NE(error(turning, ErrorKind::invalid_argument).find("wanted the same pairs in all"), std::string::npos);
+  EXPECT_FALSE(fs::exists(folder / "none"));
 }
 
 }  // namespace
