@@ -95,13 +95,18 @@ def test_enable_refuses_what_it_cannot_serve():
         enable(encoder)
 
 
-def test_models_with_attention_of_their_own():
+def test_models_with_attention_of_their_own(monkeypatch):
     torch.manual_seed(0)
     model = tf.BloomForCausalLM(tf.BloomConfig(vocab_size=50, hidden_size=64, n_layer=1, n_head=1))
     before = model.config._attn_implementation
     with pytest.raises(Unsupported, match="BloomForCausalLM has attention of its own"):
         enable(model)
     assert model.config._attn_implementation == before
+    asked = []
+    monkeypatch.setattr(model, "set_attn_implementation", asked.append)
+    with pytest.raises(Unsupported, match="has attention of its own"):
+        enable(model)
+    assert asked == ["qjl", before]  # other parts of a model may have followed
 
 
 ASKED = {

@@ -34,6 +34,16 @@ def test_it_looks_like_the_whole_tensor(pair):
     assert repr(keys) == "KVHandle(keys, shape=(2, 2, 143, 64), dtype=torch.float32)"
 
 
+def test_an_update_stores_the_chunk_before():
+    """In every layer: the first one's update does it for all, another's for itself."""
+    cache = QJLCache(CONFIG, "f16")
+    for layer in (0, 1):
+        first, second = (torch.randint(-31, 32, (1, 2, tokens, 64)) / 8 for tokens in (140, 3))
+        cache.update(first, -first, layer)
+        keys, values = cache.update(second, -second, layer)
+        assert torch.equal(keys + 0, torch.cat([first, second], 2)) and torch.equal(values + 0, -(keys + 0))
+
+
 def test_operations_see_the_numbers(pair):
     _, (keys, values), dense = pair
     assert torch.equal(keys[:, :, 5:9].transpose(2, 3) @ torch.ones(4, 1), dense[:, :, 5:9].transpose(2, 3) @ torch.ones(4, 1))
