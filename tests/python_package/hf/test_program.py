@@ -14,7 +14,7 @@ from tiny_models import greedy
 from transformers import AutoConfig, AutoModelForCausalLM
 
 PROGRAM = ROOT / "build/release/qjl"
-PROMPT, NEW = 400, 12
+NEW = 12
 YARN = {"rope_type": "yarn", "rope_theta": 1e5, "factor": 4.0, "original_max_position_embeddings": 2048}
 YARN_WORDS = ("--rope-scaling", "yarn", "--rope-scale", 4, "--yarn-orig-ctx", 2048)
 
@@ -43,19 +43,19 @@ def yarn_model():
     return AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=torch.float32).eval()
 
 
-@pytest.mark.parametrize("words", [(), YARN_WORDS], ids=["plain", "yarn"])
-def test_either_goes_on_where_the_other_stopped(program, tmp_path, words):
+@pytest.mark.parametrize(("words", "count"), [((), 400), (YARN_WORDS, 150)], ids=["plain", "yarn"])
+def test_either_goes_on_where_the_other_stopped(program, tmp_path, words, count):
     model, tokenizer = load("smollm2")
     if words:
         model = yarn_model()
-    tokens = south("smollm2")[:, :PROMPT]
+    tokens = south("smollm2")[:, :count]
     text, theirs, ours = tmp_path / "prompt.txt", tmp_path / "theirs.qjlkv.safetensors", tmp_path / "ours.qjlkv.safetensors"
     text.write_text(tokenizer.decode(tokens[0]))
 
     program("--cache", "k4v4", "-f", text, "-n", 1, "--save-cache", theirs, *words)
     cache = QJLCache.load(theirs, model.config)
     ids = torch.tensor(cache.token_ids)
-    assert ids[0, :PROMPT].tolist() == tokens[0].tolist() and cache.get_seq_length() == PROMPT
+    assert ids[0, :count].tolist() == tokens[0].tolist() and cache.get_seq_length() == count
     with enabled(model):
         assert tokenizer.decode(greedy(model, cache, ids, NEW)[0]) == program("--load-cache", theirs, "-n", NEW, *words)
 

@@ -26,13 +26,14 @@ from tiny_models import model_of, prompt
 from qjl.hf import QJLCache, enable
 from qjl.hf.forward import cache_argument
 torch.set_grad_enabled(False)
-model = model_of(sys.argv[1])
-enable(model)
-cache = QJLCache.load(sys.argv[2], model.config)
-rows = len(cache.session.stores[0].rows)
-mask = torch.cat([cache.layers[-1].shown, torch.ones(rows, 3, dtype=torch.bool)], 1)
-out = model(prompt(rows, 3, seed=2), attention_mask=mask, **{cache_argument(model): cache}).logits
-sys.stdout.buffer.write(out.numpy().tobytes())
+for family in sys.argv[1].split(","):
+    model = model_of(family)
+    enable(model)
+    cache = QJLCache.load(f"{sys.argv[2]}/{family}.qjlkv.safetensors", model.config)
+    rows = len(cache.session.stores[0].rows)
+    mask = torch.cat([cache.layers[-1].shown, torch.ones(rows, 3, dtype=torch.bool)], 1)
+    out = model(prompt(rows, 3, seed=2), attention_mask=mask, **{cache_argument(model): cache}).logits
+    sys.stdout.buffer.write(out.numpy().tobytes())
 """
 
 
@@ -45,19 +46,22 @@ def filled(family: str, cache_type: str = "k3v2", tokens: int = 300):
     return model, cache, batch
 
 
-@pytest.mark.parametrize("family", ["llama", "gemma3"])
-def test_another_process_goes_on_with_the_same_bits(family, tmp_path):
-    model, cache, batch = filled(family)
-    path = tmp_path / "saved.qjlkv.safetensors"
-    cache.save(path, token_ids=batch["input_ids"], model="tiny")
-    words = [sys.executable, "-c", FOLLOW, family, path, str(__file__).rpartition("/")[0]]
+def test_another_process_goes_on_with_the_same_bits(tmp_path):
+    families, wanted = ("llama", "gemma3"), b""
+    for family in families:
+        model, cache, batch = filled(family)
+        path = tmp_path / f"{family}.qjlkv.safetensors"
+        cache.save(path, token_ids=batch["input_ids"], model="tiny")
+        mask = torch.cat([batch["attention_mask"], torch.ones(2, 3, dtype=torch.int64)], 1)
+        with enabled(model):
+            logits = model(prompt(2, 3, seed=2), attention_mask=mask, **{cache_argument(model): cache}).logits
+        wanted += logits.numpy().tobytes()
+        loaded = QJLCache.load(path, model.config)
+        assert loaded.token_ids == [batch["input_ids"][0].tolist(), batch["input_ids"][1, 31:].tolist()]
+    words = [sys.executable, "-c", FOLLOW, ",".join(families), tmp_path, str(__file__).rpartition("/")[0]]
     done = subprocess.run(words, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
-    mask = torch.cat([batch["attention_mask"], torch.ones(2, 3, dtype=torch.int64)], 1)
-    with enabled(model):
-        wanted = model(prompt(2, 3, seed=2), attention_mask=mask, **{cache_argument(model): cache}).logits
-    assert done.stdout == wanted.numpy().tobytes()
-    assert QJLCache.load(path, model.config).token_ids == [batch["input_ids"][0].tolist(), batch["input_ids"][1, 31:].tolist()]
+    assert done.stdout == wanted
 
 
 def test_channels_in_the_programs_order(tmp_path):
