@@ -6,7 +6,14 @@
 namespace qjl::python {
 namespace {
 
-// DLPack's DLPackExchangeAPI, as far as it is used here.
+// DLPack's DLManagedTensorVersioned and DLPackExchangeAPI, as far as they are used here.
+struct ManagedTensor {
+  std::uint32_t major, minor;
+  void* context;
+  void (*deleter)(ManagedTensor*);
+  std::uint64_t flags;
+  nb::dlpack::dltensor tensor;
+};
 struct ExchangeTable {
   std::uint32_t major, minor;
   const ExchangeTable* older;
@@ -14,6 +21,7 @@ struct ExchangeTable {
                   void (*set_error)(void* context, const char* kind, const char* message));
   int (*export_tensor)(void* object, ManagedTensor** out);
   int (*import_tensor)(ManagedTensor* tensor, void** object);
+  int (*show_tensor)(void* object, nb::dlpack::dltensor* out);  // may be null
 };
 constexpr std::uint32_t kMajor = 1;
 
@@ -54,20 +62,18 @@ bool is_torch(nb::handle object) {
 }
 
 bool needs_gradients(nb::handle tensor) {
-  const nb::object answer = nb::steal(PyObject_GetAttrString(tensor.ptr(), "requires_grad"));
+  static PyObject* const name = PyUnicode_InternFromString("requires_grad");
+  const nb::object answer = nb::steal(PyObject_GetAttr(tensor.ptr(), name));
   PyErr_Clear();
   return answer.ptr() != Py_False;
 }
 
-Managed export_tensor(nb::handle object) {
+bool show_tensor(nb::handle object, nb::dlpack::dltensor& memory) {
   const ExchangeTable* torch = table();
-  if (torch == nullptr || Py_TYPE(object.ptr()) != torch_tensor_type()) return nullptr;
-  ManagedTensor* managed = nullptr;
-  if (torch->export_tensor(object.ptr(), &managed) != 0) {
-    PyErr_Clear();
-    return nullptr;
-  }
-  return Managed(managed);
+  if (torch == nullptr || torch->show_tensor == nullptr || Py_TYPE(object.ptr()) != torch_tensor_type()) return false;
+  if (torch->show_tensor(object.ptr(), &memory) == 0) return memory.strides != nullptr || memory.ndim == 0;
+  PyErr_Clear();
+  return false;
 }
 
 NewArray new_tensor(std::span<const std::int64_t> shape) {

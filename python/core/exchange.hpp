@@ -1,32 +1,17 @@
 // Torch tensors by the table of C functions that their type carries (`__dlpack_c_exchange_api__`, DLPack 1.2 and later; torch since
-// 2.10): what __dlpack__ gives, without its way through Python, which takes longer than a short attend.
+// 2.10): what __dlpack__ gives, without its way through Python, which takes longer than a short attend, and without a copy of what
+// the tensor knows of itself.
 #pragma once
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
 #include <cstdint>
-#include <memory>
 #include <span>
 
 namespace qjl::python {
 
 namespace nb = nanobind;
-
-// DLPack's DLManagedTensorVersioned.
-struct ManagedTensor {
-  std::uint32_t major, minor;
-  void* context;
-  void (*deleter)(ManagedTensor*);
-  std::uint64_t flags;
-  nb::dlpack::dltensor tensor;
-};
-struct ReleaseManaged {
-  void operator()(ManagedTensor* managed) const {
-    if (managed->deleter != nullptr) managed->deleter(managed);
-  }
-};
-using Managed = std::unique_ptr<ManagedTensor, ReleaseManaged>;
 
 // The class torch.Tensor, or null when torch was not imported; it is never imported here.
 PyTypeObject* torch_tensor_type();
@@ -35,8 +20,9 @@ PyTypeObject* torch_tensor_type();
 bool is_torch(nb::handle object);
 bool needs_gradients(nb::handle tensor);
 
-// Null for what is not exactly a torch.Tensor, has no such table, or may not be exported: ask by other ways, which say why.
-Managed export_tensor(nb::handle object);
+// What a tensor says of its memory; it points into the tensor. False for what is not exactly a torch.Tensor, has no such table, or
+// may not be shown: ask by other ways, which say why.
+bool show_tensor(nb::handle object, nb::dlpack::dltensor& memory);
 
 // A new contiguous fp32 tensor of torch and its memory; of no object where torch has no such table.
 struct NewArray {

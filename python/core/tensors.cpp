@@ -66,15 +66,15 @@ nb::dlpack::dltensor import_array(nb::handle object, Tensor& tensor, const Name&
     refuse(ErrorKind::invalid_argument, name.operation, name.tensor,
            " need gradients, wanted a tensor without: detach() gives one");
   }
-  tensor.managed = export_tensor(object);
-  if (tensor.managed && (tensor.managed->tensor.strides != nullptr || tensor.managed->tensor.ndim == 0)) {
-    return tensor.managed->tensor;
+  nb::dlpack::dltensor memory;
+  if (show_tensor(object, memory)) {
+    tensor.tensor = nb::borrow(object);
+    return memory;
   }
   if (!nb::try_cast(object, tensor.array, false) || !tensor.array.is_valid()) {
     refuse(ErrorKind::invalid_argument, name.operation, name.tensor, " are of type ", name_of_type(object),
            " and show no memory, wanted a NumPy array, or a torch tensor of the host");
   }
-  nb::dlpack::dltensor memory;
   memory.data = tensor.array.data_handle();
   memory.byte_offset = tensor.array.byte_offset();
   memory.device = {tensor.array.device_type(), tensor.array.device_id()};
@@ -153,7 +153,7 @@ Memory take_memory(nb::handle object, const Name& name) {
   Memory taken;
   const nb::dlpack::dltensor memory = import_array(object, taken.holder, name);
   nb::ndarray<> writable;
-  require(taken.holder.managed || nb::try_cast(object, writable, false), name.operation, name.tensor,
+  require(taken.holder.tensor.is_valid() || nb::try_cast(object, writable, false), name.operation, name.tensor,
           " are read-only, wanted memory that may be written");
   taken.shape.assign(memory.shape, memory.shape + memory.ndim);
   taken.strides.assign(memory.strides, memory.strides + memory.ndim);

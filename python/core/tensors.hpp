@@ -28,7 +28,7 @@ struct Name {
 
 struct Tensor {
   nb::ndarray<nb::ro> array;  // one of these two holds what the views point into
-  Managed managed;
+  nb::object tensor;          // of torch
   std::int64_t batch = 0, batch_stride = 0;
   TensorView first;  // row 0
 
