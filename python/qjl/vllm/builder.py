@@ -12,14 +12,15 @@ from vllm.v1.kv_cache_interface import AttentionSpec
 
 from qjl._core import PAGE_TOKENS
 from qjl.errors import Unsupported
-from qjl.paged import Batch
 from qjl.vllm.blocks import page_table
+from qjl.vllm.check import options
+from qjl.vllm.parts import Part, by_page, whole
 from qjl.vllm.tails import Growth, TailPool
 
 
 @dataclass
 class QJLMetadata(AttentionMetadata):
-    batch: Batch
+    parts: list[Part]  # calls of each layer, in order
     failures: list[Exception]  # of this step, in any layer
 
 
@@ -32,6 +33,7 @@ class QJLMetadataBuilder(AttentionMetadataBuilder[QJLMetadata]):
     def __init__(self, kv_cache_spec: AttentionSpec, layer_names: list[str], vllm_config: VllmConfig, device: torch.device) -> None:
         super().__init__(kv_cache_spec, layer_names, vllm_config, device)
         self.pages_per_block = kv_cache_spec.block_size // PAGE_TOKENS
+        self.parts_of = by_page if options(vllm_config).evaluate else whole
 
     def build(self, common_prefix_len: int, common_attn_metadata: CommonAttentionMetadata, fast_build: bool = False) -> QJLMetadata:
         common = common_attn_metadata
@@ -44,4 +46,4 @@ class QJLMetadataBuilder(AttentionMetadataBuilder[QJLMetadata]):
         pages = page_table(common.block_table_tensor[:count].numpy(), self.pages_per_block)
         rows = zip(pages, before.tolist(), after.tolist(), strict=True)
         slots = self.pool.step([Growth(row, held, grown) for row, held, grown in rows])
-        return QJLMetadata(Batch(pages, starts, before, slots), self.failures)
+        return QJLMetadata(self.parts_of(pages, starts, before, np.array(slots)), self.failures)

@@ -11,9 +11,9 @@ from vllm.config import get_current_vllm_config
 from vllm.v1.attention.backend import AttentionImpl, AttentionType
 
 from qjl.errors import QjlError, Unsupported
-from qjl.paged import Batch, PagedCache
+from qjl.paged import PagedCache
 from qjl.vllm.builder import QJLMetadata
-from qjl.vllm.check import options
+from qjl.vllm.parts import Part
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,8 @@ class QJLImpl(AttentionImpl[QJLMetadata]):
         self.sliding_window, self.kv_cache_dtype = sliding_window, kv_cache_dtype
         self.soft_cap = logits_soft_cap or 0.0
         self.sinks = sinks
-        config = get_current_vllm_config()
-        self.evaluate = options(config).evaluate
         # What a step goes on with after an error. Another worker, which has seen none, learns of it by the numbers that reach it.
-        self.after_failure = math.nan if config.parallel_config.world_size > 1 else 0.0
+        self.after_failure = math.nan if get_current_vllm_config().parallel_config.world_size > 1 else 0.0
 
     def forward(
         self,
@@ -69,29 +67,31 @@ class QJLImpl(AttentionImpl[QJLMetadata]):
         output_block_scale: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """query [tokens, heads, head_dim], key and value [tokens, kv_heads, head_dim], tokens of all sequences in a row, padding after
-        them. Attends and stores, in one call; in an evaluation stores first, so that the tokens see each other as the cache has them.
-        An error is kept for the worker, which ends the step's requests: raised here it would end the engine."""
+        them. Attends and stores, in one call; in an evaluation in one a page (parts.py). An error is kept for the worker, which ends the
+        step's requests: raised here it would end the engine."""
         if attn_metadata is None:  # a trial run of the model, without a cache
             return output.zero_()
         if attn_metadata.failures:
             return output.fill_(self.after_failure)
         try:
-            found = self._attend(attn_metadata.batch, query, key, value)
+            for part in attn_metadata.parts:
+                if part.rows is None:
+                    found = self._attend(part, query, key, value)
+                    output[: len(found)].copy_(found)
+                else:
+                    rows = torch.from_numpy(part.rows)
+                    output[rows] = self._attend(part, query[rows], key[rows], value[rows]).to(output.dtype)
         except QjlError as error:
             attn_metadata.failures.append(error)
             return output.fill_(self.after_failure)
-        output[: len(found)].copy_(found)
         return output
 
-    def _attend(self, batch: Batch, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    def _attend(self, part: Part, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         place = self.place
-        where = (place.number, place.pages, place.tails, batch)
-        asked = {"scale": self.scale, "soft_cap": self.soft_cap, "lse": self.sinks is not None}
-        if self.evaluate:
-            place.cache.append(*where, key, value)
-            found = place.cache.attend(*where, query, **asked)
-        else:
-            found = place.cache.step(*where, query, key, value, **asked)
+        found = place.cache.step(
+            place.number, place.pages, place.tails, part.batch, query, key, value,
+            scale=self.scale, soft_cap=self.soft_cap, lse=self.sinks is not None,
+        )  # fmt: skip
         if self.sinks is None:
             return found
         out, lse = found  # exp(lse) / (exp(lse) + exp(sink)) of the sum is left to the tokens

@@ -3,6 +3,7 @@ they attend to what they would in a cache of their own. No vLLM here."""
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 import qjl
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from qjl.paged import Batch, PagedCache
+from qjl.paged import PagedCache
+from qjl.vllm.parts import by_page, whole
 from qjl.vllm.tails import Growth, TailPool
 
 PAGE, HEADS, KV_HEADS, DIM = 128, 2, 1, 64
@@ -53,22 +55,27 @@ class Engine:
             growths.append(Growth(blocks, before, before + count))
         starts = np.cumsum([0, *added.values()])
         self.pool.begin()
-        batch = Batch(table, starts, [growth.before for growth in growths], self.pool.step(growths))
+        before = np.array([growth.before for growth in growths])
+        parts = (by_page if evaluate else whole)(table, starts, before, np.array(self.pool.step(growths)))
         rows = [numbers.standard_normal((int(starts[-1]), heads, DIM)).astype(np.float32) for heads in (HEADS, KV_HEADS, KV_HEADS)]
-        queries, keys, values = rows
-        if evaluate:
-            self.paged.append(0, self.pages, self.tails, batch, keys, values)
-            found = self.paged.attend(0, self.pages, self.tails, batch, queries)
-        else:
-            found = self.paged.step(0, self.pages, self.tails, batch, queries, keys, values)
-        for sequence, a, b in zip(added, starts, starts[1:], strict=False):
-            q, k, v = (each[a:b].transpose(1, 0, 2)[None] for each in rows)
-            if evaluate:
-                self.kept.append(sequence, 0, k[0], v[0])
-                wanted = self.kept.attend(0, q, [sequence])
-            else:
-                wanted = self.kept.step(0, q, [sequence], k, v)
-            np.testing.assert_allclose(found[a:b], wanted[0], rtol=0, atol=2e-5)
+        found = np.full_like(rows[0], np.nan)
+        for part in parts:
+            own = slice(None) if part.rows is None else part.rows
+            found[own] = self.paged.step(0, self.pages, self.tails, part.batch, *(each[own] for each in rows))
+        for sequence, held, a, b in zip(added, before, starts, starts[1:], strict=False):
+            wanted = [self.kept_step(sequence, [each[i:j] for each in rows]) for i, j in cuts(held, a, b, evaluate)]
+            np.testing.assert_allclose(found[a:b], np.concatenate(wanted), rtol=0, atol=2e-5)
+
+    def kept_step(self, sequence: int, rows: list[np.ndarray]) -> np.ndarray:
+        q, k, v = (each.transpose(1, 0, 2)[None] for each in rows)
+        return self.kept.step(0, q, [sequence], k, v)[0]
+
+
+def cuts(held: int, begin: int, end: int, evaluate: bool) -> list[tuple[int, int]]:
+    """Rows of a sequence in one step: at once, or in an evaluation up to each end of a page."""
+    first = begin + PAGE - held % PAGE
+    marks = [begin, *(range(first, end, PAGE) if evaluate else []), end]
+    return list(itertools.pairwise(marks))
 
 
 @pytest.mark.parametrize("cache", ["f16:sinks=0", "k3v2:sinks=1"])
