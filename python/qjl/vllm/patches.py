@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from qjl.errors import InvalidArgument, QjlError, Unsupported
+from qjl.vllm.dtypes import take_name
 
 _MARK = "_qjl_wrapped"
 
@@ -28,6 +30,8 @@ def watch_configs() -> None:
 
     @functools.wraps(stock)
     def check_and_update_config(cls: type, vllm_config: Any) -> None:
+        with one_line_errors():
+            take_name(vllm_config)
         stock(vllm_config)
         from qjl.vllm.check import asked_for
 
@@ -40,11 +44,18 @@ def watch_configs() -> None:
 def _enable(vllm_config: Any) -> None:
     from qjl.vllm.check import check_config
 
-    try:
+    with one_line_errors():
         check_config(vllm_config)
-    except InvalidArgument as error:  # pydantic would wrap a ValueError into lines of its own
-        raise QjlError(str(error)) from None
     choose_layers()
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """InvalidArgument is a ValueError, which pydantic would wrap into lines of its own."""
+    try:
+        yield
+    except InvalidArgument as error:
+        raise QjlError(str(error)) from None
 
 
 def choose_layers() -> None:

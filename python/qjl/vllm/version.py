@@ -11,8 +11,13 @@ OLDEST, FIRST_UNKNOWN = (0, 32), (0, 34)
 RANGE = ">=0.32,<0.34"
 
 
+def in_range(found: str, oldest: tuple[int, int] = OLDEST) -> bool:
+    """Whether a version is `oldest` or later, and not unknown."""
+    numbers = re.match(r"(\d+)\.(\d+)", found)
+    return numbers is not None and oldest <= (int(numbers[1]), int(numbers[2])) < FIRST_UNKNOWN
+
+
 def check_version(found: str) -> None:
     """Errors: Unsupported, with the range, for a version outside it or one that is no version."""
-    numbers = re.match(r"(\d+)\.(\d+)", found)
-    if numbers is None or not OLDEST <= (int(numbers[1]), int(numbers[2])) < FIRST_UNKNOWN:
+    if not in_range(found):
         raise Unsupported(f"[vllm] found vLLM {found}, wanted {RANGE}")
