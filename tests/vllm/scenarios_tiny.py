@@ -113,3 +113,21 @@ def two_tensor_workers() -> dict[str, Any]:
 
 def two_pipeline_workers() -> dict[str, Any]:
     return workers(pipeline_parallel_size=2)
+
+
+def executor_without_the_package() -> str:
+    """What two workers alone say, without an engine, when one of them finds no package: the error of their start."""
+    from vllm.engine.arg_utils import EngineArgs
+    from vllm.v1.executor.multiproc_executor import MultiprocExecutor
+
+    with tempfile.TemporaryDirectory() as folder:
+        tiny_llama(Path(folder))
+        options = {"kv_cache_memory_bytes": BUDGET, "max_num_seqs": 8, "additional_config": {"qjl": {"cache": "f16"}}}
+        config = EngineArgs(
+            model=folder, skip_tokenizer_init=True, dtype="float32", enforce_eager=True, tensor_parallel_size=2, **options
+        ).create_engine_config()
+        try:
+            MultiprocExecutor(config)
+        except Exception as error:
+            return str(error)
+    return ""

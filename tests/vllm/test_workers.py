@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 import pytest
-from asking import ask, parts_at_ties_alone
+from asking import HERE, ask, parts_at_ties_alone
 from scenarios_tiny import BUDGET, KV_HEADS
 
 BOUND = {"VLLM_CPU_OMP_THREADS_BIND": "0|1"}
@@ -30,3 +33,15 @@ def test_a_full_cache_stays_in_its_budget() -> None:
     before, full = ask("tiny:two_tensor_workers", **BOUND).found["memory"]
     for a, b in zip(before, full, strict=True):
         assert b - a < 1.05 * BUDGET
+
+
+def test_a_worker_without_the_package_says_so() -> None:
+    answer = ask(
+        "tiny:executor_without_the_package",
+        **BOUND,
+        PYTHONPATH=os.pathsep.join([str(HERE / "hidden"), str(HERE)]),
+        QJL_HIDDEN_FROM="VllmWorker-1",
+    )
+    assert "WorkerProc initialization failed" in answer.found
+    said = re.findall(r"\((\S+) pid=\d+\).*No module named 'qjl", answer.log)
+    assert said and all("Worker" in name for name in said)

@@ -7,6 +7,7 @@ from copy import copy
 from typing import Any
 
 import numpy as np
+import torch
 from vllm.config import VllmConfig, get_layers_from_vllm_config
 from vllm.distributed import get_tp_group
 from vllm.logger import init_logger
@@ -24,6 +25,7 @@ from qjl.vllm.failures import failed_anywhere, written_blocks
 from qjl.vllm.impl import Place
 from qjl.vllm.memory import OwnLayer, make_tails, own_layers, tail_bytes, tail_dtype
 from qjl.vllm.patches import choose_layers
+from qjl.vllm.presence import announce, check_presence, common_store
 from qjl.vllm.tails import Leavers, TailPool
 
 log = init_logger("vllm.qjl")
@@ -40,6 +42,10 @@ class QJLWorker(CPUWorker):
         self.failures: list[Exception] = []  # of the running step
         self.scheduled: dict[str, int] = {}  # tokens of each request in it
         self.block_sizes: list[int] = []  # of each cache group, in tokens
+
+    def init_device(self) -> None:
+        super().init_device()
+        announce(common_store(), torch.distributed.get_rank())
 
     def load_model(self, **kwargs: Any) -> None:
         super().load_model(**kwargs)
@@ -61,6 +67,7 @@ class QJLWorker(CPUWorker):
         return self.specs
 
     def determine_available_memory(self) -> int:
+        check_presence(common_store(), torch.distributed.get_world_size())  # vLLM has had an answer from all of them before
         given = super().determine_available_memory()
         slots = self.vllm_config.scheduler_config.max_num_seqs
         tails = tail_bytes(self.own, slots)
