@@ -88,6 +88,22 @@ def resident(worker: Any) -> int:
     return psutil.Process().memory_info().rss
 
 
+def allocated(worker: Any) -> int:
+    """Bytes that are in use in glibc's heap, and in pieces of their own."""
+    import ctypes
+
+    class Counts(ctypes.Structure):
+        _fields_ = [
+            (name, ctypes.c_size_t)
+            for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")
+        ]
+
+    libc = ctypes.CDLL("libc.so.6")
+    libc.mallinfo2.restype = Counts
+    found = libc.mallinfo2()
+    return found.uordblks + found.hblkhd
+
+
 def by_transformers() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         return written(tiny_llama(Path(folder)), prompts(), NEW_TOKENS)

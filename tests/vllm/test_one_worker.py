@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from asking import ask, parts_at_ties_alone
 from scenarios_mixed import REQUESTS
 from scenarios_tiny import LENGTHS
@@ -31,10 +30,11 @@ def test_two_hundred_requests_with_aborts_and_preemptions() -> None:
     assert mixed["taken"] == [0] and mixed["usage"] == 0
 
 
-@pytest.mark.xfail(reason="the engine grew by 20 MB over the second hundred, wanted at most 8; whose they are is not known")
 def test_memory_does_not_grow() -> None:
-    half, end = ask("mixed:one_worker").found["mixed"]["memory"]
-    assert end - half < 8 << 20
+    """Over the second hundred of requests. Free pieces of the heap may come and go; 10 kB of each request may not stay."""
+    (resident, allocated), (resident_at_end, allocated_at_end) = ask("mixed:one_worker").found["mixed"]["memory"]
+    assert allocated_at_end - allocated < 1 << 20
+    assert resident_at_end - resident < 8 << 20
 
 
 def test_an_error_in_a_step_ends_its_requests_alone() -> None:
