@@ -59,6 +59,10 @@ def test_wrong_options(model: str, more: dict[str, Any], text: str) -> None:
             "found kv_transfer_config, wanted none",
         ),
         ({"kv_offloading_size": 1}, "found --kv-offloading-size, wanted none"),
+        (
+            {"tensor_parallel_size": 4, "decode_context_parallel_size": 2},
+            "found decode_context_parallel_size 2, wanted 1: ranks are merged by Triton",
+        ),
         ({"runner": "pooling"}, "found --runner pooling for llama, wanted generate"),
         (
             {"distributed_executor_backend": "external_launcher"},
@@ -66,7 +70,7 @@ def test_wrong_options(model: str, more: dict[str, Any], text: str) -> None:
         ),
     ],
 )
-def test_what_would_not_be_told_of_errors_is_refused(model: str, more: dict[str, Any], text: str) -> None:
+def test_ways_that_are_not_ours_are_refused(model: str, more: dict[str, Any], text: str) -> None:
     with pytest.raises(Unsupported, match=text):
         config(model, **more)
 

@@ -102,7 +102,9 @@ def _check_engine(config: Any) -> None:
         raise Unsupported(f"[vllm] found --distributed-executor-backend {parallel.distributed_executor_backend}, wanted mp")
     for name in ("decode_context_parallel_size", "prefill_context_parallel_size"):
         if getattr(parallel, name) != 1:
-            raise Unsupported(f"[vllm] found {name} {getattr(parallel, name)}, wanted 1: a page is of neighbouring tokens")
+            raise Unsupported(
+                f"[vllm] found {name} {getattr(parallel, name)}, wanted 1: ranks are merged by Triton, which processors lack"
+            )
 
 
 def _check_model(model: Any) -> None:
