@@ -36,6 +36,7 @@ DOORS = "include"
 CPU_PARTS = ("encode", "tile", "bytes", "rotate")  # named from src/cpu: "tile/key_tile.hpp"
 KERNELS = (DOORS, "src/shared", "src/backend")
 ENGINE = ("engine/text", "engine/chat", "engine/math", "engine/files", "engine/models", "engine/run")
+SCHEDULER = "engine/run/scheduler"  # beside the program, the server alone sees it
 CORE = ("src/core", "src/core/attend", "src/core/cache", "src/core/codec", "src/core/file", "src/core/memory", "src/core/paged")
 LIBRARY = ("src/shared", "src/simd", "src/backend")
 BENCH = ("bench/common", "bench/exact", "bench/rivals")
@@ -61,12 +62,13 @@ DIRECTIONS = {
     "engine/files": ("std", "system", DOORS, "engine/text", "engine/math"),
     "engine/models": ("std", "system", DOORS, "engine/text", "engine/math", "engine/files"),
     "engine/run": ("std", "system", DOORS, *ENGINE),
+    SCHEDULER: ("std", "system", DOORS, *ENGINE),
     "study": ("std", "system", DOORS, "src/shared", *ENGINE, "study/rivals"),
     "study/rivals": ("std", "system", DOORS, *ENGINE, "study"),
     "cli": ("std", "system", DOORS, *ENGINE),
     "cli/main.cpp": ("std", "system", DOORS, *ENGINE, "cli/study"),  # where product and research meet
     "cli/study": ("std", "system", DOORS, *ENGINE, "study", "study/rivals", "cli"),
-    "server": ("std", "system", DOORS, *ENGINE),
+    "server": ("std", "system", DOORS, *ENGINE, SCHEDULER),
     "python/core": ("std", "system", DOORS),
     **{f"bench/{part}": ("std", "system", DOORS, *LIBRARY, *ENGINE, *BENCH) for part in BENCH_PARTS},
     "bench/gpu": ("std", "system", DOORS, *LIBRARY, "src/cuda/device", "src/cuda/fragments"),
