@@ -71,12 +71,16 @@ namespace {
 
 enum class Way : std::uint8_t { integer, bf16_panel, matvec, fp32_panel };
 
-Way choose(const Weight& weight, std::int64_t tokens, Arithmetic arithmetic) {
-  if (arithmetic == Arithmetic::fast && weight.packed) {
-    if (tokens <= kIntegerTokens) return Way::integer;
+// Decode rows beyond the most of a way are taken in turns; without bf16 a packed weight of a prompt goes in fp32, few rows or many.
+Way choose(const Weight& weight, const Products& p) {
+  const auto are_few = [&](std::int64_t most) {
+    return p.rows == RowKind::decode || (p.rows == RowKind::by_count && p.x.tokens <= most);
+  };
+  if (p.arithmetic == Arithmetic::fast && weight.packed) {
+    if (are_few(kIntegerTokens)) return Way::integer;
     if (has_bf16_products()) return Way::bf16_panel;
   }
-  return tokens <= kMatvecTokens ? Way::matvec : Way::fp32_panel;
+  return are_few(kMatvecTokens) ? Way::matvec : Way::fp32_panel;
 }
 
 // Rows of one item of work: whole groups where weights are packed. A worker of an integer product gets one stretch of a matrix: it
@@ -99,7 +103,7 @@ class Multiplication {
   void run();
 
  private:
-  Way way(const Product& product) const { return choose(*product.weight, p_.x.tokens, p_.arithmetic); }
+  Way way(const Product& product) const { return choose(*product.weight, p_); }
   std::int64_t rows_at_a_time(const Product& product) const {
     return item_rows(way(product), product.weight->rows, threads_.num_threads());
   }
@@ -109,6 +113,8 @@ class Multiplication {
   }
   const std::byte* packed_share(const Weight* weight, std::int64_t item) const;
   void multiply_rows(const Product& product, std::int64_t item, std::vector<float>& panel) const;
+  void matvec_rows(const Product& product, std::int64_t begin, std::int64_t end) const;
+  void integer_rows(const Product& product, std::int64_t group_begin, std::int64_t group_end, const std::byte* next) const;
 
   const Products p_;  // a copy, next to the rest: what the workers read first lies together
   ProductScratch& s_;
@@ -122,9 +128,12 @@ void Multiplication::prepare() {
   const std::int64_t columns = p_.list.front().weight->columns;
   const auto any = [&](Way wanted) { return std::ranges::any_of(p_.list, [&](const Product& p) { return way(p) == wanted; }); };
   if (any(Way::integer)) {
-    const auto blocks = static_cast<std::size_t>(columns / kBlockColumns);
-    if (s_.quantized.size() < blocks) s_.quantized.resize(blocks);
-    quantize(x, columns, s_.quantized.data());
+    const std::int64_t blocks = columns / kBlockColumns, turns = (x.tokens + kIntegerTokens - 1) / kIntegerTokens;
+    if (std::ssize(s_.quantized) < blocks * turns) s_.quantized.resize(static_cast<std::size_t>(blocks * turns));
+    for (std::int64_t turn = 0; turn < turns; ++turn) {
+      const std::int64_t first = turn * kIntegerTokens, tokens = std::min<std::int64_t>(kIntegerTokens, x.tokens - first);
+      quantize({x.data + first * x.stride, tokens, x.stride}, columns, s_.quantized.data() + turn * blocks);
+    }
   }
   if (any(Way::bf16_panel)) {
     if (std::ssize(s_.rounded) < x.tokens * columns) s_.rounded.resize(static_cast<std::size_t>(x.tokens * columns));
@@ -140,19 +149,48 @@ const std::byte* Multiplication::packed_share(const Weight* weight, std::int64_t
   return group < weight->packed->groups() ? weight->packed->codes(group) : nullptr;
 }
 
+void Multiplication::matvec_rows(const Product& product, std::int64_t begin, std::int64_t end) const {
+  const Activations& x = p_.x;
+  for (std::int64_t first = 0; first < x.tokens; first += kMatvecTokens) {
+    const std::int64_t tokens = std::min<std::int64_t>(kMatvecTokens, x.tokens - first);
+    matvec({product.weight,
+            begin,
+            end,
+            {x.data + first * x.stride, tokens, x.stride},
+            product.out + first * product.out_stride,
+            product.out_stride});
+  }
+}
+
+// Several turns of tokens go over a few groups at a time, so that each weight comes from memory once.
+void Multiplication::integer_rows(const Product& product, std::int64_t group_begin, std::int64_t group_end,
+                                  const std::byte* next) const {
+  constexpr std::int64_t kGroupsPerTurn = 8;
+  const PackedWeight* packed = product.weight->packed;
+  const std::int64_t blocks = packed->blocks(), tokens = p_.x.tokens;
+  const std::int64_t step = tokens <= kIntegerTokens ? group_end - group_begin : kGroupsPerTurn;
+  for (std::int64_t begin = group_begin; begin < group_end; begin += step) {
+    const std::int64_t end = std::min(begin + step, group_end);
+    for (std::int64_t first = 0; first < tokens; first += kIntegerTokens) {
+      packed_matvec({packed, begin, end, s_.quantized.data() + first / kIntegerTokens * blocks,
+                     std::min<std::int64_t>(kIntegerTokens, tokens - first), product.out + first * product.out_stride,
+                     product.out_stride, end == group_end ? next : nullptr});
+    }
+  }
+}
+
 void Multiplication::multiply_rows(const Product& product, std::int64_t item, std::vector<float>& panel) const {
   const Weight& w = *product.weight;
   const Way kind = way(product);
   const std::int64_t step = rows_at_a_time(product), begin = item * step, end = std::min(begin + step, w.rows);
   const std::int64_t group_begin = begin / kGroupRows, group_end = (end + kGroupRows - 1) / kGroupRows;
   switch (kind) {
-    case Way::matvec: return matvec({&w, begin, end, p_.x, product.out, product.out_stride});
+    case Way::matvec: return matvec_rows(product, begin, end);
     case Way::fp32_panel: return multiply_panel(product, begin, end, p_.x, panel);
     case Way::integer: {
       const bool is_last = &product == &p_.list.back();
       const std::byte* next = packed_share(is_last ? p_.next : (&product + 1)->weight, item);
-      return packed_matvec(
-          {w.packed, group_begin, group_end, s_.quantized.data(), p_.x.tokens, product.out, product.out_stride, next});
+      return integer_rows(product, group_begin, group_end, next);
     }
     case Way::bf16_panel: {
       const std::int64_t pairs = kPanelGroups * kGroupRows * w.columns / 2;

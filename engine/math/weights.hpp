@@ -6,7 +6,8 @@
 // become fp32 and go through oneDNN's sgemm, one panel per worker.
 // Fast, for packed weights (packed_weight.hpp): up to kIntegerTokens tokens in integers, activations in 16 bits; more as bf16
 // (panel_bf16.hpp), or as exact where the processor has no bf16 products.
-// A result does not depend on the number of threads; it depends on the number of tokens by the rounding named above.
+// A result does not depend on the number of threads; it depends on the number of tokens by the rounding named above, unless the
+// caller says of what kind the rows are (RowKind).
 #pragma once
 
 #include <cstddef>
@@ -25,6 +26,10 @@ struct QuantizedBlock;
 
 // How matrix products are computed.
 enum class Arithmetic : std::uint8_t { exact, fast };
+
+// Which of these ways rows of activations go. by_count: the faster one for so many. A decode row goes as if it were alone and a
+// prompt row as if it were of many, however many there are: what a row gives then does not depend on the others beside it.
+enum class RowKind : std::uint8_t { by_count, decode, prompt };
 
 inline constexpr int kMatvecTokens = 4;
 
@@ -72,6 +77,7 @@ struct Products {
   Activations x;
   Arithmetic arithmetic = Arithmetic::exact;
   const Weight* next = nullptr;  // what the next call reads first, if known: every worker asks for its share's beginning
+  RowKind rows = RowKind::by_count;
 };
 void multiply(const Products& products, ProductScratch& scratch, ThreadPool& threads);
 

@@ -50,14 +50,14 @@ void FeedForward::run_dense(const FeedForwardWeights& weights, const float* x, s
   const std::int64_t width = weights.gate.rows, hidden = config_.hidden;
   float *gate = grow(s_.gate, tokens * width), *up = grow(s_.up, tokens * width);
   const Product products[] = {{&weights.gate, gate, width}, {&weights.up, up, width}};
-  multiply({products, {x, tokens, hidden}, arithmetic_, &weights.down}, products_, threads_);
+  multiply({products, {x, tokens, hidden}, arithmetic_, &weights.down, kind_}, products_, threads_);
   for_rows(0, tokens, threads_, [&](std::int64_t t) {
     add_bias(ops_, weights.gate_bias, gate + t * width);
     add_bias(ops_, weights.up_bias, up + t * width);
     activate_(gate + t * width, up + t * width, width);
   });
   const Product down{&weights.down, y, hidden};
-  multiply({{&down, 1}, {gate, tokens, width}, arithmetic_, next}, products_, threads_);
+  multiply({{&down, 1}, {gate, tokens, width}, arithmetic_, next, kind_}, products_, threads_);
   if (weights.down_bias.empty()) return;
   for_rows(0, tokens, threads_, [&](std::int64_t t) { add_bias(ops_, weights.down_bias, y + t * hidden); });
 }
@@ -67,7 +67,7 @@ void FeedForward::route(const ExpertWeights& experts, const float* x, std::int64
   const auto count = static_cast<std::int64_t>(experts.routed.size());
   float* logits = grow(s_.router, tokens * count);
   const Product product{&experts.router, logits, count};
-  multiply({{&product, 1}, {x, tokens, config_.hidden}, Arithmetic::exact, nullptr}, products_, threads_);
+  multiply({{&product, 1}, {x, tokens, config_.hidden}, Arithmetic::exact, nullptr, kind_}, products_, threads_);
   s_.users.resize(experts.routed.size());
   for (auto& rows : s_.users) rows.clear();
   std::vector<std::int64_t>& order = s_.order;
@@ -116,7 +116,7 @@ void FeedForward::add_shared(const ExpertWeights& experts, const float* x, std::
   const bool has_gate = experts.shared_gate.data != nullptr;
   if (has_gate) {
     const Product product{&experts.shared_gate, gates, 1};
-    multiply({{&product, 1}, {x, tokens, hidden}, Arithmetic::exact, nullptr}, products_, threads_);
+    multiply({{&product, 1}, {x, tokens, hidden}, Arithmetic::exact, nullptr, kind_}, products_, threads_);
   }
   for_rows(0, tokens, threads_, [&](std::int64_t t) {
     if (has_gate) ops_.scale(outputs + t * hidden, 1.0f / (1.0f + std::exp(-gates[t])), hidden);
@@ -124,7 +124,8 @@ void FeedForward::add_shared(const ExpertWeights& experts, const float* x, std::
   });
 }
 
-void FeedForward::run(const LayerWeights& layer, const float* x, std::int64_t tokens, const Weight& next, float* y) {
+void FeedForward::run(const LayerWeights& layer, const float* x, std::int64_t tokens, RowKind kind, const Weight& next, float* y) {
+  kind_ = kind;
   if (!layer.has_experts()) return run_dense(layer.dense, x, tokens, &next, y);
   std::fill_n(y, tokens * config_.hidden, 0.0f);
   route(layer.experts, x, tokens);

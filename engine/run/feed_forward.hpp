@@ -34,8 +34,8 @@ class FeedForward {
   FeedForward(const ModelConfig& config, Arithmetic arithmetic, FeedForwardScratch& scratch, ProductScratch& products,
               ThreadPool& threads);
 
-  // y [tokens, hidden] of x [tokens, hidden]; `next` is multiplied with after that.
-  void run(const LayerWeights& layer, const float* x, std::int64_t tokens, const Weight& next, float* y);
+  // y [tokens, hidden] of x [tokens, hidden], rows of one kind; `next` is multiplied with after that.
+  void run(const LayerWeights& layer, const float* x, std::int64_t tokens, RowKind kind, const Weight& next, float* y);
 
  private:
   void run_dense(const FeedForwardWeights& weights, const float* x, std::int64_t tokens, const Weight* next, float* y);
@@ -45,6 +45,7 @@ class FeedForward {
 
   const ModelConfig& config_;
   Arithmetic arithmetic_;
+  RowKind kind_ = RowKind::by_count;  // of the rows of this run
   FeedForwardScratch& s_;
   ProductScratch& products_;
   ThreadPool& threads_;

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "feed_forward.hpp"
+#include "logits.hpp"
 #include "model_state.hpp"
 #include "ops.hpp"
 #include "qjl/error.hpp"
@@ -20,8 +21,6 @@
 
 namespace qjl::engine {
 namespace {
-
-constexpr std::int64_t kBlockTokens = 256;
 
 // Whether keys of a cache stand in the other order of channels; all its layers that turn have one kind of pairs.
 bool has_other_pairs(const CacheConfig& cache, bool interleaved) {
@@ -56,12 +55,12 @@ class ForwardPass {
   void run();
   // Back to the lengths before the call, after an error in the middle of the layers.
   void undo() noexcept;
-  std::span<const float> logits();
 
  private:
   void check_item(std::size_t i) const;
   void embed();
-  void project_block(int layer_idx, std::int64_t begin, std::int64_t end);
+  void make_blocks();
+  void project_block(int layer_idx, const RowStretch& block);
   void finish_row(int layer_idx, std::int64_t row) const;
   void join_row(std::int64_t row, float* branch, const std::vector<float>& bias, const std::vector<float>& norm) const;
   void normalise(std::int64_t row, const std::vector<float>& norm, float* out) const;
@@ -70,9 +69,9 @@ class ForwardPass {
   AttendRequest layer_request(std::size_t item, const LayerRows& rows) const;
   void attend_and_append(int layer_idx);
   void observe(int layer_idx, const LayerRows& rows) const;
-  void finish_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end);
-  void multiply(std::span<const Product> products, const Activations& x, const Weight& next) {
-    engine::multiply({products, x, options_.arithmetic, &next}, s_.products, threads_);
+  void finish_block(const LayerWeights& layer, const RowStretch& block);
+  void multiply(std::span<const Product> products, const Activations& x, const Weight& next, RowKind kind) {
+    engine::multiply({products, x, options_.arithmetic, &next, kind}, s_.products, threads_);
   }
   // What is multiplied first after a layer.
   const Weight& after(const LayerWeights& layer) const {
@@ -81,10 +80,6 @@ class ForwardPass {
   const LayerWeights& layer_weights(int layer_idx) const { return weights_.layers[static_cast<std::size_t>(layer_idx)]; }
   std::int64_t tokens(std::size_t i) const { return std::ssize(items_[i].tokens); }
   float* hidden_row(std::int64_t row) const { return s_.hidden.data() + row * config_.hidden; }
-  template <typename Work>
-  void for_blocks(const Work& work) const {
-    for (std::int64_t begin = 0; begin < rows_; begin += kBlockTokens) work(begin, std::min(begin + kBlockTokens, rows_));
-  }
 
   const ModelConfig& config_;
   const ModelWeights& weights_;
@@ -101,6 +96,7 @@ class ForwardPass {
   bool is_padded_;                        // heads of the model are narrower: zeros follow their numbers
   std::int64_t rows_ = 0;
   bool prompts_only_ = false;  // no item has cached tokens
+  bool has_kinds_ = false;     // some item's rows are not by_count
 };
 
 void ForwardPass::check_item(std::size_t i) const {
@@ -138,7 +134,22 @@ void ForwardPass::prepare() {
     rows_ += tokens(i);
   }
   prompts_only_ = std::ranges::all_of(s_.first_position, [](std::int64_t position) { return position == 0; });
+  has_kinds_ = std::ranges::any_of(items_, [](const ForwardItem& item) { return item.rows != RowKind::by_count; });
+  make_blocks();
   for (std::size_t i = 0; i < items_.size(); ++i) cache_.reserve(items_[i].sequence, s_.first_position[i] + tokens(i));
+}
+
+// Neighbours of one kind share blocks. A prompt has its own: oneDNN may round a row by how many others there are.
+void ForwardPass::make_blocks() {
+  s_.blocks.clear();
+  for (std::size_t i = 0, end = 0; i < items_.size(); i = end) {
+    const RowKind kind = items_[i].rows;
+    for (end = i + 1; end < items_.size() && items_[end].rows == kind && kind != RowKind::prompt;) ++end;
+    const std::int64_t last = end < items_.size() ? s_.first_row[end] : rows_;
+    for (std::int64_t begin = s_.first_row[i]; begin < last; begin += kBlockTokens) {
+      s_.blocks.push_back({begin, std::min(begin + kBlockTokens, last), kind});
+    }
+  }
 }
 
 void ForwardPass::embed() {
@@ -199,14 +210,15 @@ void ForwardPass::normalise(std::int64_t row, const std::vector<float>& norm, fl
   }
 }
 
-void ForwardPass::project_block(int layer_idx, std::int64_t begin, std::int64_t end) {
+void ForwardPass::project_block(int layer_idx, const RowStretch& block) {
   const LayerWeights& layer = layer_weights(layer_idx);
+  const std::int64_t begin = block.begin, end = block.end;
   for_rows(begin, end, threads_,
            [&](std::int64_t row) { normalise(row, layer.attention_norm, s_.normed.data() + (row - begin) * config_.hidden); });
   const Product products[] = {{&layer.query, s_.query.data() + begin * query_width_, query_width_},
                               {&layer.key, s_.key.data() + begin * key_width_, key_width_},
                               {&layer.value, s_.value.data() + begin * key_width_, key_width_}};
-  multiply(products, {s_.normed.data(), end - begin, config_.hidden}, layer.output);
+  multiply(products, {s_.normed.data(), end - begin, config_.hidden}, layer.output, block.kind);
   for_rows(begin, end, threads_, [&](std::int64_t row) { finish_row(layer_idx, row); });
 }
 
@@ -215,7 +227,11 @@ AttendOptions ForwardPass::attend_options(int layer_idx) const {
   options.softmax_scale = config_.attention_scale;
   options.logit_soft_cap = config_.attention_soft_cap;
   options.sliding_window = config_.layers[static_cast<std::size_t>(layer_idx)].window;
-  if (prompts_only_ && options_.arithmetic == Arithmetic::fast) options.chunk_products = ChunkProducts::bf16;
+  if ((prompts_only_ || has_kinds_) && options_.arithmetic == Arithmetic::fast) options.chunk_products = ChunkProducts::bf16;
+  if (has_kinds_) {
+    options.chunk_products_from = 2;  // a decode row is one token
+    options.cut = AttendCut::by_request;
+  }
   return options;
 }
 
@@ -291,16 +307,16 @@ void ForwardPass::join_row(std::int64_t row, float* branch, const std::vector<fl
   ops_.add(hidden_row(row), branch, config_.hidden);
 }
 
-void ForwardPass::finish_block(const LayerWeights& layer, std::int64_t begin, std::int64_t end) {
-  const std::int64_t n = end - begin, hidden = config_.hidden;
+void ForwardPass::finish_block(const LayerWeights& layer, const RowStretch& block) {
+  const std::int64_t begin = block.begin, n = block.end - begin, hidden = config_.hidden;
   const Product output{&layer.output, s_.projected.data(), hidden};
   multiply({&output, 1}, {s_.attended.data() + begin * query_width_, n, query_width_},
-           layer.has_experts() ? layer.experts.router : layer.dense.gate);
+           layer.has_experts() ? layer.experts.router : layer.dense.gate, block.kind);
   for_rows(0, n, threads_, [&](std::int64_t t) {
     join_row(begin + t, s_.projected.data() + t * hidden, layer.output_bias, layer.post_attention_norm);
     normalise(begin + t, layer.feed_forward_norm, s_.normed.data() + t * hidden);
   });
-  feed_forward_.run(layer, s_.normed.data(), n, after(layer), s_.projected.data());
+  feed_forward_.run(layer, s_.normed.data(), n, block.kind, after(layer), s_.projected.data());
   for_rows(0, n, threads_,
            [&](std::int64_t t) { join_row(begin + t, s_.projected.data() + t * hidden, {}, layer.post_feed_forward_norm); });
 }
@@ -313,9 +329,9 @@ void ForwardPass::run() {
   grow(s_.lse, rows_ * config_.num_heads);
   embed();
   for (int l = 0; l < config_.num_layers; ++l) {
-    for_blocks([&](std::int64_t begin, std::int64_t end) { project_block(l, begin, end); });
+    for (const RowStretch& rows : s_.blocks) project_block(l, rows);
     attend_and_append(l);
-    for_blocks([&](std::int64_t begin, std::int64_t end) { finish_block(layer_weights(l), begin, end); });
+    for (const RowStretch& rows : s_.blocks) finish_block(layer_weights(l), rows);
   }
 }
 
@@ -328,38 +344,12 @@ void ForwardPass::undo() noexcept {
   }
 }
 
-std::span<const float> ForwardPass::logits() {
-  using Logits = ForwardOptions::Logits;
-  if (options_.logits == Logits::none) return {};
-  const std::int64_t hidden = config_.hidden, vocab = config_.vocab_size;
-  const std::int64_t wanted = options_.logits == Logits::all ? rows_ : std::ssize(items_);
-  grow(s_.logits, wanted * vocab);
-  grow(s_.logits_input, std::min(wanted, kBlockTokens) * hidden);
-  for (std::int64_t begin = 0; begin < wanted; begin += kBlockTokens) {
-    const std::int64_t end = std::min(begin + kBlockTokens, wanted);
-    for_rows(begin, end, threads_, [&](std::int64_t i) {
-      const auto item = static_cast<std::size_t>(i);
-      const std::int64_t row = options_.logits == Logits::all ? i : s_.first_row[item] + tokens(item) - 1;
-      ops_.rms_norm(hidden_row(row), weights_.output_norm.data(), config_.norm_epsilon, hidden,
-                    s_.logits_input.data() + (i - begin) * hidden);
-    });
-    const Product product{&weights_.output, s_.logits.data() + begin * vocab, vocab};
-    multiply({&product, 1}, {s_.logits_input.data(), end - begin, hidden}, weights_.layers.front().query);
-  }
-  const std::span<float> all(s_.logits.data(), static_cast<std::size_t>(wanted * vocab));
-  if (config_.logit_scale != 1.0f) ops_.scale(s_.logits.data(), config_.logit_scale, wanted * vocab);
-  if (const float cap = config_.logit_soft_cap; cap != 0.0f) {
-    for (float& logit : all) logit = cap * std::tanh(logit / cap);
-  }
-  return all;
-}
-
 }  // namespace
 
 std::int64_t ForwardScratch::bytes() const {
   std::int64_t total = products.bytes() + attend.bytes() + on_device.bytes() + feed_forward.bytes();
-  for (const std::vector<float>* buffer :
-       {&hidden, &query, &key, &value, &attended, &angles, &lse, &query_scale, &normed, &projected, &logits_input, &logits}) {
+  for (const std::vector<float>* buffer : {&hidden, &query, &key, &value, &attended, &angles, &lse, &query_scale, &normed,
+                                           &projected, &logits_input, &logits, &taken_logits}) {
     total += static_cast<std::int64_t>(buffer->capacity() * sizeof(float));
   }
   return total;
@@ -383,7 +373,7 @@ std::span<const float> Model::forward(KvCache& cache, std::span<const ForwardIte
   std::span<const float> logits;
   try {
     pass.run();
-    logits = pass.logits();
+    logits = LogitPass(*state_, items, options, threads).run();
   } catch (...) {
     pass.undo();
     throw;

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -20,14 +21,21 @@
 
 namespace qjl::engine {
 
+// Which of an item's rows get logits: one per token, the last one alone, or none.
+enum class ForwardLogits : std::uint8_t { none, last, all };
+
 // One sequence's new tokens in a forward pass.
 struct ForwardItem {
   SequenceId sequence{};
   std::span<const Token> tokens;
+  std::optional<ForwardLogits> logits = {};  // instead of the options'
+  // Other than by_count: what the item gives depends on its sequence, its tokens and its kind alone, to the bit, whatever the other
+  // items are. A logit of `last` is then multiplied as a decode row, those of `all` as prompt rows; a decode item has one token.
+  RowKind rows = RowKind::by_count;
 };
 
 struct ForwardOptions {
-  enum class Logits : std::uint8_t { none, last, all };
+  using Logits = ForwardLogits;
   Logits logits = Logits::last;
   Arithmetic arithmetic = Arithmetic::exact;
   // Called once per layer and item with that layer's keys (after RoPE) and values, [kv_heads, tokens, head_dim], before they are
@@ -35,6 +43,9 @@ struct ForwardOptions {
   std::function<void(int layer, std::size_t item, const TensorView& keys, const TensorView& values)> observe_kv;
   // The same for the queries after RoPE, [query_heads, tokens, head_dim], just before observe_kv.
   std::function<void(int layer, std::size_t item, const TensorView& queries)> observe_queries = {};
+  // Takes the logits of items that have `all`, in order, at most 256 rows at a time, so that no more of them exist at once: rows
+  // [count, vocab_size] of the item's tokens from `first` on, valid during the call.
+  std::function<void(std::size_t item, std::int64_t first, std::span<const float> rows)> on_logits = {};
 };
 
 class Model {
@@ -57,7 +68,8 @@ class Model {
 
   // Runs the items through all layers: their tokens attend to their cached sequence and exactly to each other, then are appended.
   // Layer by layer, so that only one layer's 16-bit keys and values exist at a time. Returns logits, row-major
-  // [rows, vocab_size]: one row per item (last), one per token in item order (all), none; valid until the next call.
+  // [rows, vocab_size], in item order: one row (last), one per token (all, unless on_logits takes them), or none of each item; valid
+  // until the next call.
   // The first call with fast arithmetic repacks the weights (prepare()). Errors: invalid_argument on a token outside the vocabulary;
   // out_of_pages (nothing appended).
   std::span<const float> forward(KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,

@@ -20,15 +20,33 @@ namespace qjl::engine {
 struct LoadedModel;
 void pack_weights(LoadedModel& model, ThreadPool& threads);
 
+inline constexpr std::int64_t kBlockTokens = 256;
+
+// Rows of one kind that go through the layers' products together.
+struct RowStretch {
+  std::int64_t begin, end;
+  RowKind kind;
+};
+
+// Rows of one kind that get logits, of one item.
+struct LogitRows {
+  std::size_t item;
+  std::int64_t first, count;  // tokens of the item
+  RowKind kind;
+  bool is_returned;  // else on_logits takes them
+};
+
 // Memory of forward(), grown on first use. Rows are the tokens of all items, in item order; a block is at most kBlockTokens of
 // them.
 struct ForwardScratch {
   std::vector<std::int64_t> first_row, first_position;  // of each item
+  std::vector<RowStretch> blocks;
+  std::vector<LogitRows> logit_rows;
   std::vector<AttendRequest> requests;
   std::vector<float> hidden, query, key, value, attended, angles, lse, query_scale;  // [rows, ...]
   std::vector<float> normed, projected;                                              // [block, ...]
   FeedForwardScratch feed_forward;
-  std::vector<float> logits_input, logits;
+  std::vector<float> logits_input, logits, taken_logits;
   ProductScratch products;
   AttendPlan attend;
   RowsOnDevice on_device;  // of a cache on a GPU

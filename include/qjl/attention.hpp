@@ -33,12 +33,17 @@ inline constexpr std::int64_t kNoWindow = std::int64_t{1} << 40;  // longer than
 // fast for many tokens.
 enum class ChunkProducts : std::uint8_t { fp32, bf16 };
 
+// What an attend's cuts are made from, and with them the order in which numbers add up: all requests of a call, so that threads
+// have equal shares; or each request by itself, whose result then has the same bits alone and in company.
+enum class AttendCut : std::uint8_t { together, by_request };
+
 struct AttendOptions {
   float softmax_scale = 0.0f;       // usually 1 / sqrt(head_dim); 0 means that
   float logit_soft_cap = 0.0f;      // 0: none
   std::int64_t sliding_window = 0;  // 0: the layer's (CacheConfig::layer_windows); kNoWindow: none, whatever the layer's
   ChunkProducts chunk_products = ChunkProducts::fp32;
   std::int64_t chunk_products_from = 1;  // chunks of fewer tokens than these go in fp32 all the same
+  AttendCut cut = AttendCut::together;
 };
 
 // One attend in two steps, with the memory that it works in: the plan cuts the work and, on a GPU, copies the cuts there; the run

@@ -61,15 +61,10 @@ std::int64_t longest_piece(std::span<const AttendBlock> blocks, int num_threads)
 
 }  // namespace
 
-void AttendCuts::make(std::span<const CutRequest> requests, std::int64_t sliding_window, int num_threads) {
-  blocks.clear();
-  block_of_piece.clear();
-  pieces_left.clear();
-  slot_of_piece.clear();
-  num_slots = 0;
-  for (std::size_t i = 0; i < requests.size(); ++i) add_blocks(blocks, static_cast<std::int32_t>(i), requests[i], sliding_window);
-  const std::int64_t longest = longest_piece(blocks, num_threads);
-  for (std::size_t b = 0; b < blocks.size(); ++b) {
+// Of the blocks from first_block on.
+void AttendCuts::add_pieces(std::size_t first_block, int num_threads) {
+  const std::int64_t longest = longest_piece(std::span(blocks).subspan(first_block), num_threads);
+  for (std::size_t b = first_block; b < blocks.size(); ++b) {
     AttendBlock& block = blocks[b];
     block.first_piece = static_cast<std::int64_t>(block_of_piece.size());
     block.num_pieces = static_cast<std::int32_t>(ceil_div(pages_of(block), longest));
@@ -79,6 +74,20 @@ void AttendCuts::make(std::span<const CutRequest> requests, std::int64_t sliding
       slot_of_piece.push_back(block.num_pieces > 1 ? num_slots++ : -1);
     }
   }
+}
+
+void AttendCuts::make(std::span<const CutRequest> requests, std::int64_t sliding_window, int num_threads, AttendCut cut) {
+  blocks.clear();
+  block_of_piece.clear();
+  pieces_left.clear();
+  slot_of_piece.clear();
+  num_slots = 0;
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    const std::size_t first_block = blocks.size();
+    add_blocks(blocks, static_cast<std::int32_t>(i), requests[i], sliding_window);
+    if (cut == AttendCut::by_request) add_pieces(first_block, num_threads);
+  }
+  if (cut == AttendCut::together) add_pieces(0, num_threads);
 }
 
 AttendCuts::Range AttendCuts::range(std::int64_t piece) const {

@@ -4,13 +4,16 @@
 //   block = (request, kv head, query heads of its group, queries): at most kMaxAttendRows rows, each reads its range of pages once
 //   piece = (block, page range): cuts on page borders; the pieces of one block merge in order
 //
-// Without enough blocks to feed the threads the long ones are cut by pages, evenly, and not below some pages a piece.
+// Without enough blocks to feed the threads the long ones are cut by pages, evenly, and not below some pages a piece. Blocks are those
+// of the call, or of the request (AttendCut).
 #pragma once
 
 #include <cstdint>
 #include <limits>
 #include <span>
 #include <vector>
+
+#include "qjl/attention.hpp"
 
 namespace qjl {
 
@@ -43,13 +46,17 @@ struct AttendCuts {
   std::int64_t num_slots = 0;
 
   // Refills the plan; keeps its memory.
-  void make(std::span<const CutRequest> requests, std::int64_t sliding_window, int num_threads);
+  void make(std::span<const CutRequest> requests, std::int64_t sliding_window, int num_threads,
+            AttendCut cut = AttendCut::together);
   std::int64_t bytes() const;
 
   struct Range {
     std::int64_t begin, end;
   };
   Range range(std::int64_t piece) const;  // positions of a piece
+
+ private:
+  void add_pieces(std::size_t first_block, int num_threads);
 };
 
 }  // namespace qjl

@@ -143,7 +143,7 @@ void plan_on_device(AttendWork& work, DeviceStream stream) {
   }
   plan_chunks(work);
   work.cuts.make(work.cut_requests, window_of(work.config(), work.layer.index, work.options),
-                 work.backend().multiprocessors(work.layer.all->device.index));
+                 work.backend().multiprocessors(work.layer.all->device.index), work.options.cut);
   plan_pieces(work);
   send(work, stream);
   d.batch.tables = &work.layer.tables();

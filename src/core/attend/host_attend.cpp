@@ -236,7 +236,7 @@ void plan_on_host(AttendWork& work, int num_threads) {
       add_rows(args, chunk_rows(r, config.tail_dtype, args.first_query_position, staging));
     staging += staged_numbers(work, r);
   }
-  work.cuts.make(work.cut_requests, window_of(config, work.layer.index, work.options), num_threads);
+  work.cuts.make(work.cut_requests, window_of(config, work.layer.index, work.options), num_threads, work.options.cut);
 }
 
 void run_on_host(AttendWork& work, ThreadPool& threads) {

@@ -81,6 +81,61 @@ TEST_F(ForwardTest, BatchAgreesWithSingleSequences) {
   for (const ForwardItem& item : items) EXPECT_EQ(batch.num_tokens(item.sequence), std::ssize(item.tokens));
 }
 
+// Rows of a kind have the same bits alone and in company: prompts that go on or begin, and decode rows, more of them than go together.
+TEST_F(ForwardTest, RowsOfAKindDoNotDependOnTheOthers) {
+  const std::vector<std::byte> coded = TinyModel().bytes(TinyModel::Matrices::q8_0);
+  Model packed = Model::load(parse_model_file(coded, "tiny"));
+  const CacheConfig shape_of_many = packed.cache_config(codec_config("k3v2"), 512, 40);
+  for (const Arithmetic arithmetic : {Arithmetic::exact, Arithmetic::fast}) {
+    const ForwardOptions options{.arithmetic = arithmetic, .observe_kv = {}};
+    std::vector<std::vector<Token>> before, next;
+    std::vector<RowKind> kinds;
+    for (std::uint64_t i = 0; i < 23; ++i) {
+      const bool is_prompt = i % 6 == 0;
+      before.push_back(tokens(i % 4 == 3 ? 0 : 7 + 19 * static_cast<std::int64_t>(i), i));
+      next.push_back(tokens(is_prompt ? 1 + 13 * static_cast<std::int64_t>(i) : 1, 100 + i));
+      kinds.push_back(is_prompt ? RowKind::prompt : RowKind::decode);
+    }
+    const auto with_past = [&](KvCache& cache, std::size_t i) {
+      const SequenceId sequence = cache.create();
+      if (before[i].empty()) return sequence;
+      const ForwardItem item{sequence, before[i], {}, RowKind::prompt};
+      packed.forward(cache, {&item, 1}, options, threads);
+      return sequence;
+    };
+    KvCache many(shape_of_many);
+    std::vector<ForwardItem> items;
+    for (std::size_t i = 0; i < before.size(); ++i) items.push_back({with_past(many, i), next[i], {}, kinds[i]});
+    const auto together = packed.forward(many, items, options, threads);
+    const std::vector<float> found(together.begin(), together.end());
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      KvCache one(shape_of_many);
+      const ForwardItem item{with_past(one, i), next[i], {}, kinds[i]};
+      const auto wanted = packed.forward(one, {&item, 1}, options, threads);
+      for (std::size_t t = 0; t < 96; ++t) ASSERT_EQ(found[i * 96 + t], wanted[t]) << "item " << i << ", token " << t;
+    }
+  }
+}
+
+TEST_F(ForwardTest, LogitsByItemAndByBlocks) {
+  const std::vector<Token> a = tokens(300, 5), b = tokens(3, 6), c = tokens(40, 7);
+  KvCache cache(shape("f16", 512, 6));
+  const std::vector<float> all_a = run(cache, cache.create(), a), last_b = run(cache, cache.create(), b, Logits::last);
+  const ForwardItem items[] = {{cache.create(), a, Logits::all}, {cache.create(), b}, {cache.create(), c, Logits::none}};
+  std::vector<float> taken;
+  std::vector<std::int64_t> firsts;
+  ForwardOptions options;
+  options.on_logits = [&](std::size_t item, std::int64_t first, std::span<const float> rows) {
+    EXPECT_EQ(item, 0u);
+    EXPECT_LE(rows.size(), 256u * 96u);
+    firsts.push_back(first);
+    taken.insert(taken.end(), rows.begin(), rows.end());
+  };
+  expect_near(model.forward(cache, items, options, threads), last_b, "what is returned");
+  expect_near(taken, all_a, "what the callback takes");
+  EXPECT_EQ(firsts, (std::vector<std::int64_t>{0, 256}));
+}
+
 TEST_F(ForwardTest, NoLogitsAndNoItems) {
   KvCache cache(shape());
   EXPECT_TRUE(run(cache, cache.create(), tokens(5, 1), Logits::none).empty());
