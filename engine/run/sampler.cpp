@@ -1,6 +1,8 @@
-// The steps of llama.cpp, in its order:
+// The steps, in this order; those after the penalties are llama.cpp's:
 //
+//   not allowed: l -> -inf;  bias b: l -> l + b
 //   repeat penalty r: l -> l / r if l > 0, l * r otherwise, for each token seen lately
+//   frequency and presence penalty f, p: l -> l - n f - p, for each token sampled n > 0 times
 //   top-k: the k greatest;  top-p: the fewest whose probabilities reach p;  min-p: probability >= p * the greatest
 //   temperature T: draw from softmax(l / T);  T = 0: the greatest logit of all
 //
@@ -11,6 +13,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <set>
 #include <string>
 
 #include "qjl/error.hpp"
@@ -73,16 +76,10 @@ std::vector<Candidate> read_logits(std::span<const float> logits) {
   return candidates;
 }
 
-void penalise(std::vector<Candidate>& candidates, std::vector<Token> recent, float penalty) {
-  std::sort(recent.begin(), recent.end());
-  recent.erase(std::unique(recent.begin(), recent.end()), recent.end());
-  for (const Token token : recent) {
-    if (static_cast<std::size_t>(token) >= candidates.size()) continue;
-    float& logit = candidates[static_cast<std::size_t>(token)].logit;
-    if (!std::isfinite(logit)) continue;
-    constexpr float kGreatest = std::numeric_limits<float>::max();
-    logit = std::clamp(logit > 0.0f ? logit / penalty : logit * penalty, -kGreatest, kGreatest);
-  }
+// Penalties and biases leave finite numbers finite, so that no token becomes impossible, or certain, by them.
+float bounded(float logit) {
+  constexpr float kGreatest = std::numeric_limits<float>::max();
+  return std::clamp(logit, -kGreatest, kGreatest);
 }
 
 // Best first, the k best when k > 0.
@@ -132,6 +129,12 @@ Sampler::Sampler(const SamplingConfig& config) : config_(config), random_(config
   check(std::isfinite(config.repeat_penalty) && config.repeat_penalty > 0, "repeat_penalty", config.repeat_penalty,
         "above 0 (1: off)");
   check(config.repeat_last_n >= 0, "repeat_last_n", config.repeat_last_n, "0 (off) or more");
+  check(std::abs(config.frequency_penalty) <= 2, "frequency_penalty", config.frequency_penalty, "-2 to 2 (0: off)");
+  check(std::abs(config.presence_penalty) <= 2, "presence_penalty", config.presence_penalty, "-2 to 2 (0: off)");
+  for (const auto& [token, bias] : config.logit_bias) {
+    check(token >= 0, "logit_bias of token", token, "0 or more");
+    check(std::abs(bias) <= 100, "logit_bias", bias, "-100 (never) to 100");
+  }
 }
 
 void Sampler::accept(Token token) {
@@ -141,17 +144,50 @@ void Sampler::accept(Token token) {
   recent_.push_back(token);
 }
 
-Token Sampler::sample(std::span<const float> logits) {
-  Token chosen = greatest(logits);
-  if (config_.temperature == 0.0f && config_.repeat_penalty == 1.0f) {
-    accept(chosen);
-    return chosen;
+bool Sampler::changes(const AllowedTokens& allowed) const {
+  return !allowed.mask.empty() || !allowed.banned.empty() || !config_.logit_bias.empty() || config_.repeat_penalty != 1.0f ||
+         config_.frequency_penalty != 0.0f || config_.presence_penalty != 0.0f;
+}
+
+// A copy after everything that comes before top-k.
+std::span<const float> Sampler::change(std::span<const float> logits, const AllowedTokens& allowed) {
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  changed_.assign(logits.begin(), logits.end());
+  const auto update = [&](Token token, const auto& work) {
+    if (token < 0 || token >= std::ssize(changed_)) return;
+    float& logit = changed_[static_cast<std::size_t>(token)];
+    if (std::isfinite(logit)) logit = work(logit);
+  };
+  for (std::size_t i = 0; !allowed.mask.empty() && i < changed_.size(); ++i) {
+    const bool may = i / 32 < allowed.mask.size() && (allowed.mask[i / 32] >> (i % 32) & 1) != 0;
+    if (!may) changed_[i] = kNever;
   }
-  std::vector<Candidate> candidates = read_logits(logits);
-  if (config_.repeat_penalty != 1.0f) penalise(candidates, recent_, config_.repeat_penalty);
-  if (config_.temperature == 0.0f) {
-    chosen = std::min_element(candidates.begin(), candidates.end(), better)->token;
-  } else {
+  for (const Token token : allowed.banned) update(token, [](float) { return kNever; });
+  for (const auto& [token, bias] : config_.logit_bias)
+    update(token, [b = bias](float l) { return b == -100.0f ? kNever : bounded(l + b); });
+  if (config_.repeat_penalty != 1.0f) {
+    const std::set<Token> recent(recent_.begin(), recent_.end());
+    const float penalty = config_.repeat_penalty;
+    for (const Token token : recent) update(token, [=](float l) { return bounded(l > 0.0f ? l / penalty : l * penalty); });
+  }
+  if (config_.frequency_penalty == 0.0f && config_.presence_penalty == 0.0f) return changed_;
+  for (const auto& [token, times] : sampled_) {
+    const float off = config_.frequency_penalty * static_cast<float>(times) + config_.presence_penalty;
+    update(token, [=](float l) { return bounded(l - off); });
+  }
+  return changed_;
+}
+
+Token Sampler::sample(std::span<const float> logits, const AllowedTokens& allowed) {
+  Token chosen = greatest(logits);
+  const bool has_changes = changes(allowed);
+  if (has_changes) {
+    logits = change(logits, allowed);
+    if (std::ranges::none_of(logits, [](float logit) { return std::isfinite(logit); })) return kNoToken;
+    chosen = greatest(logits);
+  }
+  if (config_.temperature != 0.0f) {
+    std::vector<Candidate> candidates = read_logits(logits);
     keep_top_k(candidates, config_.top_k);
     if (config_.top_p < 1.0f) candidates.resize(reach(weights(candidates, 1.0), config_.top_p));
     if (config_.min_p > 0.0f) keep_min_p(candidates, config_.min_p);
@@ -159,6 +195,7 @@ Token Sampler::sample(std::span<const float> logits) {
     chosen = candidates[reach(weights(candidates, config_.temperature), uniform(random_)) - 1].token;
   }
   accept(chosen);
+  ++sampled_[chosen];
   return chosen;
 }
 

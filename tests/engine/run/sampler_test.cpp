@@ -8,6 +8,7 @@
 #include <map>
 
 #include "qjl/error.hpp"
+#include "token_scores.hpp"
 
 namespace {
 
@@ -175,6 +176,56 @@ TEST(Sampler, ExtremeNumbersStayFinite) {
   sampler.accept(0);
   EXPECT_EQ(sampler.sample(std::vector<float>{3e38f, -3e38f, 1.0f}), 0);
   EXPECT_EQ(sampler.sample(std::vector<float>{-1e-38f, -3e38f, -1.0f}), 0);
+}
+
+TEST(Sampler, FrequencyAndPresenceCountWhatWasSampled) {
+  const std::vector<float> logits = {1.0f, 0.5f, -1.0f};
+  SamplingConfig config{.temperature = 0.0f, .frequency_penalty = 0.2f};
+  Sampler frequent(config);
+  for (int i = 0; i < 5; ++i) frequent.accept(0);  // the prompt does not count
+  // After n zeros token 0 has 1 - 0.2 n: the lower token wins at the tie of n = 2.5, that is from n = 3 on token 1 does.
+  for (const Token wanted : {0, 0, 0, 1, 0, 1}) EXPECT_EQ(frequent.sample(logits), wanted);
+  config = {.temperature = 0.0f, .presence_penalty = 0.75f};
+  Sampler present(config);
+  for (const Token wanted : {0, 1, 0, 0}) EXPECT_EQ(present.sample(logits), wanted);
+  present.forget();
+  EXPECT_EQ(present.sample(logits), 0);
+}
+
+TEST(Sampler, BiasMaskAndBans) {
+  const std::vector<float> logits = {3.0f, 2.0f, 1.0f, 0.0f};
+  SamplingConfig config{.temperature = 0.0f, .logit_bias = {{0, -100.0f}, {3, 2.5f}, {400, 5.0f}}};
+  EXPECT_EQ(Sampler(config).sample(logits), 3);
+  const std::uint32_t odd = 0b1010;
+  EXPECT_EQ(Sampler(SamplingConfig{.temperature = 0.0f}).sample(logits, {.mask = {&odd, 1}}), 1);
+  const Token banned[] = {0, 1, -1, 99};
+  EXPECT_EQ(Sampler(SamplingConfig{.temperature = 0.0f}).sample(logits, {.banned = banned}), 2);
+  EXPECT_EQ(Sampler(SamplingConfig{.temperature = 0.0f}).sample(logits, {.mask = {&odd, 1}, .banned = banned}), 3);
+  const std::uint32_t none = 0;
+  EXPECT_EQ(Sampler(plain()).sample(logits, {.mask = {&none, 1}}), Sampler::kNoToken);
+  Sampler drawing(plain());
+  for (int i = 0; i < 200; ++i) EXPECT_NE(drawing.sample(logits, {.mask = {&odd, 1}}) % 2, 0);
+}
+
+TEST(Sampler, RefusesPenaltiesAndBiasesOutOfRange) {
+  for (SamplingConfig config : {SamplingConfig{.frequency_penalty = 2.1f}, SamplingConfig{.presence_penalty = kNan},
+                                SamplingConfig{.logit_bias = {{1, 101.0f}}}, SamplingConfig{.logit_bias = {{-1, 1.0f}}}}) {
+    EXPECT_THROW(Sampler{config}, qjl::Error);
+  }
+}
+
+TEST(TokenScores, AreTheLogSoftmaxAndItsGreatest) {
+  const std::vector<float> logits = {0.0f, std::log(2.0f), -kInf, std::log(5.0f), std::log(2.0f)};
+  const ScoredToken scored = score_token(logits, 4, 3);
+  EXPECT_NEAR(scored.logprob, std::log(0.2), 1e-6);
+  ASSERT_EQ(scored.top.size(), 3u);
+  EXPECT_EQ(scored.top[0].token, 3);
+  EXPECT_EQ(scored.top[1].token, 1);
+  EXPECT_EQ(scored.top[2].token, 4);
+  EXPECT_EQ(scored.top[2].logprob, scored.logprob);
+  EXPECT_NEAR(scored.top[0].logprob, std::log(0.5), 1e-6);
+  EXPECT_EQ(score_token(logits, 2, 0).logprob, -kInf);
+  EXPECT_EQ(score_token(logits, 0, 20).top.size(), 5u);
 }
 
 }  // namespace
