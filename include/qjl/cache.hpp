@@ -75,6 +75,10 @@ class KvCache {
   // Errors: out_of_pages, only while layers differ in length: pages that some layers have still to write are copied.
   SequenceId fork(SequenceId sequence, Queue queue = {});
 
+  // `onto`, which has whole pages, at least one, goes on with those of `from` up to num_tokens, a multiple of 128: they are shared. The
+  // caller knows that both texts begin the same. Cost: O(pages). Errors: invalid_argument; nothing has changed then.
+  void extend(SequenceId onto, SequenceId from, std::int64_t num_tokens);
+
   // Keeps the first num_tokens tokens of every layer. A cut inside a sealed page reopens it: its kept tokens become exact rows
   // holding the decoded numbers. num_tokens above the length of the shortest layer is an error. Pages reserved beyond it are
   // given back. Errors: also where a layer has forgotten tokens that it would keep at that length (CacheConfig::layer_retention);
@@ -117,6 +121,9 @@ class KvCache {
 
   // Where layers keep unlike numbers of tokens, of those that have the fewest free.
   std::int64_t free_pages() const;
+
+  // Gives the memory of pages that are free back to the system, on the host; on a GPU the pool keeps what it took.
+  void trim();
 
   // Every byte, by kind.
   MemoryReport memory_report() const;

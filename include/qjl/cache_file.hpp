@@ -40,6 +40,9 @@ struct CacheFileInfo {
 void save_cache(const std::string& path, const KvCache& cache, std::span<const SequenceId> sequences,
                 const CacheFileInfo& info = {}, Queue queue = {});
 
+// Removes from a folder what killed writers of cache files left there. What cannot be removed stays.
+void sweep_cache_parts(const std::string& folder);
+
 struct LoadedCache {
   std::unique_ptr<KvCache> cache;
   std::vector<SequenceId> sequences;  // in the order in which they were saved

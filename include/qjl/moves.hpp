@@ -9,7 +9,12 @@ namespace qjl {
 // takes part, of `to` where both do. Returns when the copy is there. Errors: invalid_argument, out_of_pages; nothing has changed then.
 SequenceId copy_sequence(const KvCache& from, SequenceId sequence, KvCache& to, Queue queue = {});
 
-// The same without the wait: what is read must stay as it is, and what is written may be used, once the stream is past it. Pages
+// Tokens of `sequence` beyond those that `onto`, a sequence of `to` with a whole number of pages, has, as they are: `onto` holds the
+// beginning of the same text, coded the same way, and then all of it. Waits as copy_sequence. Errors: as above; invalid_argument also
+// when `onto` has an open page or more tokens.
+void extend_sequence(const KvCache& from, SequenceId sequence, KvCache& to, SequenceId onto, Queue queue = {});
+
+// copy_sequence without the wait: what is read must stay as it is, and what is written may be used, once the stream is past it. Pages
 // under PinnedPages are copied while the host goes on; rows of sinks and open pages, and pages elsewhere, before the call returns.
 SequenceId start_copy_sequence(const KvCache& from, SequenceId sequence, KvCache& to, Queue queue = {});
 

@@ -79,6 +79,29 @@ SequenceId KvCache::fork(SequenceId sequence, Queue queue) {
   return id;
 }
 
+void KvCache::extend(SequenceId onto, SequenceId from, std::int64_t num_tokens) {
+  State& s = *state_;
+  s.check_keeps_all("extend");
+  Sequence& extended = s.find(onto, "extend");
+  const Sequence& source = s.find(from, "extend");
+  const std::int64_t had = extended.shortest(), pages = num_tokens / layout::kPageTokens, first = had / layout::kPageTokens;
+  require(had == extended.longest() && first > 0 && had % layout::kPageTokens == 0, "extend", "the sequence has ",
+          extended.longest(), " tokens, wanted whole pages of ", layout::kPageTokens, ", at least one, the same in all layers");
+  require(num_tokens % layout::kPageTokens == 0 && num_tokens >= had && num_tokens <= source.shortest(), "extend", "num_tokens is ",
+          num_tokens, ", wanted a multiple of ", layout::kPageTokens, " from ", had, " to ", source.shortest());
+  std::vector<std::int32_t>& table = extended.tables[0].pages;
+  const std::vector<std::int32_t>& shared = source.tables[0].pages;
+  table.reserve(static_cast<std::size_t>(pages));
+  for (std::size_t i = static_cast<std::size_t>(first); i < table.size(); ++i) s.pool.release(0, table[i]);
+  table.resize(static_cast<std::size_t>(first));
+  for (std::int64_t i = first; i < pages; ++i) {
+    const std::int32_t page = shared[static_cast<std::size_t>(i)];
+    s.pool.share(0, page);
+    table.push_back(page);
+  }
+  for (Sequence::Layer& layer : extended.layers) layer.set_length(num_tokens);
+}
+
 void KvCache::drop(SequenceId sequence) {
   Sequence& dropped = state_->find(sequence, "drop");
   if (state_->gpu) state_->gpu->spare_rows.push_back(std::move(dropped.rows));
@@ -125,6 +148,10 @@ std::int64_t KvCache::free_pages() const {
   std::int64_t least = state_->pool.capacity();
   for (int group = 0; group < state_->groups.count(); ++group) least = std::min(least, state_->pool.free_pages(group));
   return least;
+}
+
+void KvCache::trim() {
+  if (!state_->gpu) state_->pool.trim();
 }
 
 KvCache::PageBytes KvCache::page(SequenceId sequence, int layer, int kv_head, std::int64_t page_idx) const {

@@ -45,6 +45,11 @@ void KvCache::State::check_free(const GroupPlaces& places, std::string_view oper
   }
 }
 
+void KvCache::State::check_keeps_all(std::string_view operation) const {
+  const bool keeps = groups.count() == 1 && !groups.all[0].forgets();
+  if (!keeps) fail(ErrorKind::unsupported, operation, "found layer_retention, wanted a cache whose layers keep all tokens");
+}
+
 HeldTokens KvCache::State::held(const Sequence& sequence, int layer) const {
   const Sequence::Layer& rows = sequence.layers[static_cast<std::size_t>(layer)];
   const auto sealed = static_cast<std::size_t>(rows.length / layout::kPageTokens);

@@ -31,6 +31,9 @@ struct KvCache::State : CacheLayers {
   void check_free(int group, std::int64_t wanted, std::string_view operation) const;
   void check_free(const GroupPlaces& places, std::string_view operation) const;
 
+  // Errors: unsupported when layers forget tokens.
+  void check_keeps_all(std::string_view operation) const;
+
   CacheLayer layer(int index) const { return {this, index, pool.places(index)}; }
   // What a sequence holds in a layer.
   HeldTokens held(const Sequence& sequence, int layer) const;

@@ -38,12 +38,12 @@ class Move {
   Move(const KvCache::State& from, KvCache::State& to, const KvCache::State& copying, DeviceStream stream)
       : from_(from), to_(to), copying_(copying), stream_(stream) {}
 
-  // Into an empty sequence whose page tables have places where the source has pages.
-  void run(const Sequence& source, Sequence& moved) const {
+  // From a page on, into a sequence that has what is before it, and whose page tables have places where the source has pages.
+  void run(std::int64_t first_page, const Sequence& source, Sequence& moved) const {
     for (std::size_t layer = 0; layer < source.layers.size(); ++layer) copy_rows(source.layers[layer], moved.layers[layer]);
     for (int layer = 0; layer < from_.config.num_layers; ++layer) {
       std::vector<std::int32_t> from, to;
-      for (std::int64_t i = 0; i < source.layers[static_cast<std::size_t>(layer)].length / kPage; ++i) {
+      for (std::int64_t i = first_page; i < source.layers[static_cast<std::size_t>(layer)].length / kPage; ++i) {
         if (!from_.has_page(source, layer, i)) continue;
         from.push_back(from_.table(source, layer).pages[static_cast<std::size_t>(i)]);
         to.push_back(to_.table(moved, layer).pages[static_cast<std::size_t>(i)]);
@@ -71,8 +71,8 @@ class Move {
   void copy_rows(const Sequence::Layer& from, Sequence::Layer& to) const {
     const std::int64_t sinks = to_.config.codec.sink_tokens;
     if (from.length % kPage > 0) copy_block(*from.tail, to.tail, kPage, from.length % kPage);
-    if (from.length >= kPage && sinks > 0) copy_block(*from.sinks, to.sinks, sinks, sinks);
-    to.length = from.length;
+    if (from.length >= kPage && to.length < kPage && sinks > 0) copy_block(*from.sinks, to.sinks, sinks, sinks);
+    to.set_length(from.length);
     to.gap = from.gap;
   }
 
@@ -99,6 +99,12 @@ class Move {
 // The cache whose queue copies.
 const KvCache::State& copying_cache(const KvCache& from, const KvCache& to) {
   return from.state().gpu && !to.state().gpu ? from.state() : to.state();
+}
+
+void wait_for_copies(const KvCache::State& copying, const Queue& queue) {
+  if (!copying.gpu) return;
+  const DeviceScope scope = copying.select();
+  copying.backend.wait(stream_of(queue, copying.device, kOperation));
 }
 
 // Bodies and heads of all pages of a host's cache.
@@ -129,7 +135,7 @@ SequenceId start_copy_sequence(const KvCache& from, SequenceId sequence, KvCache
   Sequence moved = target.new_sequence();
   for (std::size_t group = 0; group < moved.tables.size(); ++group) moved.tables[group].first = source.tables[group].first;
   FilledTables filled(target.pool, moved, places);
-  Move(source_cache, target, copying, stream).run(source, moved);
+  Move(source_cache, target, copying, stream).run(0, source, moved);
   const SequenceId id = target.add(std::move(moved));
   filled.keep();
   return id;
@@ -137,11 +143,34 @@ SequenceId start_copy_sequence(const KvCache& from, SequenceId sequence, KvCache
 
 SequenceId copy_sequence(const KvCache& from, SequenceId sequence, KvCache& to, Queue queue) {
   const SequenceId id = start_copy_sequence(from, sequence, to, queue);
-  const KvCache::State& copying = copying_cache(from, to);
-  if (!copying.gpu) return id;
-  const DeviceScope scope = copying.select();
-  copying.backend.wait(stream_of(queue, copying.device, kOperation));
+  wait_for_copies(copying_cache(from, to), queue);
   return id;
+}
+
+void extend_sequence(const KvCache& from, SequenceId sequence, KvCache& to, SequenceId onto, Queue queue) {
+  const KvCache::State& source_cache = from.state();
+  KvCache::State& target = to.state();
+  check_same(source_cache.config, target.config);
+  target.check_keeps_all(kOperation);
+  const Sequence& source = source_cache.find(sequence, kOperation);
+  Sequence& extended = target.find(onto, kOperation);
+  const std::int64_t length = extended.shortest(), had = length / kPage, pages = source.longest() / kPage;
+  require(extended.longest() == length && length % kPage == 0, kOperation, "the sequence to extend has ", extended.longest(),
+          " tokens, wanted whole pages of ", kPage, ", the same in all layers");
+  require(length <= source.shortest(), kOperation, "the sequence to extend has ", length, " tokens, wanted at most ",
+          source.shortest());
+  std::vector<std::int64_t> places;
+  for (std::int64_t i = had; i < pages; ++i) {
+    if (!extended.tables[0].has(i)) places.push_back(i);  // others are reserved
+  }
+  target.check_free(0, std::ssize(places), kOperation);
+  const KvCache::State& copying = copying_cache(from, to);
+  const DeviceStream stream = stream_of(queue, copying.device, kOperation);
+  const DeviceScope scope = copying.select();
+  FilledPlaces filled(target.pool, 0, extended.tables[0].pages, places);
+  Move(source_cache, target, copying, stream).run(had, source, extended);
+  filled.keep();
+  wait_for_copies(copying, queue);
 }
 
 PinnedPages::PinnedPages(const KvCache& cache) : cache_(cache) {

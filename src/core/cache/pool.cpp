@@ -172,6 +172,34 @@ void PagePool::copy(int layer, std::int32_t from, std::int32_t to, DeviceStream 
   }
 }
 
+// Runs of free pages that were written, less the edges that share a page of the system with others: of those at most two a run and
+// stream stay that nothing counts.
+void PagePool::trim() noexcept {
+  const std::int64_t grain = Mapping::os_page_bytes();
+  for (std::size_t l = 0; l < body_bytes_.size(); ++l) {
+    const auto layer = static_cast<int>(l);
+    const Counts& c = counts(group_of_[l]);
+    std::uint8_t* written = written_.data() + static_cast<std::int64_t>(l) * max_pages_;
+    for (std::int64_t begin = 0, end = 0; begin < c.highest; begin = end) {
+      end = begin + 1;
+      if (written[begin] == 0 || c.references()[begin] != 0) continue;
+      while (end < c.highest && written[end] != 0 && c.references()[end] == 0) ++end;
+      const auto give_back = [&](std::uint8_t* first, std::uint8_t* last) {
+        const auto from = reinterpret_cast<std::uintptr_t>(first), to = reinterpret_cast<std::uintptr_t>(last);
+        const auto size = static_cast<std::uintptr_t>(grain);
+        const std::uintptr_t start = (from + size - 1) / size * size, stop = to / size * size;
+        if (start < stop) madvise(reinterpret_cast<void*>(start), stop - start, MADV_DONTNEED);
+      };
+      for (int kv_head = 0; kv_head < num_kv_heads_; ++kv_head) {
+        give_back(body(layer, kv_head, static_cast<std::int32_t>(begin)), body(layer, kv_head, static_cast<std::int32_t>(end)));
+        give_back(reinterpret_cast<std::uint8_t*>(head(layer, kv_head, static_cast<std::int32_t>(begin))),
+                  reinterpret_cast<std::uint8_t*>(head(layer, kv_head, static_cast<std::int32_t>(end))));
+      }
+      std::fill(written + begin, written + end, std::uint8_t{0});
+    }
+  }
+}
+
 bool PagePool::put(int layer, int kv_head, int file, std::int64_t offset, std::span<const std::byte> bytes) {
   std::uint8_t* stream = body(layer, kv_head, 0);
   if (bytes.empty()) return true;

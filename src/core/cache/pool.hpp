@@ -48,6 +48,9 @@ class PagePool {
   void touch(int layer, std::int32_t page) noexcept;
   void copy(int layer, std::int32_t from, std::int32_t to, DeviceStream stream);
 
+  // On the host: the memory of free pages goes back to the system.
+  void trim() noexcept;
+
   // Puts a file's bytes at the beginning of a stream of the host: a private mapping of [offset, offset + bytes.size()) of the open
   // file where the system's pages allow it, else a copy of `bytes`, which are the same. Returns whether it is mapped.
   bool put(int layer, int kv_head, int file, std::int64_t offset, std::span<const std::byte> bytes);

@@ -12,6 +12,7 @@
 #include "header_text.hpp"
 #include "qjl/moves.hpp"
 #include "queue.hpp"
+#include "stale_parts.hpp"
 #include "whole_file.hpp"
 
 namespace qjl {
@@ -192,5 +193,7 @@ void save_cache(const std::string& path, const KvCache& cache, std::span<const S
   threads_of(queue, kOperation);  // a stream is an error
   Saver(cache.state(), sequences, info).write(path);
 }
+
+void sweep_cache_parts(const std::string& folder) { sweep_folder(folder, ".qjlkv.safetensors"); }
 
 }  // namespace qjl

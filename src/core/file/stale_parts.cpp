@@ -87,4 +87,14 @@ void sweep_stale_parts(const std::string& path) {
   }
 }
 
+void sweep_folder(const std::string& folder, std::string_view suffix) {
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string(), file = name.substr(0, name.rfind(kMark));
+    if (!file.ends_with(suffix)) continue;
+    const std::optional<pid_t> writer = writer_of(name, file);
+    if (writer && may_be_gone(*writer)) remove_unless_held(at->path());
+  }
+}
+
 }  // namespace qjl

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace qjl {
 
@@ -20,5 +21,7 @@ Part new_part(const std::string& path);
 // Removes parts of this file whose writer is gone: nobody holds the part, and no process has its number or this one has. Names of any
 // other form stay. What cannot be removed stays: the file that is about to be written does not depend on it.
 void sweep_stale_parts(const std::string& path);
+// The same of every file in a folder whose name ends so.
+void sweep_folder(const std::string& folder, std::string_view suffix);
 
 }  // namespace qjl
