@@ -76,7 +76,8 @@ class KvCache {
   SequenceId fork(SequenceId sequence, Queue queue = {});
 
   // `onto`, which has whole pages, at least one, goes on with those of `from` up to num_tokens, a multiple of 128: they are shared. The
-  // caller knows that both texts begin the same. Cost: O(pages). Errors: invalid_argument; nothing has changed then.
+  // caller knows that both texts begin the same. Cost: O(pages). Errors: invalid_argument; unsupported where layers forget tokens;
+  // nothing has changed then.
   void extend(SequenceId onto, SequenceId from, std::int64_t num_tokens);
 
   // Keeps the first num_tokens tokens of every layer. A cut inside a sealed page reopens it: its kept tokens become exact rows

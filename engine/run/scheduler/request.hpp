@@ -3,7 +3,7 @@
 //   submit(request) -> Ticket or Refusal at once;  then, on the engine's thread, calls of the request's Listener:
 //   on_start, on_prompt_scores*, (on_token* on_choice_end) for each choice, choices interleaved, on_end: always, once, the last call
 //
-// Everything is in token ids: text, stops in text and grammars are the caller's (on_token's answer, TokenMask).
+// Scores are of the model alone (token_scores.hpp). Everything is in token ids: text, stops in text and grammars are the caller's (on_token's answer, TokenMask).
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "sampler.hpp"
+#include "token_scores.hpp"
 #include "tokenizer.hpp"
 
 namespace qjl::engine {
@@ -27,20 +28,6 @@ class TokenMask {
   // Nothing left: the choice ends (Finish::stop).
   virtual void fill(std::span<std::uint32_t> allowed) = 0;
   virtual void accept(Token token) = 0;  // what was chosen, the token that ends the text included
-};
-
-// A token and the logarithm of its probability by the model alone: softmax of the logits as they are, before penalties, bias,
-// mask and temperature.
-struct TokenScore {
-  Token token;
-  float logprob;
-};
-// `top`: as many as were asked for, the most probable first, equal ones by the lower token. Where `token` is among them its number
-// there is the same float.
-struct ScoredToken {
-  Token token;
-  float logprob = 0;  // 0 where no scores were asked for
-  std::vector<TokenScore> top = {};
 };
 
 // Why a choice ended. stop: a token that ends the text, a stop token, the listener's word, or an exhausted mask; length: max_tokens;

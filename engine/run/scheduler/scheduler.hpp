@@ -52,8 +52,8 @@ class Ticket {
 
 // A saved prefix: a file of prefix_dir.
 struct PrefixInfo {
-  std::string name;
-  std::string cache_type;
+  std::string name = {};
+  std::string cache_type = {};
   std::int64_t tokens = 0, bytes = 0, chunk = 0;
   bool is_named = false;   // written by save_prefix; else by the scheduler itself
   std::string fault = {};  // why it is not used; empty: it is

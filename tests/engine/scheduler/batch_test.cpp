@@ -1,0 +1,218 @@
+// Steps of many requests on a tiny model, without a thread. What an answer is does not depend on who else is there: tokens and
+// log-probabilities have the same bits alone, in company, warm, parked and forked.
+#include "batch.hpp"
+
+#include "recorder.hpp"
+
+namespace qjl::engine::test {
+namespace {
+
+struct BatchTest : SchedulerFixture {
+  // One request by itself in a cache with room.
+  std::shared_ptr<Recorder> alone(const Tokens& prompt, std::int64_t max_tokens, std::uint64_t seed = 5) {
+    Driver driver(*this, config(100, 10));
+    auto recorder = driver.ask(prompt, max_tokens, seed);
+    driver.run();
+    EXPECT_TRUE(recorder->is_done());
+    return recorder;
+  }
+  static void expect_same(const Recorder& found, const Recorder& wanted, const std::string& what) {
+    EXPECT_EQ(found.tokens(), wanted.tokens()) << what;
+    EXPECT_EQ(found.logprobs(), wanted.logprobs()) << what;
+    EXPECT_EQ(found.ends.size(), 1u) << what;
+  }
+};
+
+TEST_F(BatchTest, MixedRequestsInASmallCacheGiveWhatEachGivesAlone) {
+  const Tokens common = random_tokens(384, 1);
+  std::vector<Tokens> prompts;
+  std::vector<std::int64_t> lengths;
+  for (int i = 0; i < 16; ++i) {
+    const Tokens own = random_tokens(5 + 37 * i, 100 + static_cast<std::uint64_t>(i));
+    prompts.push_back(i % 3 == 0 ? joined(common, own) : own);
+    lengths.push_back(i % 4 == 0 ? 300 : 3 + 9 * i);
+  }
+  Driver driver(*this, config(16, 9));
+  std::vector<std::shared_ptr<Recorder>> found;
+  for (std::size_t i = 0; i < prompts.size(); ++i) found.push_back(driver.ask(prompts[i], lengths[i], i));
+  driver.run();
+  const Accounts accounts = driver.batch.accounts();
+  EXPECT_GT(accounts.cached_tokens, 0);
+  EXPECT_EQ(accounts.done, 16);
+  EXPECT_EQ(accounts.running + accounts.reading + accounts.waiting + accounts.parked, 0);
+  EXPECT_EQ(accounts.caches[0].pages_used, 0);
+  for (std::size_t i = 0; i < prompts.size(); ++i) {
+    ASSERT_TRUE(found[i]->is_done()) << i << ": " << (found[i]->ends.empty() ? "no end" : found[i]->ends[0].message);
+    EXPECT_EQ(std::ssize(found[i]->tokens()), lengths[i]);
+    expect_same(*found[i], *alone(prompts[i], lengths[i], i), "request " + std::to_string(i));
+  }
+}
+
+// Answers of unknown length outgrow their promise of 512 tokens: the younger leaves the pool, and comes back as it was.
+TEST_F(BatchTest, AParkedAnswerIsTheSame) {
+  const Tokens a = random_tokens(100, 1), b = random_tokens(140, 2);
+  Driver driver(*this, config(6, 3));
+  auto first = std::make_shared<Recorder>(), second = std::make_shared<Recorder>();
+  first->stop_after = second->stop_after = 900;
+  driver.submit(request_of(a, -1, first));
+  driver.submit(request_of(b, -1, second));
+  bool was_parked = false;
+  while (driver.batch.step()) was_parked |= driver.batch.accounts().parked > 0;
+  EXPECT_TRUE(was_parked);
+  EXPECT_GT(driver.batch.accounts().parkings, 0);
+  const auto wanted = [&](const Tokens& prompt) {
+    Driver roomy(*this, config(100, 10));
+    auto recorder = std::make_shared<Recorder>();
+    recorder->stop_after = 900;
+    roomy.submit(request_of(prompt, -1, recorder));
+    roomy.run();
+    return recorder;
+  };
+  expect_same(*first, *wanted(a), "the older");
+  expect_same(*second, *wanted(b), "the younger");
+  EXPECT_EQ(first->finishes, std::vector{ChoiceFinish::stop});
+  EXPECT_EQ(driver.batch.accounts().computed_tokens, 100 + 140 + 2 * 899) << "nothing is computed twice";
+}
+
+TEST_F(BatchTest, ColdIsWarm) {
+  const Tokens prompt = random_tokens(500, 3);
+  for (const bool is_reproducible : {true, false}) {
+    Driver driver(*this, config(100, 10, is_reproducible));
+    const auto cold = driver.ask(prompt, 40);
+    driver.run();
+    const auto warm = driver.ask(prompt, 40);
+    driver.run();
+    EXPECT_EQ(cold->ends[0].usage.cached_tokens, 0);
+    EXPECT_EQ(warm->ends[0].usage.cached_tokens, 384);
+    EXPECT_EQ(warm->ends[0].usage.prompt_tokens, 500);
+    EXPECT_EQ(warm->ends[0].usage.shared_bytes, 3 * driver.batch.cache(0).page_bytes());
+    expect_same(*warm, *cold, is_reproducible ? "reproducible" : "not");  // a chunk is a page here: the grids agree
+    const auto salted = std::make_shared<Recorder>();
+    Request other = request_of(prompt, 1, salted);
+    other.salt = "another tenant";
+    driver.submit(std::move(other));
+    const auto uncached = std::make_shared<Recorder>();
+    Request fresh = request_of(prompt, 1, uncached);
+    fresh.reads_prefixes = false;
+    driver.submit(std::move(fresh));
+    driver.run();
+    EXPECT_EQ(salted->ends[0].usage.cached_tokens, 0);
+    EXPECT_EQ(uncached->ends[0].usage.cached_tokens, 0);
+  }
+}
+
+TEST_F(BatchTest, TheNextTurnOfAChatFindsItsAnswer) {
+  const Tokens prompt = random_tokens(200, 4);
+  Driver driver(*this, config(100, 10, false));
+  const auto first = driver.ask(prompt, 150);
+  driver.run();
+  const auto second = driver.ask(joined(joined(prompt, first->tokens()), random_tokens(20, 5)), 1);
+  driver.run();
+  EXPECT_EQ(second->ends[0].usage.cached_tokens, 256);  // of 349 tokens that were held
+}
+
+TEST_F(BatchTest, EqualBeginningsThatComeTogetherAreComputedOnce) {
+  const Tokens common = random_tokens(1024, 6);
+  Driver driver(*this, config(100, 10));
+  std::vector<std::shared_ptr<Recorder>> all;
+  for (std::uint64_t i = 0; i < 6; ++i) all.push_back(driver.ask(joined(common, random_tokens(10, 50 + i)), 1));
+  driver.run();
+  EXPECT_EQ(driver.batch.accounts().computed_tokens, 1024 + 6 * 10);
+  std::int64_t cached = 0;
+  for (const auto& each : all) cached += each->ends[0].usage.cached_tokens;
+  EXPECT_EQ(cached, 5 * 1024);
+  for (std::uint64_t i = 0; i < 6; ++i) expect_same(*all[i], *alone(joined(common, random_tokens(10, 50 + i)), 1), "one of six");
+}
+
+TEST_F(BatchTest, ChoicesAreForks) {
+  const Tokens prompt = random_tokens(300, 7);
+  Driver driver(*this, config(2, 3));  // five choices do not run at once
+  auto recorder = std::make_shared<Recorder>();
+  Request request = request_of(prompt, 60, recorder);
+  request.choices = 5;
+  driver.submit(std::move(request));
+  driver.run();
+  ASSERT_TRUE(recorder->is_done());
+  EXPECT_EQ(recorder->finishes, std::vector<ChoiceFinish>(5, ChoiceFinish::length));
+  EXPECT_EQ(recorder->ends[0].usage.generated_tokens, 300);
+  EXPECT_EQ(driver.batch.accounts().computed_tokens, 300 + 5 * 59);
+  for (int i = 0; i < 5; ++i) {
+    const auto one = alone(prompt, 60, 5 + static_cast<std::uint64_t>(i));
+    EXPECT_EQ(recorder->tokens(i), one->tokens()) << i;
+    EXPECT_EQ(recorder->logprobs(i), one->logprobs()) << i;
+  }
+}
+
+TEST_F(BatchTest, WhoLeavesGivesPagesBackWithinAStep) {
+  SchedulerConfig three = config(40, 10);
+  three.parallel = 3;
+  Driver driver(*this, three);
+  const auto stays = driver.ask(random_tokens(200, 8), 200);
+  auto leaves = std::make_shared<Recorder>(), reads = std::make_shared<Recorder>(), waits = std::make_shared<Recorder>();
+  Request many = request_of(random_tokens(300, 9), 200, leaves);
+  many.choices = 3;
+  const auto ticket = driver.submit(std::move(many));
+  const auto reading = driver.submit(request_of(random_tokens(2000, 10), 5, reads));
+  for (int i = 0; i < 12; ++i) driver.batch.step();
+  const auto waiting = driver.submit(request_of(random_tokens(4000, 11), 5, waits));
+  driver.batch.step();
+  EXPECT_EQ(driver.batch.num_waiting(), 1u);
+  for (const auto& each : {ticket, reading, waiting}) each->is_cancelled = true;
+  driver.batch.step();
+  for (const auto& each : {leaves, reads, waits}) {
+    ASSERT_EQ(each->ends.size(), 1u);
+    EXPECT_EQ(each->ends[0].kind, End::Kind::cancelled);
+  }
+  const Accounts accounts = driver.batch.accounts();
+  EXPECT_EQ(accounts.sequences.size(), 1u);
+  EXPECT_EQ(accounts.caches[0].pages_used, 1);  // 200 tokens of who stays
+  driver.run();
+  EXPECT_TRUE(stays->is_done());
+}
+
+TEST_F(BatchTest, PromptsTakeTurnsAndAnswersGoOn) {
+  Driver driver(*this, config(100, 10));
+  const auto running = driver.ask(random_tokens(10, 12), 100);
+  driver.batch.step();
+  const auto longer = driver.ask(random_tokens(1280, 13), 1), shorter = driver.ask(random_tokens(20, 14), 1);
+  driver.batch.step();
+  driver.batch.step();
+  EXPECT_EQ(shorter->tokens().size(), 1u) << "the short prompt has its turn after one chunk of the long one";
+  EXPECT_EQ(longer->tokens().size(), 0u);
+  EXPECT_EQ(running->tokens().size(), 3u) << "a token in every step";
+  driver.run();
+  EXPECT_TRUE(longer->is_done() && running->is_done());
+}
+
+TEST_F(BatchTest, FirstComeFirstServed) {
+  Driver driver(*this, config(5, 2));
+  const auto first = driver.ask(random_tokens(700, 15), 20), big = driver.ask(random_tokens(900, 16), 20),
+             small = driver.ask(random_tokens(5, 17), 5);
+  driver.batch.step();
+  EXPECT_EQ(driver.batch.num_waiting(), 2u) << "the small one does not overtake";
+  driver.run();
+  EXPECT_TRUE(first->is_done() && big->is_done() && small->is_done());
+  EXPECT_GT(driver.batch.accounts().caches[0].evicted_pages, 0);
+}
+
+TEST_F(BatchTest, TwoTypesSideBySide) {
+  SchedulerConfig both = config(200, 20);
+  both.cache_types.push_back({"f16", codec_config("f16")});
+  both.cache_bytes *= 12;
+  Driver driver(*this, both);
+  const Tokens prompt = random_tokens(600, 18);
+  auto exact = std::make_shared<Recorder>();
+  Request request = request_of(prompt, 30, exact);
+  request.cache_type = 1;
+  driver.submit(std::move(request));
+  const auto packed = driver.ask(prompt, 30);
+  driver.run();
+  EXPECT_EQ(exact->ends[0].usage.cache_type, "f16");
+  EXPECT_EQ(packed->ends[0].usage.cache_type, "k3v2");
+  EXPECT_LT(packed->ends[0].usage.bits, exact->ends[0].usage.bits);
+  EXPECT_NE(packed->logprobs(), exact->logprobs());
+  expect_same(*packed, *alone(prompt, 30), "beside f16");
+}
+
+}  // namespace
+}  // namespace qjl::engine::test
