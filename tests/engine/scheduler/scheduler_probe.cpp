@@ -1,9 +1,9 @@
 // scheduler_probe MODEL CACHE_MB REPRODUCIBLE(0|1) [THREADS [PARALLEL [CHUNK [PREFIX_DIR]]]]: requests of standard input through a
 // scheduler with k3v2, a line of JSON each:
 //
-//   {"prompt": [ids], "max_tokens": n, "seed": s, "temperature": t, "choices": c}    {"wait": true}: for all before
+//   {"prompt": [ids], "max_tokens": n, "seed": s, "temperature": t, "choices": c, "stop_after": n}    {"wait": true}: for all before
 //   -> {"request", "choice", "tokens", "logprobs": [bits of floats], "cached"} for each choice;
-//   last {"seconds", "computed", "parkings", "evicted", "memory_bytes"}
+//   last {"seconds", "computed", "parkings", "evicted", "memory_bytes", "capacity_tokens"}
 #include <bit>
 #include <chrono>
 #include <condition_variable>
@@ -27,6 +27,7 @@ using Json = nlohmann::json;
 
 struct Answer : Listener {
   std::vector<Json> choices;
+  std::int64_t stop_after = -1;
   std::mutex mutex;
   std::condition_variable ended;
   bool has_ended = false;
@@ -35,7 +36,7 @@ struct Answer : Listener {
     Json& line = choices[static_cast<std::size_t>(choice)];
     line["tokens"].push_back(token.token);
     line["logprobs"].push_back(std::bit_cast<std::uint32_t>(token.logprob));
-    return true;
+    return stop_after < 0 || std::ssize(line["tokens"]) < stop_after;
   }
   void on_end(const End& end) override {
     const std::lock_guard lock(mutex);
@@ -62,6 +63,7 @@ std::shared_ptr<Answer> ask(Scheduler& scheduler, const Json& wanted, std::size_
   request.choices = wanted.value("choices", 1);
   request.ignores_end = true;
   request.token_scores = 0;
+  answer->stop_after = wanted.value("stop_after", -1);
   request.listener = answer;
   for (int i = 0; i < request.choices; ++i)
     answer->choices.push_back({{"request", index}, {"choice", i}, {"tokens", Json::array()}, {"logprobs", Json::array()}});
@@ -106,7 +108,8 @@ int run(int argc, char** argv) {
                     {"computed", accounts.computed_tokens},
                     {"parkings", accounts.parkings},
                     {"evicted", accounts.caches[0].evicted_pages},
-                    {"memory_bytes", accounts.caches[0].memory.total()}}
+                    {"memory_bytes", accounts.caches[0].memory.total()},
+                    {"capacity_tokens", accounts.caches[0].capacity_tokens}}
             << std::endl;
   return 0;
 }
