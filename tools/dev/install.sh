@@ -1,7 +1,7 @@
 # What must be installed: Debian packages, Python environments, a CUDA toolkit. Sourced by ./dev.
 # shellcheck shell=bash
 
-build_packages=(cmake ninja-build g++ pkg-config ccache libdnnl-dev libpcre2-dev libutf8proc-dev libcli11-dev nlohmann-json3-dev libspdlog-dev libgtest-dev)
+build_packages=(cmake ninja-build g++ pkg-config ccache libdnnl-dev libpcre2-dev libutf8proc-dev libcli11-dev nlohmann-json3-dev libspdlog-dev libboost1.81-dev libgtest-dev)
 
 need_packages() {
   local missing=() name
