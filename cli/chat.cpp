@@ -17,7 +17,7 @@ struct ChatOptions {
   ModelOptions model;
   CacheOptions cache;
   SavedCacheOptions saved;
-  GenerateOptions generate = {.chat_template = "auto"};
+  GenerateOptions generate = {.chat_template = {.name = "auto"}};
   OutputOptions output;
 };
 
@@ -55,12 +55,12 @@ Conversation begin_conversation(const ChatOptions& options, const std::optional<
 
 Exit run_chat(const ChatOptions& options) {
   const engine::CacheType cache = cache_type(options.cache);
-  const engine::ChatOptions variables = chat_options(options.generate);
+  const engine::ChatOptions variables = chat_options(options.generate.chat_template);
   const Device device = cache_device(options.cache);
   check_output(options.output.file);
   const std::optional<CacheFile> saved = open_saved(options.saved, options.cache);
   LoadedModel loaded(options.model);
-  const auto format = chat_template(loaded, options.generate.chat_template);
+  const auto format = chat_template(loaded, options.generate.chat_template.name);
   auto generator = make_generator(loaded, cache, device, options.generate, saved);
   const bool streams = !options.output.json && options.output.file.empty();
   auto turns = nlohmann::ordered_json::array();

@@ -90,11 +90,11 @@ engine::ChatTemplate chat_template(const LoadedModel& loaded, const std::string&
   return {read_text(name), data};
 }
 
-engine::ChatOptions chat_options(const GenerateOptions& options) {
+engine::ChatOptions chat_options(const TemplateOptions& options) {
   engine::ChatOptions chat;
-  if (options.chat_template_kwargs.empty()) return chat;
+  if (options.variables.empty()) return chat;
   try {
-    chat.variables = engine::ChatJson::parse(options.chat_template_kwargs, engine::refuse_deep);
+    chat.variables = engine::ChatJson::parse(options.variables, engine::refuse_deep);
   } catch (const nlohmann::json::exception& error) {
     throw Usage(std::string("[options] --chat-template-kwargs: ") + error.what());
   } catch (const Error& error) {

@@ -31,7 +31,7 @@ engine::Turn continue_text(engine::Generator& generator, std::span<const engine:
 engine::ChatTemplate chat_template(const LoadedModel& loaded, const std::string& name);
 
 // What --chat-template-kwargs says, with the assistant's turn opened. Usage when it is no JSON object.
-engine::ChatOptions chat_options(const GenerateOptions& options);
+engine::ChatOptions chat_options(const TemplateOptions& options);
 
 // The fields that `run` and `chat` report alike: tokens, times, speeds, and what the cache costs.
 nlohmann::ordered_json turn_json(const engine::Turn& turn);

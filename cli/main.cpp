@@ -72,8 +72,8 @@ Exit run_program(int argc, char** argv) {
   program.set_help_flag("-h,--help", "print this help");
   program.set_version_flag("--version", version_text);
   program.require_subcommand(1);
-  const Verb verbs[] = {add_run(program),  add_chat(program),  add_eval(program),   add_plan(program),
-                        add_info(program), add_study(program), add_inspect(program)};
+  const Verb verbs[] = {add_run(program),  add_chat(program),  add_eval(program),  add_plan(program),
+                        add_info(program), add_serve(program), add_study(program), add_inspect(program)};
   try {
     auto words = spell_out_short_words(argc, argv);
     std::reverse(words.begin(), words.end());  // CLI11 takes them last first

@@ -97,8 +97,34 @@ void add_output_options(CLI::App& command, OutputOptions& options) {
       ->group("Output");
 }
 
+void add_template_options(CLI::App& command, TemplateOptions& options) {
+  command.add_option("--chat-template", options.name, "auto (the model's), a file of Jinja, or one of " + engine::template_names())
+      ->group("Prompt");
+  command
+      .add_option("--chat-template-kwargs", options.variables,
+                  "JSON object of what else the template reads, as {\"enable_thinking\": false} or {\"tools\": [...]}")
+      ->group("Prompt");
+}
+
+void add_sampling_options(CLI::App& command, engine::SamplingConfig& sampling) {
+  const auto usual = [](auto value) { return "default " + CLI::detail::to_string(value); };
+  const auto add = [&](const char* name, auto& value, const std::string& text) {
+    return command.add_option(name, value, text)->group("Sampling");
+  };
+  add("--seed", sampling.seed, "seed of the sampler (" + usual(sampling.seed) + ")");
+  add("--temp", sampling.temperature, "temperature, 0: the likeliest token (" + usual(sampling.temperature) + ")")
+      ->check(CLI::NonNegativeNumber);
+  add("--top-k", sampling.top_k, "keep the k likeliest tokens, 0: off (" + usual(sampling.top_k) + ")")
+      ->check(CLI::NonNegativeNumber);
+  add("--top-p", sampling.top_p, "keep the likeliest tokens that reach p together, 1: off (" + usual(sampling.top_p) + ")")
+      ->check(CLI::Range(0.0, 1.0));
+  add("--min-p", sampling.min_p, "drop tokens below p times the best, 0: off (" + usual(sampling.min_p) + ")")
+      ->check(CLI::Range(0.0, 1.0));
+  add("--repeat-penalty", sampling.repeat_penalty, "penalty on the last 64 tokens, 1: off (" + usual(sampling.repeat_penalty) + ")")
+      ->check(CLI::PositiveNumber);
+}
+
 void add_generate_options(CLI::App& command, GenerateOptions& options) {
-  auto& sampling = options.sampling;
   add_arithmetic_option(command, options.arithmetic);
   command.add_option("-n,--n-predict", options.max_tokens, "tokens to make at most (default: until the model ends)")
       ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 40))
@@ -107,34 +133,12 @@ void add_generate_options(CLI::App& command, GenerateOptions& options) {
       .add_option("--chunk", options.chunk, "tokens of prompt per pass; later passes read the compressed cache (default: one pass)")
       ->check(CLI::PositiveNumber)
       ->group("Prompt");
-  command
-      .add_option("--chat-template", options.chat_template,
-                  "auto (the model's), a file of Jinja, or one of " + engine::template_names())
-      ->group("Prompt");
-  command
-      .add_option("--chat-template-kwargs", options.chat_template_kwargs,
-                  "JSON object of what else the template reads, as {\"enable_thinking\": false} or {\"tools\": [...]}")
-      ->group("Prompt");
+  add_template_options(command, options.chat_template);
   command
       .add_option_function<std::string>(
           "--system", [&options](const std::string& text) { options.system = text; }, "system message; '' for an empty one")
       ->group("Prompt");
-  command.add_option("--seed", sampling.seed, "seed of the sampler (default 0)")->group("Sampling");
-  command.add_option("--temp", sampling.temperature, "temperature (default 0: the likeliest token)")
-      ->check(CLI::NonNegativeNumber)
-      ->group("Sampling");
-  command.add_option("--top-k", sampling.top_k, "keep the k likeliest tokens (default 40, 0: off)")
-      ->check(CLI::NonNegativeNumber)
-      ->group("Sampling");
-  command.add_option("--top-p", sampling.top_p, "keep the likeliest tokens that reach p together (default 0.95, 1: off)")
-      ->check(CLI::Range(0.0, 1.0))
-      ->group("Sampling");
-  command.add_option("--min-p", sampling.min_p, "drop tokens below p times the best (default 0.05, 0: off)")
-      ->check(CLI::Range(0.0, 1.0))
-      ->group("Sampling");
-  command.add_option("--repeat-penalty", sampling.repeat_penalty, "penalty on the last 64 tokens (default 1: off)")
-      ->check(CLI::PositiveNumber)
-      ->group("Sampling");
+  add_sampling_options(command, options.sampling);
 }
 
 void apply_log_level(const OutputOptions& options) {
@@ -185,6 +189,7 @@ std::vector<std::string> spell_out_short_words(int argc, const char* const* argv
   std::vector<std::string> words(argv + 1, argv + argc);
   for (auto& word : words) {
     if (word == "--") break;
+    if (word == "-np" || word.starts_with("-np=")) word = "--parallel" + word.substr(3);
     for (const char side : {'k', 'v'}) {
       const std::string brief = std::string("-ct") + side;
       const bool alone = word == brief, with_value = word.starts_with(brief + "=");

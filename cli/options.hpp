@@ -36,6 +36,7 @@ struct Verb {
 Verb add_run(CLI::App& program);
 Verb add_chat(CLI::App& program);
 Verb add_info(CLI::App& program);
+Verb add_serve(CLI::App& program);
 
 struct ModelOptions {
   std::string path;
@@ -60,13 +61,17 @@ struct OutputOptions {
   std::string log_level;
 };
 
+struct TemplateOptions {
+  std::string name = {};
+  std::string variables = {};  // JSON
+};
+
 struct GenerateOptions {
   engine::SamplingConfig sampling = {};
   std::int64_t max_tokens = -1;  // -1: until the model ends or the context is full
   engine::Arithmetic arithmetic = engine::Arithmetic::fast;
   std::int64_t chunk = 0;  // 0: the prompt in one piece
-  std::string chat_template = {};
-  std::string chat_template_kwargs = {};  // JSON
+  TemplateOptions chat_template = {};
   std::optional<std::string> system = {};
 };
 
@@ -75,6 +80,9 @@ void add_cache_options(CLI::App& command, CacheOptions& options);
 void add_saved_cache_options(CLI::App& command, SavedCacheOptions& options);
 void add_arithmetic_option(CLI::App& command, engine::Arithmetic& arithmetic);
 void add_output_options(CLI::App& command, OutputOptions& options);
+void add_template_options(CLI::App& command, TemplateOptions& options);
+// The values that it finds are named as defaults.
+void add_sampling_options(CLI::App& command, engine::SamplingConfig& sampling);
 void add_generate_options(CLI::App& command, GenerateOptions& options);
 void apply_log_level(const OutputOptions& options);
 
@@ -84,7 +92,8 @@ engine::CacheType cache_type(const CacheOptions& options);
 Device cache_device(const CacheOptions& options);
 // The same as cache_type for one name.
 engine::CacheType cache_type(const std::string& type);
-// CLI11 has no one-dash words of several letters: -ctk and -ctv (also -ctk=k3) become --cache-type-k and --cache-type-v.
+// CLI11 has no one-dash words of several letters: -ctk and -ctv (also -ctk=k3) become --cache-type-k and --cache-type-v, -np
+// becomes --parallel.
 // Everything after `--` is left alone.
 std::vector<std::string> spell_out_short_words(int argc, const char* const* argv);
 

@@ -29,20 +29,20 @@ std::string prompt_text(const RunOptions& options) {
 std::vector<engine::Token> prompt_tokens(const LoadedModel& loaded, const RunOptions& options) {
   const std::string text = prompt_text(options);
   if (text.empty()) return {};  // only after a saved cache: it goes on where that ends
-  const auto& name = options.generate.chat_template;
+  const auto& name = options.generate.chat_template.name;
   if (name.empty()) return text_tokens(loaded.tokenizer, text);
   auto messages = engine::ChatJson::array();
   if (options.generate.system) messages.push_back(engine::chat_message("system", *options.generate.system));
   messages.push_back(engine::chat_message("user", text));
-  return chat_template(loaded, name).tokens(loaded.tokenizer, messages, chat_options(options.generate));
+  return chat_template(loaded, name).tokens(loaded.tokenizer, messages, chat_options(options.generate.chat_template));
 }
 
 Exit run_run(const RunOptions& options) {
   if (options.prompt.empty() && options.file.empty() && options.saved.load.empty()) {
     throw Usage("[run] found no prompt, wanted --prompt, --file or both");
   }
-  const bool for_a_template = options.generate.system || !options.generate.chat_template_kwargs.empty();
-  if (for_a_template && options.generate.chat_template.empty()) {
+  const bool for_a_template = options.generate.system || !options.generate.chat_template.variables.empty();
+  if (for_a_template && options.generate.chat_template.name.empty()) {
     throw Usage("[run] found --system or --chat-template-kwargs without --chat-template, wanted both");
   }
   const engine::CacheType cache = cache_type(options.cache);

@@ -25,6 +25,7 @@ Connection::Connection(Socket socket, const ConnectionContext& context)
     : socket_(std::move(socket)),
       deadline_(socket_.get_executor()),
       ping_(socket_.get_executor()),
+      answer_deadline_(socket_.get_executor()),
       context_(context),
       config_(context.config),
       input_(kInputBytes) {}
@@ -120,6 +121,7 @@ void Connection::hand_over() {
   parser_.reset();
   state_ = State::answering;
   deadline_.cancel();
+  if (config_.answer_time.count() > 0) set_answer_deadline();
   if (!watching_ && input_.size() < kAheadBytes) watch();
   auto reply = make_reply(shared_from_this(), context_, answer_);
   if (auto asked = preflight(config_.door, request)) return reply->send(std::move(*asked));
@@ -150,6 +152,7 @@ void Connection::close() {
   Code ignored;
   deadline_.cancel();
   ping_.cancel();
+  answer_deadline_.cancel();
   socket_.close(ignored);
   context_.on_close(this);
 }

@@ -78,10 +78,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void linger();
   void set_deadline(std::chrono::milliseconds time);
   void set_ping();
+  void set_answer_deadline();
   bool answers(std::uint64_t answer) const { return state_ == State::answering && answer == answer_ && !complete_; }
 
   Socket socket_;
-  boost::asio::steady_timer deadline_, ping_;
+  boost::asio::steady_timer deadline_, ping_, answer_deadline_;
   const ConnectionContext& context_;
   const HttpConfig& config_;
 

@@ -79,6 +79,14 @@ void Connection::set_ping() {
   });
 }
 
+void Connection::set_answer_deadline() {
+  answer_deadline_.expires_after(config_.answer_time);
+  answer_deadline_.async_wait([self = shared_from_this(), answer = answer_](Code code) {
+    if (code || !self->answers(answer)) return;
+    self->cut_answer({.status = 503, .message = "found an answer that takes too long (--request-timeout)", .code = "timeout"});
+  });
+}
+
 void Connection::write(std::string bytes) {
   if (state_ == State::closed) return;
   unsent_ += bytes;
@@ -114,6 +122,7 @@ void Connection::answered() {
   if (state_ != State::answering) return;
   on_gone_ = nullptr;
   ping_.cancel();
+  answer_deadline_.cancel();
   streaming_ = false;
   if (!keep_alive_ || draining_) return linger();
   state_ = State::idle;

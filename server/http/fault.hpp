@@ -9,10 +9,10 @@ namespace qjl::server {
 
 struct Fault {
   int status = 400;
-  std::string message;     // found and wanted; no path, no name of a source file
-  std::string param = {};  // the field, "" for none: null
-  std::string code = {};   // "" for none: null
-  Headers headers = {};    // Allow, Retry-After, WWW-Authenticate
+  std::string message = {};  // found and wanted; no path, no name of a source file
+  std::string param = {};    // the field, "" for none: null
+  std::string code = {};     // "" for none: null
+  Headers headers = {};      // Allow, Retry-After, WWW-Authenticate
 };
 
 // OpenAI's type of an error by its status: invalid_request_error, authentication_error, permission_error, not_found_error,

@@ -13,10 +13,10 @@ namespace qjl::server {
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
 struct Request {
-  std::string method;  // GET, POST ...
-  std::string path;    // decoded, without the query: /v1/models/name@k2v2
-  Headers headers;     // names in lower case
-  std::string body;
+  std::string method;    // GET, POST ...
+  std::string path;      // decoded, without the query: /v1/models/name@k2v2
+  Headers headers = {};  // names in lower case
+  std::string body = {};
 
   // The first value of a header, "" when absent. name: lower case.
   std::string_view header(std::string_view name) const {

@@ -61,8 +61,8 @@ struct HttpServer::State {
     if (!code) acceptor.bind(endpoint, code);
     if (!code) acceptor.listen(asio::socket_base::max_listen_connections, code);
     if (code) {
-      throw Error(ErrorKind::io, "[serve] cannot listen on " + config.host + " port " + std::to_string(config.port) + ": " +
-                                     code.message());
+      throw Error(ErrorKind::io,
+                  "[serve] cannot listen on " + config.host + " port " + std::to_string(config.port) + ": " + code.message());
     }
     allow_files(config.max_connections + kSpareFiles);
     accept();
@@ -93,8 +93,10 @@ struct HttpServer::State {
     connections.emplace(connection.get(), connection);
     ++count;
     if (full) {
-      connection->refuse({.status = 503, .message = "found " + std::to_string(config.max_connections) + " connections, wanted fewer",
-                          .code = "too_many_connections", .headers = {{"Retry-After", "1"}}});
+      connection->refuse({.status = 503,
+                          .message = "found " + std::to_string(config.max_connections) + " connections, wanted fewer",
+                          .code = "too_many_connections",
+                          .headers = {{"Retry-After", "1"}}});
     } else {
       connection->start();
     }

@@ -29,6 +29,7 @@ struct HttpConfig {
   std::chrono::milliseconds idle_time{60'000};    // between requests
   std::chrono::milliseconds write_time{60'000};   // in which nothing could be sent
   std::chrono::milliseconds ping_time{15'000};    // silence of a stream
+  std::chrono::milliseconds answer_time{0};       // a whole answer; 0: as long as it takes
   std::chrono::milliseconds linger_time{2'000};   // for a client to read a refusal before its connection is closed
 };
 

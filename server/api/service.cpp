@@ -1,0 +1,89 @@
+// What every endpoint does with requests, refusals and answers.
+#include "service.hpp"
+
+#include <cmath>
+
+#include "qjl/error.hpp"
+
+namespace qjl::server {
+
+Service::Service(const engine::Tokenizer& tokenizer, const engine::ChatTemplate& chat, engine::Scheduler& scheduler,
+                 ServiceConfig config)
+    : tokenizer_(tokenizer), chat_(chat), scheduler_(scheduler), config_(std::move(config)) {}
+
+void Service::run(const Call& call, void (*endpoint)(Service&, const Call&)) {
+  const auto fail = [&](Fault fault) {
+    for (auto& header : answer_headers(call, {})) fault.headers.push_back(std::move(header));
+    call.reply->send(fault_response(fault));
+  };
+  try {
+    endpoint(*this, call);
+  } catch (const Refused& refused) {
+    fail(refused.fault());
+  } catch (const Error& error) {
+    // The engine's words of a caller's fault name no file; other kinds may.
+    const bool theirs = error.kind() == ErrorKind::invalid_argument || error.kind() == ErrorKind::unsupported;
+    if (theirs) return fail({.status = 400, .message = error.what(), .code = "invalid_value"});
+    fail({.status = 500, .message = "the server failed to answer this request", .code = "internal_error"});
+  } catch (const std::exception&) {
+    fail({.status = 500, .message = "the server failed to answer this request", .code = "internal_error"});
+  }
+}
+
+std::string Service::model_id(int cache_type) const {
+  const auto& types = scheduler_.config().cache_types;
+  return cache_type == 0 ? config_.name : config_.name + "@" + types[static_cast<std::size_t>(cache_type)].name;
+}
+
+int Service::cache_type(Fields& fields) const {
+  const auto name = fields.text("model");
+  if (!name || *name == config_.name) return 0;
+  const auto& types = scheduler_.config().cache_types;
+  std::string known;
+  for (std::size_t i = 0; i < types.size(); ++i) {
+    if (*name == config_.name + "@" + types[i].name) return static_cast<int>(i);
+    known += (i > 0 ? ", " : "") + model_id(static_cast<int>(i));
+  }
+  throw Refused({.status = 404,
+                 .message = "found " + describe(Json(*name)) + " as model, wanted one of " + known,
+                 .param = "model",
+                 .code = "model_not_found"});
+}
+
+std::vector<engine::Token> Service::prompt_tokens(const std::string& text) const {
+  auto tokens = tokenizer_.encode(text, engine::Tokenizer::Special::parse);
+  const auto& data = tokenizer_.data();
+  if (data.add_bos && data.bos >= 0 && (tokens.empty() || tokens.front() != data.bos)) tokens.insert(tokens.begin(), data.bos);
+  return tokens;
+}
+
+Fault refusal_fault(const engine::Refusal& refusal) {
+  switch (refusal.kind) {
+    case engine::Refusal::Kind::invalid:
+      return {.status = 400, .message = refusal.message, .param = refusal.field, .code = "invalid_value"};
+    case engine::Refusal::Kind::too_long: return {.status = 400, .message = refusal.message, .code = "context_length_exceeded"};
+    case engine::Refusal::Kind::queue_full: {
+      const auto seconds = std::to_string(static_cast<std::int64_t>(std::ceil(std::max(1.0, refusal.retry_seconds))));
+      return {.status = 429, .message = refusal.message, .code = "queue_full", .headers = {{"Retry-After", seconds}}};
+    }
+    case engine::Refusal::Kind::draining:
+      return {.status = 503, .message = refusal.message, .code = "draining", .headers = {{"Retry-After", "5"}}};
+  }
+  return {.status = 500, .message = refusal.message};
+}
+
+Headers answer_headers(const Call& call, const std::vector<std::string>& ignored) {
+  Headers headers;
+  if (const auto id = call.request.header("x-request-id"); !id.empty()) headers.emplace_back("x-request-id", id.substr(0, 256));
+  std::string names;
+  for (const auto& name : ignored) names += (names.empty() ? "" : ", ") + name;
+  if (!names.empty()) headers.emplace_back("x-qjl-ignored", names);
+  return headers;
+}
+
+void send_json(const Call& call, const Json& json, Headers headers) {
+  for (auto& header : answer_headers(call, {})) headers.push_back(std::move(header));
+  call.reply->send({.body = dump(json), .headers = std::move(headers)});
+}
+
+}  // namespace qjl::server
