@@ -99,6 +99,7 @@ class RunningServer {
  private:
   static HttpConfig with_free_port(HttpConfig config) {
     config.port = 0;
+    config.linger_time = std::chrono::milliseconds(100);
     return config;
   }
   HttpServer server_;

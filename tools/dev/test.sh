@@ -13,9 +13,16 @@ verb_test() {
   test_other_processor "$reports" || failed=1
   build_all_gpus || failed=1
   .venv/bin/python -m pytest -q tests/python --junitxml "$reports/pytest.xml" || failed=1
+  test_server "$reports" || failed=1
   test_package "$reports" || failed=1
   .venv/bin/python tools/sum_reports.py "$reports"/*.xml || failed=1
   return $failed
+}
+
+# `qjl serve` asked by the clients that people use; its page in a browser where Chromium is installed.
+test_server() {  # REPORTS
+  need_python tests/server/requirements.txt
+  .venv/bin/python -m pytest -q tests/server --junitxml "$1/pytest_server.xml"
 }
 
 # The Python package, built as a wheel and installed, and its cache in Transformers.
