@@ -92,9 +92,12 @@ engine::SchedulerConfig scheduler_config(const ServeOptions& options, std::vecto
   return config;
 }
 
-server::ServiceConfig service_config(const ServeOptions& options) {
+server::ServedConfig served_config(const ServeOptions& options, const std::vector<engine::CacheType>& types) {
   const std::string stem = std::filesystem::path(options.model.path).stem().string();
+  std::vector<std::string> names;
+  for (const auto& type : types) names.push_back(type.name);
   return {.name = options.alias.empty() ? stem : options.alias,
+          .cache_types = std::move(names),
           .sampling = options.sampling,
           .has_seed = options.has_seed,
           .max_tokens = options.max_tokens,
@@ -146,7 +149,7 @@ class IoThread {
 
 Exit run_serve(const ServeOptions& options) {
   auto types = cache_types(options.cache);
-  const server::ServiceConfig config = service_config(options);
+  const server::ServedConfig config = served_config(options, types);
   const server::HttpConfig http_options = http_config(options);
   std::atomic<server::Service*> ready = nullptr;
   server::HttpServer http(http_options, [&ready](server::Request request, std::shared_ptr<server::Reply> reply) {
@@ -165,7 +168,8 @@ Exit run_serve(const ServeOptions& options) {
   const auto format = chat_template(loaded, options.chat_template.name);
   loaded.model.prepare(options.arithmetic, loaded.threads);
   engine::Scheduler scheduler(loaded.model, loaded.tokenizer, loaded.threads, scheduler_config(options, std::move(types), loaded));
-  server::Service service(loaded.tokenizer, format, scheduler, config);
+  const server::ServedModel model(loaded.tokenizer, format, config);
+  server::Service service(model, scheduler);
   log_capacity(scheduler.accounts());
   ready = &service;
   std::cout << "listening on " << address(options.host, port) << std::endl;

@@ -87,6 +87,28 @@ void words_seeds(const fs::path& folder) {
   for (std::size_t i = 0; i < std::size(lines); ++i) write(folder / std::to_string(i), std::string_view(lines[i]));
 }
 
+// Two bytes that choose the endpoint, then a body.
+void request_seeds(const fs::path& folder) {
+  const char* bodies[] = {
+      R"(00{"model":"m@k2v2","prompt":["a",[1,2]],"max_tokens":3,"n":2,"stop":["x","yz"],"logprobs":5,"echo":true,"seed":1})",
+      R"(00{"prompt":[65,66],"temperature":0.5,"top_p":0.9,"top_k":4,"min_p":0.1,"logit_bias":{"65":-100},"stream":true})",
+      R"(00{"prompt":"a","stream":true,"stream_options":{"include_usage":true},"stop_token_ids":[257],"qjl":{"chunk":128}})",
+      R"(01{"messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"<|im_end|>"}]}]})",
+      R"(01{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"continue_final_message":true})",
+      R"(01{"messages":[{"role":"user","content":"u"}],"logprobs":true,"top_logprobs":3,"max_completion_tokens":5,"tools":[],"x":1})"};
+  for (std::size_t i = 0; i < std::size(bodies); ++i) write(folder / std::to_string(i), std::string_view(bodies[i]));
+}
+
+// Two bytes that choose where the first piece ends, then what a client sends.
+void http_seeds(const fs::path& folder) {
+  const char* requests[] = {
+      "00GET /a HTTP/1.1\r\nHost: localhost\r\n\r\nGET /s HTTP/1.0\r\nHost: localhost\r\n\r\n",
+      "05POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nabc",
+      "99POST /s%41?x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+      "11OPTIONS http://localhost/a HTTP/1.1\r\nHost: [::1]:8\r\nOrigin: http://x\r\nAuthorization: Bearer k\r\n\r\n"};
+  for (std::size_t i = 0; i < std::size(requests); ++i) write(folder / std::to_string(i), std::string_view(requests[i]));
+}
+
 // Two bytes that choose the conversation, then a template.
 void jinja_seeds(const fs::path& folder) {
   const char* templates[] = {
@@ -166,6 +188,8 @@ int main(int argc, char** argv) {
   plan_seeds(folder / "plan_fuzz");
   study_seeds(folder / "study_files_fuzz");
   jinja_seeds(folder / "jinja_fuzz");
+  request_seeds(folder / "request_fuzz");
+  http_seeds(folder / "http_fuzz");
   words_seeds(folder / "words_fuzz");
   cache_file_seeds(folder / "cache_file_fuzz");
   byte_seeds(folder / "page_fuzz", 8, 2000);

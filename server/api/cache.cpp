@@ -17,7 +17,7 @@ Json bytes_json(const engine::CacheAccount& cache) {
 }
 
 Json cache_json(Service& service, std::size_t type, const engine::CacheAccount& cache) {
-  return {{"model", service.model_id(static_cast<int>(type))},
+  return {{"model", service.model().model_id(static_cast<int>(type))},
           {"cache_type", cache.name},
           {"bits_sealed", cache.bits_sealed},
           {"bytes", bytes_json(cache)},
@@ -43,7 +43,7 @@ Json sequence_json(Service& service, const engine::SequenceAccount& sequence) {
   return {{"request", sequence.request},
           {"choice", sequence.choice},
           {"state", engine::state_name(sequence.state)},
-          {"model", service.model_id(sequence.cache_type)},
+          {"model", service.model().model_id(sequence.cache_type)},
           {"prompt_tokens", sequence.prompt_tokens},
           {"cached_tokens", sequence.cached_tokens},
           {"generated_tokens", sequence.generated_tokens},

@@ -69,23 +69,27 @@ class ChatForm : public AnswerForm {
 
 }  // namespace
 
-void post_chat(Service& service, const Call& call) {
-  const Json body = parse_body(call.request.body);
-  Fields fields(body);
-  Generation generation = read_generation(service, fields);
+Asked read_chat(const ServedModel& model, const std::string& body) {
+  const Json json = parse_body(body);
+  Fields fields(json);
+  Asked asked{.generation = read_generation(model, fields)};
+  engine::Request& request = asked.generation.request;
   const bool scores = fields.flag("logprobs").value_or(false);
   const auto top = fields.whole("top_logprobs", 0, engine::kMostTopScores);
   if (top && !scores) refuse_field("top_logprobs", "a number without `logprobs`", "`logprobs`: true beside it");
-  if (scores) generation.request.token_scores = static_cast<int>(top.value_or(0));
+  if (scores) request.token_scores = static_cast<int>(top.value_or(0));
   const auto older = fields.whole("max_tokens", 1, kManyTokens);
   const auto newer = fields.whole("max_completion_tokens", 1, kManyTokens);
-  generation.request.max_tokens = newer.value_or(older.value_or(service.config().max_tokens));
+  request.max_tokens = newer.value_or(older.value_or(model.config().max_tokens));
   fields.refuse({"echo"});
-  std::vector<Prompt> prompts(1);
-  prompts[0].tokens = chat_tokens(service, fields);
-  for (const auto& name : fields.unknown()) generation.ignored.push_back(name);
-  if (prompts[0].tokens.empty()) refuse_field("messages", "an empty prompt", "at least one token");
-  generate(service, call, std::move(generation), std::move(prompts), std::make_unique<ChatForm>(service.tokenizer()));
+  asked.prompts.push_back({.tokens = chat_tokens(model, fields)});
+  if (asked.prompts.front().tokens.empty()) refuse_field("messages", "an empty prompt", "at least one token");
+  for (const auto& name : fields.unknown()) asked.generation.ignored.push_back(name);
+  return asked;
+}
+
+void post_chat(Service& service, const Call& call) {
+  generate(service, call, read_chat(service.model(), call.request.body), std::make_unique<ChatForm>(service.model().tokenizer()));
 }
 
 }  // namespace qjl::server

@@ -59,9 +59,9 @@ void end_in_words(std::vector<engine::ChatPiece>& pieces, const ChatJson& last) 
   }
 }
 
-engine::ChatOptions read_options(Service& service, Fields& fields) {
+engine::ChatOptions read_options(const ServedModel& model, Fields& fields) {
   engine::ChatOptions options;
-  options.variables = service.config().template_variables;
+  options.variables = model.config().template_variables;
   if (const Json* given = fields.find("chat_template_kwargs")) {
     if (!given->is_object()) refuse_field(fields.full_name("chat_template_kwargs"), describe(*given), "an object");
     options.variables.update(*given);
@@ -72,17 +72,17 @@ engine::ChatOptions read_options(Service& service, Fields& fields) {
 
 }  // namespace
 
-std::vector<engine::ChatPiece> chat_pieces(Service& service, Fields& fields) {
+std::vector<engine::ChatPiece> chat_pieces(const ServedModel& model, Fields& fields) {
   const ChatJson messages = read_messages(fields);
   const bool asks_for_turn = fields.has("add_generation_prompt");
-  auto options = read_options(service, fields);
+  auto options = read_options(model, fields);
   const bool continues = fields.flag("continue_final_message").value_or(false);
   if (continues && asks_for_turn && options.add_generation_prompt) {
     refuse_field("continue_final_message", "true beside add_generation_prompt", "one of the two");
   }
   if (continues) options.add_generation_prompt = false;
   try {
-    auto pieces = service.chat().render(messages, options);
+    auto pieces = model.chat().render(messages, options);
     if (continues) end_in_words(pieces, messages.back());
     return pieces;
   } catch (const Error& error) {
@@ -91,9 +91,9 @@ std::vector<engine::ChatPiece> chat_pieces(Service& service, Fields& fields) {
   }
 }
 
-std::vector<engine::Token> chat_tokens(Service& service, Fields& fields) {
-  auto tokens = service.tokenizer().encode(chat_pieces(service, fields));
-  const auto& data = service.tokenizer().data();
+std::vector<engine::Token> chat_tokens(const ServedModel& model, Fields& fields) {
+  auto tokens = model.tokenizer().encode(chat_pieces(model, fields));
+  const auto& data = model.tokenizer().data();
   if (data.add_bos && data.bos >= 0 && (tokens.empty() || tokens.front() != data.bos)) tokens.insert(tokens.begin(), data.bos);
   return tokens;
 }

@@ -74,32 +74,34 @@ class CompletionForm : public AnswerForm {
   bool echoes_;
 };
 
-Prompt text_prompt(Service& service, const std::string& text) { return {.tokens = service.prompt_tokens(text), .text = text}; }
+Prompt text_prompt(const ServedModel& model, const std::string& text) {
+  return {.tokens = model.prompt_tokens(text), .text = text};
+}
 
-Prompt id_prompt(Service& service, const Json& list) {
-  Prompt prompt{.tokens = read_ids(list, "prompt", service.tokenizer().vocab_size())};
+Prompt id_prompt(const ServedModel& model, const Json& list) {
+  Prompt prompt{.tokens = read_ids(list, "prompt", model.tokenizer().vocab_size())};
   std::string bytes;
-  for (const engine::Token token : prompt.tokens) bytes += service.tokenizer().piece(token);
+  for (const engine::Token token : prompt.tokens) bytes += model.tokenizer().piece(token);
   engine::Utf8Stream characters;
   prompt.text = characters.feed(bytes);
   prompt.text += characters.finish();
   return prompt;
 }
 
-std::vector<Prompt> read_prompts(Service& service, Fields& fields) {
+std::vector<Prompt> read_prompts(const ServedModel& model, Fields& fields) {
   const std::string wanted = "a text, a list of texts, token ids or a list of lists of ids";
   const Json& given = fields.required("prompt", wanted);
   std::vector<Prompt> prompts;
   if (given.is_string()) {
-    prompts.push_back(text_prompt(service, given.get_ref<const std::string&>()));
+    prompts.push_back(text_prompt(model, given.get_ref<const std::string&>()));
   } else if (!given.is_array() || given.empty() || (!given[0].is_number() && given.size() > kMostPrompts)) {
     refuse_field("prompt", describe(given), wanted + ", 1 to " + std::to_string(kMostPrompts));
   } else if (given[0].is_number()) {
-    prompts.push_back(id_prompt(service, given));
+    prompts.push_back(id_prompt(model, given));
   } else {
     for (const Json& each : given) {
       if (!each.is_string() && !each.is_array()) refuse_field("prompt", describe(each) + " in a list", wanted);
-      prompts.push_back(each.is_string() ? text_prompt(service, each.get_ref<const std::string&>()) : id_prompt(service, each));
+      prompts.push_back(each.is_string() ? text_prompt(model, each.get_ref<const std::string&>()) : id_prompt(model, each));
     }
   }
   for (const Prompt& prompt : prompts) {
@@ -110,22 +112,28 @@ std::vector<Prompt> read_prompts(Service& service, Fields& fields) {
 
 }  // namespace
 
-void post_completions(Service& service, const Call& call) {
-  const Json body = parse_body(call.request.body);
-  Fields fields(body);
-  Generation generation = read_generation(service, fields);
+Asked read_completion(const ServedModel& model, const std::string& body) {
+  const Json json = parse_body(body);
+  Fields fields(json);
+  Asked asked{.generation = read_generation(model, fields)};
+  engine::Request& request = asked.generation.request;
   const bool echoes = fields.flag("echo").value_or(false);
   const auto scores = fields.whole("logprobs", 0, engine::kMostTopScores);
-  const auto usual = service.config().max_tokens < 0 ? kUsualTokens : service.config().max_tokens;
-  const auto max_tokens = fields.whole("max_tokens", 0, kManyTokens).value_or(usual);
-  if (max_tokens == 0 && !echoes) refuse_field("max_tokens", "the number 0", "at least 1 without `echo`");
-  generation.request.max_tokens = max_tokens;
-  if (scores) generation.request.token_scores = static_cast<int>(*scores);
-  if (scores && echoes) generation.request.prompt_scores = static_cast<int>(*scores);
-  auto prompts = read_prompts(service, fields);
-  for (Prompt& prompt : prompts) prompt.echoes = echoes;
-  for (const auto& name : fields.unknown()) generation.ignored.push_back(name);
-  generate(service, call, std::move(generation), std::move(prompts), std::make_unique<CompletionForm>(service.tokenizer(), echoes));
+  const auto usual = model.config().max_tokens < 0 ? kUsualTokens : model.config().max_tokens;
+  request.max_tokens = fields.whole("max_tokens", 0, kManyTokens).value_or(usual);
+  if (request.max_tokens == 0 && !echoes) refuse_field("max_tokens", "the number 0", "at least 1 without `echo`");
+  if (scores) request.token_scores = static_cast<int>(*scores);
+  if (scores && echoes) request.prompt_scores = static_cast<int>(*scores);
+  asked.prompts = read_prompts(model, fields);
+  for (Prompt& prompt : asked.prompts) prompt.echoes = echoes;
+  for (const auto& name : fields.unknown()) asked.generation.ignored.push_back(name);
+  return asked;
+}
+
+void post_completions(Service& service, const Call& call) {
+  Asked asked = read_completion(service.model(), call.request.body);
+  const bool echoes = asked.prompts.front().echoes;
+  generate(service, call, std::move(asked), std::make_unique<CompletionForm>(service.model().tokenizer(), echoes));
 }
 
 }  // namespace qjl::server

@@ -26,16 +26,16 @@ Json token_list(const engine::Tokenizer& tokenizer, const std::vector<engine::To
 void post_damage(Service& service, const Call& call) {
   const Json body = parse_body(call.request.body);
   Fields fields(body);
-  const int cache_type = service.cache_type(fields);
+  const int cache_type = service.model().cache_type(fields);
   auto chunk = fields.whole("chunk", kTokensPerPage, kManyTokens).value_or(0);
   if (chunk % kTokensPerPage != 0) refuse_field("chunk", "the number " + std::to_string(chunk), "a multiple of 128");
   std::vector<engine::Token> tokens;
   if (fields.has("messages")) {
-    tokens = chat_tokens(service, fields);
+    tokens = chat_tokens(service.model(), fields);
   } else {
     const char* name = fields.has("text") ? "text" : "prompt";
     fields.required(name, "a text (or `messages`)");
-    tokens = service.prompt_tokens(*fields.text(name));
+    tokens = service.model().prompt_tokens(*fields.text(name));
   }
   if (tokens.size() < 2) refuse_field("prompt", std::to_string(tokens.size()) + " tokens", "at least 2");
   const auto headers = answer_headers(call, fields.unknown());
@@ -44,12 +44,12 @@ void post_damage(Service& service, const Call& call) {
       [&service, call, headers, tokens, cache_type](const engine::Damage& damage, const std::string& error) {
         if (!error.empty()) return call.reply->send(fault_response({.status = 500, .message = error, .code = "request_failed"}));
         service.workers().post([&service, call, headers, tokens, cache_type, damage] {
-          const Json json = {{"model", service.model_id(cache_type)},
+          const Json json = {{"model", service.model().model_id(cache_type)},
                              {"cache_type", service.scheduler().config().cache_types[static_cast<std::size_t>(cache_type)].name},
                              {"num_tokens", tokens.size()},
                              {"mean_kl", damage.mean_kl},
                              {"same_top", damage.same_top},
-                             {"tokens", token_list(service.tokenizer(), tokens, damage)}};
+                             {"tokens", token_list(service.model().tokenizer(), tokens, damage)}};
           call.reply->send({.body = dump(json), .headers = headers});
         });
       });

@@ -25,11 +25,11 @@ std::string random_id(const std::string& prefix) {
 
 class Answer : public std::enable_shared_from_this<Answer> {
  public:
-  Answer(Service& service, const Call& call, Generation generation, std::vector<Prompt> prompts, std::unique_ptr<AnswerForm> form)
+  Answer(Service& service, const Call& call, Asked asked, std::unique_ptr<AnswerForm> form)
       : service_(service),
         call_(call),
-        generation_(std::move(generation)),
-        prompts_(std::move(prompts)),
+        generation_(std::move(asked.generation)),
+        prompts_(std::move(asked.prompts)),
         form_(std::move(form)),
         id_(random_id(form_->id_prefix())),
         open_(prompts_.size()) {
@@ -39,7 +39,7 @@ class Answer : public std::enable_shared_from_this<Answer> {
                           .prompt = generation_.returns_ids ? &prompts_[i / per_prompt].tokens : nullptr,
                           .returns_ids = generation_.returns_ids,
                           .has_scores = generation_.request.token_scores.has_value()});
-      texts_.emplace_back(service_.tokenizer(), generation_.stops);
+      texts_.emplace_back(service_.model().tokenizer(), generation_.stops);
     }
   }
 
@@ -188,7 +188,7 @@ Json Answer::head(bool stream) const {
   return {{"id", id_},
           {"object", form_->object(stream)},
           {"created", created_},
-          {"model", service_.model_id(generation_.request.cache_type)}};
+          {"model", service_.model().model_id(generation_.request.cache_type)}};
 }
 
 void Answer::send_chunk(Json choices, Json usage) {
@@ -245,9 +245,8 @@ void Answer::finish() {
 
 }  // namespace
 
-void generate(Service& service, const Call& call, Generation generation, std::vector<Prompt> prompts,
-              std::unique_ptr<AnswerForm> form) {
-  std::make_shared<Answer>(service, call, std::move(generation), std::move(prompts), std::move(form))->submit();
+void generate(Service& service, const Call& call, Asked asked, std::unique_ptr<AnswerForm> form) {
+  std::make_shared<Answer>(service, call, std::move(asked), std::move(form))->submit();
 }
 
 }  // namespace qjl::server

@@ -20,7 +20,7 @@ struct Generation {
   std::vector<std::string> ignored;  // fields that nobody knows
 };
 // Reads what both endpoints know, and refuses what neither does. The endpoint reads its own fields before it asks for `ignored`.
-Generation read_generation(Service& service, Fields& fields);
+Generation read_generation(const ServedModel& model, Fields& fields);
 
 // The JSON of one endpoint.
 class AnswerForm {
@@ -41,8 +41,15 @@ struct Prompt {
   bool echoes = false;
 };
 
+struct Asked {
+  Generation generation;
+  std::vector<Prompt> prompts = {};  // at least one, none empty
+};
+// The bodies of /v1/completions and /v1/chat/completions. Errors: Refused, with the field's name.
+Asked read_completion(const ServedModel& model, const std::string& body);
+Asked read_chat(const ServedModel& model, const std::string& body);
+
 // Asks the scheduler and answers. All prompts are taken or none.
-void generate(Service& service, const Call& call, Generation generation, std::vector<Prompt> prompts,
-              std::unique_ptr<AnswerForm> form);
+void generate(Service& service, const Call& call, Asked asked, std::unique_ptr<AnswerForm> form);
 
 }  // namespace qjl::server

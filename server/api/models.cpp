@@ -7,7 +7,7 @@ namespace {
 
 Json model_json(Service& service, int cache_type, const engine::Accounts& accounts) {
   const auto& cache = accounts.caches.at(static_cast<std::size_t>(cache_type));
-  return {{"id", service.model_id(cache_type)},
+  return {{"id", service.model().model_id(cache_type)},
           {"object", "model"},
           {"created", service.created()},
           {"owned_by", "qjl"},
@@ -27,12 +27,12 @@ void get_models(Service& service, const Call& call) {
 void get_model(Service& service, const Call& call) {
   const Json asked = {{"model", call.request.path.substr(std::string_view("/v1/models/").size())}};
   Fields fields(asked);
-  send_json(call, model_json(service, service.cache_type(fields), service.scheduler().accounts()));
+  send_json(call, model_json(service, service.model().cache_type(fields), service.scheduler().accounts()));
 }
 
 void get_props(Service& service, const Call& call) {
   const auto& config = service.scheduler().config();
-  const auto& sampling = service.config().sampling;
+  const auto& sampling = service.model().config().sampling;
   Json caches = Json::array();
   for (const auto& cache : service.scheduler().accounts().caches) {
     caches.push_back({{"cache_type", cache.name},
@@ -40,7 +40,7 @@ void get_props(Service& service, const Call& call) {
                       {"capacity_tokens", cache.capacity_tokens},
                       {"capacity_tokens_f16", cache.capacity_tokens_f16}});
   }
-  send_json(call, {{"model", service.config().name},
+  send_json(call, {{"model", service.model().config().name},
                    {"default_generation_settings",
                     {{"n_ctx", config.context},
                      {"params",
@@ -50,7 +50,7 @@ void get_props(Service& service, const Call& call) {
                        {"min_p", sampling.min_p},
                        {"repeat_penalty", sampling.repeat_penalty}}}}},
                    {"total_slots", config.parallel},
-                   {"chat_template", service.tokenizer().data().chat_template},
+                   {"chat_template", service.model().tokenizer().data().chat_template},
                    {"chunk", config.chunk},
                    {"max_queue", config.max_queue},
                    {"reproducible", config.is_reproducible},

@@ -46,7 +46,7 @@ void post_prefix(Service& service, const Call& call) {
   need_folder(service);
   const Json body = parse_body(call.request.body);
   Fields fields(body);
-  const int cache_type = service.cache_type(fields);
+  const int cache_type = service.model().cache_type(fields);
   fields.required("name", "a name");
   const std::string name = checked_name(*fields.text("name"));
   if (fields.has("prompt") == fields.has("messages")) {
@@ -54,9 +54,9 @@ void post_prefix(Service& service, const Call& call) {
   }
   std::vector<engine::Token> tokens;
   if (fields.has("messages")) {
-    tokens = chat_tokens(service, fields);
+    tokens = chat_tokens(service.model(), fields);
   } else {
-    tokens = service.prompt_tokens(*fields.text("prompt"));
+    tokens = service.model().prompt_tokens(*fields.text("prompt"));
   }
   const auto headers = answer_headers(call, fields.unknown());
   auto taken =

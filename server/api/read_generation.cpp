@@ -16,8 +16,8 @@ std::uint64_t random_seed() {
   return (std::uint64_t{device()} << 32U) | device();
 }
 
-void read_sampling(Service& service, Fields& fields, engine::SamplingConfig& sampling) {
-  sampling = service.config().sampling;
+void read_sampling(const ServedModel& model, Fields& fields, engine::SamplingConfig& sampling) {
+  sampling = model.config().sampling;
   const auto set = [&](float& target, const char* name, double low, double high) {
     if (const auto value = fields.number(name, low, high)) target = static_cast<float>(*value);
   };
@@ -32,20 +32,20 @@ void read_sampling(Service& service, Fields& fields, engine::SamplingConfig& sam
   const auto seed = fields.whole("seed", std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max());
   if (seed) {
     sampling.seed = static_cast<std::uint64_t>(*seed);
-  } else if (!service.config().has_seed) {
+  } else if (!model.config().has_seed) {
     sampling.seed = random_seed();
   }
 }
 
 // {"id": bias}: names of JSON are texts, so the ids are.
-void read_bias(Service& service, Fields& fields, engine::SamplingConfig& sampling) {
+void read_bias(const ServedModel& model, Fields& fields, engine::SamplingConfig& sampling) {
   const Json* bias = fields.find("logit_bias");
   if (bias == nullptr) return;
   const std::string wanted = "an object of token ids and numbers from -100 to 100";
   if (!bias->is_object()) refuse_field("logit_bias", describe(*bias), wanted);
   for (const auto& [key, value] : bias->items()) {
     const bool digits = !key.empty() && key.size() < 10 && key.find_first_not_of("0123456789") == std::string::npos;
-    if (!digits || std::stoll(key) >= service.tokenizer().vocab_size()) {
+    if (!digits || std::stoll(key) >= model.tokenizer().vocab_size()) {
       refuse_field("logit_bias", "the key " + describe(Json(key)), wanted);
     }
     if (!value.is_number() || !(value.get<double>() >= -100 && value.get<double>() <= 100)) {
@@ -88,16 +88,16 @@ void read_cache(Fields& fields, Generation& generation) {
 
 }  // namespace
 
-Generation read_generation(Service& service, Fields& fields) {
+Generation read_generation(const ServedModel& model, Fields& fields) {
   Generation generation;
   engine::Request& request = generation.request;
-  request.cache_type = service.cache_type(fields);
-  read_sampling(service, fields, request.sampling);
-  read_bias(service, fields, request.sampling);
+  request.cache_type = model.cache_type(fields);
+  read_sampling(model, fields, request.sampling);
+  read_bias(model, fields, request.sampling);
   request.choices = static_cast<int>(fields.whole("n", 1, engine::kMostChoices).value_or(1));
   request.ignores_end = fields.flag("ignore_eos").value_or(false);
   request.min_tokens = fields.whole("min_tokens", 0, kManyTokens).value_or(0);
-  request.stop_tokens = fields.ids("stop_token_ids", service.tokenizer().vocab_size());
+  request.stop_tokens = fields.ids("stop_token_ids", model.tokenizer().vocab_size());
   generation.stops = fields.texts("stop", kMostStops);
   generation.returns_ids = fields.flag("return_token_ids").value_or(false);
   read_stream(fields, generation);

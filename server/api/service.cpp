@@ -7,10 +7,6 @@
 
 namespace qjl::server {
 
-Service::Service(const engine::Tokenizer& tokenizer, const engine::ChatTemplate& chat, engine::Scheduler& scheduler,
-                 ServiceConfig config)
-    : tokenizer_(tokenizer), chat_(chat), scheduler_(scheduler), config_(std::move(config)) {}
-
 void Service::run(const Call& call, void (*endpoint)(Service&, const Call&)) {
   const auto fail = [&](Fault fault) {
     for (auto& header : answer_headers(call, {})) fault.headers.push_back(std::move(header));
@@ -28,33 +24,6 @@ void Service::run(const Call& call, void (*endpoint)(Service&, const Call&)) {
   } catch (const std::exception&) {
     fail({.status = 500, .message = "the server failed to answer this request", .code = "internal_error"});
   }
-}
-
-std::string Service::model_id(int cache_type) const {
-  const auto& types = scheduler_.config().cache_types;
-  return cache_type == 0 ? config_.name : config_.name + "@" + types[static_cast<std::size_t>(cache_type)].name;
-}
-
-int Service::cache_type(Fields& fields) const {
-  const auto name = fields.text("model");
-  if (!name || *name == config_.name) return 0;
-  const auto& types = scheduler_.config().cache_types;
-  std::string known;
-  for (std::size_t i = 0; i < types.size(); ++i) {
-    if (*name == config_.name + "@" + types[i].name) return static_cast<int>(i);
-    known += (i > 0 ? ", " : "") + model_id(static_cast<int>(i));
-  }
-  throw Refused({.status = 404,
-                 .message = "found " + describe(Json(*name)) + " as model, wanted one of " + known,
-                 .param = "model",
-                 .code = "model_not_found"});
-}
-
-std::vector<engine::Token> Service::prompt_tokens(const std::string& text) const {
-  auto tokens = tokenizer_.encode(text, engine::Tokenizer::Special::parse);
-  const auto& data = tokenizer_.data();
-  if (data.add_bos && data.bos >= 0 && (tokens.empty() || tokens.front() != data.bos)) tokens.insert(tokens.begin(), data.bos);
-  return tokens;
 }
 
 Fault refusal_fault(const engine::Refusal& refusal) {

@@ -7,28 +7,17 @@
 #include <atomic>
 #include <cstdint>
 #include <ctime>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "chat.hpp"
 #include "fields.hpp"
 #include "message.hpp"
-#include "sampler.hpp"
 #include "scheduler.hpp"
-#include "tokenizer.hpp"
+#include "served_model.hpp"
 #include "workers.hpp"
 
 namespace qjl::server {
-
-struct ServiceConfig {
-  std::string name;                      // of the model, as clients say it
-  engine::SamplingConfig sampling = {};  // where a request says nothing
-  bool has_seed = false;                 // else every request that names none draws its own
-  std::int64_t max_tokens = -1;          // the same for its length; -1: as each endpoint does
-  engine::ChatJson template_variables = engine::ChatJson::object();
-};
 
 // One request that is being answered.
 struct Call {
@@ -38,36 +27,24 @@ struct Call {
 
 class Service {
  public:
-  // All are the caller's and outlive it.
-  Service(const engine::Tokenizer& tokenizer, const engine::ChatTemplate& chat, engine::Scheduler& scheduler, ServiceConfig config);
+  // Both are the caller's and outlive it.
+  Service(const ServedModel& model, engine::Scheduler& scheduler) : model_(model), scheduler_(scheduler) {}
 
   void handle(Request request, std::shared_ptr<Reply> reply);
   // From now on requests are refused with 503. Any thread.
   void drain() { draining_ = true; }
   bool is_draining() const { return draining_; }
 
-  const engine::Tokenizer& tokenizer() const { return tokenizer_; }
-  const engine::ChatTemplate& chat() const { return chat_; }
+  const ServedModel& model() const { return model_; }
   engine::Scheduler& scheduler() { return scheduler_; }
-  const ServiceConfig& config() const { return config_; }
   std::time_t created() const { return created_; }
   Workers& workers() { return workers_; }
-
-  // Ids of models: the name for the first cache type, name@type for each further one (and, in requests, for the first).
-  std::string model_id(int cache_type) const;
-  // Of a request's field; absent: 0. Refused: 404 model_not_found.
-  int cache_type(Fields& fields) const;
-
-  // A prompt as text, with bos where the model wants one; special tokens written in it count, as in other servers' completions.
-  std::vector<engine::Token> prompt_tokens(const std::string& text) const;
 
  private:
   void run(const Call& call, void (*endpoint)(Service&, const Call&));
 
-  const engine::Tokenizer& tokenizer_;
-  const engine::ChatTemplate& chat_;
+  const ServedModel& model_;
   engine::Scheduler& scheduler_;
-  const ServiceConfig config_;
   const std::time_t created_ = std::time(nullptr);
   std::atomic<bool> draining_ = false;
   Workers workers_{2};  // last: it ends first
