@@ -1,9 +1,9 @@
 // Any bytes as the body of a request to either generating endpoint: refused with a status of 400 or 404 and a whole error object, or a
 // request whose numbers are in their ranges and whose tokens are in the vocabulary.
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "byte_tokenizer.hpp"
 #include "fuzz_input.hpp"
 #include "generation.hpp"
 #include "named_templates.hpp"
@@ -16,27 +16,6 @@ using qjl_fuzz::FuzzInput;
 using qjl_fuzz::require;
 
 namespace {
-
-// One token a byte, and the two of ChatML.
-qjl::engine::Tokenizer make_tokenizer() {
-  using Type = qjl::engine::TokenizerData::Type;
-  qjl::engine::TokenizerData data;
-  data.model = qjl::engine::TokenizerData::Model::spm;
-  for (unsigned i = 0; i < 256; ++i) {
-    char name[8];
-    std::snprintf(name, sizeof name, "<0x%02X>", i);
-    data.tokens.emplace_back(name);
-    data.types.push_back(Type::byte);
-  }
-  for (const char* name : {"<|im_start|>", "<|im_end|>"}) {
-    data.tokens.emplace_back(name);
-    data.types.push_back(Type::control);
-  }
-  data.scores.assign(data.tokens.size(), 0.0f);
-  data.unk = 0;
-  data.eos = 257;
-  return qjl::engine::Tokenizer(std::move(data));
-}
 
 void check(const Asked& asked, std::int64_t vocab_size) {
   const auto& request = asked.generation.request;
@@ -56,7 +35,7 @@ void check(const Asked& asked, std::int64_t vocab_size) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static const qjl::engine::Tokenizer tokenizer = make_tokenizer();
+  static const qjl::engine::Tokenizer tokenizer = make_byte_tokenizer();
   static const qjl::engine::ChatTemplate chat(qjl::engine::named_template("chatml"), tokenizer.data());
   static const ServedModel model(tokenizer, chat, {.name = "m", .cache_types = {"f16", "k2v2"}});
   FuzzInput input(data, size);

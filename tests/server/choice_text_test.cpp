@@ -3,32 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include "byte_tokenizer.hpp"
 #include "token_text.hpp"
 
 namespace qjl::server {
 namespace {
 
 using engine::Token;
-using engine::TokenizerData;
-
-// One token a byte, as byte-level vocabularies have them, and two of more: "ab" (256), "</s>" (257, control).
-engine::Tokenizer make_tokenizer() {
-  TokenizerData data;
-  data.model = TokenizerData::Model::spm;
-  for (int i = 0; i < 256; ++i) {
-    char name[8];
-    std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(i));
-    data.tokens.emplace_back(name);
-    data.types.push_back(TokenizerData::Type::byte);
-    data.scores.push_back(0);
-  }
-  data.tokens.insert(data.tokens.end(), {"ab", "</s>"});
-  data.types.insert(data.types.end(), {TokenizerData::Type::normal, TokenizerData::Type::control});
-  data.scores.insert(data.scores.end(), {-1.0f, 0.0f});
-  data.eos = 257;
-  data.unk = 0;
-  return engine::Tokenizer(std::move(data));
-}
 
 struct Sum {
   std::string text;
@@ -58,7 +39,7 @@ std::vector<Token> bytes(std::string_view text) {
 }
 
 TEST(ChoiceText, CharactersOfSeveralTokensComeWhole) {
-  const auto tokenizer = make_tokenizer();
+  const auto tokenizer = make_byte_tokenizer();
   ChoiceText choice(tokenizer, {});
   EXPECT_EQ(choice.add({.token = 0xC3}, false).text, "");
   EXPECT_EQ(choice.add({.token = 0xA9}, false).text, "\xC3\xA9");
@@ -69,7 +50,7 @@ TEST(ChoiceText, CharactersOfSeveralTokensComeWhole) {
 }
 
 TEST(ChoiceText, OffsetsAreInCharacters) {
-  const auto tokenizer = make_tokenizer();
+  const auto tokenizer = make_byte_tokenizer();
   ChoiceText choice(tokenizer, {});
   const Sum sum = run(choice, bytes("\xC3\xA9x"), false);
   EXPECT_EQ(sum.text, "\xC3\xA9x");
@@ -77,7 +58,7 @@ TEST(ChoiceText, OffsetsAreInCharacters) {
 }
 
 TEST(ChoiceText, TokensOfAStopAreNotGivenOut) {
-  const auto tokenizer = make_tokenizer();
+  const auto tokenizer = make_byte_tokenizer();
   ChoiceText choice(tokenizer, {"xy"});
   const Sum sum = run(choice, bytes("abxyz"), false);
   EXPECT_TRUE(choice.stopped());
@@ -86,7 +67,7 @@ TEST(ChoiceText, TokensOfAStopAreNotGivenOut) {
 }
 
 TEST(ChoiceText, HalfAStopAtTheEndIsText) {
-  const auto tokenizer = make_tokenizer();
+  const auto tokenizer = make_byte_tokenizer();
   ChoiceText choice(tokenizer, {"xyz"});
   const Sum sum = run(choice, bytes("abxy"), false);
   EXPECT_FALSE(choice.stopped());
@@ -95,15 +76,15 @@ TEST(ChoiceText, HalfAStopAtTheEndIsText) {
 }
 
 TEST(ChoiceText, TheTokenThatEndsATextIsCountedWithoutItsName) {
-  const auto tokenizer = make_tokenizer();
+  const auto tokenizer = make_byte_tokenizer();
   ChoiceText choice(tokenizer, {});
-  const Sum sum = run(choice, {256, 257}, true);
+  const Sum sum = run(choice, {256, 259}, true);
   EXPECT_EQ(sum.text, "ab");
-  EXPECT_EQ(sum.tokens, (std::vector<Token>{256, 257}));
+  EXPECT_EQ(sum.tokens, (std::vector<Token>{256, 259}));
 }
 
 TEST(ChoiceText, AnEchoComesFirstAndHoldsNoStop) {
-  const auto tokenizer = make_tokenizer();
+  const auto tokenizer = make_byte_tokenizer();
   ChoiceText choice(tokenizer, {"ab"});
   Sum sum;
   sum.add(choice.echo("ab", {{.scored = {.token = 256}}}));
@@ -113,10 +94,10 @@ TEST(ChoiceText, AnEchoComesFirstAndHoldsNoStop) {
 }
 
 TEST(TokenText, NamesOfTokens) {
-  const auto tokenizer = make_tokenizer();
+  const auto tokenizer = make_byte_tokenizer();
   EXPECT_EQ(token_name(tokenizer, 'a'), "a");
   EXPECT_EQ(token_name(tokenizer, 0xE2), "bytes:\\xe2");
-  EXPECT_EQ(token_name(tokenizer, 257), "</s>");
+  EXPECT_EQ(token_name(tokenizer, 259), "</s>");
   EXPECT_EQ(count_characters("a\xC3\xA9\xE2\x82\xAC"), 3U);
 }
 
