@@ -6,9 +6,9 @@
 #include <tuple>
 
 #include "byte_alphabet.hpp"
-#include "nfc.hpp"
 #include "printable.hpp"
 #include "qjl/error.hpp"
+#include "spm.hpp"
 #include "utf8.hpp"
 
 namespace qjl::engine {
@@ -54,23 +54,46 @@ struct Bpe::Scratch {
 };
 
 Bpe::Bpe(const TokenizerData& data, const Vocabulary& vocabulary)
-    : pretokenizer_(*find_pretokenizer(data.pre)),
+    : rules_(data.rules ? *data.rules : text_rules(*find_pretokenizer(data.pre))),
+      pretokenizer_(rules_.cuts),
       data_(data),
       vocabulary_(vocabulary),
-      ignore_merges_(find_pretokenizer(data.pre)->ignore_merges),
-      nfc_(find_pretokenizer(data.pre)->nfc) {
-  for (std::size_t byte = 0; byte < byte_tokens_.size(); ++byte) {
+      normal_tokens_(std::vector<SpecialTokens::Entry>{}) {
+  byte_tokens_.fill(-1);
+  for (std::size_t byte = 0; data.model == TokenizerData::Model::bpe && byte < byte_tokens_.size(); ++byte) {
     byte_tokens_[byte] = find_token(vocabulary, alphabet_character(static_cast<unsigned char>(byte)));
   }
+  for (std::size_t i = 0; data.model == TokenizerData::Model::characters && i < data.tokens.size(); ++i) {
+    const int byte = data.types[i] == TokenizerData::Type::byte ? spm_byte(data.tokens[i]) : -1;
+    if (byte >= 0) byte_tokens_[static_cast<std::size_t>(byte)] = static_cast<Token>(i);
+  }
   for (const std::string& token : data.tokens) longest_token_ = std::max(longest_token_, token.size());
+  read_normal_tokens();
   read_merges(data, vocabulary);
+}
+
+// They are looked for by their own normal form, as Hugging Face tokenizers do.
+void Bpe::read_normal_tokens() {
+  std::vector<Token> tokens;
+  for (const TokenizerData::Added& added : data_.added) {
+    if (!added.is_normal || data_.types[static_cast<std::size_t>(added.token)] != TokenizerData::Type::user_defined) continue;
+    tokens.push_back(added.token);
+    normal_texts_.push_back(to_normal_form(rules_.normal, data_.tokens[static_cast<std::size_t>(added.token)], true));
+  }
+  std::vector<SpecialTokens::Entry> entries;
+  for (std::size_t i = 0; i < tokens.size(); ++i) entries.push_back({normal_texts_[i], tokens[i]});
+  normal_tokens_ = SpecialTokens(std::move(entries));
 }
 
 void Bpe::read_merges(const TokenizerData& data, const Vocabulary& vocabulary) {
   std::vector<NamedMerge> named;
   named.reserve(data.merges.size());
   for (std::size_t rank = 0; rank < data.merges.size(); ++rank) named.push_back(read_merge(data, vocabulary, rank));
-  num_unknown_merges_ = std::erase_if(named, [](const NamedMerge& m) { return m.left < 0 || m.right < 0 || m.product < 0; });
+  // Nor does a merge whose product is a control token: text never becomes one.
+  num_unknown_merges_ = std::erase_if(named, [&](const NamedMerge& m) {
+    return m.left < 0 || m.right < 0 || m.product < 0 ||
+           data.types[static_cast<std::size_t>(m.product)] == TokenizerData::Type::control;
+  });
   std::sort(named.begin(), named.end(), [](const NamedMerge& a, const NamedMerge& b) {
     return std::tie(a.left, a.right, a.rank) < std::tie(b.left, b.right, b.rank);
   });
@@ -92,34 +115,88 @@ const Bpe::Merge* Bpe::find_merge(Token left, Token right) const {
   return at != end && at->right == right ? &*at : nullptr;
 }
 
-void Bpe::encode(std::string_view text, std::vector<Token>& out) const {
+void Bpe::encode(std::string_view text, bool at_start, std::vector<Token>& out) const {
   Scratch scratch;
   while (!text.empty()) {
     const std::size_t valid = utf8_valid_prefix(text);
-    if (nfc_) {
-      encode_valid(to_nfc(text.substr(0, valid)), scratch, out);
-    } else {
-      encode_valid(text.substr(0, valid), scratch, out);
-    }
+    if (valid > 0)
+      encode_normal(to_normal_form(rules_.normal, std::string(text.substr(0, valid)), at_start), at_start, scratch, out);
     text.remove_prefix(valid);
     if (text.empty()) return;
     const std::size_t invalid = utf8_step(text).bytes;
     encode_piece(text.substr(0, invalid), scratch, out);
     text.remove_prefix(invalid);
+    at_start = false;
   }
 }
 
-void Bpe::encode_valid(std::string_view text, Scratch& scratch, std::vector<Token>& out) const {
+void Bpe::encode_normal(std::string_view text, bool at_start, Scratch& scratch, std::vector<Token>& out) const {
+  std::size_t plain = 0, at = 0;
+  while (!normal_tokens_.empty() && at < text.size()) {
+    const SpecialTokens::Match match = normal_tokens_.longest_at_start(text.substr(at));
+    if (match.bytes == 0) {
+      ++at;
+      continue;
+    }
+    const TokenizerData::Added* added = find_added(data_, match.token);
+    std::string_view before = text.substr(plain, at - plain);
+    if (added->strips_left) before.remove_suffix(white_space_at_end(before));
+    encode_prepared(before, at_start && plain == 0, scratch, out);
+    out.push_back(match.token);
+    at += match.bytes;
+    if (added->strips_right) at += white_space_at_start(text.substr(at));
+    plain = at;
+  }
+  encode_prepared(text.substr(plain), at_start && plain == 0, scratch, out);
+}
+
+void Bpe::encode_prepared(std::string_view text, bool at_start, Scratch& scratch, std::vector<Token>& out) const {
+  std::string own;  // where a step may change the text
+  if (!rules_.prepared.empty()) text = own = to_normal_form(rules_.prepared, std::string(text), at_start);
   std::vector<std::string_view> pieces;
   pretokenizer_.split(text, pieces);
   for (const std::string_view piece : pieces) encode_piece(piece, scratch, out);
 }
 
+// The token of a text that stands in the vocabulary as an ordinary one, or -1.
+Token Bpe::token_of(std::string_view text) const {
+  const Token token = find_token(vocabulary_, text);
+  return token >= 0 && data_.types[static_cast<std::size_t>(token)] == TokenizerData::Type::normal ? token : -1;
+}
+
 // The token of a whole piece when the vocabulary takes pieces before merges, or -1. Never a control token.
 Token Bpe::whole_piece(std::string_view piece) const {
-  if (!ignore_merges_ || piece.size() > longest_token_) return -1;
-  const Token token = find_token(vocabulary_, to_alphabet(piece));
-  return token >= 0 && data_.types[static_cast<std::size_t>(token)] == TokenizerData::Type::normal ? token : -1;
+  if (!rules_.ignore_merges || piece.size() > longest_token_) return -1;
+  return data_.model == TokenizerData::Model::bpe ? token_of(to_alphabet(piece)) : token_of(piece);
+}
+
+// Bytes, or characters; of one without a token the bytes, if they have tokens.
+void Bpe::read_symbols(std::string_view piece, Scratch& scratch) const {
+  std::vector<Symbol>& symbols = scratch.symbols;
+  symbols.clear();
+  const auto push = [&symbols](Token token) {
+    const auto at = static_cast<std::int32_t>(symbols.size());
+    symbols.push_back({token, at - 1, at + 1});
+  };
+  const auto byte_token = [this](char byte) { return byte_tokens_[static_cast<unsigned char>(byte)]; };
+  const bool by_bytes = data_.model == TokenizerData::Model::bpe;
+  bool after_unknown = false;
+  while (!piece.empty()) {
+    const std::string_view own = piece.substr(0, by_bytes ? 1 : utf8_step(piece).bytes);
+    piece.remove_prefix(own.size());
+    const Token token = by_bytes ? byte_token(own[0]) : token_of(own);
+    if (token >= 0) {
+      push(token);
+    } else if (!by_bytes && std::ranges::all_of(own, [&](char byte) { return byte_token(byte) >= 0; })) {
+      for (const char byte : own) push(byte_token(byte));
+    } else if (rules_.unknown >= 0) {
+      if (!after_unknown || !rules_.fuses_unknown) push(rules_.unknown);
+      after_unknown = true;
+      continue;
+    }
+    after_unknown = false;
+  }
+  if (!symbols.empty()) symbols.back().next = -1;
 }
 
 void Bpe::encode_piece(std::string_view piece, Scratch& scratch, std::vector<Token>& out) const {
@@ -128,15 +205,8 @@ void Bpe::encode_piece(std::string_view piece, Scratch& scratch, std::vector<Tok
     return;
   }
   std::vector<Symbol>& symbols = scratch.symbols;
-  symbols.clear();
-  for (const char byte : piece) {
-    const Token token = byte_tokens_[static_cast<unsigned char>(byte)];
-    if (token < 0) continue;
-    const auto at = static_cast<std::int32_t>(symbols.size());
-    symbols.push_back({token, at - 1, at + 1});
-  }
+  read_symbols(piece, scratch);
   if (symbols.empty()) return;
-  symbols.back().next = -1;
   merge_all(scratch);
   // The first symbol only ever absorbs its right neighbour, so the list begins with it.
   for (std::int32_t at = 0; at >= 0; at = symbols[static_cast<std::size_t>(at)].next) {

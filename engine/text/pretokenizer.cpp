@@ -7,7 +7,11 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
+#include <algorithm>
+
+#include "printable.hpp"
 #include "qjl/error.hpp"
+#include "utf8.hpp"
 
 namespace qjl::engine {
 namespace {
@@ -59,17 +63,85 @@ struct FreeMatch {
   void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
 };
 
-// A match of an expression in text from `at`; empty when there is none.
+// The first match of an expression in text from `at` that is not empty; empty when there is none.
 std::string_view find_match(const pcre2_code* code, std::string_view text, std::size_t at, pcre2_match_data* data) {
   const auto* subject = reinterpret_cast<PCRE2_SPTR>(text.data());
-  const int rc = pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK, data, nullptr);
-  if (rc == PCRE2_ERROR_NOMATCH) return {};
-  if (rc < 0) {
-    throw Error(ErrorKind::unsupported, "[tokenizer] found PCRE2 error " + std::to_string(rc) + " in a text of " +
-                                            std::to_string(text.size()) + " bytes, wanted a match");
+  while (at < text.size()) {
+    const int rc = pcre2_match(code, subject, text.size(), at, PCRE2_NO_UTF_CHECK, data, nullptr);
+    if (rc == PCRE2_ERROR_NOMATCH) return {};
+    if (rc < 0) {
+      throw Error(ErrorKind::unsupported, "[tokenizer] found PCRE2 error " + std::to_string(rc) + " in a text of " +
+                                              std::to_string(text.size()) + " bytes, wanted a match");
+    }
+    const PCRE2_SIZE* range = pcre2_get_ovector_pointer(data);
+    if (range[1] > range[0]) return text.substr(range[0], range[1] - range[0]);
+    if (range[1] >= text.size()) return {};
+    at = range[1] + utf8_step(text.substr(range[1])).bytes;
   }
-  const PCRE2_SIZE* range = pcre2_get_ovector_pointer(data);
-  return text.substr(range[0], range[1] - range[0]);
+  return {};
+}
+
+// A piece of a stage, or what lies between two.
+struct Part {
+  std::string_view text;
+  bool is_match;
+};
+
+// Two stretches of one text that touch.
+std::string_view join(std::string_view left, std::string_view right) { return {left.data(), left.size() + right.size()}; }
+
+// A match joins the part before it, unless that part ends in one.
+std::vector<std::string_view> joined_with_previous(std::span<const Part> parts) {
+  std::vector<std::string_view> out;
+  bool after_match = false;
+  for (const Part& part : parts) {
+    if (part.is_match && !after_match && !out.empty()) {
+      out.back() = join(out.back(), part.text);
+    } else {
+      out.push_back(part.text);
+    }
+    after_match = part.is_match;
+  }
+  return out;
+}
+
+std::vector<std::string_view> joined_with_next(std::span<const Part> parts) {
+  std::vector<std::string_view> out;
+  bool before_match = false;
+  for (auto part = parts.rbegin(); part != parts.rend(); ++part) {
+    if (part->is_match && !before_match && !out.empty()) {
+      out.back() = join(part->text, out.back());
+    } else {
+      out.push_back(part->text);
+    }
+    before_match = part->is_match;
+  }
+  std::ranges::reverse(out);
+  return out;
+}
+
+std::vector<std::string_view> chosen(std::span<const Part> parts, CutStage::Matches matches) {
+  using Matches = CutStage::Matches;
+  std::vector<std::string_view> out;
+  switch (matches) {
+    case Matches::with_previous: return joined_with_previous(parts);
+    case Matches::with_next: return joined_with_next(parts);
+    case Matches::apart:
+    case Matches::alone:
+    case Matches::dropped:
+    case Matches::joined: break;
+  }
+  bool after_match = false;
+  for (const Part& part : parts) {
+    const bool is_left_out = matches == Matches::alone ? !part.is_match : matches == Matches::dropped && part.is_match;
+    if (matches == Matches::joined && part.is_match && after_match) {
+      out.back() = join(out.back(), part.text);
+    } else if (!is_left_out) {
+      out.push_back(part.text);
+    }
+    after_match = part.is_match;
+  }
+  return out;
 }
 
 }  // namespace
@@ -91,21 +163,33 @@ std::string known_pretokenizers() {
   return out;
 }
 
+TextRules text_rules(const PretokenizerRule& rule) {
+  TextRules rules;
+  if (rule.nfc) rules.normal.push_back({NormalStep::Kind::nfc});
+  for (const char* expression : rule.stages) rules.cuts.push_back({expression});
+  rules.ignore_merges = rule.ignore_merges;
+  return rules;
+}
+
+CutStage gpt2_stage() { return {GPT2}; }
+
 struct Pretokenizer::Stage {
   std::unique_ptr<pcre2_code, FreeCode> code;
+  CutStage::Matches matches;
 };
 
-Pretokenizer::Pretokenizer(const PretokenizerRule& rule) {
-  for (const char* expression : rule.stages) {
+Pretokenizer::Pretokenizer(std::span<const CutStage> stages) {
+  for (const CutStage& stage : stages) {
     int error = 0;
     PCRE2_SIZE at = 0;
-    pcre2_code* code =
-        pcre2_compile(reinterpret_cast<PCRE2_SPTR>(expression), PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_UCP, &error, &at, nullptr);
+    pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(stage.expression.data()), stage.expression.size(),
+                                     PCRE2_UTF | PCRE2_UCP, &error, &at, nullptr);
     if (code == nullptr) {
       throw Error(ErrorKind::unsupported, "[tokenizer] found PCRE2 error " + std::to_string(error) + " at " + std::to_string(at) +
-                                              " of an expression, wanted a PCRE2 with Unicode properties");
+                                              " of the expression " + printable(stage.expression) +
+                                              ", wanted one that a PCRE2 with Unicode properties takes");
     }
-    stages_.push_back({std::unique_ptr<pcre2_code, FreeCode>(code)});
+    stages_.push_back({std::unique_ptr<pcre2_code, FreeCode>(code), stage.matches});
     pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // without it pcre2_match interprets: slower, the same matches
   }
 }
@@ -120,6 +204,27 @@ void Pretokenizer::split_stage(std::size_t stage, std::string_view text, std::ve
     pieces.push_back(text);
     return;
   }
+  if (stages_[stage].matches == CutStage::Matches::apart) {
+    split_apart(stage, text, pieces);
+    return;
+  }
+  const std::unique_ptr<pcre2_match_data, FreeMatch> data(pcre2_match_data_create(1, nullptr));
+  std::vector<Part> parts;
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const std::string_view match = find_match(stages_[stage].code.get(), text, at, data.get());
+    if (match.empty()) break;
+    const auto begin = static_cast<std::size_t>(match.data() - text.data());
+    if (begin > at) parts.push_back({text.substr(at, begin - at), false});
+    parts.push_back({match, true});
+    at = begin + match.size();
+  }
+  if (at < text.size()) parts.push_back({text.substr(at), false});
+  for (const std::string_view piece : chosen(parts, stages_[stage].matches)) split_stage(stage + 1, piece, pieces);
+}
+
+// Most stages keep all, piece by piece: nothing is gathered.
+void Pretokenizer::split_apart(std::size_t stage, std::string_view text, std::vector<std::string_view>& pieces) const {
   const pcre2_code* code = stages_[stage].code.get();
   const std::unique_ptr<pcre2_match_data, FreeMatch> data(pcre2_match_data_create(1, nullptr));
   std::size_t at = 0;

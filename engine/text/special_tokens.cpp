@@ -2,16 +2,33 @@
 #include "special_tokens.hpp"
 
 #include <algorithm>
+#include <utility>
+
+#include "vocabulary.hpp"
 
 namespace qjl::engine {
 
-SpecialTokens::SpecialTokens(const TokenizerData& data, std::initializer_list<TokenizerData::Type> types) {
+namespace {
+
+std::vector<SpecialTokens::Entry> entries_of(const TokenizerData& data, std::initializer_list<TokenizerData::Type> types) {
+  std::vector<SpecialTokens::Entry> entries;
   for (std::size_t i = 0; i < data.tokens.size(); ++i) {
     if (data.tokens[i].empty() || std::find(types.begin(), types.end(), data.types[i]) == types.end()) continue;
-    entries_.push_back({data.tokens[i], static_cast<Token>(i)});
-    starts_[static_cast<unsigned char>(data.tokens[i][0])] = true;
+    const TokenizerData::Added* added = find_added(data, static_cast<Token>(i));
+    if (added == nullptr || !added->is_normal) entries.push_back({data.tokens[i], static_cast<Token>(i)});
   }
-  std::sort(entries_.begin(), entries_.end(), [](const Entry& a, const Entry& b) { return a.text < b.text; });
+  return entries;
+}
+
+}  // namespace
+
+SpecialTokens::SpecialTokens(const TokenizerData& data, std::initializer_list<TokenizerData::Type> types)
+    : SpecialTokens(entries_of(data, types)) {}
+
+SpecialTokens::SpecialTokens(std::vector<Entry> entries) : entries_(std::move(entries)) {
+  std::erase_if(entries_, [](const Entry& entry) { return entry.text.empty(); });
+  for (const Entry& entry : entries_) starts_[static_cast<unsigned char>(entry.text[0])] = true;
+  std::ranges::stable_sort(entries_, {}, &Entry::text);
 }
 
 SpecialTokens::Match SpecialTokens::longest_at_start(std::string_view text) const {

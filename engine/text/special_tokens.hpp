@@ -12,8 +12,14 @@ namespace qjl::engine {
 
 class SpecialTokens {
  public:
-  // The tokens of these types. Keeps views of data's texts.
+  // The tokens of these types that are looked for as they are written. Keeps views of data's texts.
   SpecialTokens(const TokenizerData& data, std::initializer_list<TokenizerData::Type> types);
+  // Any texts; keeps views of them.
+  struct Entry {
+    std::string_view text;
+    Token token;
+  };
+  explicit SpecialTokens(std::vector<Entry> entries);
 
   struct Match {
     Token token = -1;
@@ -22,11 +28,9 @@ class SpecialTokens {
   // Cost: one table look-up in most places, else O(bytes log tokens).
   Match longest_at_start(std::string_view text) const;
 
+  bool empty() const { return entries_.empty(); }
+
  private:
-  struct Entry {
-    std::string_view text;
-    Token token;
-  };
   std::vector<Entry> entries_;      // by text, as bytes
   std::array<bool, 256> starts_{};  // first bytes
 };

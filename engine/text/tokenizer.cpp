@@ -1,4 +1,5 @@
-// Tokenizer: special tokens are cut out first, longest at the leftmost place; what lies between goes to BPE or SPM.
+// Tokenizer: special tokens are cut out first, longest at the leftmost place, with the white space that belongs to them; what lies
+// between goes to BPE or SPM.
 //
 // A special token counts only where all its bytes lie in text that may be parsed; user-defined tokens count everywhere.
 // A bound between two texts that are encoded together is no bound for the words: a template and the user's text give the same
@@ -36,7 +37,7 @@ std::string spm_piece(std::string_view text) {
 
 std::string piece_of(const TokenizerData& data, std::size_t token) {
   const std::string& text = data.tokens[token];
-  const bool spm = data.model == TokenizerData::Model::spm;
+  const bool spm = data.model != TokenizerData::Model::bpe;  // U+2581 for a space
   switch (data.types[token]) {
     case Type::control:
     case Type::unknown: return {};
@@ -87,7 +88,7 @@ struct Tokenizer::State {
         vocabulary(make_vocabulary(data)),
         always(data, {Type::user_defined}),
         parsed(data, {Type::user_defined, Type::control, Type::unknown}) {
-    if (data.model == TokenizerData::Model::bpe) {
+    if (data.model != TokenizerData::Model::spm) {
       bpe.emplace(data, vocabulary);
       if (const std::size_t unknown = bpe->num_unknown_merges(); unknown > 0) {
         data.warnings.push_back(std::to_string(unknown) + " merges have sides or products outside the vocabulary: left out");
@@ -99,8 +100,8 @@ struct Tokenizer::State {
     for (std::size_t token = 0; token < data.tokens.size(); ++token) pieces.push_back(piece_of(data, token));
   }
 
-  void encode_plain(std::string_view text, std::vector<Token>& out) const {
-    if (bpe) bpe->encode(text, out);
+  void encode_plain(std::string_view text, bool at_start, std::vector<Token>& out) const {
+    if (bpe) bpe->encode(text, at_start, out);
     if (spm) spm->encode(text, out);
   }
 
@@ -148,12 +149,16 @@ std::vector<Token> Tokenizer::encode(std::span<const TextPiece> pieces) const {
       ++at;
       continue;
     }
-    state_->encode_plain(std::string_view(text).substr(plain, at - plain), out);
+    std::string_view before = std::string_view(text).substr(plain, at - plain);
+    const TokenizerData::Added* added = find_added(state_->data, match.token);
+    if (added != nullptr && added->strips_left) before.remove_suffix(white_space_at_end(before));
+    state_->encode_plain(before, plain == 0, out);
     out.push_back(match.token);
     at += match.bytes;
+    if (added != nullptr && added->strips_right) at += white_space_at_start(std::string_view(text).substr(at));
     plain = at;
   }
-  state_->encode_plain(std::string_view(text).substr(plain), out);
+  state_->encode_plain(std::string_view(text).substr(plain), plain == 0, out);
   return out;
 }
 

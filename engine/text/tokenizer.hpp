@@ -1,12 +1,15 @@
-// Text to token ids and back: byte-level BPE (gpt2 family) and SentencePiece-style vocabularies, from what a model file holds.
+// Text to token ids and back: BPE on bytes (gpt2 family) or on characters, and SentencePiece's scores, from what a model file holds.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "text_rules.hpp"
 
 namespace qjl::engine {
 
@@ -14,14 +17,23 @@ using Token = std::int32_t;
 
 // Everything that a model file says of its tokenizer. Each file format fills it in its own way.
 struct TokenizerData {
-  enum class Model : std::uint8_t { bpe, spm };
+  // BPE on bytes; on scores of SentencePiece; BPE on characters, where one without a token is its bytes as <0xNN>.
+  enum class Model : std::uint8_t { bpe, spm, characters };
   enum class Type : std::uint8_t { normal = 1, unknown = 2, control = 3, user_defined = 4, unused = 5, byte = 6 };
   Model model = Model::bpe;
   std::string pre;                  // pre-tokenizer name: gpt-2, smollm, llama-bpe, qwen2, tekken ...
-  std::vector<std::string> tokens;  // as stored: byte-level alphabet (bpe) or U+2581 for space (spm)
+  std::optional<TextRules> rules;   // instead of a name
+  std::vector<std::string> tokens;  // as stored: byte-level alphabet (bpe) or U+2581 for space (others)
   std::vector<float> scores;        // spm
   std::vector<Type> types;
-  std::vector<std::string> merges;  // bpe, "left right", best first
+  std::vector<std::string> merges;  // bpe and characters, "left right", best first
+  // Special tokens that are not taken as plainly as they are written, by token.
+  struct Added {
+    Token token;
+    bool strips_left = false, strips_right = false;  // the white space beside it belongs to it
+    bool is_normal = false;                          // looked for in the text's normal form; user-defined ones only
+  };
+  std::vector<Added> added;
   Token bos = -1, eos = -1, unk = -1;
   std::vector<Token> end_of_generation;  // eos, eot and their like
   bool add_bos = false, add_eos = false;

@@ -24,6 +24,10 @@ std::size_t utf8_valid_prefix(std::string_view text);
 // The bytes of one code point below 0x800: enough for the byte-level alphabet.
 std::string utf8_encode_small(std::uint32_t code_point);
 
+// Bytes of the white space (Unicode's White_Space) at the start or the end of a text.
+std::size_t white_space_at_start(std::string_view text);
+std::size_t white_space_at_end(std::string_view text);
+
 inline constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
 }  // namespace qjl::engine

@@ -87,6 +87,11 @@ void check_id(const TokenizerData& data, const std::string& what, Token id) {
 
 }  // namespace
 
+const TokenizerData::Added* find_added(const TokenizerData& data, Token token) {
+  const auto at = std::ranges::lower_bound(data.added, token, {}, &TokenizerData::Added::token);
+  return at != data.added.end() && at->token == token ? &*at : nullptr;
+}
+
 void add_ends_by_text(TokenizerData& data) {
   check_sizes(data);
   std::vector<Token>& ends = data.end_of_generation;
@@ -104,12 +109,17 @@ void check_tokenizer_data(const TokenizerData& data) {
   check_id(data, "bos token", data.bos);
   check_id(data, "eos token", data.eos);
   check_id(data, "unknown token", data.unk);
+  for (std::size_t i = 0; i < data.added.size(); ++i) {
+    check_id(data, "added token", data.added[i].token);
+    if (i > 0 && data.added[i - 1].token >= data.added[i].token) fail("added tokens", "another order", "each once, by id");
+  }
+  if (data.rules) check_id(data, "token of unknown characters", data.rules->unknown);
   for (const Token token : data.end_of_generation) check_id(data, "end of generation token", token);
   if (data.add_bos && data.bos < 0) fail("bos token", "none", "one, because add_bos_token is true");
   if (data.add_eos && data.eos < 0) fail("eos token", "none", "one, because add_eos_token is true");
   if (data.model == TokenizerData::Model::spm) {
     check_scores(data);
-  } else if (find_pretokenizer(data.pre) == nullptr) {
+  } else if (!data.rules && find_pretokenizer(data.pre) == nullptr) {
     throw Error(ErrorKind::unsupported,
                 "[tokenizer] pre-tokenizer: found " + printable(data.pre) + ", wanted one of " + known_pretokenizers());
   }

@@ -19,6 +19,9 @@ inline Token find_token(const Vocabulary& vocabulary, std::string_view text) {
   return at == vocabulary.end() ? -1 : at->second;
 }
 
+// What `added` says of a token, or null.
+const TokenizerData::Added* find_added(const TokenizerData& data, Token token);
+
 // Joins to end_of_generation the tokens that end an answer by their text, which become control tokens; each stands once, in order.
 // Errors: bad_file when there are no tokens, or not one type each.
 void add_ends_by_text(TokenizerData& data);
