@@ -48,7 +48,7 @@ void add_rope_options(CLI::App& command, engine::RopeOptions& rope) {
 }  // namespace
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
-  command.add_option("-m,--model", options.path, "model file (GGUF)")->required()->group("Model");
+  command.add_option("-m,--model", options.path, "model: a GGUF file, or a folder of Hugging Face")->required()->group("Model");
   command.add_option("-c,--ctx-size", options.context, "context length in tokens (default: the model's)")
       ->check(CLI::PositiveNumber)
       ->group("Model");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gguf_builder.hpp"
+#include "hf_builder.hpp"
 #include "qjl/cache_file.hpp"
 
 namespace {
@@ -40,6 +41,20 @@ void gguf_seeds(const fs::path& folder) {
   numbers.text("general.architecture", "qwen3").alignment(64).numbers<float>("f", 6, {1, 2}).numbers<std::int8_t>("i", 1, {-1, 1});
   numbers.numbers<std::uint64_t>("u", 10, {1}).boolean("b", true).tensor("a", {3, 2}, 0, counting_bytes(24));
   write(folder / "numbers", with_config(numbers, "qwen3").version(2).build());
+}
+
+// Of a folder of Hugging Face.
+void folder_seeds(const fs::path& folder) {
+  write(folder / "safetensors_fuzz" / "small", small_safetensors());
+  write(folder / "safetensors_fuzz" / "model",
+        safetensors_with(R"({"model.norm.weight":{"dtype":"F16","shape":[4],"data_offsets":[0,8]},)"
+                         R"("model.layers.0.mlp.experts.gate_up_proj":{"dtype":"BF16","shape":[2,2,3],"data_offsets":[8,32]}})",
+                         32));
+  write(folder / "tokenizer_json_fuzz" / "bytes", std::string_view(small_bpe_json()));
+  write(folder / "tokenizer_json_fuzz" / "characters", small_characters_json());
+  write(folder / "hf_config_fuzz" / "llama", std::string_view(small_config()));
+  write(folder / "hf_config_fuzz" / "gemma", std::string_view(small_gemma_config()));
+  write(folder / "hf_config_fuzz" / "index", std::string_view(small_index()));
 }
 
 void text_seeds(const fs::path& folder) {
@@ -183,6 +198,7 @@ int main(int argc, char** argv) {
   }
   const fs::path folder = argv[1];
   gguf_seeds(folder / "gguf_fuzz");
+  folder_seeds(folder);
   text_seeds(folder / "tokenizer_fuzz");
   cache_type_seeds(folder / "cache_type_fuzz");
   plan_seeds(folder / "plan_fuzz");

@@ -92,7 +92,7 @@ UNFINISHED = re.compile("|".join((r"\bTO" + r"DO\b", r"\bFIX" + r"ME\b", r"\bXX"
 
 # A file name in a comment, and files of other projects that comments cite.
 NAMED_FILE = re.compile(r"(?<![\w./*<>-])((?:[\w-]+/)*[\w-]+\.(?:cpp|hpp|h|cu|cuh|py|md|sh|json))\b(?![\w(])")
-OTHERS_FILES = ("llama.cpp", "tokenizer.json", "ggml-org/llama.cpp", "ggml.h", "ggml-common.h", "dlpack.h", "quant/new_pack.py",
+OTHERS_FILES = ("llama.cpp", "config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "special_tokens_map.json", "ggml-org/llama.cpp", "ggml.h", "ggml-common.h", "dlpack.h", "quant/new_pack.py",
                 "models/llama3_utils_qjl.py", "run_longbench.py")  # fmt: skip
 
 CPP = {".cpp", ".hpp", ".h", ".c", ".cu", ".cuh"}

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "gguf.hpp"
+#include "hf_folder.hpp"
 #include "printable.hpp"
 #include "qjl/error.hpp"
 
@@ -115,8 +116,12 @@ const FileTensor& ModelFile::tensor(std::string_view name) const {
   return *found;
 }
 
-// GGUF is the one format so far; the next is told apart here, by a file's first bytes or by what a folder holds.
+// A folder is Hugging Face's, a file GGUF.
 std::unique_ptr<ModelFile> open_model_file(const std::filesystem::path& path) {
+  if (std::filesystem::is_directory(path)) return std::make_unique<HfFolder>(HfFolder::open(path));
+  if (path.extension() == ".safetensors" || path.filename() == "config.json") {
+    throw Error(ErrorKind::bad_file, "[open] found " + path.string() + ", a part of a folder, wanted the folder or a GGUF file");
+  }
   return std::make_unique<GgufFile>(GgufFile::open(path));
 }
 

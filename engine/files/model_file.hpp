@@ -70,7 +70,7 @@ class ModelFile {
   ModelFile& operator=(ModelFile&&) = default;
 };
 
-// Maps and checks the file. Errors: qjl::Error io (missing file), bad_file (names the field, what was found and what was wanted).
+// Maps and checks a GGUF file, or a folder of Hugging Face. Errors: qjl::Error io (missing file), bad_file (names the field, what was found and what was wanted).
 std::unique_ptr<ModelFile> open_model_file(const std::filesystem::path& path);
 // The same over bytes that the caller keeps alive (tests, fuzzing).
 std::unique_ptr<ModelFile> parse_model_file(std::span<const std::byte> bytes, std::string name);

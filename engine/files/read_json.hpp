@@ -1,4 +1,4 @@
-// Reading JSON that others made: plans, costs, cases and rows of studies.
+// Reading JSON that others made: plans, costs, cases and rows of studies, the files of a model's folder.
 //
 // nlohmann-json reads text of any depth with a stack of its own, but writes, copies and compares what it read by recursion: a
 // megabyte of brackets would overflow the stack in the message that refuses it. And it turns any number into any type: 4294967299
@@ -6,8 +6,10 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "qjl/error.hpp"
@@ -37,5 +39,30 @@ T whole_number(const nlohmann::ordered_json& object, const char* key) {
   throw Error(ErrorKind::bad_file, "[json] found `" + std::string(key) + "` = " + found.dump() + ", wanted a whole number of " +
                                        std::to_string(8 * sizeof(T)) + " bits");
 }
+
+// Of a folder of Hugging Face. Sorted by key, so that an object of many keys costs O(n log n); the order of a file's keys says nothing.
+using FileJson = nlohmann::json;
+
+// Errors: bad_file "[name] ..." on what is no JSON, no object, or deeper than kJsonDepth.
+FileJson parse_json_object(std::string_view text, const std::string& name);
+
+// The same of a file. Errors also: io when it cannot be read.
+FileJson read_json_object(const std::filesystem::path& path);
+// Null without such a file.
+FileJson read_json_object_if_there(const std::filesystem::path& path);
+
+// bad_file: "[name] found FOUND, wanted WANTED".
+[[noreturn]] void refuse_json(const std::string& name, const std::string& found, const std::string& wanted);
+
+// A value for a message: at most 64 characters, whatever it holds.
+std::string json_text(const FileJson& value);
+
+// object[key], or null when it is absent or null.
+const FileJson* find_json(const FileJson& object, const std::string& key);
+
+// object[key] as a text, empty when absent. Errors: bad_file on another type.
+std::string json_text_or_empty(const FileJson& object, const std::string& key, const std::string& name);
+// object[key] as a boolean. Errors: bad_file on another type.
+bool json_boolean_or(const FileJson& object, const std::string& key, bool absent, const std::string& name);
 
 }  // namespace qjl::engine

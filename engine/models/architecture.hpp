@@ -35,8 +35,9 @@ enum class Routing : std::uint8_t {
 };
 
 struct Architecture {
-  std::string_view name;           // as general.architecture says it
-  bool interleaved_pairs = false;  // RoPE turns channels (2 i, 2 i + 1) instead of (i, i + dimensions / 2)
+  std::string_view name;  // as general.architecture says it
+  // RoPE turns channels (2 i, 2 i + 1) instead of (i, i + dimensions / 2), unless the file says another order.
+  bool interleaved_pairs = false;
   HeadNorms head_norms = HeadNorms::none;
   Norms norms = Norms::pre;
   Activation activation = Activation::silu;

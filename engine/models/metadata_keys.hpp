@@ -33,6 +33,7 @@ class MetadataKeys {
   std::int64_t of_all_layers(const char* name, int num_layers, std::int64_t most) const;
   double positive_or(const char* name, double absent, double most) const;
   double number_within(const char* name, double least, double most) const;
+  bool boolean_or(const char* name, bool absent) const { return file_.boolean_or(asked(name), absent); }
   std::string text_or(const char* name, const char* absent) const { return file_.text_or(asked(name), absent); }
   // Layers by the file's array of booleans or integers (true: nonzero), or null when the key is absent or one number.
   std::optional<std::vector<bool>> flags(const char* name) const;

@@ -33,9 +33,15 @@ class TensorReader {
     const FileTensor& tensor = take(name, {length});
     return {tensor.type, 1, length, tensor.data.data()};
   }
-  // A tensor [count, rows, columns] as one matrix for each of the first extent.
-  std::vector<Weight> matrices(const std::string& name, std::int64_t count, std::int64_t rows, std::int64_t columns) {
-    const FileTensor& tensor = take(name, {count, rows, columns});
+  // One matrix of each expert: of a tensor module + "_exps.weight" [count, rows, columns], or each a tensor of its own,
+  // module + ".E.weight".
+  std::vector<Weight> of_experts(const std::string& module, std::int64_t count, std::int64_t rows, std::int64_t columns) {
+    if (has(module + ".0.weight")) {
+      std::vector<Weight> own;
+      for (std::int64_t e = 0; e < count; ++e) own.push_back(matrix(module + "." + std::to_string(e) + ".weight", rows, columns));
+      return own;
+    }
+    const FileTensor& tensor = take(module + "_exps.weight", {count, rows, columns});
     return slices({tensor.type, count * rows, columns, tensor.data.data()}, std::vector(static_cast<std::size_t>(count), rows));
   }
   // Matrices that stand in one tensor, row after row.
@@ -178,9 +184,9 @@ ExpertWeights load_experts(TensorReader& tensors, const ModelConfig& config, con
   ExpertWeights experts;
   experts.router = tensors.matrix(prefix + "ffn_gate_inp.weight", count, hidden);
   experts.router_bias = tensors.optional_vector(prefix + "ffn_gate_inp.bias", count);
-  const std::vector<Weight> gates = tensors.matrices(prefix + "ffn_gate_exps.weight", count, width, hidden);
-  const std::vector<Weight> ups = tensors.matrices(prefix + "ffn_up_exps.weight", count, width, hidden);
-  const std::vector<Weight> downs = tensors.matrices(prefix + "ffn_down_exps.weight", count, hidden, width);
+  const std::vector<Weight> gates = tensors.of_experts(prefix + "ffn_gate", count, width, hidden);
+  const std::vector<Weight> ups = tensors.of_experts(prefix + "ffn_up", count, width, hidden);
+  const std::vector<Weight> downs = tensors.of_experts(prefix + "ffn_down", count, hidden, width);
   const auto gate_biases = tensors.optional_rows(prefix + "ffn_gate_exps.bias", count, width);
   const auto up_biases = tensors.optional_rows(prefix + "ffn_up_exps.bias", count, width);
   const auto down_biases = tensors.optional_rows(prefix + "ffn_down_exps.bias", count, hidden);

@@ -146,7 +146,7 @@ void RopeReader::add_longrope() {
 }
 
 RopeConfig RopeReader::read(int key_dim) {
-  rope_.interleaved = family_.interleaved_pairs;
+  rope_.interleaved = keys_.boolean_or("rope.interleaved_pairs", family_.interleaved_pairs);
   const double base = keys_.positive_or("rope.freq_base", 10000.0, kMostBase);
   rope_.base = options_.base.value_or(base);
   rope_.dimensions = static_cast<int>(keys_.integer_or("rope.dimension_count", key_dim, key_dim));

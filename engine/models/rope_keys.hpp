@@ -3,6 +3,7 @@
 //   rope.{freq_base, dimension_count, scale_linear}
 //   rope.scaling.{type, factor, original_context_length, attn_factor, low_freq_factor, high_freq_factor}
 //   rope.scaling.yarn_{ext_factor, attn_factor, beta_fast, beta_slow, log_multiplier}
+//   rope.interleaved_pairs                   of our own: the order of the rows, where it is not that of GGUF
 //   rope_freqs.weight                        divisors of the frequencies
 //   rope_factors_{short, long}.weight        the same, for a context up to the original one, and for a longer one
 //

@@ -11,7 +11,7 @@ constexpr std::size_t kPeriod = 4;
 
 void describe_smollm3(const MetadataKeys&, ModelConfig& config) {
   for (std::size_t l = kPeriod - 1; l < config.layers.size(); l += kPeriod) {
-    config.layers[l].rope = RopeConfig{.interleaved = config.family->interleaved_pairs};
+    config.layers[l].rope = RopeConfig{.interleaved = config.layers[l].rope.interleaved};
   }
 }
 

@@ -45,7 +45,7 @@ class ForwardPass {
         items_(items),
         options_(options),
         threads_(threads),
-        reorders_(has_other_pairs(cache.config(), config_.family->interleaved_pairs)),
+        reorders_(has_other_pairs(cache.config(), config_.layers.front().rope.interleaved)),
         query_width_(std::int64_t{config_.num_heads} * config_.head_dim),
         key_width_(std::int64_t{config_.num_kv_heads} * config_.head_dim),
         is_padded_(config_.key_dim != config_.head_dim || config_.value_dim != config_.head_dim) {}

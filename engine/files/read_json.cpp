@@ -1,0 +1,75 @@
+// nlohmann-json over a mapped file. It recurses in dump(), which is why a value reaches a message only when it is small.
+#include "read_json.hpp"
+
+#include "mapped_file.hpp"
+#include "printable.hpp"
+#include "qjl/error.hpp"
+
+namespace qjl::engine {
+namespace {
+
+bool within_depth(int depth, FileJson::parse_event_t, FileJson&) {
+  if (depth > kJsonDepth) {
+    throw Error(ErrorKind::bad_file,
+                "found brackets deeper than " + std::to_string(kJsonDepth) + ", wanted at most that many inside each other");
+  }
+  return true;
+}
+
+}  // namespace
+
+void refuse_json(const std::string& name, const std::string& found, const std::string& wanted) {
+  throw Error(ErrorKind::bad_file, "[" + name + "] found " + found + ", wanted " + wanted);
+}
+
+FileJson parse_json_object(std::string_view text, const std::string& name) {
+  FileJson json;
+  try {
+    json = FileJson::parse(text.begin(), text.end(), within_depth);
+  } catch (const FileJson::parse_error& error) {
+    refuse_json(name, "no JSON at byte " + std::to_string(error.byte) + " of " + std::to_string(text.size()), "an object of JSON");
+  } catch (const FileJson::exception& error) {  // a number out of range
+    refuse_json(name, printable(error.what()), "an object of JSON");
+  } catch (const Error& error) {
+    throw Error(error.kind(), "[" + name + "] " + error.what());
+  }
+  if (!json.is_object()) refuse_json(name, "a JSON " + std::string(json.type_name()), "an object");
+  return json;
+}
+
+FileJson read_json_object(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  const std::span<const std::byte> bytes = file.bytes();
+  return parse_json_object({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
+}
+
+FileJson read_json_object_if_there(const std::filesystem::path& path) {
+  return std::filesystem::exists(path) ? read_json_object(path) : FileJson();
+}
+
+std::string json_text(const FileJson& value) {
+  if (value.is_structured()) return value.is_array() ? "a list" : "an object";
+  return value.is_string() ? printable(value.get_ref<const std::string&>()) : value.dump();
+}
+
+const FileJson* find_json(const FileJson& object, const std::string& key) {
+  if (!object.is_object()) return nullptr;
+  const auto at = object.find(key);
+  return at == object.end() || at->is_null() ? nullptr : &*at;
+}
+
+std::string json_text_or_empty(const FileJson& object, const std::string& key, const std::string& name) {
+  const FileJson* found = find_json(object, key);
+  if (found == nullptr) return {};
+  if (!found->is_string()) refuse_json(name, "`" + key + "` = " + json_text(*found), "a text");
+  return found->get<std::string>();
+}
+
+bool json_boolean_or(const FileJson& object, const std::string& key, bool absent, const std::string& name) {
+  const FileJson* found = find_json(object, key);
+  if (found == nullptr) return absent;
+  if (!found->is_boolean()) refuse_json(name, "`" + key + "` = " + json_text(*found), "true or false");
+  return found->get<bool>();
+}
+
+}  // namespace qjl::engine
