@@ -1,4 +1,4 @@
-// nlohmann-json over a mapped file. It recurses in dump(), which is why a value reaches a message only when it is small.
+// nlohmann-json over a mapped file. It recurses in dump(), which is why only single values reach a message.
 #include "read_json.hpp"
 
 #include "mapped_file.hpp"
@@ -8,12 +8,25 @@
 namespace qjl::engine {
 namespace {
 
-bool within_depth(int depth, FileJson::parse_event_t, FileJson&) {
-  if (depth > kJsonDepth) {
-    throw Error(ErrorKind::bad_file,
-                "found brackets deeper than " + std::to_string(kJsonDepth) + ", wanted at most that many inside each other");
+// The depth of the brackets outside of strings, before anything is built: nlohmann-json's own hook (a callback of the parser) looks at
+// all elements of a list again whenever one of them ends.
+void check_depth(std::string_view text, const std::string& name) {
+  int depth = 0;
+  bool in_string = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') ++i;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > kJsonDepth)
+        refuse_json(name, "brackets deeper than " + std::to_string(kJsonDepth), "at most that many inside each other");
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
   }
-  return true;
 }
 
 }  // namespace
@@ -23,15 +36,14 @@ void refuse_json(const std::string& name, const std::string& found, const std::s
 }
 
 FileJson parse_json_object(std::string_view text, const std::string& name) {
+  check_depth(text, name);
   FileJson json;
   try {
-    json = FileJson::parse(text.begin(), text.end(), within_depth);
+    json = FileJson::parse(text.begin(), text.end());
   } catch (const FileJson::parse_error& error) {
     refuse_json(name, "no JSON at byte " + std::to_string(error.byte) + " of " + std::to_string(text.size()), "an object of JSON");
   } catch (const FileJson::exception& error) {  // a number out of range
     refuse_json(name, printable(error.what()), "an object of JSON");
-  } catch (const Error& error) {
-    throw Error(error.kind(), "[" + name + "] " + error.what());
   }
   if (!json.is_object()) refuse_json(name, "a JSON " + std::string(json.type_name()), "an object");
   return json;

@@ -1,5 +1,4 @@
-// parse_tokenizer_json: vocab and merges, which are nearly all of a file, go straight to their lists while it is read; the rest
-// becomes values of JSON.
+// parse_tokenizer_json. The vocabulary is {"text": id, ...}; merges are ["left right", ...] or [["left", "right"], ...].
 #include "tokenizer_json.hpp"
 
 #include <algorithm>
@@ -15,83 +14,6 @@ namespace qjl::engine {
 namespace {
 
 using Type = TokenizerData::Type;
-using Event = FileJson::parse_event_t;
-
-// model.vocab: {"text": id, ...}. model.merges: ["left right", ...] or [["left", "right"], ...].
-class ListReader {
- public:
-  explicit ListReader(const std::string& name) : name_(name) {}
-
-  bool operator()(int depth, Event event, FileJson& value) {
-    if (depth > kJsonDepth) refuse_json(name_, "brackets deeper than " + std::to_string(kJsonDepth), "at most that many");
-    if (event == Event::key) return read_key(depth, value);
-    if (in_merges_) return read_merge(depth, event, value);
-    if (in_vocab_ && depth >= kInner) read_id(event, value);
-    return true;
-  }
-
-  std::vector<std::pair<std::string, std::int64_t>> vocab;
-  std::vector<std::string> merges;
-
- private:
-  static constexpr int kInner = 3;  // brackets around an entry of vocab or merges
-
-  bool read_key(int depth, FileJson& key) {
-    if (in_vocab_ && depth == kInner) {
-      token_ = std::move(key.get_ref<std::string&>());
-      return false;
-    }
-    if (depth == 1) in_model_ = key == "model";
-    if (depth <= 2) {
-      in_vocab_ = in_model_ && depth == 2 && key == "vocab";
-      in_merges_ = in_model_ && depth == 2 && key == "merges";
-    }
-    return true;
-  }
-
-  void read_id(Event event, FileJson& value) {
-    if (event != Event::value || !value.is_number_unsigned() || value.get<std::uint64_t>() >> 31 != 0)
-      refuse_json(name_, "token " + printable(token_) + " without a whole number below 2^31", "its id");
-    vocab.emplace_back(std::move(token_), value.get<std::int64_t>());
-  }
-
-  bool read_merge(int depth, Event event, FileJson& value) {
-    if (event == Event::value && value.is_string() && (depth == kInner || depth == kInner + 1)) {
-      auto& text = value.get_ref<std::string&>();
-      if (depth == kInner) {
-        merges.push_back(std::move(text));
-      } else {
-        sides_.push_back(std::move(text));
-      }
-      return false;
-    }
-    if (depth < kInner) return true;  // the list itself
-    if (depth > kInner || (event != Event::array_start && event != Event::array_end))
-      refuse_json(name_, "a merge that is neither a text nor two", "\"left right\" or [\"left\", \"right\"]");
-    if (event == Event::array_start) {
-      sides_.clear();
-      return true;
-    }
-    add_sides();
-    return false;
-  }
-
-  void add_sides() {
-    if (sides_.size() != 2) refuse_json(name_, "a merge of " + std::to_string(sides_.size()) + " texts", "two");
-    for (const std::string& side : sides_) {
-      if (side.find(' ') != std::string::npos) {
-        throw Error(ErrorKind::unsupported, "[" + name_ + "] found a merge with a space in " + printable(side) +
-                                                ", wanted texts whose spaces have another sign");
-      }
-    }
-    merges.push_back(sides_[0] + ' ' + sides_[1]);
-  }
-
-  const std::string& name_;
-  bool in_model_ = false, in_vocab_ = false, in_merges_ = false;
-  std::string token_;
-  std::vector<std::string> sides_;
-};
 
 class TokenizerReader {
  public:
@@ -103,8 +25,9 @@ class TokenizerReader {
   [[noreturn]] void refuse(const std::string& found, const std::string& wanted) const {
     throw Error(ErrorKind::unsupported, "[" + name_ + "] found " + found + ", wanted " + wanted);
   }
-  FileJson parse(std::string_view text, ListReader& lists) const;
   void check_model(const FileJson& model) const;
+  void read_vocab(const FileJson& model, bool falls_back);
+  void read_merges(const FileJson& model);
   void place(Token id, std::string text, Type type);
   void read_added(const FileJson& file);
   void add_token(const FileJson& entry);
@@ -113,20 +36,6 @@ class TokenizerReader {
   const std::string& name_;
   TokenizerData data_;
 };
-
-FileJson TokenizerReader::parse(std::string_view text, ListReader& lists) const {
-  FileJson file;
-  try {
-    file = FileJson::parse(text.begin(), text.end(),
-                           [&](int depth, Event event, FileJson& value) { return lists(depth, event, value); });
-  } catch (const FileJson::parse_error& error) {
-    refuse_json(name_, "no JSON at byte " + std::to_string(error.byte) + " of " + std::to_string(text.size()), "an object of JSON");
-  } catch (const FileJson::exception& error) {
-    refuse_json(name_, printable(error.what()), "an object of JSON");
-  }
-  if (find_json(file, "model") == nullptr) refuse_json(name_, "no model", "one of type BPE");
-  return file;
-}
 
 void TokenizerReader::check_model(const FileJson& model) const {
   // Older files do not name the type; a BPE is the one kind that has merges.
@@ -138,6 +47,42 @@ void TokenizerReader::check_model(const FileJson& model) const {
   }
   const FileJson* dropout = find_json(model, "dropout");
   if (dropout != nullptr && *dropout != 0.0) refuse("dropout " + json_text(*dropout), "none");
+}
+
+// Whether a value is a token's id.
+bool is_id(const FileJson* value) {
+  return value != nullptr && value->is_number_unsigned() && value->get<std::uint64_t>() >> 31 == 0;
+}
+
+void TokenizerReader::read_vocab(const FileJson& model, bool falls_back) {
+  const FileJson* vocab = find_json(model, "vocab");
+  if (vocab == nullptr || !vocab->is_object()) refuse_json(name_, "a model without vocab", "tokens and their ids");
+  std::vector<std::pair<Token, const std::string*>> tokens;
+  tokens.reserve(vocab->size());
+  for (auto entry = vocab->begin(); entry != vocab->end(); ++entry) {
+    if (!is_id(&*entry)) refuse_json(name_, "token " + printable(entry.key()) + " with " + json_text(*entry), "its id, below 2^31");
+    tokens.emplace_back(static_cast<Token>(entry->get<std::uint64_t>()), &entry.key());
+  }
+  std::ranges::sort(tokens, {}, &std::pair<Token, const std::string*>::first);
+  for (const auto& [id, text] : tokens) place(id, *text, falls_back && spm_byte(*text) >= 0 ? Type::byte : Type::normal);
+}
+
+void TokenizerReader::read_merges(const FileJson& model) {
+  const FileJson* merges = find_json(model, "merges");
+  if (merges == nullptr || !merges->is_array()) refuse_json(name_, "a model without merges", "a list of them");
+  data_.merges.reserve(merges->size());
+  for (const FileJson& merge : *merges) {
+    if (merge.is_string()) {
+      data_.merges.push_back(merge.get_ref<const std::string&>());
+      continue;
+    }
+    if (!merge.is_array() || merge.size() != 2 || !merge[0].is_string() || !merge[1].is_string())
+      refuse_json(name_, "a merge that is neither a text nor two", "\"left right\" or [\"left\", \"right\"]");
+    const auto &left = merge[0].get_ref<const std::string&>(), &right = merge[1].get_ref<const std::string&>();
+    if (left.find(' ') != std::string::npos || right.find(' ') != std::string::npos)
+      refuse("a merge with a space in " + printable(left) + " or " + printable(right), "texts whose spaces have another sign");
+    data_.merges.push_back(left + ' ' + right);
+  }
 }
 
 // Ids are dense but for a few; the table is never much larger than what the file holds.
@@ -164,8 +109,7 @@ void TokenizerReader::place(Token id, std::string text, Type type) {
 void TokenizerReader::add_token(const FileJson& entry) {
   const FileJson* id = find_json(entry, "id");
   const std::string text = json_text_or_empty(entry, "content", name_);
-  if (id == nullptr || !id->is_number_unsigned() || id->get<std::uint64_t>() >> 31 != 0 || text.empty())
-    refuse_json(name_, "an added token without id or content", "both");
+  if (!is_id(id) || text.empty()) refuse_json(name_, "an added token without id or content", "both");
   const auto flag = [&](const char* key) { return json_boolean_or(entry, key, false, name_); };
   if (flag("single_word")) refuse("added token " + printable(text) + " with single_word", "it false");
   const auto token = static_cast<Token>(id->get<std::uint64_t>());
@@ -194,9 +138,10 @@ Token TokenizerReader::token_of(const std::string& text) const {
 }
 
 TokenizerData TokenizerReader::read(std::string_view text) {
-  ListReader lists(name_);
-  const FileJson file = parse(text, lists);
-  const FileJson& model = file.at("model");
+  const FileJson file = parse_json_object(text, name_);
+  const FileJson* found = find_json(file, "model");
+  if (found == nullptr) refuse_json(name_, "no model", "one of type BPE");
+  const FileJson& model = *found;
   check_model(model);
   HfTextRules read = read_text_rules(file, name_);
   data_.rules = std::move(read.rules);
@@ -205,12 +150,8 @@ TokenizerData TokenizerReader::read(std::string_view text) {
   if (falls_back && read.by_bytes) refuse("byte_fallback beside ByteLevel", "one of them");
   data_.rules->ignore_merges = json_boolean_or(model, "ignore_merges", false, name_);
   data_.rules->fuses_unknown = json_boolean_or(model, "fuse_unk", false, name_);
-  std::ranges::sort(lists.vocab, {}, &std::pair<std::string, std::int64_t>::second);
-  for (auto& [token, id] : lists.vocab) {
-    const bool is_byte = falls_back && spm_byte(token) >= 0;
-    place(static_cast<Token>(id), std::move(token), is_byte ? Type::byte : Type::normal);
-  }
-  data_.merges = std::move(lists.merges);
+  read_vocab(model, falls_back);
+  read_merges(model);
   read_added(file);
   if (data_.tokens.empty()) refuse_json(name_, "no tokens", "a vocabulary");
   data_.unk = data_.rules->unknown = token_of(json_text_or_empty(model, "unk_token", name_));

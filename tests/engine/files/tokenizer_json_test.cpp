@@ -78,7 +78,7 @@ TEST(TokenizerJson, PartsAreRefusedByName) {
   refused(changed("\"he\": 10", "\"he\": -1"), ErrorKind::bad_file, "'he'");
   refused(changed("\"he\": 10", "\"he\": 2000000000"), ErrorKind::bad_file, "2000000000");
   refused(changed("\"he\": 10", "\"he\": [10]"), ErrorKind::bad_file, "'he'");
-  refused(changed("[\"hell\", \"o\"]", "[\"hell\"]"), ErrorKind::bad_file, "a merge of 1");
+  refused(changed("[\"hell\", \"o\"]", "[\"hell\"]"), ErrorKind::bad_file, "a merge that is neither");
   refused(changed("[\"hell\", \"o\"]", "7"), ErrorKind::bad_file, "a merge");
   refused(changed("[\"hell\", \"o\"]", "[\"he ll\", \"o\"]"), ErrorKind::unsupported, "a space");
   refused(changed("\"ids\": [20]", "\"ids\": [99]"), ErrorKind::bad_file, "99");
