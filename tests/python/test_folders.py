@@ -17,7 +17,7 @@ import test_families
 import test_logits
 import torch
 from gguf_models import FAMILIES, write_gguf
-from reference import MAX_KLD, engine_logits, logits_of, mean_kld, random_model
+from reference import MAX_KLD, clear_ids, engine_logits, logits_of, mean_kld, random_model
 
 MAX_FORMAT_KLD = 1e-9
 MAX_PUSHED_SHARE = 2 * 2 * 2**-11
@@ -32,15 +32,11 @@ MODELS = {name: case.model for name, case in test_families.CASES.items()} | {
 }
 
 
-def ids_of(model, count=200, seed=7):
-    return np.random.default_rng(seed).integers(0, model.config.vocab_size, count).tolist()
-
-
 def same_logits(model, folder, run_probe, tmp_path, quantize=()):
     """The folder's logits, after they were compared with those of a GGUF file and of the model."""
     divisors = test_logits.llama3_divisors(model) if rope_type(model.config) == "llama3" else None
     write_gguf(model, tmp_path / "model.gguf", divisors, quantize)
-    ids = ids_of(model)
+    ids = clear_ids(model, 200)
     found = engine_logits(run_probe, folder, ids, tmp_path)
     of_file = engine_logits(run_probe, tmp_path / "model.gguf", ids, tmp_path)
     between, from_reference = mean_kld(of_file, found), mean_kld(logits_of(model, ids), found)
