@@ -1,11 +1,29 @@
 // A fixed set of threads that share out numbered items of work.
+//
+// Workers take no signals: those of the program go to its own threads. What a fault of their own raises (SIGSEGV, SIGBUS ...) runs a
+// handler with SA_ONSTACK on a stack that is the worker's own.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
 
 namespace qjl {
+
+// While it lives no signal interrupts the calling thread, but for faults of its own; threads that it starts begin so. What arrives
+// meanwhile is delivered afterwards. For code that lets the stack pointer point elsewhere, where a handler would destroy memory.
+// Cost: two calls of the system, 0.3 microseconds. Destroyed by the thread that made it.
+class SignalsBlocked {
+ public:
+  SignalsBlocked();
+  ~SignalsBlocked();
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  std::array<std::uint64_t, 16> before_;  // the thread's mask, as the system has it
+};
 
 class ThreadPool {
  public:

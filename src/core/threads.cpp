@@ -12,8 +12,6 @@
 // Both are sequentially consistent, so the sleeper sees the write or the waker sees the sleeper.
 #include "qjl/threads.hpp"
 
-#include <sched.h>
-
 #include <atomic>
 #include <condition_variable>
 #include <exception>
@@ -24,6 +22,8 @@
 #include <vector>
 
 #include "fail.hpp"
+#include "processors.hpp"
+#include "signal_stack.hpp"
 
 namespace qjl {
 namespace {
@@ -46,17 +46,10 @@ bool spin_until(Condition holds) {
   return holds();
 }
 
-int available_processors() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
-  const unsigned count = std::thread::hardware_concurrency();  // more processors than cpu_set_t has room for
-  return count > 0 ? static_cast<int>(count) : 1;
-}
-
 }  // namespace
 
 struct ThreadPool::State {
+  std::vector<SignalStack> stacks;  // of the workers
   std::vector<std::thread> workers;
   std::atomic<bool> busy{false};
 
@@ -132,9 +125,15 @@ struct ThreadPool::State {
 ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>()) {
   require(num_threads >= 0 && num_threads <= kMaxThreads, "threads", "found ", num_threads, " threads, wanted 0 to ", kMaxThreads);
   const int count = num_threads == 0 ? available_processors() : num_threads;
+  state_->stacks.resize(static_cast<std::size_t>(count - 1));
   try {
-    for (int worker = 1; worker < count; ++worker)
-      state_->workers.emplace_back([state = state_.get(), worker] { state->serve(worker); });
+    const SignalsBlocked for_workers;
+    for (int worker = 1; worker < count; ++worker) {
+      state_->workers.emplace_back([state = state_.get(), worker] {
+        const SignalStack::Use stack(state->stacks[static_cast<std::size_t>(worker - 1)]);
+        state->serve(worker);
+      });
+    }
   } catch (...) {
     state_->stop();
     throw;

@@ -1,5 +1,6 @@
 // ThreadPool: every item once, no two at a time on one worker, exceptions carried, reuse after sleep. `./dev tsan` runs it too.
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <atomic>
 #include <chrono>
@@ -60,6 +61,43 @@ TEST(Threads, TheFirstExceptionArrivesAndThePoolLivesOn) {
     pool.run(100, [&](std::int64_t, int) { ++after; });
     EXPECT_EQ(after, 100);
   }
+}
+
+// What a worker's mask and stack for handlers are. The caller's are its own affair.
+TEST(Threads, WorkersTakeNoSignalsAndHandleFaultsOnAStackOfTheirOwn) {
+  sigset_t before, after;
+  pthread_sigmask(SIG_BLOCK, nullptr, &before);
+  ThreadPool pool(3);
+  pthread_sigmask(SIG_BLOCK, nullptr, &after);
+  for (int signal = 1; signal < SIGRTMIN; ++signal) EXPECT_EQ(sigismember(&before, signal), sigismember(&after, signal)) << signal;
+  std::atomic<int> inside{0};
+  pool.run(3, [&](std::int64_t, int worker) {
+    ++inside;
+    while (inside < 3) std::this_thread::yield();  // so that every worker has an item
+    if (worker == 0) return;
+    sigset_t mask;
+    pthread_sigmask(SIG_BLOCK, nullptr, &mask);
+    for (const int signal : {SIGINT, SIGTERM, SIGALRM, SIGHUP, SIGPIPE, SIGUSR1})
+      EXPECT_EQ(sigismember(&mask, signal), 1) << signal;
+    for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) EXPECT_EQ(sigismember(&mask, signal), 0) << signal;
+    stack_t stack{};
+    sigaltstack(nullptr, &stack);
+    EXPECT_EQ(stack.ss_flags & SS_DISABLE, 0);
+  });
+}
+
+TEST(Threads, SignalsComeAfterTheyWereBlocked) {
+  static std::atomic<int> taken{0};
+  struct sigaction count{}, before{};
+  count.sa_handler = [](int) { ++taken; };
+  sigaction(SIGUSR1, &count, &before);
+  {
+    const SignalsBlocked blocked;
+    raise(SIGUSR1);
+    EXPECT_EQ(taken, 0);
+  }
+  EXPECT_EQ(taken, 1);
+  sigaction(SIGUSR1, &before, nullptr);
 }
 
 TEST(Threads, ARunInsideARunIsRefused) {
