@@ -2,6 +2,7 @@
 // locks. A part of our own number has the lock alone: all processes of that number in containers write such, those before us too.
 #include "stale_parts.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 #include <charconv>
 #include <csignal>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -78,12 +80,15 @@ Part new_part(const std::string& path) {
   }
 }
 
+// Not a std::filesystem::directory_iterator: libstdc++'s ends the process when it gets no memory.
 void sweep_stale_parts(const std::string& path) {
-  const fs::path file = fs::absolute(path);
-  std::error_code error;
-  for (fs::directory_iterator at(file.parent_path(), error), end; !error && at != end; at.increment(error)) {
-    const std::optional<pid_t> writer = writer_of(at->path().filename().string(), file.filename().string());
-    if (writer && may_be_gone(*writer)) remove_unless_held(at->path());
+  const fs::path file = fs::absolute(path), folder = file.parent_path();
+  const std::string name = file.filename().string();
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(folder.c_str()), &::closedir);
+  if (!entries) return;
+  while (const dirent* entry = ::readdir(entries.get())) {
+    const std::optional<pid_t> writer = writer_of(entry->d_name, name);
+    if (writer && may_be_gone(*writer)) remove_unless_held(folder / entry->d_name);
   }
 }
 

@@ -17,14 +17,36 @@
 namespace qjl {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr std::size_t kBufferBytes = std::size_t{1} << 20;
+constexpr int kMostLinks = 40;          // as the system allows
+constexpr mode_t kPermissions = 07777;  // of a file that is replaced, kept
+
+// Where a link leads, so that it stays one. What is there and no plain file would be replaced: it is refused.
+std::string plain_place(const std::string& path) {
+  fs::path at = path;
+  std::error_code error;
+  for (int links = 0; fs::is_symlink(fs::symlink_status(at, error)) && links < kMostLinks; ++links) {
+    const fs::path target = fs::read_symlink(at, error);
+    if (error) break;
+    at = target.is_absolute() ? target : at.parent_path() / target;
+  }
+  const fs::file_status found = fs::symlink_status(at, error);
+  if (fs::exists(found) && !fs::is_regular_file(found)) {
+    fail(ErrorKind::io, "save_cache", path, ": found a folder, device or FIFO there, wanted a plain file or none");
+  }
+  return at.string();
+}
 
 }  // namespace
 
-WholeFile::WholeFile(const std::string& path) : path_(path), part_(new_part(path)) {
-  if (part_.file < 0) fail_with("open");
-  sweep_stale_parts(path);
+// The part comes last: what fails before it leaves nothing.
+WholeFile::WholeFile(const std::string& path) : path_(plain_place(path)) {
   buffer_.reserve(kBufferBytes);
+  sweep_stale_parts(path_);
+  part_ = new_part(path_);
+  if (part_.file < 0) fail_with("open");
 }
 
 WholeFile::~WholeFile() {
@@ -64,6 +86,8 @@ void WholeFile::flush() {
 
 void WholeFile::finish() {
   flush();
+  struct stat before{};
+  if (::stat(path_.c_str(), &before) == 0 && ::fchmod(part_.file, before.st_mode & kPermissions) != 0) fail_with("chmod");
   if (::fsync(part_.file) != 0) fail_with("fsync");
   if (std::rename(part_.name.c_str(), path_.c_str()) != 0) fail_with("rename");
   ::close(part_.file);

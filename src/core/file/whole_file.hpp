@@ -1,5 +1,6 @@
 // A file that is there whole or not at all: bytes go to a file of another name beside it, reach the disk, and take the name in one
-// step. Whoever dies on the way leaves what was there before, and the other file until somebody writes this one again (stale_parts.hpp).
+// step. A link stays and its target is written; the mode of what was there stays. Whoever dies on the way leaves what was there before,
+// and the other file until somebody writes this one again (stale_parts.hpp).
 #pragma once
 
 #include <cstddef>
@@ -14,7 +15,7 @@ namespace qjl {
 
 class WholeFile {
  public:
-  // Errors of all: io with the system's reason.
+  // Errors of all: io with the system's reason, and for what is there and no plain file.
   explicit WholeFile(const std::string& path);
   ~WholeFile();  // without finish(): nothing is left
   WholeFile(const WholeFile&) = delete;
