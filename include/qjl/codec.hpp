@@ -1,4 +1,4 @@
-// PageCodec: one page of one kv head, by itself. For research, tests and other caches: what KvCache does inside, without it.
+// PageCodec: one page of one kv head, by itself, as KvCache codes it. Its functions may be called by several threads at once.
 #pragma once
 
 #include <cstddef>

@@ -3,7 +3,8 @@
  * Every function that can fail returns a qjl_status; qjl_last_error() then gives the text, per thread. A failed call changes
  * nothing. Handles belong to the caller and are given back with their destroy function, which accepts null. Numbers live in the
  * caller's memory, that of the cache's device. A cache may be read (qjl_attend, queries of its state) by several threads at once,
- * each with its own plan and queue; whatever changes it needs it alone.
+ * each with its own plan and queue; whatever changes it needs it alone. A child of fork() may exec or exit: the threads of a pool are
+ * not in it, so that no other function may be called there on handles of the parent; it may make its own.
  *
  * A cache on a GPU: tensors are device memory and must live until the stream is past the work, which runs there after a call has
  * returned; numbers are not looked at when they come, qjl_cache_wait tells of a NaN or infinity; qjl_append and qjl_attend_run are

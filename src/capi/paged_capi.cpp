@@ -21,6 +21,7 @@ PagedMemory memory(const qjl_paged_call& call, const char* operation) {
 
 std::vector<PagedRequest> paged_requests(const qjl_paged_call& call, const char* operation) {
   if (call.num_requests > 0) required(call.requests, operation, "requests");
+  check_count(call.num_requests, operation);
   std::vector<PagedRequest> list;
   for (std::size_t i = 0; i < call.num_requests; ++i) {
     const qjl_paged_request& r = call.requests[i];

@@ -3,8 +3,10 @@
 
 #include <cstring>
 #include <new>
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "qjl/attention.hpp"
@@ -54,6 +56,10 @@ int guarded(Work work) noexcept {
     return set_error(status_of(error.kind()), error.what());
   } catch (const std::bad_alloc&) {
     return set_error(QJL_NO_MEMORY, "[memory] the system gave no memory");
+  } catch (const std::length_error&) {
+    return set_error(QJL_NO_MEMORY, "[memory] no memory has room for so many");
+  } catch (const std::system_error&) {  // of a thread that could not be started
+    return set_error(QJL_NO_MEMORY, "[threads] the system refused a thread");
   } catch (const std::exception& error) {
     return set_error(QJL_INTERNAL, error.what());
   } catch (...) {
@@ -146,9 +152,18 @@ inline CacheConfig cache_config(const qjl_cache_options& o, const char* operatio
   return config;
 }
 
+inline constexpr std::size_t kMostRequests = std::size_t{1} << 24;
+
+inline void check_count(std::size_t requests, const char* operation) {
+  if (requests <= kMostRequests) return;
+  throw Error(ErrorKind::invalid_argument, std::string("[") + operation + "] found " + std::to_string(requests) +
+                                               " requests, wanted at most " + std::to_string(kMostRequests));
+}
+
 // The requests of a call.
 inline std::vector<AttendRequest> requests(const qjl_attend_call& call, const char* operation) {
   if (call.num_requests > 0) required(call.requests, operation, "requests");
+  check_count(call.num_requests, operation);
   std::vector<AttendRequest> list;
   for (size_t i = 0; i < call.num_requests; ++i) {
     const qjl_attend_request& r = call.requests[i];

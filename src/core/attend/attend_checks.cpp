@@ -31,6 +31,8 @@ void check_request(const CacheConfig& config, const AttendRequest& r, Device whe
   check_device(r.out.device, where, {"attend", "outputs"});
   require(r.out.heads == q.heads && r.out.tokens == q.tokens && r.out.dim == q.dim, "attend", "out is [", r.out.heads, " heads, ",
           r.out.tokens, " tokens, ", r.out.dim, " channels], wanted [", q.heads, ", ", q.tokens, ", ", q.dim, "] as the queries");
+  check_extent(r.out.heads, r.out.tokens, r.out.head_stride, r.out.token_stride, {"attend", "outputs"});
+  check_disjoint(r.out, {"attend", "outputs"});
   require(r.out.data != nullptr || q.tokens == 0, "attend", "out has a null address, wanted memory of ", q.tokens, " tokens");
   require(r.chunk_keys.empty() == r.chunk_values.empty(), "attend", "chunk_keys have ", r.chunk_keys.tokens,
           " tokens, chunk_values ", r.chunk_values.tokens, ", wanted both or none");

@@ -59,7 +59,6 @@ std::span<const int> head_dims() { return layout::kHeadDims; }
 
 struct PageCodec::State {
   CodecConstants constants;
-  ThreadPool threads{1};
 
   State(int head_dim, const CodecConfig& config) : constants(head_dim, config, DType::f16) {}
   const CodecTables& tables() const { return constants.tables(); }
@@ -69,7 +68,8 @@ struct PageCodec::State {
   std::vector<std::uint16_t> rounded(const TensorView& rows, const RowsName& name) {
     check_shape(rows, 1, shape().head_dim, name);
     require(rows.tokens == kTokensPerPage, name.operation, name.tensor, " have ", rows.tokens, " tokens, wanted ", kTokensPerPage);
-    check_numbers(rows, DType::f16, name, threads);
+    ThreadPool alone(1);  // of this call: a codec may be used by several threads at once
+    check_numbers(rows, DType::f16, name, alone);
     std::vector<std::uint16_t> out(static_cast<std::size_t>(rows.tokens * rows.dim));
     round_rows(rows, 0, 0, rows.tokens, DType::f16, out.data());
     return out;
@@ -116,7 +116,8 @@ std::vector<float> PageCodec::score(const TensorView& queries, const EncodedPage
   const layout::PageShape& shape = state_->shape();
   const RowsName name{"score", "queries"};
   check_shape(queries, 1, shape.head_dim, name);
-  check_numbers(queries, DType::f32, name, state_->threads);
+  ThreadPool alone(1);  // of this call: a codec may be used by several threads at once
+  check_numbers(queries, DType::f32, name, alone);
   const StoredPage stored(page, shape, "score");
   const int rows = static_cast<int>(queries.tokens);
   const std::size_t d = static_cast<std::size_t>(shape.head_dim);

@@ -5,9 +5,8 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <new>
 #include <utility>
-
-#include "fail.hpp"
 
 namespace qjl {
 
@@ -21,7 +20,7 @@ Mapping::Mapping(std::int64_t bytes, Pages pages) {
   const std::int64_t page = os_page_bytes(), rounded = (bytes + page - 1) / page * page;
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
   void* data = mmap(nullptr, static_cast<std::size_t>(rounded), PROT_READ | PROT_WRITE, flags, -1, 0);
-  require(data != MAP_FAILED, "memory", "the system refused a range of ", rounded, " bytes");
+  if (data == MAP_FAILED) throw std::bad_alloc();
   data_ = static_cast<std::uint8_t*>(data);
   bytes_ = rounded;
   // One write per page makes it resident. (MAP_POPULATE would do it in one call, but hides a failure.)

@@ -12,7 +12,7 @@ class Mapping {
   enum class Pages { lazy, resident };  // resident: all of it is taken now
 
   Mapping() = default;
-  // Errors: invalid_argument when the system refuses (names the bytes wanted).
+  // Errors: std::bad_alloc when the system refuses.
   Mapping(std::int64_t bytes, Pages pages);
   ~Mapping();
   Mapping(Mapping&& other) noexcept;

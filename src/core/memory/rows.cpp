@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "fail.hpp"
 #include "half.hpp"
@@ -79,10 +81,45 @@ void check_device(Device found, Device wanted, const RowsName& name) {
           memory(wanted));
 }
 
+namespace {
+
+// Far above any memory: steps of so many numbers may be multiplied and added in 64 bits.
+constexpr std::int64_t kMostNumbers = std::int64_t{1} << 58;
+
+bool fits(std::int64_t count, std::int64_t stride) {
+  if (count < 2) return true;  // never a step
+  const std::int64_t most = kMostNumbers / (count - 1);
+  return stride >= -most && stride <= most;
+}
+
+}  // namespace
+
+void check_extent(std::int64_t heads, std::int64_t tokens, std::int64_t head_stride, std::int64_t token_stride,
+                  const RowsName& name) {
+  require(heads <= kMostHeads && tokens <= kMostTokens, name.operation, name.tensor, " have ", heads, " heads and ", tokens,
+          " tokens, wanted at most ", kMostHeads, " and ", kMostTokens);
+  require(fits(heads, head_stride) && fits(tokens, token_stride), name.operation, name.tensor, " have strides of ", head_stride,
+          " and ", token_stride, " numbers, wanted ones that memory has room for");
+}
+
+void check_disjoint(const OutputView& rows, const RowsName& name) {
+  std::pair<std::int64_t, std::int64_t> near{rows.token_stride, rows.tokens}, far{rows.head_stride, rows.heads};  // stride, count
+  if (std::abs(near.first) > std::abs(far.first)) std::swap(near, far);
+  std::int64_t taken = rows.dim;
+  for (const auto& [stride, count] : {near, far}) {
+    if (count < 2) continue;
+    require(std::abs(stride) >= taken, name.operation, name.tensor, " have strides of ", rows.head_stride, " and ",
+            rows.token_stride, " numbers, under which rows overlap, wanted each of the ", rows.heads, " x ", rows.tokens,
+            " rows of ", rows.dim, " apart");
+    taken += (count - 1) * std::abs(stride);
+  }
+}
+
 void check_shape(const TensorView& rows, std::int64_t heads, std::int64_t dim, const RowsName& name, Device wanted) {
   check_device(rows.device, wanted, name);
   require(rows.heads == heads && rows.dim == dim && rows.tokens >= 0, name.operation, name.tensor, " are [", rows.heads, " heads, ",
           rows.tokens, " tokens, ", rows.dim, " channels], wanted [", heads, " heads, tokens, ", dim, " channels]");
+  check_extent(rows.heads, rows.tokens, rows.head_stride, rows.token_stride, name);
   require(rows.data != nullptr || rows.tokens == 0, name.operation, name.tensor, " have a null address, wanted memory of ",
           rows.tokens, " tokens");
 }

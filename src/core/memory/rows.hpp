@@ -21,6 +21,16 @@ struct RowsName {
 // Errors: invalid_argument unless a tensor is where the cache is.
 void check_device(Device found, Device wanted, const RowsName& name);
 
+// What a tensor may have: above these are no counts but mistakes, and arithmetic with them could overflow.
+inline constexpr std::int64_t kMostHeads = std::int64_t{1} << 20, kMostTokens = std::int64_t{1} << 36;
+
+// Errors: invalid_argument on counts above those, and on strides that reach beyond any memory.
+void check_extent(std::int64_t heads, std::int64_t tokens, std::int64_t head_stride, std::int64_t token_stride,
+                  const RowsName& name);
+
+// Errors: invalid_argument when rows that are written would overlap.
+void check_disjoint(const OutputView& rows, const RowsName& name);
+
 // Errors: invalid_argument unless rows are [heads, tokens, dim], tokens >= 0, with memory of that device behind them.
 void check_shape(const TensorView& rows, std::int64_t heads, std::int64_t dim, const RowsName& name, Device wanted = {});
 
