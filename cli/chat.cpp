@@ -1,14 +1,21 @@
-// `qjl chat`: a conversation, one line per message; the whole of it stays in one cache, so each turn processes only what is new.
-// Lines may come from a terminal or a pipe; the end of input ends the chat.
+// `qjl chat`: a conversation, one line per message; the whole of it stays in one cache, so each turn processes only what is new. When
+// the context is full the oldest messages are forgotten.
+// Lines may come from a terminal or a pipe; the end of input ends the chat. In a terminal Ctrl-C ends the answer, a second one the chat.
+#include <poll.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
-#include <cstdio>
+#include <algorithm>
 #include <iostream>
+#include <iterator>
+#include <optional>
+#include <utility>
 
 #include "files.hpp"
 #include "generation.hpp"
 #include "interrupt.hpp"
 #include "saved_cache.hpp"
+#include "text_input.hpp"
 
 namespace qjl::cli {
 namespace {
@@ -21,15 +28,24 @@ struct ChatOptions {
   OutputOptions output;
 };
 
-// False at the end of input. The mark in front is for people, so it goes to the terminal, not to the result.
-bool read_message(std::string& line) {
+constexpr int kPasteMilliseconds = 30;  // lines of a paste follow each other faster than those of a person
+
+bool more_is_there() {
+  pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  return poll(&input, 1, kPasteMilliseconds) == 1 && (input.revents & POLLIN) != 0;
+}
+
+// False at the end of input. A line is a message; in a terminal, all lines of a paste are one. The mark in front is for people, so it
+// goes to the terminal, not to the result.
+bool read_message(std::string& message, bool from_terminal) {
   do {
-    if (isatty(STDIN_FILENO) == 1 && isatty(STDERR_FILENO) == 1) std::cerr << "> " << std::flush;
-    if (!std::getline(std::cin, line)) {
+    if (from_terminal && isatty(STDERR_FILENO) == 1) std::cerr << "> " << std::flush;
+    if (!read_line(message)) {
       check_interrupt();
       return false;
     }
-  } while (line.find_first_not_of(" \t\r") == std::string::npos);
+    for (std::string line; from_terminal && more_is_there() && read_line(line);) message += "\n" + line;
+  } while (message.find_first_not_of(" \t\r\n") == std::string::npos);
   return true;
 }
 
@@ -53,36 +69,132 @@ Conversation begin_conversation(const ChatOptions& options, const std::optional<
   return conversation;
 }
 
+class Chat {
+ public:
+  Chat(const ChatOptions& options, LoadedModel& loaded, engine::Generator& generator, Conversation conversation)
+      : options_(options),
+        loaded_(loaded),
+        generator_(generator),
+        format_(chat_template(loaded, options.generate.chat_template.name)),
+        variables_(chat_options(options.generate.chat_template)),
+        conversation_(std::move(conversation)) {}
+
+  void run();
+  const engine::ChatJson& messages() const { return conversation_.messages; }
+
+ private:
+  bool streams() const { return !options_.output.json && options_.output.file.empty(); }
+  void talk();
+  void answer();
+  nlohmann::ordered_json take_turn(std::span<const engine::Token> prompt, std::string& said);
+  std::vector<engine::Token> fitting_prompt();
+  bool forget_oldest();
+  void write_transcript() const;
+
+  const ChatOptions& options_;
+  LoadedModel& loaded_;
+  engine::Generator& generator_;
+  engine::ChatTemplate format_;
+  engine::ChatOptions variables_;
+  Conversation conversation_;
+  const bool from_terminal_ = isatty(STDIN_FILENO) == 1;
+  nlohmann::ordered_json turns_ = nlohmann::ordered_json::array();
+  std::string transcript_;
+};
+
+// In a file the transcript is written after every turn; on standard output at the end, whatever ends the chat.
+void Chat::write_transcript() const {
+  auto json = cache_json(generator_.cache());
+  json["turns"] = turns_;
+  write_result(options_.output.file, options_.output.json ? json_text(json) : transcript_);
+}
+
+// The oldest message and what answered it; a system message stays, and so does the newest message. False when no other is left.
+bool Chat::forget_oldest() {
+  auto& messages = conversation_.messages;
+  const auto is_from = [](const engine::ChatJson& message, const char* role) { return message["role"] == role; };
+  auto first = std::ranges::find_if(messages, [&](const auto& message) { return !is_from(message, "system"); });
+  if (std::distance(first, messages.end()) <= 1) return false;
+  const auto next = std::find_if(first + 1, messages.end(), [&](const auto& message) { return is_from(message, "user"); });
+  messages.erase(first, next);
+  return true;
+}
+
+// With room for an answer: a quarter of the context, or as much as may be said.
+std::vector<engine::Token> Chat::fitting_prompt() {
+  const std::int64_t quarter = std::max<std::int64_t>(generator_.context() / 4, 1), limit = options_.generate.max_tokens;
+  const std::int64_t room = limit < 0 ? quarter : std::clamp<std::int64_t>(limit, 1, quarter);
+  const auto before = std::ssize(conversation_.messages);
+  for (;;) {
+    auto prompt = joined(conversation_.before, format_.tokens(loaded_.tokenizer, conversation_.messages, variables_),
+                         loaded_.tokenizer.data());
+    if (std::ssize(prompt) + room > generator_.context() && forget_oldest()) continue;
+    if (const auto forgotten = before - std::ssize(conversation_.messages); forgotten > 0) {
+      spdlog::warn("the context of {} tokens is full: the oldest {} messages are forgotten (-c takes more)", generator_.context(),
+                   forgotten);
+    }
+    return prompt;
+  }
+}
+
+// A person's Ctrl-C ends the answer; where lines come from elsewhere, it ends the chat.
+nlohmann::ordered_json Chat::take_turn(std::span<const engine::Token> prompt, std::string& said) {
+  try {
+    std::optional<InterruptsSpared> spared;
+    if (from_terminal_) spared.emplace();
+    const engine::Turn turn = continue_text(generator_, prompt, [&](std::string_view text) {
+      said += text;
+      if (streams()) print_text(text);
+    });
+    log_turn(turn, generator_.cache());
+    return turn_json(turn);
+  } catch (const Interrupted&) {
+    if (!from_terminal_) throw;
+    forget_interrupt();
+    return {{"text", said}, {"finish", "interrupted"}};
+  }
+}
+
+void Chat::answer() {
+  std::string said;
+  const auto turn = take_turn(fitting_prompt(), said);
+  if (streams()) print_text("\n");
+  conversation_.messages.push_back(engine::chat_message("assistant", said));
+  transcript_ += said + "\n";
+  turns_.push_back(turn);
+  if (!options_.output.file.empty()) write_transcript();
+}
+
+void Chat::talk() {
+  bool first = true;
+  for (std::string message; read_message(message, from_terminal_); first = false) {
+    if (first) drop_byte_order_mark(message);
+    conversation_.messages.push_back(engine::chat_message("user", message));
+    answer();
+  }
+}
+
+void Chat::run() {
+  try {
+    talk();
+  } catch (...) {
+    if (options_.output.json && options_.output.file.empty()) write_transcript();
+    throw;
+  }
+  if (!streams()) write_transcript();
+}
+
 Exit run_chat(const ChatOptions& options) {
   const engine::CacheType cache = cache_type(options.cache);
-  const engine::ChatOptions variables = chat_options(options.generate.chat_template);
   const Device device = cache_device(options.cache);
+  chat_options(options.generate.chat_template);  // wrong usage is told before a model is read
   check_output(options.output.file);
   const std::optional<CacheFile> saved = open_saved(options.saved, options.cache);
   LoadedModel loaded(options.model);
-  const auto format = chat_template(loaded, options.generate.chat_template.name);
   auto generator = make_generator(loaded, cache, device, options.generate, saved);
-  const bool streams = !options.output.json && options.output.file.empty();
-  auto turns = nlohmann::ordered_json::array();
-  std::string transcript;
-  auto [messages, before] = begin_conversation(options, saved, generator);
-  for (std::string line; read_message(line);) {
-    messages.push_back(engine::chat_message("user", line));
-    const auto prompt = joined(before, format.tokens(loaded.tokenizer, messages, variables), loaded.tokenizer.data());
-    const engine::Turn turn = continue_text(generator, prompt, [streams](std::string_view text) {
-      if (streams) std::cout << text << std::flush;
-    });
-    if (streams) write_result("", "\n");
-    log_turn(turn, generator.cache());
-    messages.push_back(engine::chat_message("assistant", turn.text));
-    transcript += turn.text + "\n";
-    turns.push_back(turn_json(turn));
-  }
-  save_generator(generator, options.saved, messages);
-  if (streams) return Exit::ok;
-  auto json = cache_json(generator.cache());
-  json["turns"] = turns;
-  write_result(options.output.file, options.output.json ? json_text(json) : transcript);
+  Chat chat(options, loaded, generator, begin_conversation(options, saved, generator));
+  chat.run();
+  save_generator(generator, options.saved, chat.messages());
   return Exit::ok;
 }
 

@@ -1,10 +1,9 @@
-// Files as the verbs need them: read whole, written under another name and renamed.
+// Files as the verbs need them: read whole; results to a file (result_file.hpp) or to standard output.
 #include "files.hpp"
 
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +13,8 @@
 #include <system_error>
 
 #include "qjl/error.hpp"
+#include "result_file.hpp"
+#include "terminal_text.hpp"
 
 namespace qjl::cli {
 namespace {
@@ -40,33 +41,25 @@ std::string read_text(const std::string& path) {
 }
 
 void check_output(const std::string& path) {
-  if (path.empty()) return;
-  if (fs::is_directory(path)) throw Error(ErrorKind::io, "[write] found a folder at " + path + ", wanted a file name");
-  const fs::path folder = fs::absolute(path).parent_path();
-  if (access(folder.c_str(), W_OK) != 0) fail("[write] cannot write in folder", folder.string());
+  if (!path.empty()) check_result_place(path);
+}
+
+void print_text(std::string_view text) {
+  std::cout << (isatty(STDOUT_FILENO) == 1 ? shown_text(text) : std::string(text)) << std::flush;
+  if (!std::cout) throw Error(ErrorKind::io, "[write] standard output is closed or full");
 }
 
 void write_result(const std::string& path, const std::string& text) {
-  if (path.empty()) {
-    std::cout << text << std::flush;
-    if (!std::cout) throw Error(ErrorKind::io, "[write] standard output is closed or full");
-    return;
-  }
-  const std::string part = path + ".part" + std::to_string(getpid());
-  errno = 0;
-  std::ofstream stream(part, std::ios::binary | std::ios::trunc);
-  stream << text;
-  stream.close();
-  if (!stream || std::rename(part.c_str(), path.c_str()) != 0) {
-    const int reason = errno;
-    std::remove(part.c_str());
-    errno = reason;
-    fail("[write] cannot write", path);
-  }
+  if (path.empty()) return print_text(text);
+  write_result_file(path, text);
 }
 
 std::string json_text(const nlohmann::ordered_json& json) {
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+std::string json_line(const nlohmann::ordered_json& json) {
+  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 }  // namespace qjl::cli

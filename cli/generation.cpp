@@ -70,7 +70,11 @@ engine::Turn continue_text(engine::Generator& generator, std::span<const engine:
     check_interrupt();
     bar.update(done, total);
   };
-  return generator.continue_text(prompt, on_text, on_prompt);
+  engine::Turn turn = generator.continue_text(prompt, on_text, on_prompt);
+  if (turn.finish == engine::Finish::context) {
+    spdlog::warn("the context of {} tokens is full: the answer ends there (-c takes more)", generator.context());
+  }
+  return turn;
 }
 
 engine::ChatTemplate chat_template(const LoadedModel& loaded, const std::string& name) {
@@ -94,7 +98,7 @@ engine::ChatOptions chat_options(const TemplateOptions& options) {
   engine::ChatOptions chat;
   if (options.variables.empty()) return chat;
   try {
-    chat.variables = engine::ChatJson::parse(options.variables, engine::refuse_deep);
+    chat.variables = engine::parse_json(options.variables);
   } catch (const nlohmann::json::exception& error) {
     throw Usage(std::string("[options] --chat-template-kwargs: ") + error.what());
   } catch (const Error& error) {

@@ -11,6 +11,7 @@
 #include "qjl/codec.hpp"
 #include "qjl/device.hpp"
 #include "qjl/simd.hpp"
+#include "terminal_text.hpp"
 
 namespace qjl::cli {
 namespace {
@@ -130,7 +131,7 @@ std::string info_text(const Json& json) {
   }
   if (!json.contains("model")) return text;
   for (const auto& [key, value] : json["model"].items()) {
-    text += fmt::format("  {:<20}{}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
+    text += fmt::format("  {:<20}{}\n", key, value.is_string() ? one_line(value.get<std::string>()) : json_line(value));
   }
   const bool forgets = json["caches"][0].contains("windowed_layers_mb");
   text += fmt::format("\ncache at {} tokens\n  {:<8}{:>12}{:>10}{:>8}{}\n", json["context"].get<std::int64_t>(), "type",

@@ -34,6 +34,10 @@ LoadedModel::LoadedModel(const ModelOptions& options)
       threads(options.threads),
       context(options.context > 0 ? options.context : model.config().context_length) {
   const auto& config = model.config();
+  if (tokenizer.vocab_size() > config.vocab_size) {
+    throw Error(ErrorKind::bad_file, "[open] " + options.path + ": found a tokenizer of " + std::to_string(tokenizer.vocab_size()) +
+                                         " tokens, wanted at most the " + std::to_string(config.vocab_size) + " of the model");
+  }
   for (const std::string& warning : config.warnings) spdlog::warn("{}: {}", options.path, warning);
   for (const std::string& warning : tokenizer.data().warnings) spdlog::warn("{}: {}", options.path, warning);
   if (context > engine::kMostContext) {

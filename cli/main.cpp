@@ -1,6 +1,7 @@
 // The `qjl` program: one verb per file. Results go to stdout, log and progress to stderr.
 //
 // Exit codes: 0 done, 1 failure, 2 wrong usage, 130 interrupted.
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -10,11 +11,16 @@
 #include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <memory>
 #include <new>
+#include <utility>
 
 #include "interrupt.hpp"
+#include "math_libraries.hpp"
 #include "options.hpp"
 #include "qjl/simd.hpp"
+#include "terminal_text.hpp"
+#include "text_libraries.hpp"
 #include "verbs.hpp"
 
 namespace qjl::cli {
@@ -26,8 +32,19 @@ std::string version_text() {
 #else
   const std::string compiler = "gcc " __VERSION__;
 #endif
-  return "qjl " QJL_VERSION " (" + compiler + ", " + std::string(simd_target_name(simd_target())) + ")";
+  return "qjl " QJL_VERSION " (" + compiler + ", " + std::string(simd_target_name(simd_target())) + ")\n" +
+         engine::math_libraries() + ", " + engine::text_libraries();
 }
+
+// What the log tells may hold names of files and models.
+class ShownMessage : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
+    const std::string line = one_line({message.payload.data(), message.payload.size()});
+    out.append(line.data(), line.data() + line.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<ShownMessage>(); }
+};
 
 void start_log() {
   const char* no_colour = std::getenv("NO_COLOR");
@@ -35,14 +52,16 @@ void start_log() {
   auto sink =
       std::make_shared<spdlog::sinks::stderr_color_sink_mt>(colour ? spdlog::color_mode::always : spdlog::color_mode::never);
   spdlog::set_default_logger(std::make_shared<spdlog::logger>("qjl", sink));
-  spdlog::set_pattern("%^%l%$ %v");
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<ShownMessage>('*').set_pattern("%^%l%$ %*");
+  spdlog::set_formatter(std::move(formatter));
   spdlog::set_level(spdlog::level::warn);
 }
 
 // One line whatever the log level: a failure is never silent.
 Exit report(const char* what, Exit code) {
   std::cout.flush();
-  std::fprintf(stderr, "qjl: %s\n", what);
+  std::fprintf(stderr, "qjl: %s\n", one_line(what).c_str());
   return code;
 }
 
@@ -54,7 +73,7 @@ Exit run_verb(const Verb& verb) {
   } catch (const Usage& error) {
     return report(error.what(), Exit::usage);
   } catch (const std::bad_alloc&) {
-    return report("out of memory", Exit::failure);
+    return report("out of memory; a context (-c) of fewer tokens takes less", Exit::failure);
   } catch (const std::exception& error) {
     return report(error.what(), Exit::failure);
   }
@@ -67,6 +86,7 @@ Exit parse_failure(const CLI::App& program, const CLI::ParseError& error) {
 
 Exit run_program(int argc, char** argv) {
   start_log();
+  catch_lost_files();
   catch_interrupts();
   CLI::App program{"Runs language models on a key-value cache of 2 to 4 bits per number.", "qjl"};
   program.set_help_flag("-h,--help", "print this help");
@@ -80,6 +100,8 @@ Exit run_program(int argc, char** argv) {
     program.parse(std::move(words));
   } catch (const CLI::ParseError& error) {
     return parse_failure(program, error);
+  } catch (const Usage& error) {
+    return report(error.what(), Exit::usage);
   }
   const auto chosen = std::find_if(std::begin(verbs), std::end(verbs), [](const Verb& verb) { return verb.command->parsed(); });
   return run_verb(*chosen);

@@ -3,12 +3,15 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <string_view>
 
 #include "named_templates.hpp"
 #include "qjl/error.hpp"
+#include "ranges.hpp"
 
 namespace qjl::cli {
 
@@ -24,36 +27,33 @@ void add_rope_options(CLI::App& command, engine::RopeOptions& rope) {
       ->check(CLI::IsMember(names))
       ->group("Model");
   const auto add = [&](const char* name, std::optional<double>& value, const char* text, const CLI::Validator& range) {
-    return command.add_option(name, value, text)->check(range)->group("Model");
+    return command.add_option(name, value, text)->transform(range)->group("Model");
   };
-  auto* factor = add("--rope-scale", rope.factor, "how much longer contexts are than RoPE's original one", CLI::PositiveNumber);
+  auto* factor = add("--rope-scale", rope.factor, "how much longer contexts are than RoPE's original one", positive());
   command
       .add_option_function<double>(
           "--rope-freq-scale", [&rope](double scale) { rope.factor = 1.0 / scale; }, "the same as 1 / --rope-scale")
-      ->check(CLI::PositiveNumber)
+      ->transform(positive())
       ->excludes(factor)
       ->group("Model");
-  add("--rope-freq-base", rope.base, "base of RoPE (default: the model's)", CLI::PositiveNumber);
-  add("--yarn-orig-ctx", rope.yarn_original_context, "YaRN: original context in tokens (default: the model's)",
-      CLI::PositiveNumber);
-  add("--yarn-ext-factor", rope.yarn_ext_factor, "YaRN: 0 divides all frequencies, 1 leaves high ones (default 1)",
-      CLI::Range(0.0, 1.0));
+  add("--rope-freq-base", rope.base, "base of RoPE (default: the model's)", positive());
+  add("--yarn-orig-ctx", rope.yarn_original_context, "YaRN: original context in tokens (default: the model's)", positive());
+  add("--yarn-ext-factor", rope.yarn_ext_factor, "YaRN: 0 divides all frequencies, 1 leaves high ones (default 1)", share());
   add("--yarn-attn-factor", rope.yarn_attention_factor, "YaRN: queries and keys are multiplied by this, too (default 1)",
-      CLI::PositiveNumber);
-  add("--yarn-beta-fast", rope.yarn_beta_fast, "YaRN: turns within the original context that stay (default 32)",
-      CLI::PositiveNumber);
-  add("--yarn-beta-slow", rope.yarn_beta_slow, "YaRN: turns that are divided by the whole factor (default 1)", CLI::PositiveNumber);
+      positive());
+  add("--yarn-beta-fast", rope.yarn_beta_fast, "YaRN: turns within the original context that stay (default 32)", positive());
+  add("--yarn-beta-slow", rope.yarn_beta_slow, "YaRN: turns that are divided by the whole factor (default 1)", positive());
 }
 
 }  // namespace
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("-m,--model", options.path, "model: a GGUF file, or a folder of Hugging Face")->required()->group("Model");
-  command.add_option("-c,--ctx-size", options.context, "context length in tokens (default: the model's)")
-      ->check(CLI::PositiveNumber)
+  command.add_option("-c,--ctx-size", options.context, "context length in tokens (default, and 0: the model's)")
+      ->transform(whole(0))
       ->group("Model");
   command.add_option("-t,--threads", options.threads, "threads (default: all processors)")
-      ->check(CLI::Range(1, 1024))
+      ->transform(whole(1, 1024))
       ->group("Model");
   add_rope_options(command, options.rope);
 }
@@ -111,27 +111,29 @@ void add_sampling_options(CLI::App& command, engine::SamplingConfig& sampling) {
   const auto add = [&](const char* name, auto& value, const std::string& text) {
     return command.add_option(name, value, text)->group("Sampling");
   };
-  add("--seed", sampling.seed, "seed of the sampler (" + usual(sampling.seed) + ")");
+  command
+      .add_option_function<std::string>(
+          "--seed", [&sampling](const std::string& text) { sampling.seed = read_seed(text); },
+          "seed of the sampler (" + usual(sampling.seed) + "; -1: by chance)")
+      ->group("Sampling");
   add("--temp", sampling.temperature, "temperature, 0: the likeliest token (" + usual(sampling.temperature) + ")")
-      ->check(CLI::NonNegativeNumber);
-  add("--top-k", sampling.top_k, "keep the k likeliest tokens, 0: off (" + usual(sampling.top_k) + ")")
-      ->check(CLI::NonNegativeNumber);
+      ->transform(not_negative());
+  add("--top-k", sampling.top_k, "keep the k likeliest tokens, 0: off (" + usual(sampling.top_k) + ")")->transform(whole(0));
   add("--top-p", sampling.top_p, "keep the likeliest tokens that reach p together, 1: off (" + usual(sampling.top_p) + ")")
-      ->check(CLI::Range(0.0, 1.0));
-  add("--min-p", sampling.min_p, "drop tokens below p times the best, 0: off (" + usual(sampling.min_p) + ")")
-      ->check(CLI::Range(0.0, 1.0));
+      ->transform(share());
+  add("--min-p", sampling.min_p, "drop tokens below p times the best, 0: off (" + usual(sampling.min_p) + ")")->transform(share());
   add("--repeat-penalty", sampling.repeat_penalty, "penalty on the last 64 tokens, 1: off (" + usual(sampling.repeat_penalty) + ")")
-      ->check(CLI::PositiveNumber);
+      ->transform(positive());
 }
 
 void add_generate_options(CLI::App& command, GenerateOptions& options) {
   add_arithmetic_option(command, options.arithmetic);
   command.add_option("-n,--n-predict", options.max_tokens, "tokens to make at most (default: until the model ends)")
-      ->check(CLI::Range(std::int64_t{-1}, std::int64_t{1} << 40))
+      ->transform(whole(-1, std::int64_t{1} << 40))
       ->group("Prompt");
   command
       .add_option("--chunk", options.chunk, "tokens of prompt per pass; later passes read the compressed cache (default: one pass)")
-      ->check(CLI::PositiveNumber)
+      ->transform(whole(1))
       ->group("Prompt");
   add_template_options(command, options.chat_template);
   command
@@ -185,16 +187,35 @@ Device cache_device(const CacheOptions& options) {
                                           (known.empty() ? found.absence : "found" + known + ", wanted " + options.device));
 }
 
+namespace {
+
+// A dash and several letters: CLI11 would read -ngl as -n with the value gl.
+bool has_letters(const std::string& word) {
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  return word.size() > 2 && word[0] == '-' && is_letter(word[1]) && is_letter(word[2]);
+}
+
+// Whether the next word is this one's value, and may begin with a dash.
+bool takes_value(const std::string& word) {
+  constexpr std::string_view kFlags[] = {"--json", "--escape", "-e", "-h", "--help"};
+  return word.starts_with("-") && std::ranges::find(kFlags, word) == std::end(kFlags);
+}
+
+}  // namespace
+
 std::vector<std::string> spell_out_short_words(int argc, const char* const* argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
-  for (auto& word : words) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    std::string& word = words[i];
     if (word == "--") break;
+    if (i > 0 && takes_value(words[i - 1]) && words[i - 1].find('=') == std::string::npos) continue;
     if (word == "-np" || word.starts_with("-np=")) word = "--parallel" + word.substr(3);
     for (const char side : {'k', 'v'}) {
       const std::string brief = std::string("-ct") + side;
       const bool alone = word == brief, with_value = word.starts_with(brief + "=");
       if (alone || with_value) word = std::string("--cache-type-") + side + word.substr(brief.size());
     }
+    if (has_letters(word)) throw Usage("[options] found " + word + ", which is no option of this program (--help lists them)");
   }
   return words;
 }

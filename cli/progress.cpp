@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "terminal_text.hpp"
+
 namespace qjl::cli {
 namespace {
 
@@ -14,7 +16,7 @@ constexpr int kBarWidth = 30;
 
 }  // namespace
 
-Progress::Progress(std::string label) : label_(std::move(label)), visible_(isatty(STDERR_FILENO) == 1) {}
+Progress::Progress(std::string label) : label_(one_line(label)), visible_(isatty(STDERR_FILENO) == 1) {}
 
 Progress::~Progress() { clear(); }
 

@@ -1,10 +1,8 @@
 // `qjl run`: continues a prompt, streaming. With a chat template the prompt is one user message, and what follows is its answer.
-#include <cstdio>
-#include <iostream>
-
 #include "files.hpp"
 #include "generation.hpp"
 #include "saved_cache.hpp"
+#include "text_input.hpp"
 
 namespace qjl::cli {
 namespace {
@@ -16,13 +14,17 @@ struct RunOptions {
   GenerateOptions generate;
   OutputOptions output;
   std::string prompt, file;
+  bool escape = false;
 };
 
 // The file's text, then the question: what --prompt asks stands below what --file holds.
 std::string prompt_text(const RunOptions& options) {
-  if (options.file.empty()) return options.prompt;
+  const std::string prompt = options.escape ? unescaped(options.prompt) : options.prompt;
+  if (options.file.empty()) return prompt;
   std::string text = read_text(options.file);
-  if (!options.prompt.empty()) text += "\n\n" + options.prompt;
+  drop_byte_order_mark(text);
+  drop_last_new_line(text);
+  if (!prompt.empty()) text += "\n\n" + prompt;
   return text;
 }
 
@@ -54,7 +56,7 @@ Exit run_run(const RunOptions& options) {
   const auto prompt = joined(generator.tokens(), prompt_tokens(loaded, options), loaded.tokenizer.data());
   const bool streams = !options.output.json && options.output.file.empty();
   const engine::Turn turn = continue_text(generator, prompt, [streams](std::string_view text) {
-    if (streams) std::cout << text << std::flush;
+    if (streams) print_text(text);
   });
   if (streams) write_result("", "\n");
   log_turn(turn, generator.cache());
@@ -79,6 +81,7 @@ Verb add_run(CLI::App& program) {
   add_model_options(*command, options->model);
   command->add_option("-p,--prompt", options->prompt, "text to continue; after --file: a question below it")->group("Prompt");
   command->add_option("-f,--file", options->file, "text file to begin with, - for standard input")->group("Prompt");
+  command->add_flag("-e,--escape", options->escape, "read \\n, \\t, \\xNN and the like in --prompt as in C")->group("Prompt");
   add_generate_options(*command, options->generate);
   add_cache_options(*command, options->cache);
   add_saved_cache_options(*command, options->saved);

@@ -1,9 +1,11 @@
 // A conversation is a note of the file, JSON text: its messages rendered again give the same tokens, which the cache then has.
 #include "saved_cache.hpp"
 
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <system_error>
 
 #include "files.hpp"
 #include "qjl/error.hpp"
@@ -22,6 +24,9 @@ std::string type_name(const CodecConfig& codec, const std::vector<std::pair<Code
 
 std::optional<CacheFile> open_saved(const SavedCacheOptions& options, const CacheOptions& cache) {
   check_output(options.save);
+  if (std::error_code error; std::filesystem::exists(options.save, error) && !std::filesystem::is_regular_file(options.save)) {
+    throw Error(ErrorKind::io, "[options] --save-cache " + options.save + ": found a device or FIFO, wanted a plain file or none");
+  }
   if (options.load.empty()) return std::nullopt;
   CacheFile file(options.load);
   if (cache.type.empty() && cache.key_type.empty() && cache.value_type.empty()) return file;
@@ -47,7 +52,7 @@ engine::ChatJson saved_messages(const CacheFile& file) {
   const auto note = file.info().notes.find(kMessages);
   if (note == file.info().notes.end()) return messages;
   try {
-    for (const auto& message : engine::ChatJson::parse(note->second, engine::refuse_deep)) {
+    for (const auto& message : engine::parse_json(note->second)) {
       messages.push_back(engine::chat_message(message.at("role").get<std::string>(), message.at("content").get<std::string>()));
     }
   } catch (const nlohmann::json::exception& error) {
@@ -61,7 +66,7 @@ void save_generator(const engine::Generator& generator, const SavedCacheOptions&
   if (options.save.empty()) return;
   std::map<std::string, std::string> notes;
   if (!messages.empty()) {
-    notes[kMessages] = messages.dump(-1, ' ', false, engine::ChatJson::error_handler_t::replace);
+    notes[kMessages] = json_line(messages);
   }
   generator.save(options.save, std::move(notes));
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "finite.hpp"
 #include "qjl/codec.hpp"
 #include "rope.hpp"
 
@@ -39,6 +40,8 @@ void capture(Model& model, std::span<const Token> tokens, std::int64_t last_quer
     captured.layer = layer;
     captured.keys = copy_rows(keys, keys.tokens);
     captured.values = copy_rows(values, values.tokens);
+    for (const CapturedRows* rows : {&captured.queries, &captured.keys, &captured.values})
+      require_finite(rows->numbers, "keys, values and queries");
     look(captured);
   };
   const ForwardItem item{exact.create(), tokens};

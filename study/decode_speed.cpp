@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cache_type.hpp"
+#include "finite.hpp"
 #include "qjl/error.hpp"
 
 namespace qjl::engine {
@@ -51,6 +52,7 @@ void fill(Model& model, std::span<const Token> prompt, std::vector<Lane>& lanes,
   };
   const ForwardOptions options{.logits = ForwardOptions::Logits::last, .observe_kv = copy};
   const auto logits = model.forward(exact, {&item, 1}, options, threads);
+  require_finite(logits, "logits");
   const auto best = static_cast<Token>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   for (auto& lane : lanes) lane.next = best;
 }
@@ -59,6 +61,7 @@ void step(Model& model, Lane& lane, ThreadPool& threads) {
   const auto start = std::chrono::steady_clock::now();
   const ForwardItem item{lane.sequence, {&lane.next, 1}};
   const auto logits = model.forward(*lane.cache, {&item, 1}, {}, threads);
+  require_finite(logits, "logits");
   lane.next = static_cast<Token>(std::max_element(logits.begin(), logits.end()) - logits.begin());
   lane.step_seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "eval_metrics.hpp"
+#include "finite.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/error.hpp"
 #include "trial_cache.hpp"
@@ -36,7 +37,7 @@ class Evaluation {
       : model_(model),
         threads_(threads),
         progress_(progress),
-        prompt_(config.prompt < 0 ? config.context * 3 / 4 : config.prompt),
+        prompt_(config.prompt.value_or(config.context * 3 / 4)),
         context_(config.context),
         arithmetic_(config.arithmetic),
         exact_{make_exact(tokens), empty_scores()} {
@@ -90,8 +91,12 @@ void Evaluation::check(std::span<const Token> tokens) const {
   if (context_ < 2 || context_ > kMostContext) refuse("context", context_, "2 to " + std::to_string(kMostContext));
   if (std::ssize(tokens) < context_)
     refuse("the text's length in tokens", std::ssize(tokens), "at least the context " + std::to_string(context_));
-  if (prompt_ > context_ - 2)
-    refuse("prompt", prompt_, "at most " + std::to_string(context_ - 2) + ", so that two positions are scored");
+  if (prompt_ < 0 || prompt_ > context_ - 2)
+    refuse("prompt", prompt_, "0 to " + std::to_string(context_ - 2) + ", so that two positions are scored");
+  const std::int64_t vocab = model_.config().vocab_size;
+  for (const Token token : tokens) {
+    if (token < 0 || token >= vocab) refuse("a token", token, "0 to " + std::to_string(vocab - 1) + ", the model's vocabulary");
+  }
 }
 
 // Two sequences: a fork of the first gives the floor.
@@ -143,7 +148,9 @@ std::span<const float> Evaluation::decode(KvCache& cache, SequenceId sequence, s
   ForwardOptions options;
   options.logits = ForwardOptions::Logits::all;
   options.arithmetic = arithmetic;
-  return model_.forward(cache, {&item, 1}, options, threads_);
+  const std::span<const float> logits = model_.forward(cache, {&item, 1}, options, threads_);
+  require_finite(logits, "logits");
+  return logits;
 }
 
 void Evaluation::score_next(std::int64_t position, std::span<const float> logits, double normaliser, Scores& scores) const {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,7 +24,7 @@ struct EvalCache {
 
 struct EvalConfig {
   std::int64_t context = 4096;                // tokens of the text used
-  std::int64_t prompt = -1;                   // exact tokens; -1: 3/4 of context; 0 allowed
+  std::optional<std::int64_t> prompt = {};    // exact tokens, 0 to context - 2; none: 3/4 of context
   std::vector<std::string> caches;            // cache types of the library, or names of rivals (rivals/rival.hpp)
   std::vector<EvalCache> made_caches = {};    // scored after `caches`
   Arithmetic arithmetic = Arithmetic::exact;  // of the caches; what they are compared with is always exact

@@ -173,7 +173,15 @@ std::vector<CodeDamage> read_side(const Json& json, int side) {
 
 PlanCosts measure_costs(Model& model, std::span<const CostText> texts, const CostConfig& config, ThreadPool& threads,
                         const Progress& progress) {
-  if (texts.empty()) throw Error(ErrorKind::invalid_argument, "[plan] found no text, wanted one at least");
+  const auto refuse = [](const std::string& what) { throw Error(ErrorKind::invalid_argument, "[plan] found " + what); };
+  if (texts.empty()) refuse("no text, wanted one at least");
+  if (config.positions < 2 || config.positions > config.context)
+    refuse(std::to_string(config.positions) + " positions, wanted 2 to the context's " + std::to_string(config.context));
+  for (const CostText& text : texts) {
+    if (std::ssize(text.tokens) < config.context)
+      refuse(std::to_string(text.tokens.size()) + " tokens in " + text.name + ", wanted at least " +
+             std::to_string(config.context));
+  }
   return Measurement(model, texts, config, threads, progress).run();
 }
 
@@ -194,7 +202,7 @@ std::string costs_json(const PlanCosts& costs) {
 
 PlanCosts read_costs(std::string_view text, const std::string& name) {
   try {
-    const Json json = Json::parse(text, refuse_deep);
+    const Json json = parse_json(text);
     if (json.at("format") != "qjl plan costs" || json.at("version") != 1)
       throw Error(ErrorKind::bad_file,
                   "[plan] `" + name + "` holds " + json.at("format").dump() + ", wanted \"qjl plan costs\" version 1");

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "finite.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/error.hpp"
 
@@ -45,6 +46,7 @@ RetrievalAnswer answer(Model& model, TrialCache& trial, const RetrievalQuestion&
   for (std::size_t i = 0; i < question.answer.size(); ++i) {
     const ForwardItem item{sequence, next};
     const auto logits = model.forward(trial.cache(), {&item, 1}, {}, threads);
+    require_finite(logits, "logits");
     given.tokens.push_back(static_cast<Token>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
     next = std::span(given.tokens).last(1);
   }

@@ -15,6 +15,7 @@
 #include "progress.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/error.hpp"
+#include "ranges.hpp"
 #include "result_rows.hpp"
 #include "study.hpp"
 
@@ -154,7 +155,7 @@ Verb add_study_distortion(CLI::App& study) {
   add_study_options(*command, *options);
   add_text_options(*command, *options);
   command->get_option("--texts")->required(false);
-  command->add_option("-c,--ctx-size", options->context, "tokens of a text used (default 2048)")->check(CLI::PositiveNumber);
+  command->add_option("-c,--ctx-size", options->context, "tokens of a text used (default 2048)")->transform(whole(1));
   auto* keys = command->add_option("--keys", options->keys, "captured keys instead of a text, .npy [layers, tokens, head_dim]");
   auto* values = command->add_option("--values", options->values, "captured values, the same");
   keys->needs(values);

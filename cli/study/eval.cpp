@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cache_list.hpp"
 #include "decode_speed.hpp"
@@ -18,6 +19,7 @@
 #include "options.hpp"
 #include "progress.hpp"
 #include "quality_json.hpp"
+#include "ranges.hpp"
 #include "rival.hpp"
 #include "verbs.hpp"
 
@@ -31,7 +33,7 @@ struct EvalOptions {
   OutputOptions output;
   std::string file;
   std::vector<std::string> caches = {"k2v2", "k3v2", "k3v3", "k4v4"};
-  std::int64_t prompt = -1;
+  std::optional<std::int64_t> prompt = {};
   engine::Arithmetic arithmetic = engine::Arithmetic::exact;
   std::int64_t decode_steps = 0;
 };
@@ -133,7 +135,7 @@ Verb add_eval(CLI::App& program) {
   add_model_options(*command, options->model);
   command->add_option("-f,--file", options->file, "text file, - for standard input")->required()->group("Text");
   command->add_option("--prompt", options->prompt, "tokens processed exactly before scoring starts (default: 3/4 of -c)")
-      ->check(CLI::NonNegativeNumber)
+      ->transform(whole(0))
       ->group("Text");
   command
       ->add_option("--cache", options->caches,
@@ -143,7 +145,7 @@ Verb add_eval(CLI::App& program) {
       ->delimiter(',')
       ->group("Cache");
   command->add_option("--decode", options->decode_steps, "also time this many one-token steps per cache, after -c tokens")
-      ->check(CLI::PositiveNumber)
+      ->transform(whole(1))
       ->group("Cache");
   add_arithmetic_option(*command, options->arithmetic);
   add_output_options(*command, options->output);

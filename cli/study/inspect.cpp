@@ -102,7 +102,7 @@ Exit run_inspect(const InspectOptions& options) {
       bar.update(layer.layer + 1, loaded.model.config().num_layers);
     });
   }
-  write_result(options.output.file, options.output.json ? json.dump() + "\n" : layers_table(json));
+  write_result(options.output.file, options.output.json ? json_line(json) + "\n" : layers_table(json));
   return Exit::ok;
 }
 

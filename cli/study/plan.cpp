@@ -11,6 +11,7 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "cache_list.hpp"
 #include "eval.hpp"
@@ -23,6 +24,8 @@
 #include "plan_search.hpp"
 #include "progress.hpp"
 #include "qjl/codec.hpp"
+#include "qjl/error.hpp"
+#include "ranges.hpp"
 #include "sketch_bound.hpp"
 #include "sketch_trial.hpp"
 #include "verbs.hpp"
@@ -47,9 +50,17 @@ struct PlanOptions {
 
 // ---- signs of a sketch --------------------------------------------------------------------------------------------------------
 
-Json sketch_report(const PlanOptions& options) {
+engine::SketchBound find_bound(const PlanOptions& options) {
   if (options.eps <= 0 || options.delta <= 0) throw Usage("[plan] found --eps or --delta alone, wanted both, each between 0 and 1");
-  const engine::SketchBound bound = engine::sketch_bound(options.eps, options.delta);
+  try {
+    return engine::sketch_bound(options.eps, options.delta);
+  } catch (const Error& error) {
+    throw Usage(error.what());
+  }
+}
+
+Json sketch_report(const PlanOptions& options) {
+  const engine::SketchBound bound = find_bound(options);
   Json report = {{"eps", options.eps}, {"delta", options.delta}, {"rows", bound.rows}, {"published_rows", bound.published_rows}};
   ThreadPool threads(options.model.threads);
   for (const auto& [name, wanted] : {std::pair{"trial", bound.rows}, std::pair{"published_trial", bound.published_rows}}) {
@@ -207,9 +218,25 @@ std::string plan_text(const engine::Plan& plan, const engine::PlanCosts& costs) 
                             plan.bits_sealed, plan.budget_bits, plan.forecast_kld, costs.context, costs.positions);
 }
 
-Exit run_budget(const PlanOptions& options) {
+// Scored tokens are the last of a text's.
+void check_positions(const char* name, std::int64_t positions, const char* context_name, std::int64_t context) {
+  if (positions <= context) return;
+  throw Usage(fmt::format("[plan] found {} {}, wanted at most {}, {}", name, positions, context_name, context));
+}
+
+// All that can be known to be wrong before hours of measuring.
+void check_budget_options(const PlanOptions& options) {
   read_budget(options.budget);
+  check_positions("--positions", options.costs.positions, "--text-context", options.costs.context);
+  check_positions("--check-positions", options.check_positions, "--check-context", options.check_context);
   check_output(options.plan_file);
+  std::error_code error;
+  if (!std::filesystem::is_regular_file(options.costs_file, error)) check_output(options.costs_file);
+  for (const auto& file : options.checks) read_text(file);
+}
+
+Exit run_budget(const PlanOptions& options) {
+  check_budget_options(options);
   LoadedModel loaded(options.model);
   const auto costs = find_costs(loaded, options);
   const auto plan = make_plan(loaded, costs, options);
@@ -244,35 +271,36 @@ Verb add_plan(CLI::App& program) {
   auto* command = program.add_subcommand("plan", "choose bits: signs for an error bound, or codes of every layer for a budget");
   add_model_options(*command, options->model);
   command->get_option("--model")->required(false);
-  const auto positive = CLI::PositiveNumber;
-  command->add_option("--eps", options->eps, "error over |q| |k|")->check(positive)->group("Sketch");
-  command->add_option("--delta", options->delta, "probability of a larger error")->check(positive)->group("Sketch");
+  command->add_option("--eps", options->eps, "error over |q| |k|")->transform(positive())->group("Sketch");
+  command->add_option("--delta", options->delta, "probability of a larger error")->transform(positive())->group("Sketch");
   command->add_option("--dim", options->dim, "head_dim of the count of failures (default 128)")
       ->check(CLI::IsMember({64, 80, 96, 128, 256}))
       ->group("Sketch");
   command->add_option("--sketches", options->sketches, "sketches counted, 8192 pairs each (default 40)")
-      ->check(CLI::Range(2, 10000))
+      ->transform(whole(2, 10000))
       ->group("Sketch");
   command->add_option("--budget", options->budget, "bits a number (2.7), or a size (1.5GB, 300MB) for -c tokens and --batch")
       ->group("Budget");
-  command->add_option("--batch", options->batch, "sequences that share a size (default 1)")->check(positive)->group("Budget");
+  command->add_option("--batch", options->batch, "sequences that share a size (default 1)")->transform(whole(1))->group("Budget");
   command->add_option("-f,--file", options->files, "texts to measure damages on")->group("Budget");
   command->add_option("--positions", options->costs.positions, "scored tokens of each text (default 256)")
-      ->check(CLI::Range(2, 1 << 20))
+      ->transform(whole(2, 1 << 20))
       ->group("Budget");
   command->add_option("--text-context", options->costs.context, "tokens of each text (default 2048)")
-      ->check(positive)
+      ->transform(whole(1))
       ->group("Budget");
   command->add_option("--caches-at-once", options->costs.caches_at_once, "caches in memory at a time (default 20)")
-      ->check(positive)
+      ->transform(whole(1))
       ->group("Budget");
   command->add_option("--costs", options->costs_file, "damages: read from this file when it exists, else measured and written")
       ->group("Budget");
   command->add_option("--plan", options->plan_file, "write the plan to this file; its path is a cache type")->group("Budget");
   command->add_option("--check", options->checks, "texts to measure the plan on")->group("Check");
-  command->add_option("--check-context", options->check_context, "tokens of each (default 3584)")->check(positive)->group("Check");
+  command->add_option("--check-context", options->check_context, "tokens of each (default 3584)")
+      ->transform(whole(1))
+      ->group("Check");
   command->add_option("--check-positions", options->check_positions, "scored tokens of each (default 512)")
-      ->check(CLI::Range(2, 1 << 20))
+      ->transform(whole(2, 1 << 20))
       ->group("Check");
   command->add_option("--compare", options->compared, "cache types beside it (default k2v2,k3v2,k3v3)")
       ->delimiter(',')

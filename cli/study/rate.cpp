@@ -12,6 +12,7 @@
 #include "progress.hpp"
 #include "qjl/codec.hpp"
 #include "quality_json.hpp"
+#include "ranges.hpp"
 #include "result_rows.hpp"
 #include "study.hpp"
 
@@ -63,7 +64,8 @@ class RateStudy {
 
   void score(const StudyText& text, std::int64_t context) {
     const std::int64_t tokens = usable_tokens(context, std::ssize(text.tokens));
-    if (tokens == 0) return spdlog::warn("{} has {} tokens: no figure at {}", text.name, text.tokens.size(), context);
+    if (tokens < options_.positions)
+      return spdlog::warn("{} has {} tokens: no figure at {}", text.name, text.tokens.size(), context);
     std::vector<std::string> missing;
     for (const auto& cache : caches_.names()) {
       if (caches_.is_missing(cache, rows_.find(key(text, context, cache)))) missing.push_back(cache);
@@ -119,10 +121,10 @@ Verb add_study_rate(CLI::App& study) {
       ->delimiter(',')
       ->group("Text");
   command->add_option("--positions", options->positions, "scored tokens at the end of a context (default 512)")
-      ->check(CLI::Range(2, 1 << 20))
+      ->transform(whole(2, 1 << 20))
       ->group("Text");
   command->add_option("--caches-at-once", options->caches_at_once, "caches in memory at a time (default 32)")
-      ->check(CLI::PositiveNumber)
+      ->transform(whole(1))
       ->group("Cache");
   return {command, [options] {
             RateStudy(*options).run();

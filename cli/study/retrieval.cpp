@@ -75,7 +75,7 @@ class RetrievalStudy {
     for (const Json& asked : one["questions"]) questions.push_back(question(one, asked));
     const std::int64_t room = engine::longest_sequence(questions);
     if (room > loaded_.model.config().context_length) {
-      spdlog::warn("{} needs {} tokens, the model has {}: left out", one["case"].dump(), room, loaded_.context);
+      spdlog::warn("{} needs {} tokens, the model has {}: left out", json_line(one["case"]), room, loaded_.context);
       return;
     }
     std::vector<engine::TrialCache> caches;

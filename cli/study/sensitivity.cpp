@@ -7,6 +7,7 @@
 #include "interrupt.hpp"
 #include "progress.hpp"
 #include "qjl/error.hpp"
+#include "ranges.hpp"
 #include "result_rows.hpp"
 #include "sensitivity.hpp"
 #include "study.hpp"
@@ -31,6 +32,10 @@ class SensitivityStudy {
         versions_(loaded_, options) {}
 
   void run() {
+    if (options_.positions > options_.context) {
+      throw Usage("[study] found --positions " + std::to_string(options_.positions) + ", wanted at most --ctx-size, " +
+                  std::to_string(options_.context));
+    }
     for (const StudyText& text : study_texts(loaded_, options_, options_.context)) measure(text);
   }
 
@@ -111,10 +116,9 @@ Verb add_study_sensitivity(CLI::App& study) {
   command->remove_option(command->get_option("--cache"));
   command->remove_option(command->get_option("--again"));
   add_text_options(*command, *options);
-  command->add_option("-c,--ctx-size", options->context, "tokens of a text used (default 3584)")->check(CLI::PositiveNumber);
-  command->add_option("--positions", options->positions, "scored tokens at the end (default 512)")->check(CLI::Range(2, 1 << 20));
-  command->add_option("--caches-at-once", options->caches_at_once, "caches in memory at a time (default 32)")
-      ->check(CLI::PositiveNumber);
+  command->add_option("-c,--ctx-size", options->context, "tokens of a text used (default 3584)")->transform(whole(1));
+  command->add_option("--positions", options->positions, "scored tokens at the end (default 512)")->transform(whole(2, 1 << 20));
+  command->add_option("--caches-at-once", options->caches_at_once, "caches in memory at a time (default 32)")->transform(whole(1));
   return {command, [options] {
             SensitivityStudy(*options).run();
             return Exit::ok;

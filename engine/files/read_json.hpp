@@ -2,7 +2,7 @@
 //
 // nlohmann-json reads text of any depth with a stack of its own, but writes, copies and compares what it read by recursion: a
 // megabyte of brackets would overflow the stack in the message that refuses it. And it turns any number into any type: 4294967299
-// reads as the int 3, 64.5 as 64, true as 1. Hence refuse_deep() and whole_number().
+// reads as the int 3, 64.5 as 64, true as 1. Hence parse_json() and whole_number().
 #pragma once
 
 #include <cstdint>
@@ -17,15 +17,16 @@
 namespace qjl::engine {
 
 inline constexpr int kJsonDepth = 64;
+// Of one object. nlohmann's ordered objects are searched from the front at every new key.
+inline constexpr int kJsonKeys = 1000;
 
-// For Json::parse(). Errors: bad_file at the first bracket that is deeper than kJsonDepth.
-inline bool refuse_deep(int depth, nlohmann::ordered_json::parse_event_t, nlohmann::ordered_json&) {
-  if (depth > kJsonDepth) {
-    throw Error(ErrorKind::bad_file,
-                "[json] found brackets deeper than " + std::to_string(kJsonDepth) + ", wanted at most that many inside each other");
-  }
-  return true;
-}
+// Errors: bad_file on brackets deeper than kJsonDepth and objects of more than kJsonKeys keys. Cost: one read of the text.
+void check_json_bounds(std::string_view text);
+
+// Errors: those, and nlohmann's on what is no JSON.
+nlohmann::ordered_json parse_json(std::string_view text);
+// The same; discarded (nlohmann's is_discarded()) instead of nlohmann's errors.
+nlohmann::ordered_json parse_json_or_none(std::string_view text);
 
 // object[key] as a T. Errors: nlohmann's when there is none, bad_file on another type or a number that a T does not hold.
 template <typename T>

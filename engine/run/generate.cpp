@@ -191,6 +191,7 @@ std::span<const float> Generator::process(std::span<const Token> tokens, const P
 void Generator::decode(std::span<const float> logits, Turn& turn, const TextCallback& on_text) {
   const std::int64_t room = config_.context - std::ssize(history_);
   const std::int64_t limit = config_.max_tokens >= 0 ? std::min(config_.max_tokens, room) : room;
+  const std::size_t with_text = std::min(logits.size(), static_cast<std::size_t>(tokenizer_.vocab_size()));  // rows may be padded
   Utf8Stream stream;
   const auto emit = [&](const std::string& text) {
     turn.text += text;
@@ -199,7 +200,7 @@ void Generator::decode(std::span<const float> logits, Turn& turn, const TextCall
   turn.finish = limit == config_.max_tokens ? Finish::length : Finish::context;
   const auto start = Clock::now();
   while (turn.tokens < limit) {
-    const Token token = sampler_.sample(logits);
+    const Token token = sampler_.sample(logits.first(with_text));
     ++turn.tokens;
     if (tokenizer_.is_end_of_generation(token)) {
       turn.finish = Finish::stop;

@@ -96,7 +96,7 @@ std::string plan_json(const Plan& plan) {
 
 Plan read_plan(std::string_view text, const std::string& name) {
   try {
-    return from_json(Json::parse(text, refuse_deep));
+    return from_json(parse_json(text));
   } catch (const Json::exception& error) {
     throw Error(ErrorKind::bad_file, "[plan] `" + name + "` is no plan: " + error.what());
   }

@@ -4,11 +4,12 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "text_hash.hpp"
 #include "tokenizer.hpp"
 
 namespace qjl::engine {
 
-using Vocabulary = std::unordered_map<std::string_view, Token>;
+using Vocabulary = std::unordered_map<std::string_view, Token, TextHash>;
 
 // Errors: bad_file when two tokens have the same text. Tokens without text are left out.
 Vocabulary make_vocabulary(const TokenizerData& data);

@@ -24,7 +24,9 @@ def test_version_tells_compiler_and_target(qjl: Program) -> None:
     result = qjl("--version")
     assert result.returncode == 0
     assert re.fullmatch(
-        r"qjl \d+\.\d+\.\d+ \((gcc|clang) [^,]+, (scalar|avx2|avx512|avx512vbmi|neon|neon_dotprod)\)\n", result.stdout
+        r"qjl \d+\.\d+\.\d+ \((gcc|clang) [^,]+, (scalar|avx2|avx512|avx512vbmi|neon|neon_dotprod)\)\n"
+        r"oneDNN \d+\.\d+\.\d+, PCRE2 \d+\.\d+, utf8proc \d+\.\d+\.\d+\n",
+        result.stdout,
     )
 
 

@@ -3,9 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "cache_version.hpp"
 #include "distortion.hpp"
+#include "eval.hpp"
+#include "finite.hpp"
 #include "inspect.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/error.hpp"
@@ -171,6 +174,41 @@ TEST_F(StudyTest, VersionsFollowTheBytes) {
   EXPECT_NE(version("k3v2"), version("k3v2:seed=7"));
   EXPECT_NE(version("k3v2"), version("k3v3"));
   EXPECT_NE(version("q4_0"), version("int4"));
+}
+
+// What a measurement refuses to count.
+TEST(Finite, OneNumberThatIsNoneIsTold) {
+  std::vector<float> numbers(1000, -3.5f);
+  numbers[10] = std::numeric_limits<float>::max();
+  numbers[11] = -std::numeric_limits<float>::denorm_min();
+  EXPECT_NO_THROW(require_finite(numbers, "logits"));
+  EXPECT_NO_THROW(require_finite({}, "logits"));
+  for (const float bad : {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+                          std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::quiet_NaN()}) {
+    for (const std::size_t at : {std::size_t{0}, std::size_t{500}, numbers.size() - 1}) {
+      std::vector<float> some = numbers;
+      some[at] = bad;
+      EXPECT_THROW(require_finite(some, "logits"), Error) << bad << " at " << at;
+    }
+  }
+}
+
+// A token that the model has no row for would be read beside its logits.
+TEST(Evaluate, EveryTokenIsOfTheVocabulary) {
+  const std::vector<std::byte> bytes = TinyModel().bytes();
+  Model model = Model::load(parse_model_file(bytes, "tiny"));
+  ThreadPool threads(1);
+  std::vector<Token> text(140, 3);
+  const EvalConfig config{.context = 140, .prompt = 100, .caches = {"k3v2"}};
+  EXPECT_NO_THROW(evaluate(model, text, config, threads, {}));
+  for (const Token bad : {Token{96}, Token{-1}}) {
+    text.back() = bad;
+    EXPECT_THROW(evaluate(model, text, config, threads, {}), Error) << bad;
+  }
+  text.back() = 95;
+  for (const std::int64_t prompt : {std::int64_t{-1}, std::int64_t{139}}) {
+    EXPECT_THROW(evaluate(model, text, {.context = 140, .prompt = prompt, .caches = {"k3v2"}}, threads, {}), Error) << prompt;
+  }
 }
 
 }  // namespace

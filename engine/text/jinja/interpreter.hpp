@@ -14,6 +14,7 @@
 
 #include "object.hpp"
 #include "syntax.hpp"
+#include "text_hash.hpp"
 #include "value.hpp"
 
 namespace qjl::engine::jinja {
@@ -25,7 +26,7 @@ inline constexpr int kMaxRunDepth = 600;                              // nodes a
 // The names that a place sees: its own, then those around it.
 struct Scope {
   std::shared_ptr<Scope> outer;
-  std::unordered_map<std::string_view, Value> names;
+  std::unordered_map<std::string_view, Value, TextHash> names;
 };
 
 class Interpreter {

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "builtins/call.hpp"
+#include "text_hash.hpp"
 
 namespace qjl::engine::jinja {
 
@@ -64,7 +65,7 @@ class Namespace : public Object {
   }
 
  private:
-  std::unordered_map<std::string, Value> values_;
+  std::unordered_map<std::string, Value, TextHash> values_;
 };
 
 // `loop` inside of a {% for %}. A namespace may keep it: after the loop it tells what it told of the last item.

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "origin_text.hpp"
+#include "text_hash.hpp"
 
 namespace qjl::engine::jinja {
 
@@ -107,7 +108,7 @@ bool is_key(const Value& value);
 // Items in the order in which they came. Keys are those that Python hashes: 1, 1.0 and True are one.
 struct Dict {
   std::vector<std::pair<Value, Value>> items;
-  std::unordered_map<std::string, std::size_t> places;
+  std::unordered_map<std::string, std::size_t, TextHash> places;
   Extent extent = {};
 
   const Value* find(const Value& key) const;  // nullptr when absent; Fault on a key that has no hash

@@ -1,0 +1,67 @@
+// The whole of the text must be the number: `8k` is none.
+#include "ranges.hpp"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <random>
+#include <string>
+#include <string_view>
+
+namespace qjl::cli {
+namespace {
+
+template <typename Number>
+bool read_number(std::string_view text, Number& number) {
+  if (text.starts_with('+')) text.remove_prefix(1);
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  return error == std::errc() && stop == end;
+}
+
+template <typename Holds>
+CLI::Validator real(Holds holds, const std::string& wanted) {
+  const auto check = [holds, wanted](std::string& text) {
+    double number = 0;
+    if (read_number(text, number) && std::isfinite(number) && holds(number)) return std::string();
+    return "found " + text + ", wanted " + wanted;
+  };
+  return {check, ""};
+}
+
+}  // namespace
+
+CLI::Validator whole(std::int64_t least, std::int64_t most) {
+  const std::string range =
+      most == std::numeric_limits<std::int64_t>::max() ? fmt::format("{} or more", least) : fmt::format("{} to {}", least, most);
+  const auto read = [least, most, range](std::string& text) {
+    std::int64_t number = 0;
+    if (!read_number(text, number) || number < least || number > most) return "found " + text + ", wanted a whole number, " + range;
+    text = std::to_string(number);
+    return std::string();
+  };
+  return {read, ""};
+}
+
+CLI::Validator positive() {
+  return real([](double x) { return x > 0; }, "a number above 0");
+}
+
+CLI::Validator not_negative() {
+  return real([](double x) { return x >= 0; }, "0 or more");
+}
+
+CLI::Validator share() {
+  return real([](double x) { return x >= 0 && x <= 1; }, "0 to 1");
+}
+
+std::uint64_t read_seed(const std::string& text) {
+  std::uint64_t seed = 0;
+  if (read_number(text, seed)) return seed;
+  if (text != "-1") throw CLI::ValidationError("--seed", "found " + text + ", wanted 0 to 2^64 - 1, or -1 for one by chance");
+  std::random_device chance;
+  return (std::uint64_t{chance()} << 32) | chance();
+}
+
+}  // namespace qjl::cli

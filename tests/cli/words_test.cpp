@@ -1,0 +1,103 @@
+// Words of the command line and texts of people: numbers in their ranges, escapes, line ends, control characters.
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include "ranges.hpp"
+#include "terminal_text.hpp"
+#include "text_input.hpp"
+
+namespace qjl::cli::test {
+namespace {
+
+// What a validator makes of a text; "!" and the complaint where it refuses.
+std::string read(const CLI::Validator& validator, std::string text) {
+  const std::string complaint = validator(text);
+  return complaint.empty() ? text : "!" + complaint;
+}
+
+TEST(Ranges, WholeNumbersAreDecimalAndInside) {
+  const CLI::Validator range = whole(-1, 1024);
+  for (const auto& [text, wanted] : {std::pair{"-1", "-1"}, {"0", "0"}, {"1024", "1024"}, {"010", "10"}, {"+7", "7"}, {"-0", "0"}})
+    EXPECT_EQ(read(range, text), wanted) << text;
+  for (const char* text : {"-2", "1025", "", " 1", "1 ", "8k", "0x10", "1e3", "1.0", "--1", "+", "99999999999999999999", "nan"})
+    EXPECT_EQ(read(range, text), "!found " + std::string(text) + ", wanted a whole number, -1 to 1024") << text;
+  EXPECT_EQ(read(whole(1), "9223372036854775807"), "9223372036854775807");
+  EXPECT_EQ(read(whole(1), "0"), "!found 0, wanted a whole number, 1 or more");
+}
+
+TEST(Ranges, RealNumbersAreFinite) {
+  for (const auto& [text, above, least, part] : {std::tuple{"0", false, true, true},
+                                                 {"-0.5", false, false, false},
+                                                 {"0.5", true, true, true},
+                                                 {"1", true, true, true},
+                                                 {"1.0001", true, true, false},
+                                                 {"1e-300", true, true, true},
+                                                 {"inf", false, false, false},
+                                                 {"nan", false, false, false},
+                                                 {"1e999", false, false, false},
+                                                 {"1x", false, false, false},
+                                                 {"", false, false, false}}) {
+    EXPECT_EQ(read(positive(), text)[0] != '!', above && *text != '\0') << text;
+    EXPECT_EQ(read(not_negative(), text)[0] != '!', least) << text;
+    EXPECT_EQ(read(share(), text)[0] != '!', part) << text;
+  }
+}
+
+TEST(Ranges, SeedsAreOf64BitsOrByChance) {
+  EXPECT_EQ(read_seed("0"), 0u);
+  EXPECT_EQ(read_seed("18446744073709551615"), ~std::uint64_t{0});
+  for (const char* text : {"18446744073709551616", "-2", "", "1.5", "x"})
+    EXPECT_THROW(read_seed(text), CLI::ValidationError) << text;
+  EXPECT_NE(read_seed("-1"), read_seed("-1"));  // equal once in 2^64
+}
+
+TEST(TextInput, EscapesAreThoseOfC) {
+  for (const auto& [text, wanted] : {std::pair<std::string, std::string>{"plain", "plain"},
+                                     {R"(a\nb\tc\r)", "a\nb\tc\r"},
+                                     {R"(\\n)", "\\n"},
+                                     {R"(\"\')", "\"'"},
+                                     {R"(\x41\x7a\xFF)", "Az\xFF"},
+                                     {R"(\x4)", R"(\x4)"},
+                                     {R"(\x4g)", R"(\x4g)"},
+                                     {R"(\q)", R"(\q)"},
+                                     {"end\\", "end\\"}}) {
+    EXPECT_EQ(unescaped(text), wanted) << text;
+  }
+}
+
+TEST(TextInput, WhatEditorsAddGoes) {
+  const auto without_mark = [](std::string text) {
+    drop_byte_order_mark(text);
+    return text;
+  };
+  const auto without_end = [](std::string text) {
+    drop_last_new_line(text);
+    return text;
+  };
+  EXPECT_EQ(without_mark("\xEF\xBB\xBFtext\xEF\xBB\xBF"), "text\xEF\xBB\xBF");
+  EXPECT_EQ(without_mark("\xEF\xBB"), "\xEF\xBB");
+  EXPECT_EQ(without_end("a\n"), "a");
+  EXPECT_EQ(without_end("a\r\n"), "a");
+  EXPECT_EQ(without_end("a\r"), "a\r");
+  EXPECT_EQ(without_end("a\n\n"), "a\n");
+  EXPECT_EQ(without_end(""), "");
+}
+
+TEST(TerminalText, ControlCharactersAreNumbers) {
+  EXPECT_EQ(one_line("plain \xC3\xA9 \xE4\xB8\xAD"), "plain \xC3\xA9 \xE4\xB8\xAD");
+  EXPECT_EQ(one_line("\x1b[2J\r\n\t\x7f"), "\\x1b[2J\\x0d\\x0a\\x09\\x7f");
+  EXPECT_EQ(one_line("\xC2\x9b"
+                     "2J\xC2\xA0"),
+            "\\xc2\\x9b"
+            "2J\xC2\xA0");
+  EXPECT_EQ(one_line("\x9b\xFF\xC3"), "\\x9b\\xff\\xc3");
+  EXPECT_EQ(one_line(std::string_view("\0a", 2)), "\\x00a");
+  EXPECT_EQ(shown_text("a\n\tb\x1b\r"), "a\n\tb\\x1b\\x0d");
+}
+
+}  // namespace
+}  // namespace qjl::cli::test

@@ -1,0 +1,115 @@
+// Files whose size is all they have: ten megabytes that make a reader search what it has read for every new piece. Each is read, or
+// refused by a stated bound, in far less than kSeconds; a reader that searches would take minutes.
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <cstring>
+#include <functional>
+#include <set>
+#include <string>
+
+#include "qjl/error.hpp"
+#include "read_json.hpp"
+#include "text_hash.hpp"
+#include "vocabulary.hpp"
+
+namespace qjl::engine::test {
+namespace {
+
+constexpr double kSeconds = 10;  // with sanitizers on a busy machine
+constexpr std::size_t kBytes = 10'000'000;
+
+double seconds_of(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::string repeated(std::string_view one, std::size_t bytes) {
+  std::string text;
+  while (text.size() + one.size() < bytes) text += one;
+  return text;
+}
+
+// 16 bytes whose std::hash in libstdc++ (MurmurHash64A, seed 0xc70f6907) is the same for all i: the second word undoes what the first
+// one did. x ^ x >> 47 is its own inverse, and a product with an odd number has one modulo 2^64.
+std::string colliding(std::uint64_t i) {
+  constexpr std::uint64_t kMultiplier = 0xc6a4a7935bd1e995, kSeed = 0xc70f6907, kTarget = 0x123456789abcdef;
+  std::uint64_t inverse = 1;
+  for (int step = 0; step < 6; ++step) inverse *= 2 - kMultiplier * inverse;  // Newton, 6 steps for 64 bits
+  const auto shift = [](std::uint64_t x) { return x ^ (x >> 47); };
+  const std::uint64_t first = i * 2654435761 + 7;
+  const std::uint64_t after = ((kSeed ^ 16 * kMultiplier) ^ shift(first * kMultiplier) * kMultiplier) * kMultiplier;
+  const std::uint64_t second = shift((after ^ kTarget) * inverse) * inverse;
+  std::string text(16, '\0');
+  std::memcpy(text.data(), &first, sizeof(first));
+  std::memcpy(text.data() + 8, &second, sizeof(second));
+  return text;
+}
+
+TEST(WorstCase, TokensThatMeetInStdHash) {
+  const std::hash<std::string_view> usual;
+  if (usual(colliding(1)) != usual(colliding(2))) GTEST_SKIP() << "another std::hash: these texts do not meet in it";
+  TokenizerData data;
+  for (std::uint64_t i = 0; i < 200'000; ++i) data.tokens.push_back(colliding(i));
+  data.types.assign(data.tokens.size(), TokenizerData::Type::normal);
+  Vocabulary vocabulary;
+  EXPECT_LT(seconds_of([&] { vocabulary = make_vocabulary(data); }), kSeconds);
+  EXPECT_EQ(find_token(vocabulary, data.tokens[777]), 777);
+  EXPECT_EQ(find_token(vocabulary, colliding(200'001)), -1);
+}
+
+TEST(WorstCase, TheHashTellsTextsApart) {
+  const TextHash hash;
+  std::set<std::size_t> seen;
+  for (int length = 0; length < 40; ++length) seen.insert(hash(std::string(static_cast<std::size_t>(length), '\0')));
+  for (std::uint64_t i = 0; i < 1000; ++i) seen.insert(hash(colliding(i)));
+  EXPECT_EQ(seen.size(), 1040u);
+  EXPECT_EQ(hash("token"), hash(std::string("token")));
+}
+
+TEST(WorstCase, JsonOfManyObjectsIsRead) {
+  const std::string text = "[" + repeated("{},", kBytes) + "{}]";
+  nlohmann::ordered_json json;
+  EXPECT_LT(seconds_of([&] { json = parse_json(text); }), kSeconds);
+  EXPECT_GT(json.size(), 3'000'000u);
+}
+
+std::string object_of(int keys) {
+  std::string text = "{";
+  for (int i = 0; i < keys; ++i) text += (i > 0 ? ",\"" : "\"") + std::to_string(i) + "\":0";
+  return text + "}";
+}
+
+void expect_refused(const std::string& text, const std::string& part) {
+  try {
+    parse_json(text);
+    ADD_FAILURE() << "accepted: " << part;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::bad_file);
+    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+  }
+}
+
+TEST(WorstCase, JsonOfManyKeysIsRefusedAtAStatedBound) {
+  EXPECT_EQ(parse_json(object_of(kJsonKeys)).size(), static_cast<std::size_t>(kJsonKeys));
+  EXPECT_LT(seconds_of([] { expect_refused(object_of(kJsonKeys + 1), "more than 1000 keys"); }), kSeconds);
+  expect_refused(object_of(800'000), "keys");
+  const std::string most = "[" + repeated(object_of(kJsonKeys) + ",", kBytes) + "0]";
+  EXPECT_LT(seconds_of([&] { parse_json(most); }), kSeconds);
+  EXPECT_EQ(parse_json(R"({"a:b:c": ":", "d\":\\": [":{["]})").size(), 2u);  // signs inside strings count for nothing
+}
+
+TEST(WorstCase, JsonIsAsDeepAsItsBound) {
+  const auto nested = [](int depth) {
+    return std::string(static_cast<std::size_t>(depth), '[') + std::string(static_cast<std::size_t>(depth), ']');
+  };
+  EXPECT_NO_THROW(parse_json(nested(kJsonDepth)));
+  expect_refused(nested(kJsonDepth + 1), "deeper than 64");
+  EXPECT_LT(seconds_of([] { expect_refused(std::string(kBytes, '['), "deeper"); }), kSeconds);
+  for (const char* text : {"", "]]]", "}{", "\"", "\"\\", "{:::", "nul"})
+    EXPECT_TRUE(parse_json_or_none(text).is_discarded()) << text;
+}
+
+}  // namespace
+}  // namespace qjl::engine::test
