@@ -57,12 +57,12 @@ def test_a_tokenizer_of_more_tokens_than_the_model_is_refused(qjl: Program, text
     for words in (("eval", "-f", text, "-c", 128), ("run", "-p", "hello", "-n", 40), ("inspect", "-f", text)):
         done = qjl(*words, "-m", model)
         assert done.returncode == 1
-        assert "256" in done.stderr
+        assert "257" in done.stderr
         assert "128" in done.stderr
 
 
 def test_rows_of_a_model_that_no_token_names_are_never_drawn(qjl: Program, tmp_path: Path) -> None:
-    """A padded vocabulary: 256 tokens, 1000 rows."""
+    """A padded vocabulary: 257 tokens, 1000 rows."""
     model = write_tiny_model(tmp_path / "padded.gguf", vocab=1000)
     done = qjl("run", "-m", model, "-p", "hello", "-n", 200, "--temp", 1, "--json")
     assert done.returncode == 0, done.stderr

@@ -1,6 +1,6 @@
 """A random llama of byte tokens as a GGUF file of a few hundred kB, for tests of the program that need no trained model.
 
-Every text is as many tokens as it has bytes; no token ends an answer, so only a limit, the context or a signal does.
+Every text without !! is as many tokens as it has bytes; no token ends an answer, so only a limit, the context or a signal does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def write_tiny_model(path: Path, *, layers: int = 2, context: int = 1 << 17, **c
     """changes: name= architecture= vocab= tokens= template= and tensors=, a dict of arrays in place of the random ones."""
     random = np.random.default_rng(5)
     architecture = changes.get("architecture", "llama")
-    tokens = changes.get("tokens", byte_tokens())
+    tokens = changes.get("tokens", [*byte_tokens(), "!!"])
     vocab = changes.get("vocab", len(tokens))
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name(changes.get("name", "tiny"))

@@ -89,9 +89,33 @@ verb_fuzz() {
   verb_build fuzz
   local fuzzer
   for fuzzer in build/fuzz/*_fuzz; do
+    if [[ ${1:-} == seeds ]]; then
+      fuzz_once "$fuzzer" -runs=0
+      continue
+    fi
     say "$fuzzer for ${1:-60} s"
-    mkdir -p "build/fuzz/corpus/${fuzzer##*/}"
-    "$fuzzer" -max_total_time="${1:-60}" -max_len=20000 -rss_limit_mb=2048 \
-      -artifact_prefix=build/fuzz/ -print_final_stats=1 "build/fuzz/corpus/${fuzzer##*/}"
+    fuzz_once "$fuzzer" -max_total_time="${1:-60}" -max_len=20000
+    say "$fuzzer with megabytes"
+    fuzz_once "$fuzzer" -runs=20 -max_len=4000000 -len_control=0
   done
 }
+
+# An input that takes longer than ten seconds is a fault, too.
+fuzz_once() {  # FUZZER OPTION...
+  local fuzzer=$1 corpus=build/fuzz/corpus/${1##*/}
+  shift
+  mkdir -p "$corpus"
+  "$fuzzer" -timeout=10 -rss_limit_mb=2048 -artifact_prefix=build/fuzz/ -print_final_stats=1 "$@" "$corpus"
+}
+
+# What is too long for every change: sanitizers, fuzzers, mutants. Prints what each part took.
+verb_check_all() {
+  local part
+  for part in verb_asan verb_tsan "verb_fuzz 60" "verb_mutate --count 200"; do
+    local start=$SECONDS
+    $part
+    say "$part took $((SECONDS - start)) s"
+  done
+}
+
+verb_mutate() { .venv/bin/python tools/mutate.py "$@"; }

@@ -1,0 +1,78 @@
+// Each number of a model's description at its bounds: the greatest and the least are taken, one more and 0 are refused with what was
+// found and wanted.
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <string>
+
+#include "model.hpp"
+#include "model_config.hpp"
+#include "qjl/error.hpp"
+#include "tiny_config.hpp"
+
+namespace qjl::engine::test {
+namespace {
+
+struct Bound {
+  const char* key;
+  std::uint32_t most;
+  std::int64_t (*read)(const ModelConfig&);
+};
+
+const Bound kBounds[] = {
+    {"block_count", 1024, [](const ModelConfig& c) { return static_cast<std::int64_t>(c.num_layers); }},
+    {"embedding_length", 1u << 20, [](const ModelConfig& c) { return c.hidden; }},
+    {"feed_forward_length", 1u << 22, [](const ModelConfig& c) { return c.feed_forward; }},
+    {"context_length", static_cast<std::uint32_t>(kMostContext), [](const ModelConfig& c) { return c.context_length; }},
+    {"vocab_size", 1u << 24, [](const ModelConfig& c) { return c.vocab_size; }},
+    {"attention.head_count", 4096, [](const ModelConfig& c) { return static_cast<std::int64_t>(c.num_heads); }},
+    {"attention.key_length", 256, [](const ModelConfig& c) { return static_cast<std::int64_t>(c.key_dim); }},
+    {"attention.value_length", 256, [](const ModelConfig& c) { return static_cast<std::int64_t>(c.value_dim); }},
+};
+
+// Heads of 64 channels, whatever the width and number of the heads.
+TinyModel described(const std::string& key, std::uint32_t number) {
+  TinyModel tiny;
+  tiny.keys["llama.attention.key_length"] = 64u;
+  tiny.keys["llama.attention.value_length"] = 64u;
+  tiny.keys["llama." + key] = number;
+  return tiny;
+}
+
+TEST(ModelBounds, TheGreatestIsTakenAndOneMoreRefused) {
+  for (const auto& [key, most, read] : kBounds) {
+    EXPECT_EQ(read(config_of(described(key, most))), most) << key;
+    expect_error(described(key, most + 1), ErrorKind::bad_file, {key, std::to_string(most + 1), std::to_string(most)});
+  }
+}
+
+TEST(ModelBounds, NoneOfThemIsZero) {
+  for (const Bound& bound : kBounds) expect_error(described(bound.key, 0), ErrorKind::bad_file, {bound.key, "0"});
+}
+
+TEST(ModelBounds, KvHeadsDivideHeads) {
+  TinyModel tiny = described("attention.head_count", 6);
+  for (const std::uint32_t fits : {1u, 2u, 3u, 6u}) {
+    tiny.keys["llama.attention.head_count_kv"] = fits;
+    EXPECT_EQ(config_of(tiny).num_kv_heads, static_cast<int>(fits));
+  }
+  for (const std::uint32_t other : {0u, 4u, 5u, 7u, 12u}) {
+    tiny.keys["llama.attention.head_count_kv"] = other;
+    expect_error(tiny, ErrorKind::bad_file, {"head_count"});
+  }
+}
+
+TEST(ModelBounds, ExpertsAreCounted) {
+  TinyModel tiny = described("expert_count", 4096);
+  tiny.keys["llama.expert_used_count"] = 4096u;
+  EXPECT_EQ(config_of(tiny).experts.used, 4096);
+  tiny.keys["llama.expert_used_count"] = 4097u;
+  expect_error(tiny, ErrorKind::bad_file, {"expert_used_count", "4097"});
+  tiny.keys["llama.expert_used_count"] = 0u;
+  expect_error(tiny, ErrorKind::bad_file, {"expert_used_count", "0"});
+  tiny.keys["llama.expert_count"] = 4097u;
+  expect_error(tiny, ErrorKind::bad_file, {"expert_count", "4097"});
+}
+
+}  // namespace
+}  // namespace qjl::engine::test
