@@ -21,6 +21,9 @@ enum class Code : std::uint8_t {
   l16,     // one frame, 16 Lloyd-Max levels, 4 bits
   jl,      // keys only, the paper's sketch: sign(S k), norms, outlier channels apart
   minmax,  // values only, the paper's: 2 bits per number, min and max per 32 channels
+  t2,      // one frame, a trellis of 2 bits a number, windows of 6 bits
+  t2w,     // the same with windows of 8 bits
+  t3,      // one frame, a trellis of 3 bits a number, windows of 8 bits; keys only
 };
 
 std::string_view code_name(Code code);

@@ -96,7 +96,8 @@ inline void attend_half(const Piece& p, const SealedPage& page, int half, std::i
   switch (shape.value.book) {
     case Book::exact: return weigh_rows(half_rows(page, p.at.values, half), shape.head_dim, s.scores, p.rows, p.state.exact);
     case Book::signs:
-    case Book::levels: return weigh_rotated(shape, page.body + p.at.values, half, s.scores, p.rows, p.state.frames);
+    case Book::levels:
+    case Book::trellis: return weigh_rotated(shape, page.body + p.at.values, half, s.scores, p.rows, p.state.frames);
     case Book::sketch: return;  // keys only
     case Book::minmax: return weigh_minmax(page, half, s.scores, p.rows, p.state.exact);
   }

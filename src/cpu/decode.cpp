@@ -61,7 +61,7 @@ inline void value_levels(const std::uint8_t* lines, int channels, float* rows) {
   }
 }
 inline void value_levels(Code code, const std::uint8_t* lines, int channels, float* rows) {
-  with_frame_code(code, [&]<Code kCode>() { value_levels<kCode>(lines, channels, rows); });
+  with_value_frame_code(code, [&]<Code kCode>() { value_levels<kCode>(lines, channels, rows); });
 }
 
 inline void decode_sketched_key(const CodecTables& tables, const layout::BodyLayout& at, const std::uint8_t* body, int slot,
@@ -121,7 +121,8 @@ inline void decode_keys(const DecodeArgs& args, const layout::BodyLayout& at, co
   switch (shape.key.book) {
     case Book::exact: return decode_exact(args.body + at.keys, shape.row_dtype, d, args.keys);
     case Book::signs:
-    case Book::levels: return decode_rotated_keys(args, at, scratch);
+    case Book::levels:
+    case Book::trellis: return decode_rotated_keys(args, at, scratch);
     case Book::sketch:
       for (int slot = 0; slot < layout::kPageTokens; ++slot) {
         decode_sketched_key(*args.tables, at, args.body, slot, args.keys + std::int64_t{layout::token_of_slot(slot)} * d);
@@ -164,7 +165,8 @@ inline void decode_values(const DecodeArgs& args, const layout::BodyLayout& at, 
   switch (shape.value.book) {
     case Book::exact: return decode_exact(args.body + at.values, shape.row_dtype, shape.head_dim, args.values);
     case Book::signs:
-    case Book::levels: return decode_rotated_values(args, at, scratch);
+    case Book::levels:
+    case Book::trellis: return decode_rotated_values(args, at, scratch);
     case Book::sketch: return;  // keys only
     case Book::minmax: return decode_minmax(args, at);
   }

@@ -71,7 +71,8 @@ void encode_keys(const EncodeArgs& args) {
     switch (shape.key.book) {
       case Book::exact: copy_rows(args.rows[i], args.token_stride, args.num_sinks[i], shape.head_dim, body + at.keys); break;
       case Book::signs:
-      case Book::levels: encode_rotated_keys(args, i, at, scratch); break;
+      case Book::levels:
+      case Book::trellis: encode_rotated_keys(args, i, at, scratch); break;
       case Book::sketch: encode_sketch(args, i, at, scratch); break;
       case Book::minmax: break;  // values only
     }

@@ -10,6 +10,7 @@
 #include "args.hpp"
 #include "bytes/shape.hpp"
 #include "page.hpp"
+#include "search_tables.hpp"
 #include "tile/block.hpp"
 
 namespace qjl::cpu {
@@ -42,6 +43,8 @@ struct EncodeScratch {
   std::uint32_t* targets;     // [2][d][16]: s2, two tokens a word
   std::uint32_t* field;       // [max(d, num_words)][16]
   std::uint32_t* soft_signs;  // [d][16]: s2, dense frames
+  std::uint32_t* indices;     // [2 groups][num_words][16]: trellis codes, level indices
+  std::uint32_t* survivors;   // [d][survivor_words][16]: trellis codes
   float* scales;              // [128], slot order
   float* page;                // [8][d][16]: the page's keys, by frame
   float* knots;               // [d][16]: what the mean predicts of the first token after each knot
@@ -59,6 +62,10 @@ struct EncodeScratch {
     targets = carver.take<std::uint32_t>(2 * d * kLaneTokens);
     field = carver.take<std::uint32_t>(std::max(d, num_words) * kLaneTokens);
     soft_signs = carver.take<std::uint32_t>(d * kLaneTokens);
+    const bool trellis = tables.shape.key.book == Book::trellis || tables.shape.value.book == Book::trellis;
+    indices = carver.take<std::uint32_t>(trellis ? 2 * num_words * kLaneTokens : 0);
+    survivors = carver.take<std::uint32_t>(
+        d * std::max(survivor_words(tables.shape.key_code), survivor_words(tables.shape.value_code)) * kLaneTokens);
     scales = carver.take<float>(layout::kPageTokens);
     page = carver.take<float>(layout::kPageTokens * d);
     knots = carver.take<float>(d * kLaneTokens);

@@ -1,6 +1,7 @@
 // The level tables of the codes. Levels are integers, so that decoding to bytes is exact; the closing scale is taken with them.
 //
 //   code index: l4, l8, l16: ascending, 0 = the most negative level; s1, s2: 0 = +1, 1 = -1 (the bit is the sign bit)
+//               t2, t2w, t3: of trellis.hpp
 //   quantiser:  the nearest level of g |y| sqrt(d) / (unit |P x|), thresholds midway between levels, for a candidate g
 //
 // `unit` is the real Lloyd-Max level of a standard normal number that the integer 1 stands for. Source: Lloyd 1982; Max 1960.
@@ -14,11 +15,12 @@
 namespace qjl {
 
 // Positive levels, ascending. The full table is these with both signs.
-inline constexpr int kMaxBookLevels = 8;
+inline constexpr int kMaxBookLevels = 8;  // of codes that take the nearest
+inline constexpr int kMaxLevels = 16;
 struct Codebook {
   int count;  // positive levels; 0: codes without levels
   float unit;
-  float level[kMaxBookLevels];
+  float level[kMaxLevels];
   // Candidates of the scale g that encoders judge, evenly from `first` to `last`.
   int candidates;
   double first, last;
@@ -29,6 +31,10 @@ inline constexpr Codebook kSigns{1, 1.0f, {1}, 0, 1.0, 1.0};
 inline constexpr Codebook kL4{2, 0.012587f, {36, 120}, 7, 0.8, 1.25};
 inline constexpr Codebook kL8{4, 0.016945f, {14, 45, 79, 127}, 9, 0.8, 1.25};
 inline constexpr Codebook kL16{8, 0.021517f, {6, 18, 31, 44, 58, 75, 96, 127}, 16, 0.75, 1.4};
+// Of trellis codes: by index, not in order. Their encoder judges no candidates.
+inline constexpr Codebook kT2{8, 0.0165682f, {9, 15, 28, 38, 59, 65, 86, 127}, 0, 1.0, 1.0};
+inline constexpr Codebook kT2w{8, 0.016636f, {6, 16, 25, 39, 51, 68, 84, 127}, 0, 1.0, 1.0};
+inline constexpr Codebook kT3{16, 0.0208744f, {4, 5, 13, 13, 23, 22, 32, 33, 43, 45, 57, 57, 70, 79, 97, 127}, 0, 1.0, 1.0};
 
 constexpr const Codebook& codebook(Code code) {
   switch (code) {
@@ -40,6 +46,9 @@ constexpr const Codebook& codebook(Code code) {
     case Code::l4: return kL4;
     case Code::l8: return kL8;
     case Code::l16: return kL16;
+    case Code::t2: return kT2;
+    case Code::t2w: return kT2w;
+    case Code::t3: return kT3;
   }
   return kNoLevels;
 }
@@ -55,15 +64,18 @@ constexpr float level_of(Code code, int i) {
   return i < book.count ? -book.level[book.count - 1 - i] : book.level[i - book.count];
 }
 
-// Look-up table that repeats the levels of a code: the index needs no mask to the code's width.
-inline constexpr int kTableLevels = 2 * kMaxBookLevels;
+// Look-up table that repeats the levels of a code: the index needs no mask to the code's width. Of 32 levels it has the positive
+// ones, entry i = level_of(16 + i) = -level_of(15 - i).
+inline constexpr int kTableLevels = 16;
 struct LevelTable {
   alignas(64) float entry[kTableLevels];
 };
 constexpr LevelTable level_table(Code code) {
   LevelTable table{};
   const int levels = 2 * codebook(code).count;
-  for (int i = 0; levels > 0 && i < kTableLevels; ++i) table.entry[i] = level_of(code, i % levels);
+  for (int i = 0; levels > 0 && i < kTableLevels; ++i) {
+    table.entry[i] = level_of(code, levels > kTableLevels ? kTableLevels + i : i % levels);
+  }
   return table;
 }
 template <Code kCode>

@@ -2,7 +2,7 @@
 //
 //   traits(code)                                 the row, at run time or at compile time, on the host and on devices
 //   with_code(code, [&]<Code kCode>() { ... })   calls with the code as a template argument
-//   with_frame_code(code, ...)                   the same with the code that one frame of a rotated code is written in
+//   with_key_frame_code(code, ...), with_value_frame_code   the same with the code that one frame of a rotated code is written in
 //
 // Whatever depends on a code asks its row. No switch over an enum has a `default:`, and the build makes a missing case an error;
 // what is written for one layout takes codes of that layout only. So a code that some place forgot does not compile:
@@ -20,13 +20,14 @@ enum class Book : std::uint8_t {
   exact,   // nothing: the 16-bit number itself
   signs,   // +1 or -1 in a rotated frame, times the token's closing scale
   levels,  // a level of codebook.hpp in a rotated frame, times the token's closing scale
+  trellis,  // the same, of a window of the token's bit string: trellis.hpp
   sketch,  // the sign of <row of S, k>, times the token's norm
   minmax,  // the minimum and so many steps, of 32 channels
 };
 
 // The order of key bits and of value bits in a body: page.hpp. `none`: the code is not for that side.
-enum class KeyLayout : std::uint8_t { none, slots, rows, triples, words };
-enum class ValueLayout : std::uint8_t { none, slots, shared_lines, lines, triples, line_pairs };
+enum class KeyLayout : std::uint8_t { none, slots, rows, triples, words, strings };
+enum class ValueLayout : std::uint8_t { none, slots, shared_lines, lines, triples, line_pairs, strings };
 
 struct CodeTraits {
   const char* name;  // null: there is no such code
@@ -39,7 +40,7 @@ struct CodeTraits {
   char key_digit, value_digit;  // k3, v3: the digit by which people ask for the code; 0: by name only
 
   // Whether its numbers live in rotated frames, with a closing scale per token.
-  constexpr bool rotated() const { return book == Book::signs || book == Book::levels; }
+  constexpr bool rotated() const { return book == Book::signs || book == Book::levels || book == Book::trellis; }
 };
 
 // Always inlined, so that a reader pays for the field it asks for.
@@ -56,6 +57,9 @@ struct CodeTraits {
     case l16: return {"l16", Book::levels, 4, 1, K::words, V::line_pairs, l16, '4', '4'};
     case jl: return {"jl", Book::sketch, 1, 1, K::slots, V::none, jl, 0, 0};
     case minmax: return {"minmax", Book::minmax, 2, 1, K::none, V::slots, minmax, 0, 0};
+    case t2: return {"t2", Book::trellis, 2, 1, K::strings, V::strings, t2, 0, 0};
+    case t2w: return {"t2w", Book::trellis, 2, 1, K::strings, V::strings, t2w, 0, 0};
+    case t3: return {"t3", Book::trellis, 3, 1, K::strings, V::none, t3, 0, 0};
   }
   return {};  // a number that is no code, from a file or a caller
 }
@@ -92,15 +96,31 @@ template <typename Function>
     case Code::l16: return function.template operator()<Code::l16>();
     case Code::jl: return function.template operator()<Code::jl>();
     case Code::minmax: return function.template operator()<Code::minmax>();
+    case Code::t2: return function.template operator()<Code::t2>();
+    case Code::t2w: return function.template operator()<Code::t2w>();
+    case Code::t3: return function.template operator()<Code::t3>();
   }
   __builtin_unreachable();
 }
 
+// Of keys, of values.
 template <typename Function>
-[[gnu::always_inline]] constexpr decltype(auto) with_frame_code(Code code, const Function& function) {
+[[gnu::always_inline]] constexpr decltype(auto) with_key_frame_code(Code code, const Function& function) {
   using Result = decltype(function.template operator()<Code::s1>());
   return with_code(code, [&]<Code kCode>() __attribute__((always_inline)) -> Result {
-    if constexpr (is_rotated(kCode)) return function.template operator()<traits(kCode).frame_code>();
+    if constexpr (is_rotated(kCode) && traits(kCode).keys != KeyLayout::none) {
+      return function.template operator()<traits(kCode).frame_code>();
+    }
+    __builtin_unreachable();
+  });
+}
+template <typename Function>
+[[gnu::always_inline]] constexpr decltype(auto) with_value_frame_code(Code code, const Function& function) {
+  using Result = decltype(function.template operator()<Code::s1>());
+  return with_code(code, [&]<Code kCode>() __attribute__((always_inline)) -> Result {
+    if constexpr (is_rotated(kCode) && traits(kCode).values != ValueLayout::none) {
+      return function.template operator()<traits(kCode).frame_code>();
+    }
     __builtin_unreachable();
   });
 }

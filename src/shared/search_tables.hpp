@@ -2,12 +2,14 @@
 //
 //   levels   candidates of a vector's scale, as thresholds of magnitudes         l4, l8, l16
 //   signs    targets, and how much each round of the annealing softens them      s2
+//   trellis  levels in whole steps, the index of every window                    t2, t2w, t3
 #pragma once
 
 #include <cstdint>
 
 #include "codebook.hpp"
 #include "hd.hpp"
+#include "trellis.hpp"
 
 namespace qjl {
 
@@ -46,5 +48,33 @@ struct Annealing {
   int cooling[9];
 };
 inline constexpr Annealing kAnnealing = {{0, 0, 1, 1, 1, 1, 2, 2, 9}};
+
+// ---- trellis: cpu/encode/trellis.hpp ----------------------------------------------------------------------------------------
+inline constexpr float kTrellisSteps = 8192;     // of a standard deviation
+inline constexpr int kTrellisReach = 24;         // steps on either side of the string's ends that choose the state there
+inline constexpr int kTrellisElsewhere = 40000;  // cost of beginning in another state: no path from there is the cheapest
+struct TrellisTables {
+  std::int16_t level[2 * kMaxLevels];  // in steps, by index
+  std::uint8_t index[1 << kMaxWindowBits];
+  int farthest;  // y is taken as this at most: .73 beyond the largest level
+};
+constexpr TrellisTables trellis_tables(Code code) {
+  TrellisTables tables{};
+  const Codebook& book = codebook(code);
+  for (int i = 0; i < 2 * book.count; ++i) {
+    const float level = level_of(code, i) * book.unit * kTrellisSteps;
+    tables.level[i] = static_cast<std::int16_t>(level < 0 ? level - 0.5f : level + 0.5f);
+  }
+  for (int w = 0; w < 1 << trellis(code).window_bits; ++w) tables.index[w] = static_cast<std::uint8_t>(trellis(code).index(w));
+  const int farthest = tables.level[2 * book.count - 1] + 6000;
+  tables.farthest = farthest < 32767 ? farthest : 32767;
+  return tables;
+}
+constexpr int trellis_states(Code code) { return 1 << (trellis(code).window_bits - traits(code).bits); }
+// A survivor is k bits, in slots of a power of two; 16-bit halves of words hold as many as fit.
+constexpr int survivor_bits(Code code) { return traits(code).bits <= 2 ? 2 : 4; }
+constexpr int survivor_words(Code code) {
+  return traits(code).book == Book::trellis ? trellis_states(code) * survivor_bits(code) / 16 : 0;
+}
 
 }  // namespace qjl

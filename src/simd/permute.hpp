@@ -16,7 +16,7 @@ QJL_PASS_BEGIN
 namespace qjl::simd::QJL_NAMESPACE {
 
 // lookup<Levels>(table, index): entry index mod 16 of a table that repeats its first `Levels` entries, so an index may carry other
-// bits above those of the code.
+// bits above those of the code. lookup<32> takes a table of the positive ones.
 #if QJL_LANES == 16
 
 struct Levels {
@@ -248,6 +248,31 @@ QJL_INLINE f32x16 fold_eight(const f32x16 (&x)[8], const Fold& fold) {
   return fold_lanes(twice, fold);
 }
 #endif
+
+// Lane i = lane i - 1 of x, lane 0 = the last lane of `before`.
+#if QJL_LANES == 16
+QJL_INLINE u32x16 next_lane(u32x16 x, u32x16 before) { return (u32x16)_mm512_alignr_epi32((__m512i)x, (__m512i)before, 15); }
+#elif QJL_LANES == 8
+QJL_INLINE NativeU next_lane(NativeU x, NativeU before) {
+  const __m256i between = _mm256_permute2x128_si256((__m256i)before, (__m256i)x, 0x21);  // high half of before, low half of x
+  return (NativeU)_mm256_alignr_epi8((__m256i)x, between, 12);
+}
+QJL_INLINE u32x16 next_lane(const u32x16& x, const u32x16& before) { return {next_lane(x.lo, before.hi), next_lane(x.hi, x.lo)}; }
+#else
+QJL_INLINE NativeU next_lane(NativeU x, NativeU before) { return __builtin_shufflevector(before, x, 3, 4, 5, 6); }
+template <typename T>
+QJL_INLINE Pair<T> next_lane(const Pair<T>& x, const Pair<T>& before) {
+  return {next_lane(x.lo, before.hi), next_lane(x.hi, x.lo)};
+}
+#endif
+
+// The number that the low five bits of an index stand for: 16 positive levels, and their negatives in descending order.
+template <int NumLevels>
+  requires(NumLevels == 32)
+QJL_INLINE f32x16 lookup(const Levels& positive, u32x16 index) {
+  const u32x16 minus = splat_u32(0) - ((index >> 4 & splat_u32(1)) ^ splat_u32(1));  // all ones below 16
+  return as_f32(as_u32(lookup<16>(positive, index ^ minus)) ^ (minus & splat_u32(0x80000000u)));
+}
 
 struct Add {
   QJL_INLINE NativeF operator()(NativeF a, NativeF b) const { return a + b; }

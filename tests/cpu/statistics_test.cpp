@@ -105,7 +105,7 @@ void expect_unbiased(const CodecConfig& config, int d, int num_seeds) {
 }
 
 TEST(Statistics, EveryCodeIsUnbiased) {
-  for (const char* cache_type : {"k1v1", "ks2vs2", "kl4vl4", "k3v3", "k4v4"}) {
+  for (const char* cache_type : {"k1v1", "ks2vs2", "kl4vl4", "k3v3", "k4v4", "kt3vt2"}) {
     SCOPED_TRACE(cache_type);
     expect_unbiased(codec_config(cache_type), 128, 2000);
   }
@@ -156,7 +156,8 @@ TEST(Statistics, VarianceFactorsOfTheCodes) {
   const struct {
     const char* cache_type;
     double bits, factor;
-  } table[] = {{"k1v1", 1, .571}, {"ks2vs2", 2, .0985}, {"kl4vl4", 2, .129}, {"k3v3", 3, .0327}, {"k4v4", 4, .0079}};
+  } table[] = {{"k1v1", 1, .571}, {"ks2vs2", 2, .0985}, {"kl4vl4", 2, .129}, {"k3v3", 3, .0327}, {"k4v4", 4, .0079}, {"kt2vt2", 2, .0858},
+               {"kt2wvt2w", 2, .0816}};
   for (const auto& row : table) {
     const Factors measured = variance_factors(codec_config(row.cache_type), 128, 40);
     const double distortion = std::exp2(-2.0 * row.bits), bound = distortion / (1.0 - distortion);

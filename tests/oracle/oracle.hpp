@@ -4,6 +4,7 @@
 //   oracle_page.hpp       the bytes of a page
 //   oracle_codec.hpp      closing scale, decoding
 //   oracle_encoders.hpp   what the encoders choose
+//   oracle_trellis.hpp    what the encoder of trellis codes chooses
 //   oracle_paper.hpp      the paper's sketch, outlier channels, min-max values
 //   oracle_attention.hpp  softmax attention
 //
@@ -16,3 +17,4 @@
 #include "oracle_page.hpp"
 #include "oracle_paper.hpp"
 #include "oracle_random.hpp"
+#include "oracle_trellis.hpp"

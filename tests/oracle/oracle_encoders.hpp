@@ -7,6 +7,8 @@
 //   Lloyd-Max   n = min(255, round(64 |y|)); for each candidate g the thresholds T = floor(64 threshold / g); the largest
 //               (sum h l)^2 / sum l^2 wins, h = floor(n / 2), l = level of h over floor(T / 2); then numbers by n over T
 //
+//   trellis     oracle_trellis.hpp
+//
 // margin: how far the closest rounding was from going the other way, in units of y. Sees the standard library only.
 #pragma once
 

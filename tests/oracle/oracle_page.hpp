@@ -19,12 +19,39 @@
 
 namespace oracle {
 
-enum class Code { f16, s1, s2, l4, l8, l16, jl, minmax };  // numbered as in the head of a page
+enum class Code { f16, s1, s2, l4, l8, l16, jl, minmax, t2, t2w, t3 };  // numbered as in the head of a page
 
 inline bool rotated(Code code) { return code != Code::f16 && code != Code::jl && code != Code::minmax; }
 inline int frames_of(Code code) { return code == Code::s2 ? 2 : 1; }
 inline int bits_of_coordinate(Code code) {
-  return code == Code::s1 || code == Code::s2 ? 1 : code == Code::l4 ? 2 : code == Code::l8 ? 3 : 4;
+  if (code == Code::t2 || code == Code::t2w) return 2;
+  return code == Code::s1 || code == Code::s2 ? 1 : code == Code::l4 ? 2 : code == Code::l8 || code == Code::t3 ? 3 : 4;
+}
+
+// Codes whose tokens are one string of bits: `columns` has the number that each bit of a window adds (exclusive or), oldest first.
+struct Trellis {
+  std::vector<int> columns;
+  int window() const { return static_cast<int>(columns.size()); }
+  int number(int bits) const {
+    int sum = 0;
+    for (int b = 0; b < window(); ++b) sum ^= bits >> b & 1 ? columns[b] : 0;
+    return sum;
+  }
+};
+inline Trellis trellis(Code code) {
+  if (code == Code::t2) return {{8, 12, 10, 15, 12, 4}};
+  if (code == Code::t2w) return {{12, 8, 2, 9, 10, 10, 12, 4}};
+  if (code == Code::t3) return {{28, 16, 4, 1, 3, 21, 9, 13}};
+  return {};
+}
+inline bool is_trellis(Code code) { return trellis(code).window() > 0; }
+// Steps of whole bytes: four of two bits in a byte, eight of three bits in three.
+inline int steps_of_group(Code code) { return bits_of_coordinate(code) == 2 ? 4 : 8; }
+inline int bytes_of_group(Code code) { return bits_of_coordinate(code) == 2 ? 1 : 3; }
+// The step that a coordinate is; `across` groups stand side by side: 4 of keys, 16 of values.
+inline int step_of(Code code, int across, int coordinate) {
+  const int steps = steps_of_group(code), block = coordinate / (across * steps), rest = coordinate % (across * steps);
+  return steps * (across * block + rest % across) + rest / across;
 }
 
 inline double from_half(std::uint16_t bits) {
@@ -118,6 +145,7 @@ class Page {
   // Code number of a coordinate; for two frames the coordinates of the second follow those of the first.
   int key_number(int token, int coordinate) const {
     const int c = coordinate, group = c % 8;
+    if (is_trellis(format_.key)) return string_number(format_.key, 4, c, [&](int n) { return key_string_bit(token, n); });
     switch (bits_of_coordinate(format_.key)) {
       case 1: return key_row(token, c / 8) >> (c % 8) & 1;
       case 2: return key_row(token, c / 4) >> (2 * (c % 4)) & 3;
@@ -137,6 +165,9 @@ class Page {
   int value_number(int token, int coordinate) const {
     const int f = token % 8, quad = token / 8 / 4, in_quad = token / 8 % 4, block = coordinate / 16;
     const int blocks = format_.d * frames_of(format_.value) / 16;
+    if (is_trellis(format_.value)) {
+      return string_number(format_.value, 16, coordinate, [&](int n) { return value_string_bit(token, n); });
+    }
     const bool alone = blocks % 2 == 1 && block == blocks - 1;
     const auto line = [&](int index) {
       return byte(body_, values_ + (f * lines_per_frame() + index) * 64 + coordinate % 16 * 4 + in_quad);
@@ -188,6 +219,27 @@ class Page {
     float x;
     std::memcpy(&x, head_.data() + at, 4);
     return x;
+  }
+
+  // The level number of a coordinate, from the bits of a token's string.
+  template <typename Bit>
+  int string_number(Code code, int across, int coordinate, const Bit& bit) const {
+    const Trellis t = trellis(code);
+    const int k = bits_of_coordinate(code), length = k * format_.d, end = k * (step_of(code, across, coordinate) + 1);
+    int window = 0;
+    for (int b = 0; b < t.window(); ++b) window |= bit((end - t.window() + b + length) % length) << b;
+    return t.number(window);
+  }
+  int key_string_bit(int token, int n) const {
+    const int bytes = bytes_of_group(format_.key), words = format_.d / (4 * steps_of_group(format_.key));
+    const int f = token % 8, byte_number = n / 8, group = byte_number / bytes;
+    const int line = ((f / 4 * words + group / 4) * 4 + f % 4) * bytes + byte_number % bytes;
+    return byte(body_, keys_ + line * 64 + token / 8 * 4 + group % 4) >> (n % 8) & 1;
+  }
+  int value_string_bit(int token, int n) const {
+    const int bytes = bytes_of_group(format_.value), byte_number = n / 8, group = byte_number / bytes;
+    const int line = (group / 16 * 4 + token / 8 / 4) * bytes + byte_number % bytes;
+    return byte(body_, values_ + (token % 8 * lines_per_frame() + line) * 64 + group % 16 * 4 + token / 8 % 4) >> (n % 8) & 1;
   }
 
   // Bytes of one key: rows of 64 bytes in the page, each holding one byte of the 64 tokens of four frames.

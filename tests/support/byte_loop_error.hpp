@@ -3,7 +3,7 @@
 // Each is a sum of many roundings, taken as independent: six standard errors.
 //   s2, l8   L look-ups, each rounded to a step: 6 step sqrt(L / 12), step = (largest range of a set of neighbours) / 252.49 or
 //            254.49; sets of 24 signs, of 4 numbers (64 entries a table) or of 2 (16 entries)
-//   l16      levels times an int8 query: 6 step / sqrt(12) |levels|, step = max |P q| / 127; AVX2 and AVX-512 without VBMI have
+//   l16, t*  levels times an int8 query: 6 step / sqrt(12) |levels|, step = max |P q| / 127; AVX2 and AVX-512 without VBMI have
 //            levels of 7 bits, off by .39 on the average: 6 * .39 |P q| more
 //   weights  w_t s_t (weight times value scale) is rounded up or down to a step M / 255, M = the largest:
 //            6 * 1/2 sqrt(sum_t r_t^2), r_t = the number that the levels of token t stand for. Below 1/512 step nothing is
@@ -24,8 +24,8 @@ namespace qjl::test {
 
 inline bool has_byte_loops(SimdTarget target, const oracle::Format& f) {
   using oracle::Code;
-  const bool keys = f.key == Code::s2 || f.key == Code::l8 || f.key == Code::l16;
-  const bool values = f.value == Code::l4 || f.value == Code::l8 || f.value == Code::l16;
+  const bool keys = f.key == Code::s2 || f.key == Code::l8 || f.key == Code::l16 || oracle::is_trellis(f.key);
+  const bool values = f.value == Code::l4 || f.value == Code::l8 || f.value == Code::l16 || f.value == Code::t2;
   return target != SimdTarget::scalar && keys && values && f.d % 64 == 0;
 }
 
@@ -44,7 +44,7 @@ inline oracle::Vector project(const oracle::Codec& codec, const oracle::Vector& 
 
 // Of <projected query, levels of a key>, |levels| given.
 inline double table_error(SimdTarget target, const oracle::Format& f, const oracle::Vector& projected, double level_norm) {
-  if (f.key == oracle::Code::l16) {
+  if (f.key == oracle::Code::l16 || oracle::is_trellis(f.key)) {
     double largest = 0.0;
     for (double x : projected) largest = std::max(largest, std::abs(x));
     const double of_query = largest / 127.0 * level_norm / std::sqrt(12.0);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "codes.hpp"
+#include "page.hpp"
 #include "qjl/config.hpp"
 
 namespace qjl::test {
@@ -19,7 +20,13 @@ std::vector<Code> codes_where(const Has& has) {
   return codes;
 }
 
-// The types, then kNAMEvNAME for each rotated code that none of them has on either side.
+// Whether a page of this width can be made: the strings of trellis codes come in whole words and lines.
+inline bool made_for(const std::string& cache_type, int d) {
+  const CodecConfig config = codec_config(cache_type);
+  return layout::fits_keys(traits(config.key_code), d) && layout::fits_values(traits(config.value_code), d);
+}
+
+// The types, then kNAMEvNAME for each rotated code that none of them has on either side; vt2 where it is for keys alone.
 inline std::vector<std::string> with_every_code(std::vector<std::string> types) {
   for (Code code : codes_where(is_rotated)) {
     const bool named = std::any_of(types.begin(), types.end(), [&](const std::string& type) {
@@ -27,7 +34,8 @@ inline std::vector<std::string> with_every_code(std::vector<std::string> types) 
       return config.key_code == code || config.value_code == code;
     });
     const std::string name(code_name(code));
-    if (!named) types.push_back("k" + name + "v" + name);
+    const bool values = traits(code).values != ValueLayout::none;
+    if (!named) types.push_back("k" + name + "v" + (values ? name : std::string("t2")));
   }
   return types;
 }

@@ -35,6 +35,13 @@ void check(int head_dim, const CodecConfig& config) {
   if (traits(config.value_code).values == ValueLayout::none) {
     refuse("found value code " + std::string(code_name(config.value_code)) + ", which codes keys only");
   }
+  const auto fits = [&](const char* side, Code code, bool does) {
+    if (does) return;
+    refuse("found " + std::string(side) + " code " + std::string(code_name(code)) + " with head_dim " + std::to_string(head_dim) +
+           ", wanted a head_dim whose strings fill whole words (docs/format.md)");
+  };
+  fits("key", config.key_code, layout::fits_keys(traits(config.key_code), head_dim));
+  fits("value", config.value_code, layout::fits_values(traits(config.value_code), head_dim));
   if (config.sink_tokens < 0 || config.sink_tokens > layout::kMaxSinks) {
     refuse("found sink_tokens " + std::to_string(config.sink_tokens) + ", wanted 0 to " + std::to_string(layout::kMaxSinks));
   }

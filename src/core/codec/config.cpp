@@ -15,12 +15,16 @@
 namespace qjl {
 namespace {
 
-// Names of a pair of codes; neither has sinks: an exact cache needs none, the paper's has none.
+// Names of a pair of codes. An exact cache needs no sinks, the paper's has none.
 struct WholeName {
   std::string_view text;
   Code key, value;
+  bool sinks;
 };
-constexpr WholeName kWholeNames[] = {{"f16", Code::f16, Code::f16}, {"paper", Code::jl, Code::minmax}};
+constexpr WholeName kWholeNames[] = {{"f16", Code::f16, Code::f16, false},
+                                     {"paper", Code::jl, Code::minmax, false},
+                                     {"t2v2", Code::t2w, Code::t2, true},
+                                     {"t3v2", Code::t3, Code::t2, true}};
 constexpr const WholeName* whole_name(Code key, Code value) {
   for (const WholeName& name : kWholeNames) {
     if (name.key == key && name.value == value) return &name;
@@ -73,7 +77,7 @@ std::string known_codes(Side side) {
   return names + digits;
 }
 std::string known_types() {
-  return "f16, k2v2, k3v2, k3v3, k4v3, k4v4, paper, or k<code>v<code> with keys " + known_codes(Side::keys) + " and values " +
+  return "f16, k2v2, k3v2, k3v3, k4v3, k4v4, t2v2, t3v2, paper, or k<code>v<code> with keys " + known_codes(Side::keys) + " and values " +
          known_codes(Side::values) + " (as in k3v2 or kl4vs2); options may follow: TYPE:option=value,...";
 }
 
@@ -81,7 +85,7 @@ CodecConfig make(Code key, Code value) {
   CodecConfig config;
   config.key_code = key;
   config.value_code = value;
-  if (whole_name(key, value) != nullptr) config.sink_tokens = 0;
+  if (const WholeName* name = whole_name(key, value); name != nullptr && !name->sinks) config.sink_tokens = 0;
   return config;
 }
 

@@ -1,7 +1,8 @@
 // Which of a target's loops a code and a group of rows take.
 //
 //   build_query        tables or whole numbers of queries       build_tables<code>, build_numbers
-//   page_scores        scores of one page                       table_scores<code, rows>, word_scores<code, rows>
+//   page_scores        scores of one page                       table_scores<code, rows>, word_scores<code, rows>,
+//                                                           string_scores<code, rows>
 //   pass_values        weighted sums of a pass of pages         weigh_group<code, rows>
 //
 // Rows are counted at compile time because their sums live in registers.
@@ -19,6 +20,8 @@
 #include "bytes/scores_avx512vbmi.hpp"
 #include "bytes/scores_table16.hpp"
 #include "bytes/shape.hpp"
+#include "bytes/strings_avx512vbmi.hpp"
+#include "bytes/strings_table16.hpp"
 #include "bytes/values_avx512vbmi.hpp"
 #include "bytes/values_table16.hpp"
 #include "page.hpp"
@@ -34,7 +37,7 @@ inline void build_query(const layout::PageShape& shape, const Rows& projected, c
   with_code(shape.key_code, [&]<Code kCode>() {
     for (int row = 0; has_byte_keys(kCode) && row < projected.count; ++row) {
       const float* q = projected.data + row * projected.stride;
-      if constexpr (traits(kCode).keys == KeyLayout::words) {
+      if constexpr (takes_numbers(traits(kCode))) {
         build_numbers(q, shape.head_dim, row, out);
       } else if constexpr (has_byte_keys(kCode)) {
         build_tables<kCode>(q, layout::key_coordinates(shape), row, out);
@@ -61,6 +64,8 @@ inline void page_scores(const layout::PageShape& shape, int rows, const BytesQue
       with_rows(rows, [&](auto count) {
         if constexpr (traits(kCode).keys == KeyLayout::words) {
           word_scores<kCode, count>(q, shape.head_dim, page);
+        } else if constexpr (traits(kCode).keys == KeyLayout::strings) {
+          string_scores<kCode, count>(q, shape.head_dim, page);
         } else {
           table_scores<kCode, count>(q, layout::key_row_bytes(traits(kCode), shape.head_dim), page);
         }

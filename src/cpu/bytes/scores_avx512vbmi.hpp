@@ -268,13 +268,13 @@ inline void table_scores(const BytesQuery& q, int num_code_rows, const ScoredPag
   }
 }
 
-// Levels + 128 by nibble; the table repeats them four times, so the bits above a nibble do not matter.
+// Levels + 128 by index; the table repeats them, so the bits above an index do not matter.
 struct ShiftedLevels {
   alignas(64) std::uint8_t of[64];
 };
 constexpr ShiftedLevels shifted_levels(Code code) {
   ShiftedLevels levels{};
-  for (int i = 0; i < 64; ++i) levels.of[i] = static_cast<std::uint8_t>(kByteShift + static_cast<int>(level_of(code, i % 16)));
+  for (int i = 0; i < 64; ++i) levels.of[i] = static_cast<std::uint8_t>(kByteShift + static_cast<int>(level_of(code, i % (2 * codebook(code).count))));
   return levels;
 }
 template <Code kCode>

@@ -208,17 +208,32 @@ inline void table_scores(const BytesQuery& q, int num_code_rows, const ScoredPag
 }
 
 struct ByteLevels {
-  alignas(kEntries) std::uint8_t of[kEntries];
+  alignas(kEntries) std::uint8_t of[2 * kEntries];
 };
 constexpr ByteLevels byte_levels(Code code) {
   ByteLevels levels{};
-  for (int i = 0; i < kEntries; ++i) {
+  for (int i = 0; i < 2 * codebook(code).count; ++i) {
     levels.of[i] = static_cast<std::uint8_t>(nearest(level_of(code, i) / kKeyUnit) + kKeyOffset);
   }
   return levels;
 }
 template <Code kCode>
 inline constexpr ByteLevels kByteLevels = byte_levels(kCode);
+
+// Levels by index, of one table or of two.
+template <Code kCode>
+struct IndexLevels {
+  static constexpr bool kTwo = 2 * codebook(kCode).count > kEntries;
+  NativeB low, high;
+  IndexLevels()
+      : low(load_table(kByteLevels<kCode>.of)), high(load_table(kByteLevels<kCode>.of + (kTwo ? kEntries : 0))) {}
+  QJL_INLINE NativeB of(NativeB index) const {
+    if constexpr (!kTwo) return look_up(low, index);
+    const NativeB upper = (NativeB)(index > (NativeB{} + std::uint8_t{kEntries - 1}));
+    const NativeB in_table = low_bits(index, kEntries - 1);
+    return (look_up(high, in_table) & upper) | (look_up(low, in_table) & ~upper);
+  }
+};
 
 template <Code kCode, int kRows>
   requires(traits(kCode).keys == KeyLayout::words)

@@ -22,8 +22,14 @@ inline constexpr int kPassTokens = kPassPages * layout::kPageTokens;
 inline constexpr int kWeightLevels = 255;
 
 // Codes that have loops of their own; the tile serves any other.
-constexpr bool has_byte_keys(Code code) { return code == Code::s2 || code == Code::l8 || code == Code::l16; }
-constexpr bool has_byte_values(Code code) { return code == Code::l4 || code == Code::l8 || code == Code::l16; }
+constexpr bool has_byte_keys(Code code) {
+  return code == Code::s2 || code == Code::l8 || code == Code::l16 || traits(code).book == Book::trellis;
+}
+constexpr bool has_byte_values(Code code) {
+  return code == Code::l4 || code == Code::l8 || code == Code::l16 || code == Code::t2;
+}
+// Codes that are scored as levels times whole numbers of the query.
+constexpr bool takes_numbers(const CodeTraits& key) { return key.keys == KeyLayout::words || key.keys == KeyLayout::strings; }
 constexpr bool has_byte_loops(const layout::PageShape& s) {
   return has_byte_keys(s.key_code) && has_byte_values(s.value_code) && s.head_dim % 64 == 0;
 }
@@ -32,7 +38,7 @@ constexpr bool can_attend_bytes(const layout::PageShape& s, int rows) { return r
 // Bytes of one row's query as the score loops read it: 64-byte tables of 6-bit groups, four per three rows of codes (16-entry
 // tables need less), or whole numbers of up to two bytes.
 constexpr std::int64_t bytes_of_query(const layout::PageShape& s) {
-  if (s.key.keys == KeyLayout::words) return layout::round_up(std::int64_t{2} * s.head_dim, layout::kLineBytes);
+  if (takes_numbers(s.key)) return layout::round_up(std::int64_t{2} * s.head_dim, layout::kLineBytes);
   return std::int64_t{(layout::key_row_bytes(s.key, s.head_dim) + 2) / 3} * 4 * layout::kLineBytes;
 }
 

@@ -11,6 +11,7 @@
 #define QJL_BYTES_VALUES_AVX512VBMI
 #endif
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -21,6 +22,7 @@
 #include "codebook.hpp"
 #include "lanes.hpp"
 #include "page.hpp"
+#include "trellis.hpp"
 
 #if QJL_VBMI
 QJL_PASS_BEGIN
@@ -42,15 +44,20 @@ QJL_INLINE void store_weights(const i32x16 (&weight)[kPages], std::uint8_t* out)
 // a target that needs more).
 QJL_INLINE f32x16 weight_reach(f32x16 largest) { return largest; }
 
-// Tables that turn six bits of codes into the level of the field at bit t * bits.
+// Tables that turn six bits of codes into the level of the field at bit t * bits, or of a window of a string.
 template <Code kCode>
 struct LevelBytes {
-  static constexpr int kBits = traits(kCode).bits, kTables = 6 / kBits;
+  static constexpr int kBits = traits(kCode).bits;
+  static constexpr int kTables = traits(kCode).book == Book::trellis ? 1 : 6 / kBits;
   struct Bytes {
     alignas(64) std::int8_t of[kTables][64];
   };
   static constexpr Bytes bytes() {
     Bytes b{};
+    if constexpr (traits(kCode).book == Book::trellis) {  // of a window
+      for (int i = 0; i < 64; ++i) b.of[0][i] = static_cast<std::int8_t>(level_of(kCode, trellis(kCode).index(i)));
+      return b;
+    }
     for (int t = 0; t < kTables; ++t) {
       for (int i = 0; i < 64; ++i) b.of[t][i] = static_cast<std::int8_t>(level_of(kCode, i >> t * kBits & ((1 << kBits) - 1)));
     }
@@ -73,7 +80,7 @@ struct ValueCodes {
   static constexpr int kLines = kBlocks * traits(kCode).bits / 2;
   __m512i code[kBlocks * kPerBlock];
 
-  QJL_INLINE void load(const std::uint8_t* lines, const TopBits& top) {
+  QJL_INLINE void load(const std::uint8_t* lines, std::ptrdiff_t, const TopBits& top) {
     if constexpr (kLayout == ValueLayout::triples) {
       QJL_UNROLL
       for (int pair = 0; pair < kBlocks / 2; ++pair) {
@@ -101,12 +108,43 @@ struct ValueCodes {
   }
 };
 
+// Strings of windows of six bits: four lines, a quad each, of 16 groups of four steps, which are the four blocks.
+template <Code kCode, int kBlocks>
+  requires(traits(kCode).values == ValueLayout::strings)
+struct ValueCodes<kCode, kBlocks> {
+  static_assert(kBlocks == 4 && traits(kCode).bits == 2 && trellis(kCode).window_bits == 6);
+  static constexpr int kLines = 4;
+  __m512i own[4], before[4];  // the byte of each group, and that of the group before it
+
+  // part_before: from these lines to those of the 64 channels before.
+  QJL_INLINE void load(const std::uint8_t* lines, std::ptrdiff_t part_before, const TopBits&) {
+    QJL_UNROLL
+    for (int q = 0; q < 4; ++q) {
+      own[q] = _mm512_load_si512(lines + q * layout::kLineBytes);
+      before[q] = _mm512_alignr_epi32(own[q], _mm512_load_si512(lines + part_before + q * layout::kLineBytes), 15);
+    }
+  }
+  // The window of a step in the low six bits of each byte; the look-up does not see the others.
+  template <int kBits>
+  QJL_INLINE __m512i joined(int q) const {
+    const __m512i high = _mm512_set1_epi8(static_cast<char>(0xff << kBits));
+    return _mm512_ternarylogic_epi64(high, _mm512_slli_epi16(own[q], kBits), _mm512_srli_epi16(before[q], 8 - kBits), 0xca);
+  }
+  QJL_INLINE __m512i quad(const LevelBytes<kCode>& levels, int block, int q) const {
+    const __m512i window = block == 0   ? joined<4>(q)
+                           : block == 1 ? joined<2>(q)
+                           : block == 2 ? own[q]
+                                        : _mm512_srli_epi16(own[q], 2);
+    return _mm512_permutexvar_epi8(window, levels.table[0]);
+  }
+};
+
 // kBlocks blocks of one frame of one page into the sums of kRows rows; weights of the page's first quad of the frame.
 template <Code kCode, int kRows, int kBlocks>
-QJL_INLINE void weigh_blocks(const std::uint8_t* lines, const LevelBytes<kCode>& levels, const std::uint8_t* weights,
-                             __m512i (&sum)[kRows][kBlocks]) {
+QJL_INLINE void weigh_blocks(const std::uint8_t* lines, std::ptrdiff_t part_before, const LevelBytes<kCode>& levels,
+                             const std::uint8_t* weights, __m512i (&sum)[kRows][kBlocks]) {
   ValueCodes<kCode, kBlocks> codes;
-  codes.load(lines, levels.top);
+  codes.load(lines, part_before, levels.top);
   QJL_UNROLL
   for (int q = 0; q < 4; ++q) {
     __m512i level[kBlocks];
@@ -138,13 +176,14 @@ inline void weigh_group(const layout::PageShape& shape, const WeighedPages& page
   const int count = kRows == 1 ? 1 : pages.count;
   for (int frame = 0; frame < layout::kFrames; ++frame, weights += layout::kLineBytes, ++scales) {
     for (std::int64_t part = 0; part < parts; ++part, at += kLines * layout::kLineBytes, out += 16 * kBlocks) {
+      const std::ptrdiff_t part_before = (part == 0 ? parts - 1 : -1) * kLines * layout::kLineBytes;
       __m512i sum[kRows][kBlocks];
       QJL_UNROLL
       for (int i = 0; i < kRows * kBlocks; ++i) sum[i / kBlocks][i % kBlocks] = _mm512_setzero_si512();
       for (int page = 0; page < count; ++page) {
         const std::uint8_t* lines = pages.values[page] + at;
         kRows == 1 ? pages.fetcher->part() : ask<kLines>(lines, pages.ahead[page]);
-        weigh_blocks(lines, levels, weights + 4 * page, sum);
+        weigh_blocks(lines, part_before, levels, weights + 4 * page, sum);
       }
       QJL_UNROLL
       for (int row = 0; row < kRows; ++row) {

@@ -21,13 +21,16 @@
 #include "codebook.hpp"
 #include "lanes.hpp"
 #include "page.hpp"
+#include "permute.hpp"
+#include "tile/strings.hpp"
+#include "trellis.hpp"
 
 #if QJL_BYTE_LOOPS && !QJL_VBMI
 QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
 using namespace simd::QJL_NAMESPACE;
 
-// Levels by the low nibble of a byte of codes: of its first number (shift 0) or its second.
+// Levels by the low nibble of a byte of codes: of its first number (shift 0) or its second; of strings by index.
 template <Code kCode, int kShift>
 struct NibbleLevels {
   static constexpr float kUnit = kCode == Code::l4 ? 12.0f : kCode == Code::l8 ? 2.8195f : 1.0f;
@@ -37,7 +40,8 @@ struct NibbleLevels {
   static constexpr Table table() {
     Table t{};
     for (int i = 0; i < 16; ++i) {
-      const int code = (i >> kShift) & ((1 << traits(kCode).bits) - 1);
+      const bool index = traits(kCode).book == Book::trellis;
+      const int code = index ? i : (i >> kShift) & ((1 << traits(kCode).bits) - 1);
       t.of[i] = static_cast<std::uint8_t>(nearest(level_of(kCode, code) / kUnit));
     }
     return t;
@@ -45,9 +49,31 @@ struct NibbleLevels {
   static constexpr Table kTable = table();
 };
 
-// One vector of the lines of a block of 16 channels, as levels: byte i of level[q] is token 4 q + i.
+// Vector number `vector` of the lines of a block of 16 channels, as levels: byte i of level[q] is token 4 q + i.
 template <Code kCode>
-QJL_INLINE void quad_levels(const std::uint8_t* lines, int block, NativeB (&level)[4]) {
+  requires(traits(kCode).values == ValueLayout::strings)
+QJL_INLINE void quad_levels(const std::uint8_t* frame, int vector, int block, int blocks, NativeB (&level)[4]) {
+  constexpr int kSteps = group_steps(traits(kCode));
+  static_assert(group_bytes(traits(kCode)) == 1);
+  const NativeB table = load_table(NibbleLevels<kCode, 0>::kTable.of);
+  const int part = block / kSteps, parts = blocks / kSteps;
+  const auto line = [&](int of_part, int q) { return frame + (of_part * 4 + q) * layout::kLineBytes; };
+  QJL_UNROLL
+  for (int q = 0; q < 4; ++q) {
+    StringGroups<kCode, NativeU> groups;
+    groups.own[0] = (NativeU)load_bytes(line(part, q) + vector * kVectorBytes);
+    groups.before = vector > 0 ? (NativeU)load_bytes(line(part, q) + vector * kVectorBytes - 4)
+                               : next_lane(groups.own[0], (NativeU)load_bytes(line((part + parts - 1) % parts, q) +
+                                                                              layout::kLineBytes - kVectorBytes));
+    each_step<kCode>([&]<int kStep>() __attribute__((always_inline)) {
+      if (block % kSteps == kStep) level[q] = look_up(table, (NativeB)string_indices<kStep>(groups));
+    });
+  }
+}
+
+template <Code kCode>
+QJL_INLINE void quad_levels(const std::uint8_t* frame, int vector, int block, int, NativeB (&level)[4]) {
+  const std::uint8_t* lines = frame + vector * kVectorBytes;
   const NativeB first = load_table(NibbleLevels<kCode, 0>::kTable.of);
   constexpr ValueLayout kLayout = traits(kCode).values;
   if constexpr (kLayout == ValueLayout::lines) {
@@ -108,7 +134,7 @@ inline void weigh_group(const layout::PageShape& shape, const WeighedPages& page
         QJL_UNROLL
         for (int i = 0; i < kTogether; ++i) {
           NativeB level[4];
-          quad_levels<kCode>(codes + (vector + i) * kVectorBytes, block, level);
+          quad_levels<kCode>(codes, vector + i, block, d / 16, level);
           QJL_UNROLL
           for (int row = 0; row < kRows; ++row) {
             sum[i][row] =

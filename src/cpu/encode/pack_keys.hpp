@@ -12,6 +12,7 @@
 
 #include "lanes.hpp"
 #include "page.hpp"
+#include "small.hpp"
 
 QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
@@ -63,8 +64,28 @@ inline void pack_keys(Code, const std::uint32_t* words, int d, int frame, std::u
   }
 }
 
+// The new bits of each step, in a row.
+template <Code kCode>
+  requires(traits(kCode).keys == KeyLayout::strings)
+inline void pack_keys(Code, const std::uint32_t* words, int d, int frame, std::uint8_t* keys) {
+  constexpr int kSteps = group_steps(traits(kCode)), kBytes = group_bytes(traits(kCode)), kBits = traits(kCode).bits;
+  for (int word = 0; word < d / (4 * kSteps); ++word) {
+    u32x16 byte[kBytes];
+    for (u32x16& each : byte) each = splat_u32(0);
+    QJL_UNROLL
+    for (int step = 0; step < kSteps; ++step) {
+      const u32x16 bits = load_u32(words + (word * kSteps + step) * 16);
+      const int at = kBits * step;
+      byte[at / 8] = byte[at / 8] | (bits << at % 8 & splat_8(0xff << at % 8));
+      if (at % 8 + kBits > 8) byte[at / 8 + 1] = byte[at / 8 + 1] | (bits >> (8 - at % 8) & splat_8(0xff >> (8 - at % 8)));
+    }
+    std::uint8_t* lines = keys + layout::key_string_offset(traits(kCode), d, frame / 4, word, frame % 4);
+    for (int p = 0; p < kBytes; ++p) store_u32(lines + p * layout::kLineBytes, byte[p]);
+  }
+}
+
 inline void pack_keys(Code code, const std::uint32_t* words, int d, int frame, std::uint8_t* keys) {
-  with_frame_code(code, [&]<Code kCode>() { pack_keys<kCode>(code, words, d, frame, keys); });
+  with_key_frame_code(code, [&]<Code kCode>() { pack_keys<kCode>(code, words, d, frame, keys); });
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE

@@ -96,6 +96,21 @@ inline int pack_blocks(const Tokens& token, int blocks, std::uint8_t* lines) {
   return 2 * blocks;
 }
 
+// A byte of a token holds the four steps of a group, which are the four blocks.
+template <Code kCode>
+  requires(traits(kCode).values == ValueLayout::strings && traits(kCode).bits == 2)
+inline int pack_blocks(const Tokens& token, int, std::uint8_t* lines) {
+  Tokens group;
+  for (int j = 0; j < 16; ++j) {
+    group[j] = (token[j] | token[j] >> 6 | token[j] >> 12 | token[j] >> 18) & splat_u32(255);
+  }
+  for (int q = 0; q < 4; ++q) {
+    const u32x16* four = group + 4 * q;
+    store_u32(lines + q * layout::kLineBytes, four[0] | four[1] << 8 | four[2] << 16 | four[3] << 24);
+  }
+  return 4;
+}
+
 // words [words][16 tokens] of one frame -> its lines.
 inline void pack_values(Code code, const std::uint32_t* words, int channels, std::uint8_t* lines) {
   for (int first = 0; first < channels; first += 64) {
@@ -105,7 +120,7 @@ inline void pack_values(Code code, const std::uint32_t* words, int channels, std
     transpose16(lane);
     for (int j = 0; j < 16; ++j) token[j] = as_u32(lane[j]);
     const int blocks = std::min(4, (channels - first) / 16);
-    lines += with_frame_code(code, [&]<Code kCode>() { return pack_blocks<kCode>(token, blocks, lines); }) * layout::kLineBytes;
+    lines += with_value_frame_code(code, [&]<Code kCode>() { return pack_blocks<kCode>(token, blocks, lines); }) * layout::kLineBytes;
   }
 }
 

@@ -12,6 +12,7 @@
 #include "encode/scales.hpp"
 #include "encode/signs.hpp"
 #include "encode/tokens.hpp"
+#include "encode/trellis.hpp"
 #include "encode/words.hpp"
 #include "lanes.hpp"
 #include "page.hpp"
@@ -28,19 +29,25 @@ struct VectorJob {
   WordOrder order;
 };
 
-// The code words of one group from its y: <y, level>.
-inline f32x16 encode_codes(const VectorJob& job, const float* y, const f32x16& to_unit, std::uint32_t* signs,
-                           std::uint32_t* words) {
-  f32x16 dot;
-  with_frame_code(job.code, [&]<Code kCode>() {
-    if constexpr (traits(kCode).book == Book::levels) {
-      dot = encode_levels<kCode>(job.order, y, to_unit, signs, words);
-    } else {
-      sign_words(job.order, y, words);
-      dot = sum_of(job.order.coordinates, [y](int c) { return abs(load(y + c * 16)); });
+// The code words of both groups from their y, of one frame each: <y, level>.
+inline void encode_codes(const VectorJob& job, const EncodeScratch& scratch, const f32x16 (&to_unit)[2], f32x16 (&dot)[2]) {
+  const int d = job.frames.dim();
+  with_code(job.code, [&]<Code kCode>() {
+    if constexpr (traits(kCode).book == Book::trellis) {
+      encode_trellis<kCode>(job.order, scratch, to_unit, dot);
+    } else if constexpr (is_rotated(kCode)) {
+      for (int group = 0; group < 2; ++group) {
+        const float* y = scratch.rotated + std::int64_t{group} * 2 * d * 16;
+        std::uint32_t* words = scratch.words + std::int64_t{group} * scratch.num_words * 16;
+        if constexpr (traits(kCode).book == Book::levels) {
+          dot[group] = encode_levels<kCode>(job.order, y, to_unit[group], scratch.field, words);
+        } else {
+          sign_words(job.order, y, words);
+          dot[group] = sum_of(job.order.coordinates, [y](int c) { return abs(load(y + c * 16)); });
+        }
+      }
     }
   });
-  return dot;
 }
 
 // load(group) puts 16 vectors into scratch.x. Code words come to scratch.words [group][num_words][16], scales to scales [2][16].
@@ -56,10 +63,9 @@ inline void encode_vectors(const VectorJob& job, const Load& load_group, const i
     load_group(group);
     rotated[group] = rotate_group(job.frames.frame[group], parts, scratch.x, y);
     to_unit[group] = rotated[group].to_unit;
-    std::uint32_t* words = scratch.words + std::int64_t{group} * scratch.num_words * 16;
-    if (parts == 1) dot[group] = encode_codes(job, y, to_unit[group], scratch.field, words);
   }
-  if (parts == 2) anneal_signs(job.frames, job.order, scratch, to_unit, dot);
+  if (parts == 1) encode_codes(job, scratch, to_unit, dot);
+  else anneal_signs(job.frames, job.order, scratch, to_unit, dot);
   for (int group = 0; group < 2; ++group) {
     const f32x16 scale = select(live[group], closing_scale(rotated[group].squared, dot[group]), splat(0.0f));
     store(scales + 16 * group, scale * rotated[group].magnitude);

@@ -22,6 +22,11 @@ struct WordOrder {
   static WordOrder of_values(int coordinates) { return {coordinates, kLanes}; }
   int words() const { return stride == 1 ? coordinates / 4 : (coordinates + 63) / 64 * kLanes; }
   int first(int word) const { return stride == 1 ? 4 * word : word / kLanes * 64 + word % kLanes; }
+  // The byte of a coordinate in a lane's words: 64 bytes a word of all lanes.
+  int place(int coordinate) const {
+    if (stride == 1) return coordinate / 4 * 64 + coordinate % 4;
+    return (coordinate / 64 * kLanes + coordinate % kLanes) * 64 + coordinate % 64 / kLanes;
+  }
   int bytes(int word) const { return stride == 1 ? 4 : std::min(4, (coordinates - word / kLanes * 64) / kLanes); }
 };
 

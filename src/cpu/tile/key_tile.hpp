@@ -17,6 +17,7 @@
 #include "page.hpp"
 #include "permute.hpp"
 #include "tile/block.hpp"
+#include "tile/strings.hpp"
 
 QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
@@ -102,6 +103,33 @@ inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, i
   }
 }
 
+// A stretch of whole words.
+template <Code kCode>
+  requires(traits(kCode).keys == KeyLayout::strings)
+inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
+  constexpr int kBytes = group_bytes(traits(kCode)), kNumbers = 4 * group_steps(traits(kCode));  // of a word
+  const int d = shape.head_dim, words = d / kNumbers;
+  const Levels levels(kLevels<kCode>);
+  const auto line = [&](int word, int frame, int byte) {
+    return load_u32(keys + layout::key_string_offset(traits(kCode), d, half, word, frame) + byte * layout::kLineBytes);
+  };
+  for (int frame = 0; frame < 4; ++frame) {
+    const int first = stretch.first / kNumbers;
+    u32x16 last = line((first + words - 1) % words, frame, kBytes - 1);
+    for (int word = 0; word < stretch.count / kNumbers; ++word) {
+      StringGroups<kCode, u32x16> groups;
+      for (int byte = 0; byte < kBytes; ++byte) groups.own[byte] = line(first + word, frame, byte);
+      groups.before = groups.own[kBytes - 1] << 8 | last >> 24;
+      last = groups.own[kBytes - 1];
+      float* out = tile + kNumbers * word * kBlockTokens + 16 * frame;
+      each_step<kCode>([&]<int kStep>() __attribute__((always_inline)) {
+        const u32x16 index = string_indices<kStep>(groups);
+        for (int i = 0; i < 4; ++i) store(out + (4 * kStep + i) * kBlockTokens, lookup<2 * codebook(kCode).count>(levels, index >> 8 * i));
+      });
+    }
+  }
+}
+
 // Signs of a sketch: rows of `row_bytes` bytes a slot.
 inline void sketch_tile(const std::uint8_t* bits, int row_bytes, int half, Stretch stretch, float* tile) {
   for (int byte = 0; byte < stretch.count / 8; ++byte) {
@@ -117,7 +145,7 @@ inline void sketch_tile(const std::uint8_t* bits, int row_bytes, int half, Stret
 
 // The keys of half a page, in a rotated code.
 inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
-  with_frame_code(shape.key_code, [&]<Code kCode>() { key_tile<kCode>(shape, keys, half, stretch, tile); });
+  with_key_frame_code(shape.key_code, [&]<Code kCode>() { key_tile<kCode>(shape, keys, half, stretch, tile); });
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE

@@ -20,6 +20,7 @@
 #include "page.hpp"
 #include "permute.hpp"
 #include "tile/key_tile.hpp"
+#include "tile/strings.hpp"
 
 QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
@@ -82,6 +83,27 @@ template <Code kCode>
   requires(traits(kCode).values == ValueLayout::line_pairs)
 QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int, ValueTile& tile) {
   nibble_values<16>(Levels(kLevels<kCode>), lines + 2 * block * layout::kLineBytes, tile);
+}
+
+template <Code kCode>
+  requires(traits(kCode).values == ValueLayout::strings)
+QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int blocks, ValueTile& tile) {
+  constexpr int kBytes = group_bytes(traits(kCode)), kSteps = group_steps(traits(kCode));
+  const Levels levels(kLevels<kCode>);
+  const int parts = blocks / kSteps, part = block / kSteps;
+  const auto line = [&](int of_part, int q, int byte) {
+    return load_u32(lines + ((of_part * 4 + q) * kBytes + byte) * layout::kLineBytes);
+  };
+  each_step<kCode>([&]<int kStep>() __attribute__((always_inline)) {
+    if (block % kSteps != kStep) return;
+    for (int q = 0; q < 4; ++q) {
+      StringGroups<kCode, u32x16> groups;
+      for (int byte = 0; byte < kBytes; ++byte) groups.own[byte] = line(part, q, byte);
+      groups.before = next_lane(groups.own[kBytes - 1], line((part + parts - 1) % parts, q, kBytes - 1));
+      const u32x16 index = string_indices<kStep>(groups);
+      for (int i = 0; i < 4; ++i) tile[4 * q + i] = lookup<2 * codebook(kCode).count>(levels, index >> 8 * i);
+    }
+  });
 }
 
 // The paper's values: min + step * code for 16 channels from `channel` of 16 slots from `slot`.

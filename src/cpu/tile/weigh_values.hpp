@@ -65,7 +65,7 @@ inline void weigh_half(const layout::PageShape& shape, const std::uint8_t* value
 
 inline void weigh_rotated(const layout::PageShape& shape, const std::uint8_t* values, int half, const float* weights, int rows,
                           float* frames) {
-  with_frame_code(shape.value_code, [&]<Code kCode>() { weigh_half<kCode>(shape, values, half, weights, rows, frames); });
+  with_value_frame_code(shape.value_code, [&]<Code kCode>() { weigh_half<kCode>(shape, values, half, weights, rows, frames); });
 }
 
 inline void weigh_minmax(const SealedPage& page, int half, const float* weights, int rows, float* out) {

@@ -1,0 +1,66 @@
+// Trellis codes (Book::trellis): a token's numbers share one string of bits, and each is a level of the last few of them.
+//
+//   string   k d bits; step s adds bits k s .. k s + k - 1                       k = traits(code).bits
+//   window   of step s: bits k (s + 1) - L .. k (s + 1) - 1, modulo k d; the last bit is the window's highest
+//   number   level_of(code, i), i = xor of column[b] over the set bits b of the window
+//
+// The string bites its tail: the window of step 0 begins in its last bits, so there is no start state to keep. Any string is a
+// token. Neighbours overlap in L - k bits, so that a number may be any of 2^m levels while it costs k bits: of all strings the
+// encoder takes the one that lies closest (cpu/encode/trellis.hpp). An index that is linear needs no table of 2^L entries.
+// Source: Marcellin, Fischer 1990 (trellis coded quantisation); Tseng et al. 2024 (QTIP: bit shifts, tail biting).
+#pragma once
+
+#include <cstdint>
+
+#include "codebook.hpp"
+#include "codes.hpp"
+
+namespace qjl {
+
+inline constexpr int kMaxWindowBits = 8;
+
+struct Trellis {
+  int window_bits;  // L; 0: the code is none
+  std::uint8_t column[kMaxWindowBits];
+  constexpr int window(int bits) const { return bits & ((1 << window_bits) - 1); }
+  constexpr int index(int window) const {
+    int i = 0;
+    for (int b = 0; b < window_bits; ++b) i ^= (window >> b & 1) != 0 ? column[b] : 0;
+    return i;
+  }
+};
+
+// Found by a search over columns and levels together, for normal numbers.
+constexpr Trellis trellis(Code code) {
+  switch (code) {
+    case Code::f16:
+    case Code::s1:
+    case Code::s2:
+    case Code::l4:
+    case Code::l8:
+    case Code::l16:
+    case Code::jl:
+    case Code::minmax: return {};
+    case Code::t2: return {6, {8, 12, 10, 15, 12, 4}};
+    case Code::t2w: return {8, {12, 8, 2, 9, 10, 10, 12, 4}};
+    case Code::t3: return {8, {28, 16, 4, 1, 3, 21, 9, 13}};
+  }
+  return {};
+}
+
+// m of 2^m levels.
+constexpr int index_bits(Code code) {
+  int bits = 0;
+  while (1 << bits < 2 * codebook(code).count) ++bits;
+  return bits;
+}
+
+// A group is the fewest whole bytes that hold whole steps.
+constexpr int group_bytes(const CodeTraits& code) { return code.bits == 3 ? 3 : 1; }
+constexpr int group_steps(const CodeTraits& code) { return 8 * group_bytes(code) / code.bits; }
+
+// What stands in a group of bytes at step c of it: the newest bit of its window is bit k (c + 1) - 1 of the group, counted from the
+// lowest bit of the first byte; bits below 0 are those of the last byte of the group before, bit 8 + n of it.
+constexpr int first_window_bit(Code code, int step) { return traits(code).bits * (step + 1) - trellis(code).window_bits; }
+
+}  // namespace qjl
