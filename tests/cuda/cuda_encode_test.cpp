@@ -6,7 +6,7 @@ namespace qjl::test {
 namespace {
 
 const std::vector<std::string> kTypes =
-    with_every_code({"k1v1", "k2v2", "k3v3", "k4v4", "f16", "paper", "kl4vs2", "ks2vl8", "paper:rows=192"});
+    on_gpus(with_every_code({"k1v1", "k2v2", "k3v3", "k4v4", "f16", "paper", "kl4vs2", "ks2vl8", "paper:rows=192"}));
 constexpr int kDims[] = {QJL_TEST_HEAD_DIMS};
 
 // Name of the part of a page that holds a byte, for a message.

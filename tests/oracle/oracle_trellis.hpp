@@ -36,15 +36,17 @@ class TrellisPath {
     run(d - 24, 48, cost);
     int at = static_cast<int>(std::min_element(cost.begin(), cost.end()) - cost.begin());
     for (int s = 23; s >= 0; --s) at = came_by_[s][at] % states_;
-    const int ends = at;
-    for (int n = 0; n < states_; ++n) cost[n] = n == ends ? 0 : 40000 >> k_ << k_;
-    run(0, d, cost);
-    std::vector<int> path(d);
-    for (int s = d - 1; s >= 0; --s) {
-      path[s] = came_by_[s][at];
-      at = path[s] % states_;
+    return from(at);
+  }
+
+  // The cheapest of all strings: of every state at the ends.
+  std::vector<int> best() {
+    std::vector<int> found = from(0);
+    for (int state = 1; state < states_; ++state) {
+      const std::vector<int> other = from(state);
+      if (cost(other) < cost(found)) found = other;
     }
-    return path;
+    return found;
   }
 
   std::int64_t metric(std::int64_t n, int number) const {
@@ -59,6 +61,20 @@ class TrellisPath {
   }
 
  private:
+  // The cheapest path from a state round to itself.
+  std::vector<int> from(int ends) {
+    const int d = static_cast<int>(n_.size());
+    std::vector<std::int64_t> cost(states_);
+    for (int n = 0; n < states_; ++n) cost[n] = n == ends ? 0 : 40000 >> k_ << k_;
+    run(0, d, cost);
+    std::vector<int> path(d);
+    for (int s = d - 1, at = ends; s >= 0; --s) {
+      path[s] = came_by_[s][at];
+      at = path[s] % states_;
+    }
+    return path;
+  }
+
   void run(int first, int count, std::vector<std::int64_t>& cost) {
     const int d = static_cast<int>(n_.size());
     came_by_.resize(d, std::vector<int>(states_));

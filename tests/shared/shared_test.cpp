@@ -82,6 +82,18 @@ TEST(Shared, LevelsAndThresholds) {
   }
 }
 
+// Levels of trellis codes come in pairs of opposite sign, and a window and its complement stand for such a pair.
+TEST(Shared, TrellisesAreSymmetric) {
+  for (Code code : codes_where([](Code each) { return traits(each).book == Book::trellis; })) {
+    const int count = 2 * codebook(code).count, windows = 1 << trellis(code).window_bits;
+    EXPECT_EQ(1 << index_bits(code), count);
+    for (int i = 0; i < count; ++i) EXPECT_EQ(level_of(code, i), -level_of(code, count - 1 - i)) << code_name(code) << ' ' << i;
+    std::vector<int> met(count);
+    for (int w = 0; w < windows; ++w) ++met[trellis(code).index(w)];
+    for (int i = 0; i < count; ++i) EXPECT_EQ(met[i], windows / count) << code_name(code) << ' ' << i;
+  }
+}
+
 // A byte holds every magnitude that a threshold parts; the tables follow the levels at each candidate.
 TEST(Shared, SearchTables) {
   for (Code code : codes_where([](Code each) { return traits(each).book == Book::levels; })) {
@@ -121,7 +133,7 @@ TEST(Shared, EmptySoftmaxPiecesMergeWithoutNan) {
 }
 
 TEST(CacheType, NamesReadBack) {
-  for (const char* name : {"f16", "k1v1", "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "kl4vs2", "k3vf16", "kf16v2", "paper",
+  for (const char* name : {"f16", "k1v1", "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "t2v2", "t3v2", "kt2vt2", "k3vt2", "t3v2:seed=3", "kl4vs2", "k3vf16", "kf16v2", "paper",
                            "paper:sketch=gaussian,rows=512,outliers=0,outlier_rows=8", "k3v2:seed=7", "f16:sinks=2",
                            "k2v2:seed=18446744073709551615,sinks=0", "paper:seed=9,rows=8"}) {
     EXPECT_EQ(cache_type_name(codec_config(name)), name);
@@ -129,15 +141,17 @@ TEST(CacheType, NamesReadBack) {
   EXPECT_EQ(cache_type_name(codec_config("ks2vl4")), "k2v2");
   EXPECT_EQ(cache_type_name(codec_config("k3", "v2")), "k3v2");
   EXPECT_EQ(cache_type_name(codec_config("f16", "l16")), "kf16v4");
+  EXPECT_EQ(cache_type_name(codec_config("kt2wvt2")), "t2v2");
+  EXPECT_EQ(codec_config("t3v2").sink_tokens, 4);
   EXPECT_EQ(codec_config("paper").sink_tokens, 0);
   EXPECT_EQ(codec_config("paper:outliers=0").sketch.outlier_channels, -1);
   EXPECT_EQ(codec_config("k3v2").sink_tokens, 4);
 }
 
-// Every code but those of the paper, which are of one side each.
+// Every code but those of one side: the paper's, and t3.
 TEST(CacheType, CodesOfAPlan) {
   using enum Code;
-  EXPECT_EQ(plan_codes(), (std::vector{f16, s1, s2, l4, l8, l16}));
+  EXPECT_EQ(plan_codes(), (std::vector{f16, s1, s2, l4, l8, l16, t2, t2w}));
 }
 
 TEST(CacheType, UnknownNamesAreRefused) {

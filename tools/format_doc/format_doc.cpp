@@ -69,6 +69,7 @@ void write_head(std::ostringstream& out) {
       case Book::exact: out << "16 | | the 16-bit numbers themselves |\n"; break;
       case Book::signs:
       case Book::levels:
+      case Book::trellis:
         out << traits(code).bits << " | " << traits(code).frames << " |";
         for (int i = 0; i < 2 * codebook(code).count; ++i) out << ' ' << level_of(code, i);
         out << " |\n";
@@ -148,6 +149,12 @@ struct Place {
 // Byte of token t inside a 64-byte row of one half: 4 * lane + frame mod 4.
 int byte_in_row(int token) { return 4 * (token / layout::kFrames) + token % layout::kFrames % 4; }
 
+// The new bits of a step of the group whose first byte is `byte`; its next bytes are lines apart.
+void add_step(Place& place, Code code, int step, std::int64_t byte) {
+  const int bits = traits(code).bits;
+  for (int bit = bits * step; bit < bits * (step + 1); ++bit) place.add(byte + bit / 8 * layout::kLineBytes, bit % 8, 1);
+}
+
 std::string key_place(Code code, int d, int token, int c) {
   Place place;
   const int half = token % layout::kFrames / 4, byte = byte_in_row(token), rows = layout::key_row_bytes(traits(code), d);
@@ -171,6 +178,13 @@ std::string key_place(Code code, int d, int token, int c) {
     case KeyLayout::words: {
       const int frame = token % layout::kFrames % 4;
       place.add(layout::key_word_offset(d, half, c / 8, frame) + 4 * (token / layout::kFrames) + c % 4, 4 * (c / 4 % 2), 4);
+      break;
+    }
+    case KeyLayout::strings: {
+      if (!layout::fits_keys(traits(code), d)) return "does not fit";
+      const int numbers = 4 * group_steps(traits(code)), frame = token % layout::kFrames % 4;
+      const std::int64_t word = layout::key_string_offset(traits(code), d, half, c / numbers, frame);
+      add_step(place, code, c % numbers / 4, word + 4 * (token / layout::kFrames) + c % 4);
       break;
     }
   }
@@ -200,6 +214,12 @@ std::string value_place(Code code, int d, int token, int c) {
       break;
     }
     case ValueLayout::line_pairs: place.add(line(2 * block + q / 2), 4 * (q % 2), 4); break;
+    case ValueLayout::strings: {
+      if (!layout::fits_values(traits(code), d)) return "does not fit";
+      const int steps = group_steps(traits(code));
+      add_step(place, code, block % steps, line((block / steps * 4 + q) * group_bytes(traits(code))));
+      break;
+    }
   }
   return place.text.str();
 }
@@ -221,6 +241,23 @@ std::string codes_with(ValueLayout layout) {
   return codes_with([&](const CodeTraits& code) { return code.values == layout; });
 }
 
+void write_strings(std::ostringstream& out) {
+  out << "\n## Strings\n\n"
+      << "The numbers of a token in a trellis code are one string of k head_dim bits, k bits a step. The window of step s is the L bits\n"
+      << "that end with its own: bits k (s + 1) - L .. k (s + 1) - 1 of the string, modulo its length; its number is the level whose\n"
+      << "index is the exclusive or of column b over the set bits b of the window, the oldest bit first. Levels are in the table above,\n"
+      << "index 0 first. Every string is a token. A group is S steps in B bytes, filled from the least significant bit.\n\n"
+      << "| code | k | L | S | B | columns |\n|---|--:|--:|--:|--:|---|\n";
+  for (int number = 0; number < kNumCodes; ++number) {
+    const Code code{static_cast<std::uint8_t>(number)};
+    if (traits(code).book != Book::trellis) continue;
+    out << "| " << code_name(code) << " | " << traits(code).bits << " | " << trellis(code).window_bits << " | "
+        << group_steps(traits(code)) << " | " << group_bytes(traits(code)) << " |";
+    for (int b = 0; b < trellis(code).window_bits; ++b) out << ' ' << int{trellis(code).column[b]};
+    out << " |\n";
+  }
+}
+
 void write_rules(std::ostringstream& out) {
   out << "\n## Order of the key codes\n\n"
       << "A half of the page is four frames (half h: frames 4h .. 4h+3). A row is one byte for each of its 64 tokens:\n"
@@ -233,6 +270,9 @@ void write_rules(std::ostringstream& out) {
       << "  the low six bits of the three rows; group 3 is their top two bits, in order.\n"
       << "* " << codes_with(KeyLayout::words, Book::levels)
       << ": [half][word w][frame mod 4][j] 32-bit words; byte i = coordinate 8 w + i (low nibble) and 8 w + 4 + i (high).\n"
+      << "* " << codes_with(KeyLayout::strings, Book::trellis)
+      << ": [half][word w][frame mod 4][byte p of B][j] 32-bit words; byte i = byte p of group 4 w + i of the token's string\n"
+      << "  (above); step c of it is coordinate 4 S w + 4 c + i. head_dim is a multiple of 4 S.\n"
       << "* `f16`: [slot][head_dim]. `jl`: [slot][rows / 8], bit k of byte r = sign 8 r + k.\n\n"
       << "## Order of the value codes\n\n"
       << "Per frame f, per block of 16 channels (two frames count as 2 * head_dim channels): a line of 16 words, one a channel;\n"
@@ -244,6 +284,9 @@ void write_rules(std::ostringstream& out) {
       << "): two blocks share three lines, four 6-bit groups as in keys: groups 0, 1 = quads (0, 1), (2, 3) of\n"
       << "  the first block, groups 2, 3 of the second. A last block without a partner is written as nibbles.\n"
       << "* 4 bits (" << codes_with(ValueLayout::line_pairs) << "): two lines a block, q = 2 * line + nibble.\n"
+      << "* strings (" << codes_with(ValueLayout::strings)
+      << "): S blocks share 4 B lines, [q][byte p of B]: byte i of word l = byte p of group 16 n + l, n counting these\n"
+      << "  stretches; step c of it is channel l of their block c. head_dim is a multiple of 16 S.\n"
       << "* `f16`: [slot][head_dim]. `minmax`: [slot][head_dim / 4], channel c = bits 2 (c mod 4) and up of byte c div 4.\n";
 }
 
@@ -272,6 +315,7 @@ std::string page_format_markdown() {
   write_slots(out);
   out << "\n## Parts of a body\n\nOffset in bytes (size in bytes), by head_dim; parts that a cache type lacks are left out.\n";
   for (const char* preset : kPresets) write_offsets(out, preset);
+  write_strings(out);
   write_rules(out);
   write_examples(out);
   return out.str();

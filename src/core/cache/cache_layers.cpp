@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "codes.hpp"
 #include "cpu_backend.hpp"
 #include "cuda_backend.hpp"
 #include "fail.hpp"
@@ -82,6 +83,13 @@ CacheLayers::CacheLayers(CacheConfig cache_config, Device where)
     constants_of_layer.push_back(index);
   }
   if (device == Device::cpu()) return;
+  for (const CodecConfig& codec : known) {
+    for (const Code code : {codec.key_code, codec.value_code}) {
+      if (traits(code).book != Book::trellis) continue;
+      fail(ErrorKind::unsupported, "cache", "found code ", code_name(code), " on ", device_name(device),
+           ", wanted another there: trellis codes are the host's");
+    }
+  }
   require(!config.on_seal, "cache", "found on_seal, wanted none on ", device_name(device), ": it runs on the host");
   if (std::ranges::find(layout::kHeadDims, config.head_dim) == std::end(layout::kHeadDims)) {
     fail(ErrorKind::unsupported, "cache", "found head_dim ", config.head_dim, ", wanted 64, 80, 96, 128 or 256 on ",

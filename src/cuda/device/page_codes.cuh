@@ -27,6 +27,7 @@ QJL_HD constexpr int key_code_at(const layout::PageShape& shape, const std::uint
   switch (shape.key.keys) {
     case KeyLayout::none:
     case KeyLayout::slots: break;  // no frames
+    case KeyLayout::strings: break;  // of the host
     case KeyLayout::rows: return shape.key.bits == 2 ? row(c / 4) >> 2 * (c % 4) & 3 : row(c / 8) >> c % 8 & 1;
     case KeyLayout::triples: {
       const int triple = c / 8, group = c % 8 / 2;
@@ -51,6 +52,7 @@ QJL_HD constexpr int value_code_at(const layout::PageShape& shape, const std::ui
   switch (shape.value.values) {
     case ValueLayout::none:
     case ValueLayout::slots: break;  // no frames
+    case ValueLayout::strings: break;  // of the host
     case ValueLayout::shared_lines: return line(block / 2) >> (q + 4 * (block % 2)) & 1;
     case ValueLayout::lines: return line(block) >> 2 * q & 3;
     case ValueLayout::triples: {
