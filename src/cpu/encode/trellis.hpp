@@ -119,11 +119,16 @@ struct TrellisSearch {
     }
   }
 
-  // The bits of the window of `state` after step s that its cheapest path came by.
-  inline int window(int s, int column, int vector, int state) const {
-    const int slot = state % kShift * kBranches + state / kShift, per_word = 16 / survivor_bits(kCode);
-    const auto* halves = reinterpret_cast<const std::uint16_t*>(survivors + (s * survivor_words(kCode) + slot / per_word) * kLanes + column);
-    return state << kBits | (halves[vector] >> survivor_bits(kCode) * (slot % per_word) & (kBranches - 1));
+  // The window that the cheapest path to `state` of vector `v` had at the step whose survivors these are. Unsigned, so that dividing
+  // by powers of two is a shift.
+  static QJL_INLINE unsigned window(const std::uint16_t* step_survivors, unsigned v, unsigned state) {
+    constexpr unsigned kShared = kShift, kSlotBits = survivor_bits(kCode), kPerWord = 16 / kSlotBits;
+    const unsigned slot = state % kShared * kBranches + state / kShared;
+    const unsigned survivor = step_survivors[slot / kPerWord * (2 * kLanes) + v] >> kSlotBits * (slot % kPerWord);
+    return state << kBits | (survivor & (kBranches - 1));
+  }
+  QJL_INLINE const std::uint16_t* survivors_of(int s, int column) const {
+    return reinterpret_cast<const std::uint16_t*>(survivors + s * survivor_words(kCode) * kLanes + column);
   }
 
   // Vector v of a register is in lane v / 2, group v mod 2. bits, indices [2 groups][num_words][16 lanes] words.
@@ -134,26 +139,27 @@ struct TrellisSearch {
     run(d - kTrellisReach, 2 * kTrellisReach, column, cost);
     alignas(64) std::uint16_t costs[kStates][kVectors];
     for (int n = 0; n < kStates; ++n) write(costs[n], cost[n]);
-    int at[kVectors], end[kVectors];
-    for (int v = 0; v < kVectors; ++v) {
-      at[v] = 0;
-      for (int n = 1; n < kStates; ++n) {
-        if (costs[n][v] >> kBits < costs[at[v]][v] >> kBits) at[v] = n;
-      }
-      for (int s = kTrellisReach - 1; s >= 0; --s) at[v] = window(s, column, v, at[v]) % kStates;
-      end[v] = at[v];
-      for (int n = 0; n < kStates; ++n) {
-        costs[n][v] = static_cast<std::uint16_t>((n == end[v] ? 0 : kTrellisElsewhere) | (n & (kBranches - 1)));
-      }
+    unsigned at[kVectors] = {};
+    for (unsigned n = 1; n < kStates; ++n) {
+      for (unsigned v = 0; v < kVectors; ++v) at[v] = costs[n][v] >> kBits < costs[at[v]][v] >> kBits ? n : at[v];
     }
-    for (int n = 0; n < kStates; ++n) read(costs[n], cost[n]);
+    for (int s = kTrellisReach - 1; s >= 0; --s) {
+      const std::uint16_t* before = survivors_of(s, column);
+      for (unsigned v = 0; v < kVectors; ++v) at[v] = window(before, v, at[v]) % kStates;
+    }
+    for (unsigned n = 0; n < kStates; ++n) {
+      for (unsigned v = 0; v < kVectors; ++v) {
+        costs[n][v] = static_cast<std::uint16_t>((n == at[v] ? 0 : kTrellisElsewhere) | (n & (kBranches - 1)));
+      }
+      read(costs[n], cost[n]);
+    }
     run(0, d, column, cost);
     for (int s = d - 1; s >= 0; --s) {
-      const int c = coordinate_of_step<kCode>(order, s);
-      const std::int64_t byte = order.place(c);
-      for (int v = 0; v < kVectors; ++v) {
-        const int w = window(s, column, v, at[v]);
-        const std::int64_t out = (v % 2 * num_words * kLanes + column + v / 2) * 4 + byte;
+      const std::uint16_t* before = survivors_of(s, column);
+      const std::int64_t byte = order.place(coordinate_of_step<kCode>(order, s)) + 4 * column;
+      for (unsigned v = 0; v < kVectors; ++v) {
+        const unsigned w = window(before, v, at[v]);
+        const std::int64_t out = byte + v % 2 * num_words * kLanes * 4 + v / 2 * 4;
         bits[out] = static_cast<std::uint8_t>(w >> (trellis(kCode).window_bits - kBits));
         indices[out] = kTables.index[w];
         at[v] = w % kStates;
@@ -163,8 +169,9 @@ struct TrellisSearch {
 };
 
 // y of two groups as whole numbers, a lane of the first in the low half, of the second in the high.
-inline void trellis_targets(Code code, const float* rotated, int d, const f32x16 (&to_unit)[2], std::uint32_t* targets) {
-  const f32x16 most = splat(static_cast<float>(trellis_tables(code).farthest));
+template <Code kCode>
+inline void trellis_targets(const float* rotated, int d, const f32x16 (&to_unit)[2], std::uint32_t* targets) {
+  const f32x16 most = splat(static_cast<float>(TrellisSearch<kCode>::kTables.farthest));
   for (int c = 0; c < d; ++c) {
     u32x16 half[2];
     for (int group = 0; group < 2; ++group) {
@@ -180,7 +187,7 @@ template <Code kCode>
 inline void encode_trellis(const WordOrder& order, const EncodeScratch& scratch, const f32x16 (&to_unit)[2], f32x16 (&dot)[2]) {
   const int d = order.coordinates;
   std::uint32_t* in_steps = scratch.targets + d * kLanes;
-  trellis_targets(kCode, scratch.rotated, d, to_unit, scratch.targets);
+  trellis_targets<kCode>(scratch.rotated, d, to_unit, scratch.targets);
   for (int s = 0; s < d; ++s) {
     store_u32(in_steps + s * kLanes, load_u32(scratch.targets + coordinate_of_step<kCode>(order, s) * kLanes));
   }
