@@ -18,7 +18,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kCacheTypes[] = {"f16", "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "paper"};
+constexpr const char* kCacheTypes[] = {"f16", "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "t2v2", "t3v2", "paper"};
 
 struct InfoOptions {
   ModelOptions model;
@@ -107,7 +107,9 @@ Json model_json(const LoadedModel& loaded) {
 Json caches_json(const LoadedModel& loaded) {
   Json caches = Json::array();
   for (const char* type : kCacheTypes) {
-    const KvCache cache(engine::forgetting(loaded.model.cache_config(codec_config(type), loaded.context)));
+    const CacheConfig config = engine::forgetting(loaded.model.cache_config(codec_config(type), loaded.context));
+    if (!takes_width(config.codec, config.head_dim)) continue;
+    const KvCache cache(config);
     Json& row = caches.emplace_back(Json{{"cache", type}});
     row.update(cache_row(cache, loaded.context));
   }

@@ -205,7 +205,7 @@ __device__ void decode_values(const DecodeLaunch& launch, DecodeStorage<kDim>& s
     case Book::signs:
     case Book::levels: return decode_rotated_values(launch, shared);
     case Book::trellis: return;  // of the host
-    case Book::sketch: return;  // keys only
+    case Book::sketch: return;   // keys only
     case Book::minmax: return decode_minmax(launch);
   }
 }

@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(kDim) encode_values_kernel(const __grid_consta
     case Book::signs:
     case Book::levels: return encode_rotated_values(launch, i, shared);
     case Book::trellis: return;  // of the host
-    case Book::sketch: return;  // keys only
+    case Book::sketch: return;   // keys only
     case Book::minmax: return encode_minmax(launch, i);
   }
 }

@@ -17,12 +17,12 @@ namespace qjl {
 
 // What a code index stands for.
 enum class Book : std::uint8_t {
-  exact,   // nothing: the 16-bit number itself
-  signs,   // +1 or -1 in a rotated frame, times the token's closing scale
-  levels,  // a level of codebook.hpp in a rotated frame, times the token's closing scale
+  exact,    // nothing: the 16-bit number itself
+  signs,    // +1 or -1 in a rotated frame, times the token's closing scale
+  levels,   // a level of codebook.hpp in a rotated frame, times the token's closing scale
   trellis,  // the same, of a window of the token's bit string: trellis.hpp
-  sketch,  // the sign of <row of S, k>, times the token's norm
-  minmax,  // the minimum and so many steps, of 32 channels
+  sketch,   // the sign of <row of S, k>, times the token's norm
+  minmax,   // the minimum and so many steps, of 32 channels
 };
 
 // The order of key bits and of value bits in a body: page.hpp. `none`: the code is not for that side.

@@ -15,8 +15,8 @@
 #include <cstdint>
 
 #include "codes.hpp"
-#include "trellis.hpp"
 #include "qjl/types.hpp"
+#include "trellis.hpp"
 
 namespace qjl::layout {
 

@@ -107,11 +107,17 @@ class OnePage : public ::testing::TestWithParam<Case> {
   }
 
   // Numbers are the oracle's, unless a rounding to whole numbers was as close as fp32 may err (a tie).
-  void check_numbers(oracle::Code code, const std::vector<const oracle::Matrix*>& frames, const oracle::Cross* cross,
-                     const oracle::Vector& x, const std::vector<int>& numbers, double extra_bound, int across) {
+  struct Coded {
+    oracle::Code code;
+    std::vector<const oracle::Matrix*> frames;
+    const oracle::Cross* cross;
+    int across;  // groups of a string side by side
+  };
+  void check_numbers(const Coded& coded, const oracle::Vector& x, const std::vector<int>& numbers, double extra_bound) {
     const int d = oracle_->format.d;
-    const oracle::Choice choice = oracle::is_trellis(code)     ? oracle::trellis_numbers(code, across, *frames[0], x)
-                                  : code == oracle::Code::s1   ? oracle::plain_signs(*frames[0], x)
+    const auto& [code, frames, cross, across] = coded;
+    const oracle::Choice choice = oracle::is_trellis(code)   ? oracle::trellis_numbers(code, across, *frames[0], x)
+                                  : code == oracle::Code::s1 ? oracle::plain_signs(*frames[0], x)
                                   : code == oracle::Code::s2 ? oracle::annealed_signs(*frames[0], *frames[1], *cross, x)
                                                              : oracle::searched_levels(code, *frames[0], x);
     if (choice.numbers == numbers) return;
@@ -146,7 +152,7 @@ class OnePage : public ::testing::TestWithParam<Case> {
       for (int c = 0; c < f.d * oracle::frames_of(f.key); ++c) numbers.push_back(page_->key_number(t, c));
       // Of the prediction: int8, cosine, product, sum, between two knots (3); and of the difference.
       const double rounding = kUnit * (1.0 + 7.0 * oracle::norm(mean) / oracle::norm(x));
-      check_numbers(f.key, oracle_->frames_of_keys(), key_crosses_.data(), x, numbers, rounding, 4);
+      check_numbers({f.key, oracle_->frames_of_keys(), key_crosses_.data(), 4}, x, numbers, rounding);
       exact[t] = oracle::closing_scale(x, oracle::code_vector(oracle_->frames_of_keys(), oracle_->key_levels(*page_, t)));
     }
     check_scales(exact, stored, page_->key_scale_max());
@@ -162,7 +168,7 @@ class OnePage : public ::testing::TestWithParam<Case> {
       if (t < num_sinks_ || oracle::norm(x) == 0.0) continue;
       std::vector<int> numbers;
       for (int c = 0; c < f.d * oracle::frames_of(f.value); ++c) numbers.push_back(page_->value_number(t, c));
-      check_numbers(f.value, oracle_->frames_of_value(t), value_crosses_.data() + t % value_crosses_.size(), x, numbers, 0.0, 16);
+      check_numbers({f.value, oracle_->frames_of_value(t), value_crosses_.data() + t % value_crosses_.size(), 16}, x, numbers, 0.0);
       exact[t] = oracle::closing_scale(x, oracle::code_vector(oracle_->frames_of_value(t), oracle_->value_levels(*page_, t)));
     }
     check_scales(exact, stored, page_->value_scale_max());

@@ -108,11 +108,12 @@ inline Choice trellis_numbers(Code code, int across, const Matrix& frame, const 
   const Vector y = to_unit(frame, x);
   const int d = static_cast<int>(y.size());
   const Book b = book(code);
-  const std::int64_t farthest =
-      std::min<std::int64_t>(32767, std::llround(b.levels.back() * static_cast<double>(static_cast<float>(b.step)) * 8192.0) + 6000);
+  const std::int64_t farthest = std::min<std::int64_t>(
+      32767, std::llround(b.levels.back() * static_cast<double>(static_cast<float>(b.step)) * 8192.0) + 6000);
   Choice choice;
   std::vector<std::int64_t> n(d);
-  for (int c = 0; c < d; ++c) n[step_of(code, across, c)] = std::clamp(round_steps(y[c], 8192.0, choice.margin), -farthest, farthest);
+  for (int c = 0; c < d; ++c)
+    n[step_of(code, across, c)] = std::clamp(round_steps(y[c], 8192.0, choice.margin), -farthest, farthest);
   const std::vector<int> windows = TrellisPath(code, n).windows();
   for (int c = 0; c < d; ++c) choice.numbers.push_back(trellis(code).number(windows[step_of(code, across, c)]));
   return choice;

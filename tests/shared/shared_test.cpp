@@ -133,9 +133,27 @@ TEST(Shared, EmptySoftmaxPiecesMergeWithoutNan) {
 }
 
 TEST(CacheType, NamesReadBack) {
-  for (const char* name : {"f16", "k1v1", "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "t2v2", "t3v2", "kt2vt2", "k3vt2", "t3v2:seed=3", "kl4vs2", "k3vf16", "kf16v2", "paper",
-                           "paper:sketch=gaussian,rows=512,outliers=0,outlier_rows=8", "k3v2:seed=7", "f16:sinks=2",
-                           "k2v2:seed=18446744073709551615,sinks=0", "paper:seed=9,rows=8"}) {
+  for (const char* name : {"f16",
+                           "k1v1",
+                           "k2v2",
+                           "k3v2",
+                           "k3v3",
+                           "k4v3",
+                           "k4v4",
+                           "t2v2",
+                           "t3v2",
+                           "kt2vt2",
+                           "k3vt2",
+                           "t3v2:seed=3",
+                           "kl4vs2",
+                           "k3vf16",
+                           "kf16v2",
+                           "paper",
+                           "paper:sketch=gaussian,rows=512,outliers=0,outlier_rows=8",
+                           "k3v2:seed=7",
+                           "f16:sinks=2",
+                           "k2v2:seed=18446744073709551615,sinks=0",
+                           "paper:seed=9,rows=8"}) {
     EXPECT_EQ(cache_type_name(codec_config(name)), name);
   }
   EXPECT_EQ(cache_type_name(codec_config("ks2vl4")), "k2v2");
@@ -152,6 +170,24 @@ TEST(CacheType, NamesReadBack) {
 TEST(CacheType, CodesOfAPlan) {
   using enum Code;
   EXPECT_EQ(plan_codes(), (std::vector{f16, s1, s2, l4, l8, l16, t2, t2w}));
+}
+
+TEST(CacheType, WidthsOfTrellisCodes) {
+  for (const auto& [type, widths] : {std::pair{"k3v2", std::vector{64, 80, 96, 128, 256}},
+                                     {"t2v2", {64, 128, 256}},
+                                     {"t3v2", {64, 128, 256}},
+                                     {"kt2v2", {64, 80, 96, 128, 256}},
+                                     {"kt3v2", {64, 96, 128, 256}}}) {
+    for (int d : {32, 64, 80, 96, 128, 256}) {
+      const bool taken = std::ranges::find(widths, d) != widths.end();
+      EXPECT_EQ(takes_width(codec_config(type), d), taken) << type << ' ' << d;
+      if (d == 32) continue;
+      if (taken)
+        EXPECT_NO_THROW(PageCodec(d, codec_config(type))) << type << ' ' << d;
+      else
+        EXPECT_THROW(PageCodec(d, codec_config(type)), Error) << type << ' ' << d;
+    }
+  }
 }
 
 TEST(CacheType, UnknownNamesAreRefused) {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "codes.hpp"
-#include "page.hpp"
+#include "qjl/codec.hpp"
 #include "qjl/config.hpp"
 
 namespace qjl::test {
@@ -20,11 +20,8 @@ std::vector<Code> codes_where(const Has& has) {
   return codes;
 }
 
-// Whether a page of this width can be made: the strings of trellis codes come in whole words and lines.
-inline bool made_for(const std::string& cache_type, int d) {
-  const CodecConfig config = codec_config(cache_type);
-  return layout::fits_keys(traits(config.key_code), d) && layout::fits_values(traits(config.value_code), d);
-}
+// Whether a page of this width can be made.
+inline bool made_for(const std::string& cache_type, int d) { return takes_width(codec_config(cache_type), d); }
 
 // The types, then kNAMEvNAME for each rotated code that none of them has on either side; vt2 where it is for keys alone.
 inline std::vector<std::string> with_every_code(std::vector<std::string> types) {

@@ -243,9 +243,12 @@ std::string codes_with(ValueLayout layout) {
 
 void write_strings(std::ostringstream& out) {
   out << "\n## Strings\n\n"
-      << "The numbers of a token in a trellis code are one string of k head_dim bits, k bits a step. The window of step s is the L bits\n"
-      << "that end with its own: bits k (s + 1) - L .. k (s + 1) - 1 of the string, modulo its length; its number is the level whose\n"
-      << "index is the exclusive or of column b over the set bits b of the window, the oldest bit first. Levels are in the table above,\n"
+      << "The numbers of a token in a trellis code are one string of k head_dim bits, k bits a step. The window of step s is the L "
+         "bits\n"
+      << "that end with its own: bits k (s + 1) - L .. k (s + 1) - 1 of the string, modulo its length; its number is the level "
+         "whose\n"
+      << "index is the exclusive or of column b over the set bits b of the window, the oldest bit first. Levels are in the table "
+         "above,\n"
       << "index 0 first. Every string is a token. A group is S steps in B bytes, filled from the least significant bit.\n\n"
       << "| code | k | L | S | B | columns |\n|---|--:|--:|--:|--:|---|\n";
   for (int number = 0; number < kNumCodes; ++number) {

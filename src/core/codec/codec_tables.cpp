@@ -8,6 +8,7 @@
 
 #include "estimator.hpp"
 #include "philox.hpp"
+#include "qjl/codec.hpp"
 #include "qjl/error.hpp"
 #include "search_tables.hpp"
 
@@ -19,10 +20,13 @@ constexpr int kMinExactDim = 32, kMaxExactDim = 512, kExactDimStep = 16;  // wid
 
 [[noreturn]] void refuse(const std::string& what) { throw Error(ErrorKind::invalid_argument, "[codec] " + what); }
 
-void check_head_dim(int head_dim, const CodecConfig& config) {
-  if (std::ranges::find(layout::kHeadDims, head_dim) != std::end(layout::kHeadDims)) return;
+bool is_head_dim(int head_dim, const CodecConfig& config) {
+  if (std::ranges::find(layout::kHeadDims, head_dim) != std::end(layout::kHeadDims)) return true;
   const bool is_exact = traits(config.key_code).book == Book::exact && traits(config.value_code).book == Book::exact;
-  if (is_exact && head_dim >= kMinExactDim && head_dim <= kMaxExactDim && head_dim % kExactDimStep == 0) return;
+  return is_exact && head_dim >= kMinExactDim && head_dim <= kMaxExactDim && head_dim % kExactDimStep == 0;
+}
+void check_head_dim(int head_dim, const CodecConfig& config) {
+  if (is_head_dim(head_dim, config)) return;
   refuse("found head_dim " + std::to_string(head_dim) + ", wanted 64, 80, 96, 128 or 256; of f16 any multiple of " +
          std::to_string(kExactDimStep) + " from " + std::to_string(kMinExactDim) + " to " + std::to_string(kMaxExactDim));
 }
@@ -35,6 +39,7 @@ void check(int head_dim, const CodecConfig& config) {
   if (traits(config.value_code).values == ValueLayout::none) {
     refuse("found value code " + std::string(code_name(config.value_code)) + ", which codes keys only");
   }
+  check_head_dim(head_dim, config);
   const auto fits = [&](const char* side, Code code, bool does) {
     if (does) return;
     refuse("found " + std::string(side) + " code " + std::string(code_name(code)) + " with head_dim " + std::to_string(head_dim) +
@@ -45,7 +50,6 @@ void check(int head_dim, const CodecConfig& config) {
   if (config.sink_tokens < 0 || config.sink_tokens > layout::kMaxSinks) {
     refuse("found sink_tokens " + std::to_string(config.sink_tokens) + ", wanted 0 to " + std::to_string(layout::kMaxSinks));
   }
-  check_head_dim(head_dim, config);
 }
 
 void check_rows(const char* name, int rows) {
@@ -146,6 +150,11 @@ const T* pointer(const std::vector<T>& numbers, std::size_t offset = 0) {
 }
 
 }  // namespace
+
+bool takes_width(const CodecConfig& config, int head_dim) {
+  return is_head_dim(head_dim, config) && layout::fits_keys(traits(config.key_code), head_dim) &&
+         layout::fits_values(traits(config.value_code), head_dim);
+}
 
 SketchConfig resolved_sketch(int head_dim, const CodecConfig& config) {
   check(head_dim, config);

@@ -77,8 +77,8 @@ std::string known_codes(Side side) {
   return names + digits;
 }
 std::string known_types() {
-  return "f16, k2v2, k3v2, k3v3, k4v3, k4v4, t2v2, t3v2, paper, or k<code>v<code> with keys " + known_codes(Side::keys) + " and values " +
-         known_codes(Side::values) + " (as in k3v2 or kl4vs2); options may follow: TYPE:option=value,...";
+  return "f16, k2v2, k3v2, k3v3, k4v3, k4v4, t2v2, t3v2, paper, or k<code>v<code> with keys " + known_codes(Side::keys) +
+         " and values " + known_codes(Side::values) + " (as in k3v2 or kl4vs2); options may follow: TYPE:option=value,...";
 }
 
 CodecConfig make(Code key, Code value) {

@@ -37,8 +37,12 @@ class Fetcher {
     constexpr int kSetupTime = 45, kTripleTime = 13, kWordTime = 9, kStringTime = 12, kFrameTime = 23, kPartTime = 17;
     const bool words = shape.key.keys == KeyLayout::words, strings = shape.key.keys == KeyLayout::strings;
     const int word = strings ? 4 * group_steps(shape.key) : 8;  // coordinates
-    const int steps = words || strings ? layout::kHalves * shape.head_dim / word : layout::key_row_bytes(shape.key, shape.head_dim) / 3;
-    const int step_time = strings ? kStringTime * word / 8 : words ? kWordTime : kTripleTime, parts = layout::kFrames * shape.head_dim / 64;
+    const int steps =
+        words || strings ? layout::kHalves * shape.head_dim / word : layout::key_row_bytes(shape.key, shape.head_dim) / 3;
+    const int step_time = strings ? kStringTime * word / 8
+                          : words ? kWordTime
+                                  : kTripleTime,
+              parts = layout::kFrames * shape.head_dim / 64;
     const int lines = static_cast<int>(layout::body_layout(shape).bytes / layout::kLineBytes);
     const int time = 2 * kSetupTime + steps * step_time + layout::kFrames * kFrameTime + parts * kPartTime;
     const auto share = [&](int step) { return (2 * lines * step + time) / (2 * time); };

@@ -274,7 +274,8 @@ struct ShiftedLevels {
 };
 constexpr ShiftedLevels shifted_levels(Code code) {
   ShiftedLevels levels{};
-  for (int i = 0; i < 64; ++i) levels.of[i] = static_cast<std::uint8_t>(kByteShift + static_cast<int>(level_of(code, i % (2 * codebook(code).count))));
+  for (int i = 0; i < 64; ++i)
+    levels.of[i] = static_cast<std::uint8_t>(kByteShift + static_cast<int>(level_of(code, i % (2 * codebook(code).count))));
   return levels;
 }
 template <Code kCode>

@@ -225,8 +225,7 @@ template <Code kCode>
 struct IndexLevels {
   static constexpr bool kTwo = 2 * codebook(kCode).count > kEntries;
   NativeB low, high;
-  IndexLevels()
-      : low(load_table(kByteLevels<kCode>.of)), high(load_table(kByteLevels<kCode>.of + (kTwo ? kEntries : 0))) {}
+  IndexLevels() : low(load_table(kByteLevels<kCode>.of)), high(load_table(kByteLevels<kCode>.of + (kTwo ? kEntries : 0))) {}
   QJL_INLINE NativeB of(NativeB index) const {
     if constexpr (!kTwo) return look_up(low, index);
     const NativeB upper = (NativeB)(index > (NativeB{} + std::uint8_t{kEntries - 1}));

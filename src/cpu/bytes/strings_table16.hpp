@@ -34,8 +34,7 @@ inline void string_scores(const BytesQuery& q, int d, const ScoredPage& page) {
     for (int part = 0; part < kLineVectors * 4 / kFrames; ++part) {
       const int vector = part * kFrames / 4, frame = part * kFrames % 4;
       NativeI sum[kRows][kFrames] = {};
-      const std::uint8_t* keys =
-          page.keys + layout::key_string_offset(traits(kCode), d, half, 0, frame) + vector * kVectorBytes;
+      const std::uint8_t* keys = page.keys + layout::key_string_offset(traits(kCode), d, half, 0, frame) + vector * kVectorBytes;
       const std::uint8_t* numbers = q.bytes;
       const auto line = [](const std::uint8_t* word, int i, int byte) {
         return (NativeU)load_bytes(word + (i * kBytes + byte) * layout::kLineBytes);

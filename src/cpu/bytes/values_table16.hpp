@@ -62,9 +62,10 @@ QJL_INLINE void quad_levels(const std::uint8_t* frame, int vector, int block, in
   for (int q = 0; q < 4; ++q) {
     StringGroups<kCode, NativeU> groups;
     groups.own[0] = (NativeU)load_bytes(line(part, q) + vector * kVectorBytes);
-    groups.before = vector > 0 ? (NativeU)load_bytes(line(part, q) + vector * kVectorBytes - 4)
-                               : next_lane(groups.own[0], (NativeU)load_bytes(line((part + parts - 1) % parts, q) +
-                                                                              layout::kLineBytes - kVectorBytes));
+    groups.before = vector > 0
+                        ? (NativeU)load_bytes(line(part, q) + vector * kVectorBytes - 4)
+                        : next_lane(groups.own[0],
+                                    (NativeU)load_bytes(line((part + parts - 1) % parts, q) + layout::kLineBytes - kVectorBytes));
     each_step<kCode>([&]<int kStep>() __attribute__((always_inline)) {
       if (block % kSteps == kStep) level[q] = look_up(table, (NativeB)string_indices<kStep>(groups));
     });

@@ -120,7 +120,8 @@ inline void pack_values(Code code, const std::uint32_t* words, int channels, std
     transpose16(lane);
     for (int j = 0; j < 16; ++j) token[j] = as_u32(lane[j]);
     const int blocks = std::min(4, (channels - first) / 16);
-    lines += with_value_frame_code(code, [&]<Code kCode>() { return pack_blocks<kCode>(token, blocks, lines); }) * layout::kLineBytes;
+    lines +=
+        with_value_frame_code(code, [&]<Code kCode>() { return pack_blocks<kCode>(token, blocks, lines); }) * layout::kLineBytes;
   }
 }
 

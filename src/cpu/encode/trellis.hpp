@@ -53,7 +53,7 @@ struct TrellisSearch {
   // States kShift apart, and these alone, have the same predecessors.
   static constexpr int kShift = kStates / kBranches;
 
-  const std::uint32_t* y;    // [d][16], two vectors a lane
+  const std::uint32_t* y;  // [d][16], two vectors a lane
   int d;
   std::uint32_t* survivors;  // [d][survivor_words][16]: the low bits of each state's cost, before its own come in
 

@@ -64,8 +64,10 @@ inline void encode_vectors(const VectorJob& job, const Load& load_group, const i
     rotated[group] = rotate_group(job.frames.frame[group], parts, scratch.x, y);
     to_unit[group] = rotated[group].to_unit;
   }
-  if (parts == 1) encode_codes(job, scratch, to_unit, dot);
-  else anneal_signs(job.frames, job.order, scratch, to_unit, dot);
+  if (parts == 1)
+    encode_codes(job, scratch, to_unit, dot);
+  else
+    anneal_signs(job.frames, job.order, scratch, to_unit, dot);
   for (int group = 0; group < 2; ++group) {
     const f32x16 scale = select(live[group], closing_scale(rotated[group].squared, dot[group]), splat(0.0f));
     store(scales + 16 * group, scale * rotated[group].magnitude);

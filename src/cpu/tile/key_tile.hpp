@@ -124,7 +124,8 @@ inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, i
       float* out = tile + kNumbers * word * kBlockTokens + 16 * frame;
       each_step<kCode>([&]<int kStep>() __attribute__((always_inline)) {
         const u32x16 index = string_indices<kStep>(groups);
-        for (int i = 0; i < 4; ++i) store(out + (4 * kStep + i) * kBlockTokens, lookup<2 * codebook(kCode).count>(levels, index >> 8 * i));
+        for (int i = 0; i < 4; ++i)
+          store(out + (4 * kStep + i) * kBlockTokens, lookup<2 * codebook(kCode).count>(levels, index >> 8 * i));
       });
     }
   }

@@ -26,7 +26,7 @@ QJL_HD constexpr int key_code_at(const layout::PageShape& shape, const std::uint
   const auto row = [&](int r) -> int { return keys[layout::key_row_offset(rows, place.half, r) + byte]; };
   switch (shape.key.keys) {
     case KeyLayout::none:
-    case KeyLayout::slots: break;  // no frames
+    case KeyLayout::slots: break;    // no frames
     case KeyLayout::strings: break;  // of the host
     case KeyLayout::rows: return shape.key.bits == 2 ? row(c / 4) >> 2 * (c % 4) & 3 : row(c / 8) >> c % 8 & 1;
     case KeyLayout::triples: {
@@ -51,7 +51,7 @@ QJL_HD constexpr int value_code_at(const layout::PageShape& shape, const std::ui
   const auto line = [&](int l) -> int { return lines[l * layout::kLineBytes + byte]; };
   switch (shape.value.values) {
     case ValueLayout::none:
-    case ValueLayout::slots: break;  // no frames
+    case ValueLayout::slots: break;    // no frames
     case ValueLayout::strings: break;  // of the host
     case ValueLayout::shared_lines: return line(block / 2) >> (q + 4 * (block % 2)) & 1;
     case ValueLayout::lines: return line(block) >> 2 * q & 3;

@@ -67,7 +67,7 @@ __device__ inline float code_score(const PlainPage& page, const float* projected
     case Book::levels: return rotated_score(page, projected, slot);
     case Book::sketch: return sketched_score(page, projected, slot);
     case Book::trellis: break;  // of the host
-    case Book::minmax: break;  // values only
+    case Book::minmax: break;   // values only
   }
   return 0.0f;
 }
@@ -126,7 +126,7 @@ __device__ inline float value_at(const PlainPage& page, int slot, int c) {
     case Book::signs:
     case Book::levels: return rotated_value(page, slot, c);
     case Book::trellis: break;  // of the host
-    case Book::sketch: break;  // keys only
+    case Book::sketch: break;   // keys only
     case Book::minmax: return minmax_value(page, slot, c);
   }
   return 0.0f;

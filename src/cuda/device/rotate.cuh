@@ -94,7 +94,7 @@ __device__ inline void project_rows(const CodecTables& tables, const float* x, i
     case Book::levels: return rotate_keys(tables, x, rows, out);
     case Book::sketch: return sketch_rows(tables, x, rows, outlier_idx, out);
     case Book::trellis: return;  // of the host
-    case Book::minmax: return;  // values only
+    case Book::minmax: return;   // values only
   }
 }
 

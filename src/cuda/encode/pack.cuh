@@ -20,7 +20,7 @@ __device__ inline void stage_keys(const Share& me, const CodeTraits& code, int d
   };
   switch (code.keys) {
     case KeyLayout::none:
-    case KeyLayout::slots: return;  // no frames
+    case KeyLayout::slots: return;    // no frames
     case KeyLayout::strings: return;  // of the host
     case KeyLayout::rows: {
       const int count = 8 / width;
@@ -79,7 +79,7 @@ __device__ inline std::uint32_t value_word(const CodeTraits& code, const std::ui
   const int blocks = channels / kGroup;
   switch (code.values) {
     case ValueLayout::none:
-    case ValueLayout::slots: break;  // no frames
+    case ValueLayout::slots: break;    // no frames
     case ValueLayout::strings: break;  // of the host
     case ValueLayout::shared_lines: {
       const std::uint32_t first = quads(codes, 2 * line * kGroup + l, 0, 4, 1);
