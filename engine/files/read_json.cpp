@@ -1,5 +1,10 @@
-// nlohmann-json over a mapped file. It recurses in dump(), which is why only single values reach a message.
+// nlohmann-json over a text or a mapped file. It recurses in dump(), which is why only single values reach a message. Bounds are looked
+// for before it parses: a callback of the parser could count as well, but then it searches the whole of a list whenever an object in
+// it ends.
 #include "read_json.hpp"
+
+#include <array>
+#include <limits>
 
 #include "mapped_file.hpp"
 #include "printable.hpp"
@@ -8,35 +13,59 @@
 namespace qjl::engine {
 namespace {
 
-// The depth of the brackets outside of strings, before anything is built: nlohmann-json's own hook (a callback of the parser) looks at
-// all elements of a list again whenever one of them ends.
-void check_depth(std::string_view text, const std::string& name) {
-  int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      in_string = c != '"';
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kJsonDepth)
-        refuse_json(name, "brackets deeper than " + std::to_string(kJsonDepth), "at most that many inside each other");
-    } else if (c == ']' || c == '}') {
-      --depth;
+// Where the string ends that begins at `at`: its closing quote, or the end of the text.
+std::size_t string_end(std::string_view text, std::size_t at) {
+  for (++at; at < text.size() && text[at] != '"'; ++at) {
+    if (text[at] == '\\') ++at;
+  }
+  return at;
+}
+
+}  // namespace
+
+void check_json_bounds(std::string_view text, const std::string& name, int most_keys) {
+  std::array<int, kJsonDepth + 1> keys{};  // of the object at each depth
+  std::size_t depth = 0;
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    switch (text[at]) {
+      case '"': at = string_end(text, at); break;
+      case '{':
+      case '[':
+        if (depth == kJsonDepth) {
+          refuse_json(name, "brackets deeper than " + std::to_string(kJsonDepth), "at most that many inside each other");
+        }
+        keys[++depth] = 0;
+        break;
+      case '}':
+      case ']':
+        if (depth > 0) --depth;
+        break;
+      case ':':
+        if (++keys[depth] > most_keys) {
+          refuse_json(name, "an object of more than " + std::to_string(most_keys) + " keys", "at most that many");
+        }
+        break;
+      default: break;
     }
   }
 }
 
-}  // namespace
+nlohmann::ordered_json parse_json(std::string_view text) {
+  check_json_bounds(text);
+  return nlohmann::ordered_json::parse(text);
+}
+
+nlohmann::ordered_json parse_json_or_none(std::string_view text) {
+  check_json_bounds(text);
+  return nlohmann::ordered_json::parse(text, nullptr, false);
+}
 
 void refuse_json(const std::string& name, const std::string& found, const std::string& wanted) {
   throw Error(ErrorKind::bad_file, "[" + name + "] found " + found + ", wanted " + wanted);
 }
 
 FileJson parse_json_object(std::string_view text, const std::string& name) {
-  check_depth(text, name);
+  check_json_bounds(text, name, std::numeric_limits<int>::max());  // its keys are sorted
   FileJson json;
   try {
     json = FileJson::parse(text.begin(), text.end());

@@ -20,8 +20,9 @@ inline constexpr int kJsonDepth = 64;
 // Of one object. nlohmann's ordered objects are searched from the front at every new key.
 inline constexpr int kJsonKeys = 1000;
 
-// Errors: bad_file on brackets deeper than kJsonDepth and objects of more than kJsonKeys keys. Cost: one read of the text.
-void check_json_bounds(std::string_view text);
+// Errors: bad_file "[name] ..." on brackets deeper than kJsonDepth and objects of more than `most_keys` keys. Cost: one read of the
+// text.
+void check_json_bounds(std::string_view text, const std::string& name = "json", int most_keys = kJsonKeys);
 
 // Errors: those, and nlohmann's on what is no JSON.
 nlohmann::ordered_json parse_json(std::string_view text);

@@ -36,9 +36,11 @@ Json parse_body(std::string_view body) {
   if (engine::utf8_valid_prefix(body) != body.size()) refuse_body("bytes that are not UTF-8", "invalid_utf8");
   Json json;
   try {
-    json = Json::parse(body, engine::refuse_deep);
+    json = engine::parse_json(body);
   } catch (const Error&) {
-    refuse_body("JSON deeper than " + std::to_string(engine::kJsonDepth) + " brackets", "json_too_deep");
+    refuse_body("JSON deeper than " + std::to_string(engine::kJsonDepth) + " brackets, or an object of more than " +
+                    std::to_string(engine::kJsonKeys) + " keys",
+                "json_too_deep");
   } catch (const nlohmann::json::parse_error& error) {
     refuse_body("text that is no JSON (byte " + std::to_string(error.byte) + ")", "invalid_json");
   } catch (const nlohmann::json::exception&) {

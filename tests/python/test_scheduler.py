@@ -85,7 +85,9 @@ def test_choices_by_fork_are_single_answers(answers: Callable[..., Any]) -> None
 
 def test_a_parked_answer_is_the_same(answers: Callable[..., Any]) -> None:
     """Two answers of unknown length outgrow what they were promised, 512 tokens; the cache has room for one of them."""
-    requests: list[Request] = [{"prompt": ids(20, i), "max_tokens": -1, "stop_after": 645, "temperature": 1.0, "seed": i} for i in (4, 5)]
+    requests: list[Request] = [
+        {"prompt": ids(20, i), "max_tokens": -1, "stop_after": 645, "temperature": 1.0, "seed": i} for i in (4, 5)
+    ]
     parked, sums = answers(requests, cache_mb=10)
     roomy, _ = answers(requests)
     assert sums["parkings"] > 0

@@ -44,7 +44,10 @@ Refusal invalid(const std::string& field, const std::string& text) { return {Ref
 
 struct Scheduler::State {
   State(Model& the_model, const Tokenizer& tokenizer, ThreadPool& the_threads, const SchedulerConfig& wanted)
-      : model(the_model), threads(the_threads), config(completed(wanted, the_model)), batch(the_model, tokenizer, the_threads, config) {
+      : model(the_model),
+        threads(the_threads),
+        config(completed(wanted, the_model)),
+        batch(the_model, tokenizer, the_threads, config) {
     for (int type = 0; type < std::ssize(config.cache_types); ++type) capacity.push_back(batch.cache(type).capacity_tokens());
     if (!config.prefix_dir.empty()) {
       store = std::make_unique<PrefixStore>(model, tokenizer, config, batch.caches());
@@ -104,7 +107,8 @@ std::optional<Refusal> Scheduler::State::check_numbers(const Request& r) const {
   };
   if (r.prompt.empty()) return invalid("prompt", "has 0 tokens, wanted at least 1");
   if (bad(r.prompt)) return invalid("prompt", "has a token outside the vocabulary, wanted 0 to " + std::to_string(vocab - 1));
-  if (bad(r.stop_tokens)) return invalid("stop_tokens", "has a token outside the vocabulary, wanted 0 to " + std::to_string(vocab - 1));
+  if (bad(r.stop_tokens))
+    return invalid("stop_tokens", "has a token outside the vocabulary, wanted 0 to " + std::to_string(vocab - 1));
   if (r.max_tokens < -1) return invalid("max_tokens", "is " + std::to_string(r.max_tokens) + ", wanted 0 or more (-1: no limit)");
   if (r.min_tokens < 0) return invalid("min_tokens", "is " + std::to_string(r.min_tokens) + ", wanted 0 or more");
   if (r.choices < 1 || r.choices > kMostChoices) return invalid("choices", range(r.choices, 1, kMostChoices));
@@ -125,7 +129,8 @@ std::optional<Refusal> Scheduler::State::check_numbers(const Request& r) const {
 
 std::optional<Refusal> Scheduler::State::check(const Request& r) const {
   if (std::optional<Refusal> refusal = check_numbers(r)) return refusal;
-  const std::int64_t prompt = std::ssize(r.prompt), most = std::min(config.context, capacity[static_cast<std::size_t>(r.cache_type)]);
+  const std::int64_t prompt = std::ssize(r.prompt),
+                     most = std::min(config.context, capacity[static_cast<std::size_t>(r.cache_type)]);
   // Without a limit there is room for one token at least; a prompt that is only read may fill everything.
   const std::int64_t answer = r.max_tokens < 0 ? 1 : r.max_tokens;
   if (answer <= most - prompt) return std::nullopt;
@@ -159,9 +164,10 @@ std::variant<std::vector<Ticket>, Refusal> Scheduler::State::submit(std::vector<
   if (is_draining) return ++refused, Refusal{Refusal::Kind::draining, "the server is about to stop and takes no more requests"};
   const std::int64_t waiting = num_waiting + std::ssize(inbox), places = std::max<std::int64_t>(0, config.parallel - num_active);
   if (waiting >= config.max_queue + places) {
-    Refusal full{Refusal::Kind::queue_full,
-                 std::to_string(waiting) + " requests wait, wanted at most " + std::to_string(config.max_queue) + ": try again later",
-                 "", waiting, config.max_queue};
+    Refusal full{
+        Refusal::Kind::queue_full,
+        std::to_string(waiting) + " requests wait, wanted at most " + std::to_string(config.max_queue) + ": try again later", "",
+        waiting, config.max_queue};
     full.retry_seconds = retry_seconds();
     return ++refused, full;
   }
@@ -349,8 +355,8 @@ std::variant<Ticket, Refusal> Scheduler::save_prefix(const std::string& name, st
   const std::int64_t grain = state_->config.is_reproducible ? state_->config.chunk : kTokensPerPage;
   const auto whole = static_cast<std::size_t>(std::ssize(tokens) / grain * grain);
   if (whole == 0) {
-    return Refusal{Refusal::Kind::invalid, "prompt has " + std::to_string(tokens.size()) + " tokens, wanted at least " + std::to_string(grain),
-                   "prompt"};
+    return Refusal{Refusal::Kind::invalid,
+                   "prompt has " + std::to_string(tokens.size()) + " tokens, wanted at least " + std::to_string(grain), "prompt"};
   }
   tokens.resize(whole);
   auto listener = std::make_shared<SaveListener>(std::move(on_done));
@@ -392,7 +398,8 @@ std::variant<Ticket, Refusal> Scheduler::measure_damage(std::vector<Token> token
   if (std::optional<Refusal> refusal = s.check(job->request)) return *refusal;
   if (s.is_draining) return Refusal{Refusal::Kind::draining, "the server is about to stop and takes no more requests"};
   if (std::ssize(s.damages) >= std::max(1, s.config.max_queue)) {
-    Refusal full{Refusal::Kind::queue_full, "too many texts wait to be measured: try again later", "", std::ssize(s.damages), s.config.max_queue};
+    Refusal full{Refusal::Kind::queue_full, "too many texts wait to be measured: try again later", "", std::ssize(s.damages),
+                 s.config.max_queue};
     full.retry_seconds = s.retry_seconds();
     return full;
   }
@@ -400,7 +407,8 @@ std::variant<Ticket, Refusal> Scheduler::measure_damage(std::vector<Token> token
   ticket.id_ = s.next_id++;
   ticket.state_ = job->ticket;
   s.damages.push_back(std::make_unique<DamageRun>(s.config.cache_types[static_cast<std::size_t>(cache_type)], std::move(tokens),
-                                                  chunk > 0 ? chunk : s.config.chunk, s.config.arithmetic, job->ticket, std::move(on_done)));
+                                                  chunk > 0 ? chunk : s.config.chunk, s.config.arithmetic, job->ticket,
+                                                  std::move(on_done)));
   s.bell->ring();
   return ticket;
 }
