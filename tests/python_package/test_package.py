@@ -218,7 +218,7 @@ def test_windowed_layers_forget(rows: Rows) -> None:
         np.testing.assert_array_equal(found, whole.attend(layer, queries, [ids[0]], keys=new, values=new))
     assert [kept.first_kept(ids[1], layer) for layer in range(2)] == [0, (1500 - 200) // 128 * 128]
     report = kept.memory_report()
-    assert 0 < report["windowed_layers"] < report["full_layers"] / 2
+    assert 0 < report["windowed_layers"] < 0.6 * report["full_layers"]  # each with an open page of exact rows
     assert whole.memory_report()["windowed_layers"] == 0
     assert kept.can_truncate(ids[1], 1500) and not kept.can_truncate(ids[1], 700)
     with pytest.raises(qjl.InvalidArgument, match="has forgotten those before"):
