@@ -126,6 +126,13 @@ TEST(CudaSequencesErrors, AreClear) {
   config.on_seal = [](const SealingPage&) {};
   EXPECT_EQ(error_of([&] { KvCache(config, Device::cuda()); }),
             "[cache] found on_seal, wanted none on cuda:0: it runs on the host");
+  config = device.config();
+  config.layer_retention = {128, 0};
+  EXPECT_EQ(error_of([&] { KvCache(config, Device::cuda()); }, ErrorKind::unsupported),
+            "[cache] found layer_retention, wanted none on cuda:0: all tokens are kept there");
+  config = cache_config("f16", 512, 8);
+  EXPECT_EQ(error_of([&] { KvCache(config, Device::cuda()); }, ErrorKind::unsupported),
+            "[cache] found head_dim 512, wanted 64, 80, 96, 128 or 256 on cuda:0");
   EXPECT_EQ(error_of([&] { PinnedPages pinned(device); }), "[pin] found a cache on cuda:0, wanted one of the host");
 }
 
