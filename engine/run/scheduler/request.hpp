@@ -115,4 +115,7 @@ struct Refusal {
   double retry_seconds = 0;  // at least 1, from the time that the last requests took
 };
 
+// What is wrong with the numbers of a request, whatever else is going on: tokens below `vocab`, cache types below their number.
+std::optional<Refusal> check_numbers(const Request& request, std::int64_t vocab, int num_cache_types);
+
 }  // namespace qjl::engine

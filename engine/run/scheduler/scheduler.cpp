@@ -38,8 +38,6 @@ SchedulerConfig completed(SchedulerConfig config, const Model& model) {
   return config;
 }
 
-Refusal invalid(const std::string& field, const std::string& text) { return {Refusal::Kind::invalid, field + " " + text, field}; }
-
 }  // namespace
 
 struct Scheduler::State {
@@ -57,7 +55,6 @@ struct Scheduler::State {
   }
 
   std::optional<Refusal> check(const Request& request) const;
-  std::optional<Refusal> check_numbers(const Request& request) const;
   std::variant<std::vector<Ticket>, Refusal> submit(std::vector<std::unique_ptr<Job>> jobs);
   std::unique_ptr<Job> job_of(Request request);
   void run();
@@ -97,38 +94,10 @@ void Ticket::cancel() const {
   state_->bell->ring();
 }
 
-std::optional<Refusal> Scheduler::State::check_numbers(const Request& r) const {
-  const std::int64_t vocab = model.config().vocab_size;
-  const auto bad = [&](std::span<const Token> tokens) {
-    return std::ranges::any_of(tokens, [&](Token t) { return t < 0 || t >= vocab; });
-  };
-  const auto range = [](std::int64_t found, std::int64_t least, std::int64_t most) {
-    return "is " + std::to_string(found) + ", wanted " + std::to_string(least) + " to " + std::to_string(most);
-  };
-  if (r.prompt.empty()) return invalid("prompt", "has 0 tokens, wanted at least 1");
-  if (bad(r.prompt)) return invalid("prompt", "has a token outside the vocabulary, wanted 0 to " + std::to_string(vocab - 1));
-  if (bad(r.stop_tokens))
-    return invalid("stop_tokens", "has a token outside the vocabulary, wanted 0 to " + std::to_string(vocab - 1));
-  if (r.max_tokens < -1) return invalid("max_tokens", "is " + std::to_string(r.max_tokens) + ", wanted 0 or more (-1: no limit)");
-  if (r.min_tokens < 0) return invalid("min_tokens", "is " + std::to_string(r.min_tokens) + ", wanted 0 or more");
-  if (r.choices < 1 || r.choices > kMostChoices) return invalid("choices", range(r.choices, 1, kMostChoices));
-  for (const auto& [name, count] : {std::pair{"token_scores", r.token_scores}, {"prompt_scores", r.prompt_scores}}) {
-    if (count && (*count < 0 || *count > kMostTopScores)) return invalid(name, range(*count, 0, kMostTopScores));
-  }
-  if (r.cache_type < 0 || r.cache_type >= std::ssize(config.cache_types))
-    return invalid("cache_type", range(r.cache_type, 0, std::ssize(config.cache_types) - 1));
-  if (r.chunk < 0 || r.chunk % kTokensPerPage != 0)
-    return invalid("chunk", "is " + std::to_string(r.chunk) + ", wanted a multiple of " + std::to_string(kTokensPerPage));
-  try {
-    const Sampler sampler(r.sampling);
-  } catch (const Error& error) {
-    return Refusal{Refusal::Kind::invalid, error.what(), "sampling"};
-  }
-  return std::nullopt;
-}
-
 std::optional<Refusal> Scheduler::State::check(const Request& r) const {
-  if (std::optional<Refusal> refusal = check_numbers(r)) return refusal;
+  if (std::optional<Refusal> refusal =
+          check_numbers(r, model.config().vocab_size, static_cast<int>(std::ssize(config.cache_types))))
+    return refusal;
   const std::int64_t prompt = std::ssize(r.prompt),
                      most = std::min(config.context, capacity[static_cast<std::size_t>(r.cache_type)]);
   // Without a limit there is room for one token at least; a prompt that is only read may fill everything.
