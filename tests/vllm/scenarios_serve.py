@@ -1,4 +1,5 @@
-"""SmolLM2-135M behind `vllm serve`, asked by lm-eval: six questions in PIQA's form after six examples."""
+"""SmolLM2-135M behind `vllm serve`, asked by lm-eval: six questions in PIQA's form after six examples. In an evaluation also the scores
+of a long text."""
 
 from __future__ import annotations
 
@@ -14,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from asking import HERE, SMOLLM2
+from scenarios_smollm2 import SCORED, south
 
 PORT = 8123
+SEQUENCES = 16
 QUESTION, NEW_TOKENS = "The capital of France is", 8
 
 
@@ -29,13 +32,17 @@ def serve(options: dict[str, Any], *more: str) -> dict[str, Any]:
         "--port",
         str(PORT),
     ]
-    words += ["--dtype", "float32", *more, "--max-model-len", "2048", "--max-num-seqs", "8"]
+    words += ["--dtype", "float32", *more, "--max-model-len", "4096", "--max-num-seqs", str(SEQUENCES)]
     words += ["--kv-cache-memory-bytes", str(256 << 20)]
     words += ["--additional-config", json.dumps({"qjl": options})]
     server = subprocess.Popen(words)
     try:
         wait_until_it_answers(server)
-        return {"text": completion(), **lm_eval()}
+        return {
+            "text": completion(QUESTION, NEW_TOKENS)["text"],
+            **lm_eval(),
+            "south": south_scores() if "evaluate" in options else None,
+        }
     finally:
         server.terminate()
         server.wait(60)
@@ -52,13 +59,22 @@ def wait_until_it_answers(server: subprocess.Popen[bytes], seconds: int = 600) -
     raise RuntimeError(f"the server does not answer, it ended with {server.poll()}")
 
 
-def completion() -> str:
-    body = {"model": "smollm2", "prompt": QUESTION, "max_tokens": NEW_TOKENS, "temperature": 0}
+def completion(prompt: str | list[int], new_tokens: int, **more: Any) -> dict[str, Any]:
+    body = {"model": "smollm2", "prompt": prompt, "max_tokens": new_tokens, "temperature": 0, **more}
     asked = urllib.request.Request(
         f"http://127.0.0.1:{PORT}/v1/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(asked, timeout=120) as answer:
-        return json.load(answer)["choices"][0]["text"]
+    with urllib.request.urlopen(asked, timeout=300) as answer:
+        return json.load(answer)["choices"][0]
+
+
+def south_scores() -> list[float]:
+    """Of each token of the text after the first."""
+    from transformers import AutoTokenizer
+
+    ids = south(AutoTokenizer.from_pretrained(SMOLLM2))[:SCORED]
+    found = completion(ids, 1, prompt_logprobs=0)["prompt_logprobs"]
+    return [found[i][str(token)]["logprob"] for i, token in enumerate(ids) if i]
 
 
 def lm_eval() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""SmolLM2-135M in fp32 on pages of South!: Transformers, exact pages, k3v2 in an evaluation."""
+"""SmolLM2-135M in fp32 on pages of South!: by Transformers, by vLLM's own cache, by exact pages."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from asking import ROOT, SMOLLM2
 
 LENGTHS = (5, 40, 128, 300, 700, 1500)
 NEW_TOKENS = 32
-SEQUENCES = 16
 SCORED, LAST = 3328, 255  # as `qjl eval -c 3328 --prompt 3072` scores them
+THROUGH_CACHE = 1025  # tokens that Transformers too reads through a compressed cache
 
 
 def engine(**more: Any) -> Any:
@@ -38,53 +38,42 @@ def answers(llm: Any, salt: str | None = None) -> list[list[int]]:
     return [list(each.outputs[0].token_ids) for each in llm.generate(asked, greedy, use_tqdm=False)]
 
 
-def scores(llm: Any) -> list[float]:
-    """Of each token of the text after the first."""
-    from vllm import SamplingParams
-
-    ids = south(llm.get_tokenizer())[:SCORED]
-    asked = SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0)
-    found = llm.generate([{"prompt_token_ids": ids}], asked, use_tqdm=False)[0].prompt_logprobs
-    return [found[i][token].logprob for i, token in enumerate(ids) if i]
-
-
 def perplexity(scored: list[float]) -> float:
-    return math.exp(-sum(scored[-LAST:]) / LAST)
+    return math.exp(-sum(scored) / len(scored))
 
 
 def by_transformers() -> dict[str, Any]:
-    """Tokens, by how many nats each of them is ahead of the second best, and scores as of `scores`."""
+    """Tokens, and by how many nats each of them is ahead of the second best; scores of each token of the text after the first, exactly,
+    and of the first ones through a QJLCache, page by page, as an evaluation reads them."""
     import torch
     from asking import written
+    from qjl.hf import QJLCache, enabled
+    from qjl.hf.forward import cache_argument
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer, model = AutoTokenizer.from_pretrained(SMOLLM2), AutoModelForCausalLM.from_pretrained(SMOLLM2, dtype=torch.float32)
     ids = torch.tensor([south(tokenizer)[:SCORED]])
+
+    def scores(logits: torch.Tensor) -> list[float]:
+        return (-torch.nn.functional.cross_entropy(logits, ids[0, 1 : 1 + len(logits)], reduction="none")).tolist()
+
     with torch.no_grad():
-        scored = -torch.nn.functional.cross_entropy(model(ids[:, :-1]).logits[0], ids[0, 1:], reduction="none")
-    return {**written(model, prompts(tokenizer), NEW_TOKENS), "scores": scored.tolist()}
+        exact = scores(model(ids[:, :-1]).logits[0])
+        with enabled(model):
+            cache = {cache_argument(model): QJLCache(model.config, "k3v2:sinks=1"), "use_cache": True}
+            pages = ids[:, : THROUGH_CACHE - 1].split(128, 1)
+            through_cache = scores(torch.cat([model(page, **cache).logits[0] for page in pages]))
+    return {**written(model, prompts(tokenizer), NEW_TOKENS), "scores": exact, "through_cache": through_cache}
 
 
-def exact() -> dict[str, Any]:
-    llm = engine(additional_config={"qjl": {"cache": "f16"}})
+def three_runs(**options: Any) -> dict[str, Any]:
+    llm = engine(**options)
     return {"tokens": answers(llm), "again": answers(llm), "alone": answers(llm, salt="no prefix is found")}
 
 
-def evaluation() -> dict[str, Any]:
-    options = {"qjl": {"cache": "k3v2", "evaluate": True}}
-    llm = engine(additional_config=options, kv_cache_memory_bytes=256 << 20, max_num_seqs=SEQUENCES)
-    return {"scores": scores(llm), "capacity": llm.collective_rpc(capacity)[0]}
+def exact() -> dict[str, Any]:
+    return three_runs(additional_config={"qjl": {"cache": "f16"}})
 
 
-def capacity(worker: Any) -> dict[str, list[int]]:
-    """By budget: tokens that we hold, tails counted, and that vLLM's own cache holds in bf16."""
-    import torch
-    from qjl.vllm.capacity import stock_specs, tokens_held
-    from qjl.vllm.memory import tail_bytes
-
-    tails, stock = tail_bytes(worker.own, SEQUENCES), stock_specs(worker.specs, worker.own, torch.bfloat16)
-    budgets = {"256 MiB": 256 << 20, "1 GiB": 1 << 30}
-    return {
-        name: [tokens_held(worker.vllm_config, worker.specs, given - tails), tokens_held(worker.vllm_config, stock, given)]
-        for name, given in budgets.items()
-    }
+def stock() -> dict[str, Any]:
+    return three_runs()

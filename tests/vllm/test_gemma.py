@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 from asking import GEMMA, ask
 
 
 def test_exact_pages_write_the_same_text() -> None:
     wanted, found = ask("gemma:by_transformers").found["tokens"], ask("gemma:exact").found
     assert found["tokens"] == wanted and found["again"] == wanted
-    assert "qjl: 3 of 18 layers compressed: f16" in ask("gemma:exact").log
+
+
+def test_the_log_names_layers_and_both_capacities() -> None:
+    log = ask("gemma:exact").log
+    assert "qjl: 3 of 18 layers compressed: f16" in log
+    assert re.search(
+        r"qjl: 268,435,456 bytes hold [\d,]+ tokens, [\d,]+ bytes of them open pages of 4 sequences; [\d,]+ tokens in float32", log
+    )
 
 
 def test_packed_blocks_hold_more_tokens() -> None:
