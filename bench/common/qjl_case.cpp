@@ -15,7 +15,7 @@ constexpr int kMaxGroup = 8;
 
 std::unique_ptr<KvCache> make_cache(const QjlShape& shape) {
   CacheConfig config;
-  config.num_layers = 1;
+  config.num_layers = shape.layers;
   config.num_kv_heads = shape.kv_heads;
   config.head_dim = shape.head_dim;
   config.max_pages = (shape.tokens + kTokensPerPage - 1) / kTokensPerPage + 1;
@@ -42,7 +42,9 @@ QjlCase::QjlCase(const QjlShape& shape, ThreadPool& threads)
   const double start = now_seconds();
   for (std::int64_t done = 0; done < shape.tokens; done += stretch) {
     const std::int64_t tokens = std::min(stretch, shape.tokens - done);
-    cache_->append(sequence_, 0, view(keys, tokens), view(values, tokens), threads);
+    for (int layer = 0; layer < shape.layers; ++layer) {
+      cache_->append(sequence_, layer, view(keys, tokens), view(values, tokens), threads);
+    }
   }
   fill_seconds_ = now_seconds() - start;
 }
@@ -76,8 +78,10 @@ std::vector<double> QjlCase::steps(int group, int count, ThreadPool& threads) {
   std::vector<double> seconds;
   for (int step = 0; step < count; ++step) {
     const double start = now_seconds();
-    qjl::attend(*cache_, 0, {&request, 1}, {}, plan_, threads);
-    cache_->append(sequence_, 0, keys, values, threads);
+    for (int layer = 0; layer < shape_.layers; ++layer) {
+      qjl::attend(*cache_, layer, {&request, 1}, {}, plan_, threads);
+      cache_->append(sequence_, layer, keys, values, threads);
+    }
     seconds.push_back(now_seconds() - start);
   }
   cache_->truncate(sequence_, shape_.tokens);

@@ -18,22 +18,23 @@ struct QjlShape {
   int kv_heads = 8;
   std::int64_t tokens = 0;
   std::vector<double> rope = {};  // radians by which each pair of channels, i and i + n, turns at a token
+  int layers = 1;
 };
 
-// A cache of one layer filled by append() with normal keys and values. The rows of a stretch of 2048 tokens repeat; every page is
-// encoded and stored by itself.
+// A cache filled by append() with normal keys and values. The rows of a stretch of 2048 tokens repeat; every page is encoded and
+// stored by itself.
 class QjlCase {
  public:
   QjlCase(const QjlShape& shape, ThreadPool& threads);
 
   // Shorter from now on: the first `tokens` tokens.
   void truncate(std::int64_t tokens);
-  // One decode step of kv_heads * group query heads at the last position.
+  // One decode step of kv_heads * group query heads at the last position, in the first layer.
   void attend(int group, ThreadPool& threads);
-  // What a layer of a model does for a new token, so many times, then forgotten: attend with its key and value, append them. Seconds
-  // of each.
+  // What the layers of a model do for a new token, one after another, so many times, then forgotten: attend with its key and value,
+  // append them. Seconds of each step, all layers.
   std::vector<double> steps(int group, int count, ThreadPool& threads);
-  // Bytes that one step reads: pages, sinks and tail of the sequence.
+  // Bytes that one attend reads: pages, sinks and tail of the sequence.
   std::int64_t bytes() const;
   // Of the whole fill, on one pair of rows.
   double fill_seconds() const { return fill_seconds_; }

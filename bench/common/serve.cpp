@@ -24,8 +24,12 @@ class AttentionServer {
   }
 
   Json answer(const Json& request) {
-    const QjlShape shape{request.at("cache"), request.at("head_dim"), request.at("kv_heads"), request.at("tokens"),
-                         request.value("rope", std::vector<double>())};
+    const QjlShape shape{request.at("cache"),
+                         request.at("head_dim"),
+                         request.at("kv_heads"),
+                         request.at("tokens"),
+                         request.value("rope", std::vector<double>()),
+                         request.value("layers", 1)};
     const int group = request.at("group"), threads = request.at("threads");
     const auto pool = pools_.find(threads);
     if (pool == pools_.end())
@@ -46,7 +50,7 @@ class AttentionServer {
 
   static std::string name_of(const QjlShape& shape) {
     return shape.cache_type + " " + std::to_string(shape.head_dim) + " " + std::to_string(shape.kv_heads) + " " +
-           std::to_string(shape.tokens) + " " + std::to_string(shape.rope.size());
+           std::to_string(shape.tokens) + " " + std::to_string(shape.rope.size()) + " " + std::to_string(shape.layers);
   }
 
   QjlCase& our_case(const QjlShape& shape) {

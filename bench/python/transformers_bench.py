@@ -2,8 +2,8 @@
 
     transformers_bench.py --model FILE.gguf --folder DIR [--out FILE] [--build DIR] [--cache k3v2] [--rounds N] [--depths 0,4096,7808] ...
 
-One-token steps of the model at rising depths of a text, fp32 and bf16, torch on one thread; two threads beside one; one attention
-layer alone. Variants take turns; a row has the median of its steps and their spread. The program runs the same model from its GGUF
+One-token steps of the model at rising depths of a text, fp32 and bf16, torch on one thread; two threads beside one; the attention
+layers of a step alone. Variants take turns; a row has the median of its steps and their spread. The program runs the same model from its GGUF
 file, with weights of 4 bits and products in whole numbers.
 """
 
@@ -21,7 +21,7 @@ sys.path.append(str(ROOT / "bench/common"))
 
 import torch  # noqa: E402
 from caches import Text, load, read_text  # noqa: E402
-from layer import Layer  # noqa: E402
+from layer import Layers  # noqa: E402
 from rows import RowFile  # noqa: E402
 from served import Served  # noqa: E402
 from steps import TURN, Program, Steps  # noqa: E402
@@ -73,10 +73,10 @@ def thread_rows(text: Text, options: argparse.Namespace) -> Iterator[Row]:
 
 
 def layer_rows(text: Text, options: argparse.Namespace) -> Iterator[Row]:
-    layer = Layer(text.model, text.first(options.layer_tokens), options.cache)
+    layers = Layers(text.model, text.first(options.layer_tokens), options.cache)
     with Served([options.build / "qjl_bench", "serve"]) as served, on_last_processor():
-        for row in take_turns(layer.variants(served), options.rounds):
-            yield {"kind": "layer", "tokens": options.layer_tokens, "threads": 1, **row}
+        for row in take_turns(layers.variants(served), options.rounds):
+            yield {"kind": "layer", "tokens": options.layer_tokens, "layers": len(layers.rows), "threads": 1, **row}
 
 
 def machine_row(options: argparse.Namespace) -> Row:

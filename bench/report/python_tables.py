@@ -61,7 +61,7 @@ def targets(results: dict) -> Iterator[tuple[str, float, float | None, bool]]:
         yield f"step in Transformers vs DynamicCache, {dtype}, depth {depth}", least, step_ratio(rows, dtype, depth), False
     layer = select(rows, kind="layer")
     yield (
-        "one attention layer vs DynamicCache and sdpa, 4k",
+        "an attention layer vs DynamicCache and sdpa, 4k",
         LAYER_GOAL,
         quotient(one(layer, name=RIVAL), layer[0] if layer else None),
         False,
@@ -86,6 +86,16 @@ def steps(rows: list[dict]) -> str:
                 )
     head = ["dtype", "depth", "cache", "ms a step", "spread", "vs DynamicCache, sdpa", "torch's products in it"]
     return markdown(head, body, 3)
+
+
+def ceilings(rows: list[dict]) -> str:
+    """What a cache without any cost would gain: a DynamicCache's step to its step at depth 0."""
+    found = []
+    for dtype in unique(rows, "dtype"):
+        rival = select(rows, dtype=dtype, name=RIVAL)
+        start = one(rival, depth=0)
+        found += [f"{ratio(quotient(row, start))} in {dtype} at {row['depth']}" for row in rival if start and row is not start]
+    return f"A cache that cost nothing would leave a step as long as at depth 0: {', '.join(found)}." if found else ""
 
 
 def threads(rows: list[dict]) -> str:
@@ -128,12 +138,13 @@ def transformers(results: dict) -> str | None:
             "no cache makes a step shorter. The program (`qjl run`) has 4-bit weights and multiplies whole numbers.\n\n"
             + steps(found)
         )
+        parts += filter(None, [ceilings(found)])
     if found := select(rows, kind="threads"):
         parts.append(f"Two threads beside one, fp32, depth {found[0]['depth']}:\n\n" + threads(found))
     if found := select(rows, kind="layer"):
         parts.append(
-            f"One attention layer alone, fp32, {short(found[0]['tokens'])} tokens, all warm: a layer's update and attention as "
-            "Transformers calls them; the binding alone; the same attend and append from C++; and torch's attention over keys and values "
-            "that nobody has to grow.\n\n" + layer(found)
+            f"The {found[0]['layers']} attention layers of a step alone, one after another, fp32, {short(found[0]['tokens'])} tokens; "
+            "the mean of a layer: its update and attention as Transformers calls them; the binding alone; the same attend and append "
+            "from C++; and torch's attention over keys and values that nobody has to grow.\n\n" + layer(found)
         )
     return "\n\n".join(parts)
