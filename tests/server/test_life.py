@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -20,7 +21,8 @@ def stream(server: Server, tokens: int, lines: list[str]) -> threading.Thread:
 
     def read() -> None:
         body = {"prompt": PROMPT, "max_tokens": tokens, "stream": True, "ignore_eos": True}
-        with requests.post(server.url + "/v1/completions", json=body, stream=True, timeout=120) as answer:
+        with contextlib.suppress(requests.RequestException):  # the server may end before the answer does
+            answer = requests.post(server.url + "/v1/completions", json=body, stream=True, timeout=120)
             for line in answer.iter_lines():
                 lines.append(line.decode())
                 begun.set()

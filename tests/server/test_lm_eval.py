@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from conftest import Server
 
 api_models = pytest.importorskip("lm_eval.models.openai_completions", reason="lm_eval is absent; ./dev test installs it")
 from lm_eval.api.instance import Instance  # noqa: E402
+from lm_eval.models.api_models import JsonChatStr  # noqa: E402
 
 PAIRS = [
     ("The capital of France is", " Paris"),
@@ -46,5 +49,7 @@ def test_generation_by_chat(server: Server) -> None:
         base_url=server.url + "/v1/chat/completions", model="smol", tokenizer_backend=None, tokenized_requests=False
     )
     messages = [{"role": "user", "content": "What is the capital of France?"}]
-    answer = model.model_call(messages, generate=True, gen_kwargs={"max_gen_toks": 16, "until": ["\n\n"], "temperature": 0})
+    answer = model.model_call(
+        [JsonChatStr(json.dumps(messages))], generate=True, gen_kwargs={"max_gen_toks": 16, "until": ["\n\n"], "temperature": 0}
+    )
     assert "Paris" in answer["choices"][0]["message"]["content"]
