@@ -141,6 +141,8 @@ HEADERS = {
     "a layer type without a name": ("full_attention,full_attention,", "full_attention,,", "wanted words parted by commas"),
     "an exact tensor without a name": ('"exact.window.keys"', '"exact."', "found an exact tensor without a name"),
     "a tensor of no word": ('"exact.window.keys"', '"extra.window.keys"', "found 1 tensors of other names"),
+    "more bytes than its shape": ('"F16","shape":[3,4]', '"F16","shape":[3,3]', "has 24 bytes, wanted 18 by its type and shape"),
+    "fewer ids than tokens": ('"num_token_ids":"301,', '"num_token_ids":"299,', "wanted 0 or at least num_tokens"),
     "another seed": ('"seed":"3"', '"seed":"4"', 'seed is "4", wanted 3 as in cache'),
     "a cache type": ('"cache":"k4v2:seed=3"', '"cache":"k9v2:seed=3"', "the metadata is of no cache"),
     "bytes that are exact": ('"F16","shape":[3,4]', '"U8","shape":[6,4]', 'the exact tensor "window.values" is of type U8'),
@@ -164,6 +166,7 @@ def test_bad_headers(saved: tuple[Path, qjl.KvCache], tmp_path: Path, case: str)
 BARE = {
     "too short": (b"{", b"", "found a header of 1 bytes, wanted 2 to 1"),
     "ends in a string": (b'{"a', b'b":1}', "has its end at byte 3, wanted the rest of a string"),
+    "no colon": (b'{"__metadata__" {}}', b"", 'has "{" at byte 16, wanted ":"'),
     "goes on behind its end": (b'{"__metadata__":{}} {', b"", "wanted nothing more"),
 }
 
