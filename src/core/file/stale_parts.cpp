@@ -80,26 +80,31 @@ Part new_part(const std::string& path) {
   }
 }
 
-// Not a std::filesystem::directory_iterator: libstdc++'s ends the process when it gets no memory.
-void sweep_stale_parts(const std::string& path) {
-  const fs::path file = fs::absolute(path), folder = file.parent_path();
-  const std::string name = file.filename().string();
+namespace {
+
+// Parts in a folder whose file is_wanted(name) says, and whose writers are gone. Not a std::filesystem::directory_iterator: libstdc++'s
+// ends the process when it gets no memory.
+template <typename Wanted>
+void sweep(const fs::path& folder, const Wanted& is_wanted) {
   const std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(folder.c_str()), &::closedir);
   if (!entries) return;
   while (const dirent* entry = ::readdir(entries.get())) {
-    const std::optional<pid_t> writer = writer_of(entry->d_name, name);
-    if (writer && may_be_gone(*writer)) remove_unless_held(folder / entry->d_name);
+    const std::string name = entry->d_name, file = name.substr(0, name.rfind(kMark));
+    if (!is_wanted(file)) continue;
+    const std::optional<pid_t> writer = writer_of(name, file);
+    if (writer && may_be_gone(*writer)) remove_unless_held(folder / name);
   }
 }
 
+}  // namespace
+
+void sweep_stale_parts(const std::string& path) {
+  const fs::path file = fs::absolute(path);
+  sweep(file.parent_path(), [wanted = file.filename().string()](const std::string& name) { return name == wanted; });
+}
+
 void sweep_folder(const std::string& folder, std::string_view suffix) {
-  std::error_code error;
-  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
-    const std::string name = at->path().filename().string(), file = name.substr(0, name.rfind(kMark));
-    if (!file.ends_with(suffix)) continue;
-    const std::optional<pid_t> writer = writer_of(name, file);
-    if (writer && may_be_gone(*writer)) remove_unless_held(at->path());
-  }
+  sweep(folder, [suffix](const std::string& name) { return name.ends_with(suffix); });
 }
 
 }  // namespace qjl
