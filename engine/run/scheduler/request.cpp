@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "qjl/codec.hpp"
 #include "qjl/error.hpp"
 
 namespace qjl::engine {
