@@ -92,7 +92,7 @@ TEST_P(CudaOffsets, BeyondFourGigabytes) {
   const std::int64_t body = small.state().pool.body_bytes(0), max_pages = kFar / body + kFewPages;
   KvCache large(cache_config(type, kDim, max_pages), Device::cuda());
   std::vector<std::int32_t> taken(static_cast<std::size_t>(max_pages - kFewPages));
-  const_cast<PagePool&>(large.state().pool).acquire(taken);
+  const_cast<PagePool&>(large.state().pool).acquire(0, taken);
   ASSERT_GT(large.state().pool.body(0, 0, taken.back()) - large.state().pool.body(0, 0, 0), kFar - body * (kFewPages + 1));
   ASSERT_GT(large.memory_report().total(), kLayers * kHeads * kFar);
   const Told found = tell(large, type, story, kFar);
