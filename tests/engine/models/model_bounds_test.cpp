@@ -22,12 +22,12 @@ struct Bound {
 const Bound kBounds[] = {
     {"block_count", 1024, [](const ModelConfig& c) { return static_cast<std::int64_t>(c.num_layers); }},
     {"embedding_length", 1u << 20, [](const ModelConfig& c) { return c.hidden; }},
-    {"feed_forward_length", 1u << 22, [](const ModelConfig& c) { return c.feed_forward; }},
+    {"feed_forward_length", 1u << 22, [](const ModelConfig& c) { return c.layers.front().feed_forward; }},
     {"context_length", static_cast<std::uint32_t>(kMostContext), [](const ModelConfig& c) { return c.context_length; }},
     {"vocab_size", 1u << 24, [](const ModelConfig& c) { return c.vocab_size; }},
     {"attention.head_count", 4096, [](const ModelConfig& c) { return static_cast<std::int64_t>(c.num_heads); }},
-    {"attention.key_length", 256, [](const ModelConfig& c) { return static_cast<std::int64_t>(c.key_dim); }},
-    {"attention.value_length", 256, [](const ModelConfig& c) { return static_cast<std::int64_t>(c.value_dim); }},
+    {"attention.key_length", 512, [](const ModelConfig& c) { return static_cast<std::int64_t>(c.key_dim); }},
+    {"attention.value_length", 512, [](const ModelConfig& c) { return static_cast<std::int64_t>(c.value_dim); }},
 };
 
 // Heads of 64 channels, whatever the width and number of the heads.
