@@ -16,7 +16,7 @@ const Sequence::Layer& rows_of(const KvCache::State& cache, const AttendRequest&
 
 // What the queries see is kept.
 void check_kept(const KvCache::State& cache, const AttendRequest& r, int layer, const AttendOptions& options) {
-  if (r.queries.tokens == 0) return;
+  if (r.queries.tokens == 0 || !cache.groups.of(layer).forgets()) return;
   const Sequence& sequence = cache.find(r.sequence, "attend");
   const std::int64_t length = rows_of(cache, r, layer).length, window = window_of(cache.config, layer, options);
   const std::int64_t position = std::max<std::int64_t>(0, r.chunk_keys.empty() ? length - r.queries.tokens : length);

@@ -117,13 +117,17 @@ void KvCache::reserve(SequenceId sequence, std::int64_t num_tokens) {
   Sequence& found = state_->find(sequence, "reserve");
   require(num_tokens >= 0, "reserve", "num_tokens is ", num_tokens, ", wanted 0 or more");
   State& s = *state_;
-  GroupPlaces places;
-  for (int group = 0; group < s.groups.count(); ++group) {
+  const auto new_places = [&](int group) {
     const std::int64_t shortest = s.lengths(found, group).shortest;
     const PageSpan needless = s.groups.all[static_cast<std::size_t>(group)].needless(found.shortest(), num_tokens);
     const AppendSpan span(shortest, std::max<std::int64_t>(0, num_tokens - shortest), needless);
-    places.push_back(span.new_places(found.tables[static_cast<std::size_t>(group)]));
-  }
+    return span.new_places(found.tables[static_cast<std::size_t>(group)]);
+  };
+  bool has_all = true;
+  for (int group = 0; group < s.groups.count(); ++group) has_all = has_all && new_places(group).empty();
+  if (has_all) return;  // as in most steps of a decode, which take nothing from the heap
+  GroupPlaces places;
+  for (int group = 0; group < s.groups.count(); ++group) places.push_back(new_places(group));
   s.check_free(places, "reserve");
   FilledTables(s.pool, found, places).keep();
 }

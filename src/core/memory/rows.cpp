@@ -103,6 +103,7 @@ void check_extent(std::int64_t heads, std::int64_t tokens, std::int64_t head_str
 }
 
 void check_disjoint(const OutputView& rows, const RowsName& name) {
+  if (rows.heads == 0 || rows.tokens == 0) return;  // no row at all
   std::pair<std::int64_t, std::int64_t> near{rows.token_stride, rows.tokens}, far{rows.head_stride, rows.heads};  // stride, count
   if (std::abs(near.first) > std::abs(far.first)) std::swap(near, far);
   std::int64_t taken = rows.dim;
