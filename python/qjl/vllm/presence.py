@@ -3,6 +3,7 @@ cache. So each worker of ours leaves a word in the store that all of them share,
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from qjl.errors import Unsupported
@@ -20,10 +21,15 @@ def announce(store: Any, rank: int) -> None:
     store.set(_key(rank), "here")
 
 
-def check_presence(store: Any, workers: int) -> None:
-    """After all workers have had the time to announce themselves. Errors: Unsupported, which names the ranks that did not."""
-    missing = [rank for rank in range(workers) if not store.check([_key(rank)])]
-    if missing:
+def check_presence(store: Any, workers: int, seconds: float = 60.0) -> None:
+    """Waits for those that have not announced themselves, as of another engine under data parallelism, which starts by itself.
+
+    Errors: Unsupported after `seconds`, which names the ranks that did not."""
+    end = time.monotonic() + seconds
+    while missing := [rank for rank in range(workers) if not store.check([_key(rank)])]:
+        if time.monotonic() < end:
+            time.sleep(0.1)
+            continue
         raise Unsupported(
             f"[vllm] found no qjl in workers {missing} of {workers}, wanted it in all: the package is missing there, or VLLM_PLUGINS leaves it out"
         )

@@ -67,7 +67,7 @@ class QJLWorker(CPUWorker):
         return self.specs
 
     def determine_available_memory(self) -> int:
-        check_presence(common_store(), torch.distributed.get_world_size())  # vLLM has had an answer from all of them before
+        check_presence(common_store(), torch.distributed.get_world_size())
         given = super().determine_available_memory()
         slots = self.vllm_config.scheduler_config.max_num_seqs
         tails = tail_bytes(self.own, slots)
