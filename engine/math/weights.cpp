@@ -48,7 +48,7 @@ void multiply_panel(const Product& product, std::int64_t row_begin, std::int64_t
     decoded = panel.data();
   }
   const OneOpenMpThread single;
-  const SignalsBlocked no_handler;  // oneDNN's kernel has an address of the heap in its stack pointer (its issue 4845)
+  const SignalsBlocked no_handler;  // oneDNN's kernel has an address of the heap in its stack pointer
   const dnnl_status_t status = dnnl_sgemm('N', 'T', x.tokens, rows, w.columns, 1.0f, x.data, x.stride, decoded, w.columns, 0.0f,
                                           product.out + row_begin, product.out_stride);
   if (status != dnnl_success) {
