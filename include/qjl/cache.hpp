@@ -57,8 +57,8 @@ struct AppendRequest {
 class KvCache {
  public:
   // On the host: reserves address space for max_pages; memory is taken as pages are first used. On a GPU: takes device memory for
-  // max_pages and for working space. Errors: invalid_argument (on_seal belongs to the host alone); unsupported when there is no
-  // such device, or no room on it.
+  // max_pages and for working space. Errors: invalid_argument (on_seal belongs to the host alone); std::bad_alloc when the system
+  // refuses; unsupported when there is no such device, or no room on it.
   explicit KvCache(CacheConfig config, Device device = {});
   ~KvCache();
   KvCache(const KvCache&) = delete;
@@ -76,8 +76,8 @@ class KvCache {
   SequenceId fork(SequenceId sequence, Queue queue = {});
 
   // `onto`, which has whole pages, at least one, goes on with those of `from` up to num_tokens, a multiple of 128: they are shared. The
-  // caller knows that both texts begin the same. Cost: O(pages). Errors: invalid_argument; unsupported where layers forget tokens;
-  // nothing has changed then.
+  // caller knows that both texts begin the same. Pages reserved beyond them stay reserved. Cost: O(pages). Errors: invalid_argument;
+  // unsupported where layers forget tokens; nothing has changed then.
   void extend(SequenceId onto, SequenceId from, std::int64_t num_tokens);
 
   // Keeps the first num_tokens tokens of every layer. A cut inside a sealed page reopens it: its kept tokens become exact rows
@@ -92,7 +92,7 @@ class KvCache {
 
   // Takes pages now for a total length of num_tokens, so that later appends up to it cannot fail; where layers forget, one append to
   // each layer.
-  // Errors: out_of_pages names pages wanted and free, and changes nothing.
+  // Errors: out_of_pages names pages wanted and free, and changes nothing. A sequence has 2^31 - 1 pages at most.
   void reserve(SequenceId sequence, std::int64_t num_tokens);
 
   // Adds tokens to one layer. keys, values [num_kv_heads, tokens, head_dim]; any dtype, rounded once to tail_dtype.
@@ -123,7 +123,8 @@ class KvCache {
   // Where layers keep unlike numbers of tokens, of those that have the fewest free.
   std::int64_t free_pages() const;
 
-  // Gives the memory of pages that are free back to the system, on the host; on a GPU the pool keeps what it took.
+  // Gives the memory of pages that are free back to the system, on the host; on a GPU the pool keeps what it took, and so it does
+  // under PinnedPages (moves.hpp).
   void trim();
 
   // Every byte, by kind.

@@ -82,7 +82,9 @@ TEST_P(MovesTest, WithinACachePagesAreShared) {
 TEST_P(MovesTest, WhatCannotBeExtendedStays) {
   KvCache from(config), to(config);
   const SequenceId source = filled(from, 300), open = filled(to, 100), longer = filled(to, 384);
-  EXPECT_NE(error_of([&] { extend_sequence(from, source, to, open); }).find("100 tokens"), std::string::npos);
+  EXPECT_NE(
+      error_of([&] { extend_sequence(from, source, to, open); }).find("[extend_sequence] the sequence to extend has 100 tokens"),
+      std::string::npos);
   EXPECT_NE(error_of([&] { extend_sequence(from, source, to, longer); }).find("384 tokens"), std::string::npos);
   CacheConfig small = config;
   small.max_pages = 1;
@@ -91,6 +93,38 @@ TEST_P(MovesTest, WhatCannotBeExtendedStays) {
   EXPECT_NE(error_of([&] { extend_sequence(from, source, full, empty); }, ErrorKind::out_of_pages), "");
   EXPECT_EQ(full.num_tokens(empty), 0);
   EXPECT_EQ(full.free_pages(), 1);
+}
+
+TEST_P(MovesTest, PagesReservedBeyondAnExtensionStay) {
+  KvCache cache(config);
+  const SequenceId whole = filled(cache, 384), part = filled(cache, 128);
+  cache.reserve(part, 512);
+  EXPECT_EQ(cache.free_pages(), 8 - 3 - 4);
+  cache.extend(part, whole, 384);
+  EXPECT_EQ(cache.free_pages(), 8 - 3 - 1 - 1);  // page 0, and the one beyond
+  const SequenceId other = filled(cache, 3 * 128);
+  EXPECT_EQ(cache.free_pages(), 0);
+  append(cache, part, tokens, {384, 128}, threads);
+  cache.drop(whole);
+  cache.drop(other);
+  cache.drop(part);
+  EXPECT_EQ(cache.free_pages(), 8);
+}
+
+TEST_P(MovesTest, TrimLeavesPagesThatAreUsed) {
+  KvCache cache(config);
+  const SequenceId kept = filled(cache, 300), dropped = filled(cache, 600);
+  cache.drop(dropped);
+  const std::string bytes = page_bytes(cache, kept);
+  const MemoryReport before = cache.memory_report();
+  cache.trim();
+  const MemoryReport after = cache.memory_report();
+  EXPECT_EQ(page_bytes(cache, kept), bytes);
+  EXPECT_EQ(after.sealed_pages, before.sealed_pages);
+  EXPECT_LT(after.free_pages, before.free_pages);
+  KvCache other(config);
+  expect_same(cache, filled(cache, 600), other, filled(other, 600), "after a trim");
+  EXPECT_EQ(page_bytes(cache, kept), bytes);
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, MovesTest, testing::Values("k3v2", "f16", "paper"));

@@ -2,6 +2,7 @@
 // the first of them changes, so that an error leaves all as they were.
 #include "append.hpp"
 
+#include <limits>
 #include <span>
 #include <string_view>
 
@@ -23,6 +24,14 @@ void check_request(const KvCache::State& s, int layer, const AppendRequest& r) {
           " as the keys");
 }
 
+// Where layers forget, pages are few whatever the length; the table is not.
+void check_length(const AppendSpan& span, std::string_view operation = kOperation) {
+  constexpr std::int64_t most = std::numeric_limits<std::int32_t>::max();
+  if (span.end_page > most) {
+    fail(ErrorKind::out_of_pages, operation, span.end_page, " pages of one sequence are wanted, wanted at most ", most);
+  }
+}
+
 // What one append by itself finds out as it goes: numbers on the host, pages.
 void check_together(const KvCache::State& s, int layer, std::span<const AppendRequest> requests, ThreadPool* threads) {
   const int group = s.groups.index_of(layer);
@@ -34,7 +43,9 @@ void check_together(const KvCache::State& s, int layer, std::span<const AppendRe
               " comes twice, wanted each sequence once");
     }
     const Sequence& sequence = s.find(r.sequence, kOperation);
-    pages += std::ssize(append_span(s, sequence, layer, r.keys.tokens).new_places(s.table(sequence, layer)));
+    const AppendSpan span = append_span(s, sequence, layer, r.keys.tokens);
+    check_length(span);
+    pages += span.num_new(s.table(sequence, layer));
     if (threads == nullptr) continue;
     check_numbers(r.keys, s.config.tail_dtype, {kOperation, "keys"}, *threads);
     check_numbers(r.values, s.config.tail_dtype, {kOperation, "values"}, *threads);
@@ -49,6 +60,11 @@ AppendSpan append_span(const KvCache::State& s, const Sequence& sequence, int la
   const LayerGroup& group = s.groups.of(layer);
   if (!group.forgets()) return {before, new_tokens};
   return {before, new_tokens, group.needless(sequence.shortest(), before + new_tokens)};
+}
+
+void check_room(const KvCache::State& s, int group, const AppendSpan& span, const PageTable& table, std::string_view operation) {
+  s.check_free(group, span.num_new(table), operation);
+  check_length(span, operation);
 }
 
 void KvCache::append(SequenceId sequence, int layer, const TensorView& keys, const TensorView& values, Queue queue) {

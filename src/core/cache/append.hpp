@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "cache_state.hpp"
@@ -34,7 +35,16 @@ struct AppendSpan {
     for (std::int64_t page = first_page; page < skipped.begin; ++page) work(page);
     for (std::int64_t page = skipped.end; page < end_page; ++page) work(page);
   }
-  // Places of a page table that it fills and that are empty.
+  // Places of a page table that it fills and that are empty: how many, whatever the length, and which.
+  std::int64_t num_new(const PageTable& table) const {
+    const auto count = [&](std::int64_t begin, std::int64_t end) {
+      const std::int64_t listed = std::clamp(std::ssize(table.pages), begin, end);
+      std::int64_t empty = end - listed;
+      for (std::int64_t page = begin; page < listed; ++page) empty += table.has(page) ? 0 : 1;
+      return empty;
+    };
+    return count(first_page, skipped.begin) + count(skipped.end, end_page);
+  }
   std::vector<std::int64_t> new_places(const PageTable& table) const {
     std::vector<std::int64_t> places;
     for_sealed([&](std::int64_t page) {
@@ -53,6 +63,9 @@ struct AppendSpan {
 
 // Of tokens that come to a layer of a sequence.
 AppendSpan append_span(const KvCache::State& state, const Sequence& sequence, int layer, std::int64_t new_tokens);
+
+// Before places are listed: there are as many as a group has pages. Errors: out_of_pages, also where a page table cannot be so long.
+void check_room(const KvCache::State& state, int group, const AppendSpan& span, const PageTable& table, std::string_view operation);
 
 // New rows of a layer on their way into pages and open rows.
 struct AppendRows {

@@ -91,13 +91,11 @@ void KvCache::extend(SequenceId onto, SequenceId from, std::int64_t num_tokens) 
           num_tokens, ", wanted a multiple of ", layout::kPageTokens, " from ", had, " to ", source.shortest());
   std::vector<std::int32_t>& table = extended.tables[0].pages;
   const std::vector<std::int32_t>& shared = source.tables[0].pages;
-  table.reserve(static_cast<std::size_t>(pages));
-  for (std::size_t i = static_cast<std::size_t>(first); i < table.size(); ++i) s.pool.release(0, table[i]);
-  table.resize(static_cast<std::size_t>(first));
-  for (std::int64_t i = first; i < pages; ++i) {
-    const std::int32_t page = shared[static_cast<std::size_t>(i)];
-    s.pool.share(0, page);
-    table.push_back(page);
+  if (std::ssize(table) < pages) table.resize(static_cast<std::size_t>(pages), kNoPage);  // the one step that may fail
+  for (auto i = static_cast<std::size_t>(first); i < static_cast<std::size_t>(pages); ++i) {
+    s.pool.share(0, shared[i]);
+    if (table[i] != kNoPage) s.pool.release(0, table[i]);  // it was reserved
+    table[i] = shared[i];
   }
   for (Sequence::Layer& layer : extended.layers) layer.set_length(num_tokens);
 }
@@ -117,18 +115,20 @@ void KvCache::reserve(SequenceId sequence, std::int64_t num_tokens) {
   Sequence& found = state_->find(sequence, "reserve");
   require(num_tokens >= 0, "reserve", "num_tokens is ", num_tokens, ", wanted 0 or more");
   State& s = *state_;
-  const auto new_places = [&](int group) {
+  const auto span = [&](int group) {
     const std::int64_t shortest = s.lengths(found, group).shortest;
     const PageSpan needless = s.groups.all[static_cast<std::size_t>(group)].needless(found.shortest(), num_tokens);
-    const AppendSpan span(shortest, std::max<std::int64_t>(0, num_tokens - shortest), needless);
-    return span.new_places(found.tables[static_cast<std::size_t>(group)]);
+    return AppendSpan(shortest, std::max<std::int64_t>(0, num_tokens - shortest), needless);
   };
+  const auto table = [&](int group) -> const PageTable& { return found.tables[static_cast<std::size_t>(group)]; };
   bool has_all = true;
-  for (int group = 0; group < s.groups.count(); ++group) has_all = has_all && new_places(group).empty();
+  for (int group = 0; group < s.groups.count(); ++group) {
+    check_room(s, group, span(group), table(group), "reserve");
+    has_all = has_all && span(group).num_new(table(group)) == 0;
+  }
   if (has_all) return;  // as in most steps of a decode, which take nothing from the heap
   GroupPlaces places;
-  for (int group = 0; group < s.groups.count(); ++group) places.push_back(new_places(group));
-  s.check_free(places, "reserve");
+  for (int group = 0; group < s.groups.count(); ++group) places.push_back(span(group).new_places(table(group)));
   FilledTables(s.pool, found, places).keep();
 }
 

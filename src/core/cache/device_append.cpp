@@ -1,8 +1,6 @@
 // An append on a GPU: rows are rounded into scratch memory, whole pages placed and coded from there, the rest becomes open rows. The
 // sequence changes when the work is on the stream.
 #include <algorithm>
-#include <utility>
-#include <vector>
 
 #include "append.hpp"
 
@@ -165,9 +163,8 @@ void append_on_device(KvCache::State& s, Sequence& sequence, int layer_idx, cons
   PageTable& table = sequence.tables[static_cast<std::size_t>(group)];
   AppendRows rows{s.layer(layer_idx), append_span(s, sequence, layer_idx, keys.tokens), keys, values};
   const AppendSpan& span = rows.span;
-  std::vector<std::int64_t> new_places = span.new_places(table);
-  s.check_free(group, std::ssize(new_places), "append");
-  FilledPlaces(s.pool, group, table.pages, std::move(new_places)).keep();
+  check_room(s, group, span, table, "append");
+  FilledPlaces(s.pool, group, table.pages, span.new_places(table)).keep();
   rows.pages = table.pages;
   if (span.seals()) rows.channel_page = rows.page(0);
   rows.open = layer.tail->places();

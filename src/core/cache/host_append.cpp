@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "append.hpp"
 #include "rows.hpp"
@@ -30,12 +29,10 @@ void append_on_host(KvCache::State& s, Sequence& sequence, int layer_idx, const 
   PageTable& table = sequence.tables[static_cast<std::size_t>(group)];
   AppendRows rows{s.layer(layer_idx), append_span(s, sequence, layer_idx, keys.tokens), keys, values};
   const AppendSpan& span = rows.span;
-  std::vector<std::int64_t> new_places = span.new_places(table);
-  const auto new_pages = std::ssize(new_places);
   // A wrong number is told before a lack of pages, and where nobody codes it.
-  if (s.pool.free_pages(group) < new_pages || !span.skipped.empty() || !open_rows_fit(rows)) check_rows(rows, threads);
-  s.check_free(group, new_pages, "append");
-  FilledPlaces filled(s.pool, group, table.pages, std::move(new_places));
+  if (s.pool.free_pages(group) < span.num_new(table) || !span.skipped.empty() || !open_rows_fit(rows)) check_rows(rows, threads);
+  check_room(s, group, span, table, "append");
+  FilledPlaces filled(s.pool, group, table.pages, span.new_places(table));
   rows.pages = table.pages;
   if (span.seals()) rows.channel_page = rows.page(std::max<std::int64_t>(span.first_page, 1) - 1);
   std::shared_ptr<RowBlock> sinks;

@@ -1,5 +1,6 @@
 // copy_sequence and PinnedPages. Page indices of two caches differ, so runs of neighbours that are neighbours on both sides are
-// copied at once. Rows go first: their copies, from or to memory that is not pinned, wait for the stream, and pages need not.
+// copied at once. Rows go first: their copies, from or to memory that is not pinned, wait for the stream, and pages need not. What is
+// copied is no sequence's until the last step, which cannot fail.
 #include "qjl/moves.hpp"
 
 #include <algorithm>
@@ -7,6 +8,8 @@
 #include <cstring>
 #include <memory>
 #include <span>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "cache_state.hpp"
@@ -18,16 +21,16 @@ namespace qjl {
 namespace {
 
 constexpr std::int64_t kPage = layout::kPageTokens;
-constexpr const char* kOperation = "copy_sequence";
+constexpr std::string_view kCopy = "copy_sequence", kExtend = "extend_sequence";
 
-void check_same(const CacheConfig& from, const CacheConfig& to) {
+void check_same(const CacheConfig& from, const CacheConfig& to, std::string_view operation) {
   const auto name = [](const CacheConfig& c) { return cache_type_name(c.codec); };
-  require(name(from) == name(to), kOperation, "the caches have the types ", name(from), " and ", name(to), ", wanted the same");
+  require(name(from) == name(to), operation, "the caches have the types ", name(from), " and ", name(to), ", wanted the same");
   require(from.num_layers == to.num_layers && from.num_kv_heads == to.num_kv_heads && from.head_dim == to.head_dim &&
               from.tail_dtype == to.tail_dtype && from.layer_codes == to.layer_codes && from.codec.rope == to.codec.rope &&
               from.layer_ropes == to.layer_ropes && from.layer_windows == to.layer_windows &&
               from.layer_retention == to.layer_retention,
-          kOperation,
+          operation,
           "the caches differ in layers, heads, head_dim, tail_dtype, codes of layers, RoPE, windows or retention, wanted the same");
 }
 
@@ -38,9 +41,11 @@ class Move {
   Move(const KvCache::State& from, KvCache::State& to, const KvCache::State& copying, DeviceStream stream)
       : from_(from), to_(to), copying_(copying), stream_(stream) {}
 
-  // From a page on, into a sequence that has what is before it, and whose page tables have places where the source has pages.
-  void run(std::int64_t first_page, const Sequence& source, Sequence& moved) const {
-    for (std::size_t layer = 0; layer < source.layers.size(); ++layer) copy_rows(source.layers[layer], moved.layers[layer]);
+  // From a page on, for a sequence that has what is before it, and whose page tables have places where the source has pages; it has
+  // no more tokens for that.
+  void run(std::int64_t first_page, const Sequence& source, const Sequence& moved) {
+    rows_.resize(source.layers.size());
+    for (std::size_t i = 0; i < rows_.size(); ++i) rows_[i] = copy_rows(source.layers[i], moved.layers[i]);
     for (int layer = 0; layer < from_.config.num_layers; ++layer) {
       std::vector<std::int32_t> from, to;
       for (std::int64_t i = first_page; i < source.layers[static_cast<std::size_t>(layer)].length / kPage; ++i) {
@@ -51,29 +56,46 @@ class Move {
       copy_pages(layer, from, to);
     }
   }
+  // Then it has.
+  void keep(const Sequence& source, Sequence& moved) noexcept {
+    for (std::size_t i = 0; i < rows_.size(); ++i) {
+      Sequence::Layer& layer = moved.layers[i];
+      if (rows_[i].tail) layer.tail = std::move(rows_[i].tail);
+      if (rows_[i].sinks) layer.sinks = std::move(rows_[i].sinks);
+      layer.set_length(source.layers[i].length);
+      layer.gap = source.layers[i].gap;
+    }
+  }
 
  private:
+  struct Rows {
+    std::shared_ptr<RowBlock> tail, sinks;
+  };
+
   void copy(void* to, const void* from, std::int64_t bytes) const {
     copying_.gpu ? copying_.backend.copy(to, from, bytes, stream_)
                  : static_cast<void>(std::memcpy(to, from, static_cast<std::size_t>(bytes)));
   }
 
-  void copy_block(const RowBlock& from, std::shared_ptr<RowBlock>& to, std::int64_t capacity, std::int64_t count) const {
+  // On a GPU into the block that is there.
+  std::shared_ptr<RowBlock> copy_block(const RowBlock& from, const std::shared_ptr<RowBlock>& there, std::int64_t capacity,
+                                       std::int64_t count) const {
     const CacheConfig& c = to_.config;
-    if (!to) to = std::make_shared<RowBlock>(c.num_kv_heads, capacity, c.head_dim);  // on a GPU it is there
+    std::shared_ptr<RowBlock> to = to_.gpu ? there : std::make_shared<RowBlock>(c.num_kv_heads, capacity, c.head_dim);
     const std::int64_t bytes = count * c.head_dim * static_cast<std::int64_t>(sizeof(std::uint16_t));
     for (int head = 0; head < c.num_kv_heads; ++head) {
       copy(to->keys(head, 0), from.keys(head, 0), bytes);
       copy(to->values(head, 0), from.values(head, 0), bytes);
     }
+    return to;
   }
 
-  void copy_rows(const Sequence::Layer& from, Sequence::Layer& to) const {
+  Rows copy_rows(const Sequence::Layer& from, const Sequence::Layer& to) const {
     const std::int64_t sinks = to_.config.codec.sink_tokens;
-    if (from.length % kPage > 0) copy_block(*from.tail, to.tail, kPage, from.length % kPage);
-    if (from.length >= kPage && to.length < kPage && sinks > 0) copy_block(*from.sinks, to.sinks, sinks, sinks);
-    to.set_length(from.length);
-    to.gap = from.gap;
+    Rows rows;
+    if (from.length % kPage > 0) rows.tail = copy_block(*from.tail, to.tail, kPage, from.length % kPage);
+    if (from.length >= kPage && to.length < kPage && sinks > 0) rows.sinks = copy_block(*from.sinks, to.sinks, sinks, sinks);
+    return rows;
   }
 
   void copy_pages(int layer, std::span<const std::int32_t> from, std::span<const std::int32_t> to) const {
@@ -94,6 +116,7 @@ class Move {
   KvCache::State& to_;
   const KvCache::State& copying_;
   DeviceStream stream_;
+  std::vector<Rows> rows_;  // [num_layers]
 };
 
 // The cache whose queue copies.
@@ -101,10 +124,10 @@ const KvCache::State& copying_cache(const KvCache& from, const KvCache& to) {
   return from.state().gpu && !to.state().gpu ? from.state() : to.state();
 }
 
-void wait_for_copies(const KvCache::State& copying, const Queue& queue) {
+void wait_for_copies(const KvCache::State& copying, const Queue& queue, std::string_view operation) {
   if (!copying.gpu) return;
   const DeviceScope scope = copying.select();
-  copying.backend.wait(stream_of(queue, copying.device, kOperation));
+  copying.backend.wait(stream_of(queue, copying.device, operation));
 }
 
 // Bodies and heads of all pages of a host's cache.
@@ -124,18 +147,20 @@ std::array<std::span<std::uint8_t>, 2> memory_of(const KvCache& cache) {
 SequenceId start_copy_sequence(const KvCache& from, SequenceId sequence, KvCache& to, Queue queue) {
   const KvCache::State& source_cache = from.state();
   KvCache::State& target = to.state();
-  check_same(source_cache.config, target.config);
-  const Sequence& source = source_cache.find(sequence, kOperation);
+  check_same(source_cache.config, target.config, kCopy);
+  const Sequence& source = source_cache.find(sequence, kCopy);
   GroupPlaces places;
   for (int group = 0; group < target.groups.count(); ++group) places.push_back(source_cache.held_places(source, group, 0));
-  target.check_free(places, kOperation);
+  target.check_free(places, kCopy);
   const KvCache::State& copying = copying_cache(from, to);
-  const DeviceStream stream = stream_of(queue, copying.device, kOperation);
+  const DeviceStream stream = stream_of(queue, copying.device, kCopy);
   const DeviceScope scope = copying.select();
   Sequence moved = target.new_sequence();
   for (std::size_t group = 0; group < moved.tables.size(); ++group) moved.tables[group].first = source.tables[group].first;
   FilledTables filled(target.pool, moved, places);
-  Move(source_cache, target, copying, stream).run(0, source, moved);
+  Move move(source_cache, target, copying, stream);
+  move.run(0, source, moved);
+  move.keep(source, moved);
   const SequenceId id = target.add(std::move(moved));
   filled.keep();
   return id;
@@ -143,34 +168,36 @@ SequenceId start_copy_sequence(const KvCache& from, SequenceId sequence, KvCache
 
 SequenceId copy_sequence(const KvCache& from, SequenceId sequence, KvCache& to, Queue queue) {
   const SequenceId id = start_copy_sequence(from, sequence, to, queue);
-  wait_for_copies(copying_cache(from, to), queue);
+  wait_for_copies(copying_cache(from, to), queue, kCopy);
   return id;
 }
 
 void extend_sequence(const KvCache& from, SequenceId sequence, KvCache& to, SequenceId onto, Queue queue) {
   const KvCache::State& source_cache = from.state();
   KvCache::State& target = to.state();
-  check_same(source_cache.config, target.config);
-  target.check_keeps_all(kOperation);
-  const Sequence& source = source_cache.find(sequence, kOperation);
-  Sequence& extended = target.find(onto, kOperation);
+  check_same(source_cache.config, target.config, kExtend);
+  target.check_keeps_all(kExtend);
+  const Sequence& source = source_cache.find(sequence, kExtend);
+  Sequence& extended = target.find(onto, kExtend);
   const std::int64_t length = extended.shortest(), had = length / kPage, pages = source.longest() / kPage;
-  require(extended.longest() == length && length % kPage == 0, kOperation, "the sequence to extend has ", extended.longest(),
+  require(extended.longest() == length && length % kPage == 0, kExtend, "the sequence to extend has ", extended.longest(),
           " tokens, wanted whole pages of ", kPage, ", the same in all layers");
-  require(length <= source.shortest(), kOperation, "the sequence to extend has ", length, " tokens, wanted at most ",
+  require(length <= source.shortest(), kExtend, "the sequence to extend has ", length, " tokens, wanted at most ",
           source.shortest());
   std::vector<std::int64_t> places;
   for (std::int64_t i = had; i < pages; ++i) {
     if (!extended.tables[0].has(i)) places.push_back(i);  // others are reserved
   }
-  target.check_free(0, std::ssize(places), kOperation);
+  target.check_free(0, std::ssize(places), kExtend);
   const KvCache::State& copying = copying_cache(from, to);
-  const DeviceStream stream = stream_of(queue, copying.device, kOperation);
+  const DeviceStream stream = stream_of(queue, copying.device, kExtend);
   const DeviceScope scope = copying.select();
   FilledPlaces filled(target.pool, 0, extended.tables[0].pages, places);
-  Move(source_cache, target, copying, stream).run(had, source, extended);
+  Move move(source_cache, target, copying, stream);
+  move.run(had, source, extended);
+  wait_for_copies(copying, queue, kExtend);
+  move.keep(source, extended);
   filled.keep();
-  wait_for_copies(copying, queue);
 }
 
 PinnedPages::PinnedPages(const KvCache& cache) : cache_(cache) {
@@ -184,8 +211,10 @@ PinnedPages::PinnedPages(const KvCache& cache) : cache_(cache) {
     backend.unpin(bodies.data());
     throw;
   }
+  cache.state().pool.pin();
 }
 PinnedPages::~PinnedPages() {
+  cache_.state().pool.unpin();
   for (const std::span<std::uint8_t> memory : memory_of(cache_)) cuda::backend(0).unpin(memory.data());
 }
 

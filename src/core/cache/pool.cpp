@@ -175,6 +175,7 @@ void PagePool::copy(int layer, std::int32_t from, std::int32_t to, DeviceStream 
 // Runs of free pages that were written, less the edges that share a page of the system with others: of those at most two a run and
 // stream stay that nothing counts.
 void PagePool::trim() noexcept {
+  if (pins_ > 0) return;
   const std::int64_t grain = Mapping::os_page_bytes();
   for (std::size_t l = 0; l < body_bytes_.size(); ++l) {
     const auto layer = static_cast<int>(l);

@@ -27,7 +27,8 @@ namespace qjl {
 class PagePool {
  public:
   // body_bytes [num_layers], each a multiple of 64; group_of [num_layers]; in memory of the back end's device, now selected, where it
-  // has some. Errors: invalid_argument when the range is too large to reserve, unsupported without room on the device.
+  // has some. Errors: invalid_argument when the range is larger than an address space, std::bad_alloc when the system refuses it,
+  // unsupported without room on the device.
   PagePool(std::vector<std::int64_t> body_bytes, std::vector<int> group_of, int num_kv_heads, std::int64_t max_pages,
            const Backend& backend);
 
@@ -48,8 +49,11 @@ class PagePool {
   void touch(int layer, std::int32_t page) noexcept;
   void copy(int layer, std::int32_t from, std::int32_t to, DeviceStream stream);
 
-  // On the host: the memory of free pages goes back to the system.
+  // On the host: the memory of free pages goes back to the system, unless it is pinned: a device would still copy from and to what
+  // the driver pinned, and no longer from and to what the process sees there. Pins are counted.
   void trim() noexcept;
+  void pin() const noexcept { ++pins_; }
+  void unpin() const noexcept { --pins_; }
 
   // Puts a file's bytes at the beginning of a stream of the host: a private mapping of [offset, offset + bytes.size()) of the open
   // file where the system's pages allow it, else a copy of `bytes`, which are the same. Returns whether it is mapped.
@@ -93,7 +97,8 @@ class PagePool {
   std::uint8_t* body_base_ = nullptr;
   layout::PageHead* head_base_ = nullptr;
   std::vector<Counts> counts_;  // [groups]
-  Mapping written_;             // u8 [num_layers, max_pages]: 1 when a layer's part was ever written, so that it is resident
+  mutable int pins_ = 0;
+  Mapping written_;  // u8 [num_layers, max_pages]: 1 when a layer's part was ever written, so that it is resident
 };
 
 }  // namespace qjl
