@@ -45,9 +45,9 @@ struct CodecConfig {
   KeyRope rope;                       // of the model; no part of a cache type's name
 };
 
-// Reads a cache type: `f16`, `k2v2`, `k3v2` (default), `k3v3`, `k4v3`, `k4v4`, any `k{1..4}v{1..4}`, `kNAMEvNAME` with code
-// names (`kl4vs2`, `kl8vf16`), or `paper`. Options may follow, `k3v2:seed=7,sinks=0`: seed, sinks, and with sketched keys
-// sketch=orthogonal|gaussian, rows, outliers, outlier_rows.
+// Reads a cache type: `f16`, `k2v2`, `k3v2` (default), `k3v3`, `k4v3`, `k4v4`, any `k{1..4}v{1..4}`, `t2v2` and `t3v2`
+// (head_dim a multiple of 64; on the host alone), `kNAMEvNAME` with code names (`kl4vs2`, `kl8vf16`), or `paper`. Options may follow,
+// `k3v2:seed=7,sinks=0`: seed, sinks, and with sketched keys sketch=orthogonal|gaussian, rows, outliers, outlier_rows.
 // Errors: invalid_argument that lists the known names.
 CodecConfig codec_config(std::string_view cache_type);
 
@@ -82,9 +82,9 @@ struct CacheConfig {
   // unless a call says otherwise: positions p > its own - window, 0: all; empty: all, everywhere.
   std::vector<KeyRope> layer_ropes = {};
   std::vector<std::int64_t> layer_windows = {};
-  // How many of its last tokens a layer keeps at least, [num_layers], 0: all; empty: all, everywhere. Whole pages before them are
-  // forgotten: they go back to the pool once all layers are past them, and what would need them is an error. At
-  // least the layer's window; a page (128) is always kept. On the host alone.
+  // How many of its last tokens a layer keeps at least, [num_layers], 0: all; empty or all 0: all, everywhere. Whole pages before
+  // them are forgotten: they go back to the pool once all layers are past them, and what would need them is an error. At
+  // least the layer's window, at most 2^40; a page (128) is always kept. On the host alone.
   std::vector<std::int64_t> layer_retention = {};
   DType tail_dtype = DType::f16;  // 16-bit format of sinks and open pages: f16 or bf16
   // The door for simulation: called once per page and layer before it is coded, from several threads at once. What it leaves is

@@ -76,7 +76,7 @@ typedef struct qjl_cache_options {
   int32_t head_dim;       /* 64, 80, 96, 128 or 256; of "f16" a multiple of 16 from 32 to 512 */
   int32_t tail_dtype;     /* qjl_dtype of exact tokens: QJL_F16 or QJL_BF16 */
   int64_t max_pages;      /* room: a page is 128 tokens of one sequence in all layers and heads */
-  const char* cache_type; /* "k3v2", "k4v4", "f16", "paper:rows=256", ... ; null means "k3v2" */
+  const char* cache_type; /* "k3v2", "k4v4", "t3v2", "f16", "paper:rows=256", ... ; null means "k3v2" */
   uint64_t seed;          /* of the random frames; 0 means the default */
   /* How the model turns its keys (RoPE): radians a token of each pair; the mean of a page is taken before it. Null: not at all. */
   const double* rope_frequencies;

@@ -112,6 +112,8 @@ TEST_F(CacheFileTest, WhatLayersHaveForgottenIsNotThere) {
   save_cache(path, cache, all);
   const CacheFile file(path);
   EXPECT_EQ(file.config().layer_retention, config.layer_retention);
+  EXPECT_NE(error_of([&] { file.load(0, Device::cuda(0)); }, ErrorKind::unsupported).find("found layer_retention"),
+            std::string::npos);
   LoadedCache loaded = file.load(32);
   EXPECT_TRUE(loaded.is_mapped);
   EXPECT_EQ(loaded.cache->free_pages(), 32 - 9);  // those of layer 0; layer 1 has 2 + 2, layer 2 has 1 + 1

@@ -104,9 +104,11 @@ TEST(Layers, ErrorsNameTheLayer) {
   EXPECT_EQ(error_with([](CacheConfig& c) { c.layer_retention.resize(3); }),
             "[cache] layer_retention has 3 layers, wanted none or 2");
   EXPECT_EQ(error_with([](CacheConfig& c) { c.layer_retention = {0, -1}; }),
-            "[cache] the retention of layer 1 is -1, wanted 0 (all tokens) or at least 1");
+            "[cache] the retention of layer 1 is -1, wanted 0 (all tokens), or at least 1, and at most 1099511627776");
   EXPECT_EQ(error_with([](CacheConfig& c) { c.layer_windows = {0, 300}, c.layer_retention = {0, 299}; }),
-            "[cache] the retention of layer 1 is 299, wanted 0 (all tokens) or at least its window, 300");
+            "[cache] the retention of layer 1 is 299, wanted 0 (all tokens), or at least its window, 300, and at most "
+            "1099511627776");
+  EXPECT_NE(error_with([](CacheConfig& c) { c.layer_retention = {0, (std::int64_t{1} << 40) + 1}; }), "");
   EXPECT_EQ(error_with([](CacheConfig& c) { c.layer_ropes = {rope(32, 1e4), rope(33, 1e4)}; }),
             "[codec] layer 1: found 33 RoPE frequencies, wanted at most 32");
   EXPECT_EQ(error_with([](CacheConfig& c) { c.layer_ropes = {{{-1.0}}, rope(32, 1e4)}; }),

@@ -36,9 +36,17 @@ void check_layers(const CacheConfig& c) {
   }
   for (std::size_t layer = 0; layer < c.layer_retention.size(); ++layer) {
     const std::int64_t kept = c.layer_retention[layer], window = c.layer_windows.empty() ? 0 : c.layer_windows[layer];
-    require(kept == 0 || kept >= std::max<std::int64_t>(window, 1), "cache", "the retention of layer ", layer, " is ", kept,
-            ", wanted 0 (all tokens) or at least ", window > 0 ? "its window, " : "", std::max<std::int64_t>(window, 1));
+    require(kept == 0 || (kept >= std::max<std::int64_t>(window, 1) && kept <= kMostRetention), "cache", "the retention of layer ",
+            layer, " is ", kept, ", wanted 0 (all tokens), or at least ", window > 0 ? "its window, " : "",
+            std::max<std::int64_t>(window, 1), ", and at most ", kMostRetention);
   }
+}
+
+// As all of its users see it: nothing is forgotten where all retentions are 0.
+CacheConfig checked(CacheConfig c) {
+  check_layers_config(c);
+  if (std::ranges::all_of(c.layer_retention, [](std::int64_t kept) { return kept == 0; })) c.layer_retention.clear();
+  return c;
 }
 
 const Backend& backend_of(Device device) {
@@ -68,7 +76,7 @@ void check_cache_config(const CacheConfig& c) {
 }
 
 CacheLayers::CacheLayers(CacheConfig cache_config, Device where)
-    : config((check_layers_config(cache_config), std::move(cache_config))), device(where), backend(backend_of(where)) {
+    : config(checked(std::move(cache_config))), device(where), backend(backend_of(where)) {
   std::vector<CodecConfig> known;
   for (int layer = 0; layer < config.num_layers; ++layer) {
     const CodecConfig codec = layer_codec(config, layer);

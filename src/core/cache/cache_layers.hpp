@@ -17,6 +17,8 @@
 
 namespace qjl {
 
+inline constexpr std::int64_t kMostRetention = std::int64_t{1} << 40;  // tokens: longer than any sequence
+
 // Errors: invalid_argument unless a cache can be made of it, but for what its codecs say themselves; with or without a pool.
 void check_layers_config(const CacheConfig& config);
 void check_cache_config(const CacheConfig& config);

@@ -208,8 +208,9 @@ void read_shape(const Reader& words, CacheConfig& config) {
   const std::string& tail = words.text("tail_type");
   config.tail_dtype = tail == tail_name(DType::bf16) ? DType::bf16 : DType::f16;
   if (tail != tail_name(config.tail_dtype)) words.refuse("tail_type", "f16 or bf16");
-  if (words.find("layer_windows") != nullptr) config.layer_windows = words.numbers("layer_windows", std::int64_t{1} << 62);
-  if (words.find("layer_retention") != nullptr) config.layer_retention = words.numbers("layer_retention", std::int64_t{1} << 40);
+  constexpr std::int64_t kMostWindow = std::numeric_limits<std::int64_t>::max();  // a cache takes all
+  if (words.find("layer_windows") != nullptr) config.layer_windows = words.numbers("layer_windows", kMostWindow);
+  if (words.find("layer_retention") != nullptr) config.layer_retention = words.numbers("layer_retention", kMostRetention);
   check_layers_config(config);
 }
 

@@ -321,6 +321,10 @@ LoadedCache CacheFile::load(std::int64_t max_pages, Device device, Queue queue) 
       threads_of(queue, kOperation);  // a stream is an error
       return state_->load(max_pages);
     }
+    if (state_->groups.count() > 1 || state_->groups.all[0].forgets()) {
+      fail(ErrorKind::unsupported, kOperation, state_->path, ": found layer_retention, wanted none on ", device_name(device),
+           ", where all tokens are kept: load it on the host");
+    }
     const LoadedCache here = state_->load(0);
     LoadedCache there;
     CacheConfig room = config();
