@@ -28,7 +28,7 @@ LIMIT = 120
 SUBJECTS = {
     "engine/models/model_config.cpp": ["model_config_test", "model_bounds_test", "rope_keys_test", "forward_test"],
     "engine/files/gguf.cpp": ["gguf_test", "gguf_mutation_test", "gguf_shards_test"],
-    "engine/files/read_json.cpp": ["worst_case_test"],
+    "engine/files/read_json.cpp": ["worst_case_test", "hf_config_test", "tokenizer_json_test", "safetensors_file_test"],
     "cli/study/npy.cpp": ["readers_test"],
     "cli/ranges.cpp": ["words_test"],
     "cli/text_input.cpp": ["words_test"],
