@@ -35,6 +35,7 @@ class TokenizerReader {
 
   const std::string& name_;
   TokenizerData data_;
+  std::size_t placed_ = 0;  // tokens of the file
 };
 
 void TokenizerReader::check_model(const FileJson& model) const {
@@ -85,14 +86,14 @@ void TokenizerReader::read_merges(const FileJson& model) {
   }
 }
 
-// Ids are dense but for a few; the table is never much larger than what the file holds.
+// Ids are dense but for a few; the table is never much larger than what the file holds. What was placed bounds the next id, not how far
+// the table reaches: gaps would add up.
 void TokenizerReader::place(Token id, std::string text, Type type) {
   const auto index = static_cast<std::size_t>(id);
   if (index >= data_.tokens.size()) {
     constexpr std::size_t kGap = 65536;
-    if (index > 2 * data_.tokens.size() + kGap) {
-      refuse_json(name_,
-                  "token " + printable(text) + " with id " + std::to_string(id) + " beside " + std::to_string(data_.tokens.size()),
+    if (index > 2 * placed_ + kGap) {
+      refuse_json(name_, "token " + printable(text) + " with id " + std::to_string(id) + " beside " + std::to_string(placed_),
                   "ids without such a gap");
     }
     data_.tokens.resize(index + 1);
@@ -104,6 +105,7 @@ void TokenizerReader::place(Token id, std::string text, Type type) {
   }
   data_.tokens[index] = std::move(text);
   data_.types[index] = type;
+  ++placed_;
 }
 
 void TokenizerReader::add_token(const FileJson& entry) {

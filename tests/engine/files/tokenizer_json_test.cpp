@@ -84,6 +84,13 @@ TEST(TokenizerJson, PartsAreRefusedByName) {
   refused(changed("\"ids\": [20]", "\"ids\": [99]"), ErrorKind::bad_file, "99");
 }
 
+// Each id less than twice the table so far, each alone: a file of 400 bytes must not ask for gigabytes.
+TEST(TokenizerJson, GapsBetweenIdsDoNotAddUp) {
+  const std::string last = "\"!\": 19";
+  EXPECT_EQ(tokenizer(changed(last, last + ", \"a\": 65000")).data().tokens.size(), 65001u);
+  refused(changed(last, last + ", \"a\": 65000, \"b\": 130000, \"c\": 260000"), ErrorKind::bad_file, "130000 beside 21");
+}
+
 TEST(TokenizerJson, OtherFilesOfTheFolder) {
   TokenizerData data = parse_tokenizer_json(small_characters_json(), "tokenizer.json");
   HfTokenizerFiles files;
