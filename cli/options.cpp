@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "named_templates.hpp"
 #include "qjl/error.hpp"
@@ -118,9 +119,10 @@ void add_sampling_options(CLI::App& command, engine::SamplingConfig& sampling) {
       ->group("Sampling");
   add("--temp", sampling.temperature, "temperature, 0: the likeliest token (" + usual(sampling.temperature) + ")")
       ->transform(not_negative());
-  add("--top-k", sampling.top_k, "keep the k likeliest tokens, 0: off (" + usual(sampling.top_k) + ")")->transform(whole(0));
+  add("--top-k", sampling.top_k, "keep the k likeliest tokens, 0: off (" + usual(sampling.top_k) + ")")
+      ->transform(whole(0, kMostInt));
   add("--top-p", sampling.top_p, "keep the likeliest tokens that reach p together, 1: off (" + usual(sampling.top_p) + ")")
-      ->transform(share());
+      ->transform(positive_share());
   add("--min-p", sampling.min_p, "drop tokens below p times the best, 0: off (" + usual(sampling.min_p) + ")")->transform(share());
   add("--repeat-penalty", sampling.repeat_penalty, "penalty on the last 64 tokens, 1: off (" + usual(sampling.repeat_penalty) + ")")
       ->transform(positive());
@@ -195,20 +197,23 @@ bool has_letters(const std::string& word) {
   return word.size() > 2 && word[0] == '-' && is_letter(word[1]) && is_letter(word[2]);
 }
 
-// Whether the next word is this one's value, and may begin with a dash.
-bool takes_value(const std::string& word) {
-  constexpr std::string_view kFlags[] = {"--json", "--escape", "-e", "-h", "--help"};
-  return word.starts_with("-") && std::ranges::find(kFlags, word) == std::end(kFlags);
+// Whether the next word is the value of this option, and may begin with a dash. A word with a value of its own (-t2, --seed=1) awaits
+// none.
+bool awaits_value(const std::string& option) {
+  constexpr std::string_view kFlags[] = {"--json", "--escape", "-e", "-h", "--help", "--version", "--reproducible"};
+  const bool is_long = option.starts_with("--") && option.find('=') == std::string::npos;
+  const bool is_short = option.size() == 2 && option[0] == '-';
+  return (is_long || is_short) && std::ranges::find(kFlags, option) == std::end(kFlags);
 }
 
 }  // namespace
 
 std::vector<std::string> spell_out_short_words(int argc, const char* const* argv) {
   std::vector<std::string> words(argv + 1, argv + argc);
-  for (std::size_t i = 0; i < words.size(); ++i) {
-    std::string& word = words[i];
+  bool is_value = false;
+  for (std::string& word : words) {
     if (word == "--") break;
-    if (i > 0 && takes_value(words[i - 1]) && words[i - 1].find('=') == std::string::npos) continue;
+    if (std::exchange(is_value, false)) continue;
     if (word == "-np" || word.starts_with("-np=")) word = "--parallel" + word.substr(3);
     for (const char side : {'k', 'v'}) {
       const std::string brief = std::string("-ct") + side;
@@ -216,6 +221,7 @@ std::vector<std::string> spell_out_short_words(int argc, const char* const* argv
       if (alone || with_value) word = std::string("--cache-type-") + side + word.substr(brief.size());
     }
     if (has_letters(word)) throw Usage("[options] found " + word + ", which is no option of this program (--help lists them)");
+    is_value = awaits_value(word);
   }
   return words;
 }

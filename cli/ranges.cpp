@@ -56,6 +56,10 @@ CLI::Validator share() {
   return real([](double x) { return x >= 0 && x <= 1; }, "0 to 1");
 }
 
+CLI::Validator positive_share() {
+  return real([](double x) { return x > 0 && x <= 1; }, "above 0, at most 1");
+}
+
 std::uint64_t read_seed(const std::string& text) {
   std::uint64_t seed = 0;
   if (read_number(text, seed)) return seed;

@@ -5,7 +5,9 @@
 #include <string>
 #include <tuple>
 #include <utility>
+#include <vector>
 
+#include "options.hpp"
 #include "ranges.hpp"
 #include "terminal_text.hpp"
 #include "text_input.hpp"
@@ -47,12 +49,49 @@ TEST(Ranges, RealNumbersAreFinite) {
   }
 }
 
+TEST(Ranges, ASharePicksSomething) {
+  for (const char* text : {"0", "-0.5", "1.0001", "nan"}) EXPECT_EQ(read(positive_share(), text)[0], '!') << text;
+  for (const char* text : {"1e-9", "0.95", "1"}) EXPECT_EQ(read(positive_share(), text), text);
+}
+
 TEST(Ranges, SeedsAreOf64BitsOrByChance) {
   EXPECT_EQ(read_seed("0"), 0u);
   EXPECT_EQ(read_seed("18446744073709551615"), ~std::uint64_t{0});
   for (const char* text : {"18446744073709551616", "-2", "", "1.5", "x"})
     EXPECT_THROW(read_seed(text), CLI::ValidationError) << text;
   EXPECT_NE(read_seed("-1"), read_seed("-1"));  // equal once in 2^64
+}
+
+// The line after spell_out_short_words, its words joined by spaces.
+std::string spelt_out(const std::vector<const char*>& line) {
+  std::vector<const char*> argv = {"qjl"};
+  argv.insert(argv.end(), line.begin(), line.end());
+  std::string joined;
+  for (const std::string& word : spell_out_short_words(static_cast<int>(argv.size()), argv.data()))
+    joined += (joined.empty() ? "" : " ") + word;
+  return joined;
+}
+
+TEST(Words, ShortWordsOfSeveralLettersAreSpeltOut) {
+  EXPECT_EQ(spelt_out({"run", "-ctk", "k3", "-ctv=v2"}), "run --cache-type-k k3 --cache-type-v=v2");
+  EXPECT_EQ(spelt_out({"serve", "-np", "4"}), "serve --parallel 4");
+  EXPECT_THROW(spelt_out({"run", "-ngl", "99"}), Usage);
+}
+
+TEST(Words, AValueThatBeginsWithADashAwaitsNone) {
+  EXPECT_EQ(spelt_out({"run", "-f", "-", "-ctk", "k3"}), "run -f - --cache-type-k k3");
+  EXPECT_EQ(spelt_out({"run", "-n", "-1", "-ctv", "v2"}), "run -n -1 --cache-type-v v2");
+  EXPECT_THROW(spelt_out({"run", "--seed", "-1", "-ngl", "99"}), Usage);
+  EXPECT_EQ(spelt_out({"run", "-p", "-ctk", "-ctk", "k3"}), "run -p -ctk --cache-type-k k3");
+}
+
+TEST(Words, FlagsAndWordsWithAValueAwaitNone) {
+  EXPECT_EQ(spelt_out({"serve", "--reproducible", "-np", "4"}), "serve --reproducible --parallel 4");
+  EXPECT_EQ(spelt_out({"run", "-e", "-ctk", "k3", "--json", "-ctv", "v2"}), "run -e --cache-type-k k3 --json --cache-type-v v2");
+  EXPECT_EQ(spelt_out({"run", "-t2", "-ctk", "k3"}), "run -t2 --cache-type-k k3");
+  EXPECT_EQ(spelt_out({"run", "-n-1", "-ctk", "k3"}), "run -n-1 --cache-type-k k3");
+  EXPECT_EQ(spelt_out({"run", "--seed=-1", "-ctk=k3"}), "run --seed=-1 --cache-type-k=k3");
+  EXPECT_EQ(spelt_out({"run", "--", "-ctk"}), "run -- -ctk");
 }
 
 TEST(TextInput, EscapesAreThoseOfC) {
