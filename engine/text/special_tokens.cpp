@@ -29,6 +29,8 @@ SpecialTokens::SpecialTokens(std::vector<Entry> entries) : entries_(std::move(en
   std::erase_if(entries_, [](const Entry& entry) { return entry.text.empty(); });
   for (const Entry& entry : entries_) starts_[static_cast<unsigned char>(entry.text[0])] = true;
   std::ranges::stable_sort(entries_, {}, &Entry::text);
+  const auto again = std::ranges::unique(entries_, {}, &Entry::text);
+  entries_.erase(again.begin(), again.end());
 }
 
 SpecialTokens::Match SpecialTokens::longest_at_start(std::string_view text) const {

@@ -14,7 +14,7 @@ class SpecialTokens {
  public:
   // The tokens of these types that are looked for as they are written. Keeps views of data's texts.
   SpecialTokens(const TokenizerData& data, std::initializer_list<TokenizerData::Type> types);
-  // Any texts; keeps views of them.
+  // Any texts; keeps views of them. Of equal ones the first counts.
   struct Entry {
     std::string_view text;
     Token token;
@@ -31,7 +31,7 @@ class SpecialTokens {
   bool empty() const { return entries_.empty(); }
 
  private:
-  std::vector<Entry> entries_;      // by text, as bytes
+  std::vector<Entry> entries_;      // by text, as bytes, each once
   std::array<bool, 256> starts_{};  // first bytes
 };
 

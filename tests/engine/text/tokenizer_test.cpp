@@ -10,6 +10,7 @@
 #include "gguf.hpp"
 #include "gguf_builder.hpp"
 #include "qjl/error.hpp"
+#include "special_tokens.hpp"
 
 namespace {
 
@@ -102,6 +103,17 @@ TEST(Special, LongestAtTheLeftmostPlace) {
   EXPECT_EQ(encode(tokenizer, "<abcd", Special::parse), (Texts{"<abc", "d"}));
   EXPECT_EQ(encode(tokenizer, "<ax<ab", Special::parse), (Texts{"<a", "x", "<a", "b"}));
   EXPECT_EQ(encode(tokenizer, "<ab><|im_end|>", Special::parse), (Texts{"<ab>", "<|im_end|>"}));
+}
+
+TEST(Special, OfEqualTextsTheFirstCounts) {
+  const SpecialTokens tokens(
+      std::vector<SpecialTokens::Entry>{{"<a>b", 1}, {"<a>", 2}, {"<a>", 3}, {"<a>", 4}, {"<", 5}, {"<", 6}});
+  const auto longest = [&](std::string_view text) { return tokens.longest_at_start(text).token; };
+  EXPECT_EQ(longest("<a>b"), 1);
+  EXPECT_EQ(longest("<a>c"), 2);
+  EXPECT_EQ(longest("<a>"), 2);
+  EXPECT_EQ(longest("<b"), 5);
+  EXPECT_EQ(longest("a"), -1);
 }
 
 TEST(Special, StretchesAreOneTextButSpecialTokensDoNotCrossIntoUserText) {
