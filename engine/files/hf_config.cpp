@@ -27,6 +27,7 @@ constexpr std::string_view kIgnored[] = {
     "sep_token_id",
     "decoder_start_token_id",
     "use_cache",
+    "is_decoder",  // false in a full dump of any model
     "cache_implementation",
     "initializer_range",
     "initializer_factor",
@@ -89,7 +90,6 @@ struct Refused {
 constexpr Refused kRefused[] = {
     {"quantization_config", -1},
     {"use_bidirectional_attention", 0},
-    {"is_decoder", 1},
     {"is_encoder_decoder", 0},
     {"add_cross_attention", 0},
     {"attention_chunk_size", 0},
@@ -204,8 +204,8 @@ void ConfigReader::read_scales() {
 }
 
 void ConfigReader::read_experts() {
+  if (!config_.family->has_experts) return;  // before a key is asked for: the family's file must have none (kRefused)
   const char* count = keys_.find("num_local_experts") != nullptr ? "num_local_experts" : "num_experts";
-  if (!config_.family->has_experts) return;
   copy_needed(count, "expert_count");
   copy_needed("num_experts_per_tok", "expert_used_count");
   copy("moe_intermediate_size", "expert_feed_forward_length");

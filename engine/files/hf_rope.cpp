@@ -27,7 +27,7 @@ class RopeKeys {
   }
   std::string type() const;
   double base() const { return rope_.number_or("rope_theta", outer_.number_or("rope_theta", 10000.0)); }
-  double original_context() const;
+  std::int64_t original_context() const;
   void read_llama3();
   void read_yarn();
   void read_longrope();
@@ -44,10 +44,13 @@ std::string RopeKeys::type() const {
   return is_longrope ? "longrope" : type;
 }
 
-double RopeKeys::original_context() const {
+std::int64_t RopeKeys::original_context() const {
+  constexpr std::int64_t kMost = std::int64_t{1} << 40;
   const char* key = "original_max_position_embeddings";
-  if (outer_.find(key) != nullptr) return static_cast<double>(outer_.integer(key));
-  return static_cast<double>(rope_.integer_or(key, outer_.integer("max_position_embeddings")));
+  const std::int64_t tokens =
+      outer_.find(key) != nullptr ? outer_.integer(key) : rope_.integer_or(key, outer_.integer("max_position_embeddings"));
+  if (tokens < 1 || tokens > kMost) rope_.fail(key, std::to_string(tokens), "1 to 2^40");
+  return tokens;
 }
 
 void RopeKeys::read_llama3() {
@@ -55,15 +58,16 @@ void RopeKeys::read_llama3() {
   set("rope.scaling.factor", rope_.number("factor"));
   set("rope.scaling.low_freq_factor", rope_.number("low_freq_factor"));
   set("rope.scaling.high_freq_factor", rope_.number("high_freq_factor"));
-  set("rope.scaling.original_context_length", static_cast<std::int64_t>(original_context()));
+  set("rope.scaling.original_context_length", original_context());
 }
 
 void RopeKeys::read_yarn() {
-  const double original = original_context();
-  const double factor = rope_.number_or("factor", static_cast<double>(outer_.integer("max_position_embeddings")) / original);
+  const std::int64_t original = original_context();
+  const double factor =
+      rope_.number_or("factor", static_cast<double>(outer_.integer("max_position_embeddings")) / static_cast<double>(original));
   set("rope.scaling.type", std::string("yarn"));
   set("rope.scaling.factor", factor);
-  set("rope.scaling.original_context_length", static_cast<std::int64_t>(original));
+  set("rope.scaling.original_context_length", original);
   set("rope.scaling.yarn_beta_fast", rope_.number_or("beta_fast", 32.0));
   set("rope.scaling.yarn_beta_slow", rope_.number_or("beta_slow", 1.0));
   const double over = rope_.number_or("mscale", 0.0), under = rope_.number_or("mscale_all_dim", 0.0);
@@ -79,7 +83,7 @@ void RopeKeys::read_yarn() {
 
 void RopeKeys::read_longrope() {
   set("rope.scaling.type", std::string("longrope"));
-  set("rope.scaling.original_context_length", static_cast<std::int64_t>(original_context()));
+  set("rope.scaling.original_context_length", original_context());
   if (const double given = rope_.number_or("attention_factor", 0.0); given != 0.0) set("rope.scaling.attn_factor", given);
   rope_.number_or("factor", 1.0);  // that of the contexts counts
   config_.divisors["rope_factors_long.weight"] = rope_.numbers("long_factor");

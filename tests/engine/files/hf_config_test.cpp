@@ -64,6 +64,19 @@ TEST(HfConfig, MagnitudeOfYarn) {
                    (0.1 * log_factor + 1) / (0.05 * log_factor + 1));
 }
 
+TEST(HfConfig, OriginalContextIsACountOfTokens) {
+  for (const char* type : {"llama3", "yarn"}) {
+    for (const std::int64_t tokens : {std::int64_t{0}, std::int64_t{-1}, (std::int64_t{1} << 40) + 1}) {
+      const FileJson rope = {{"rope_type", type},
+                             {"factor", 2.0},
+                             {"low_freq_factor", 1.0},
+                             {"high_freq_factor", 4.0},
+                             {"original_max_position_embeddings", tokens}};
+      refused(changed("rope_scaling", rope), ErrorKind::bad_file, "original_max_position_embeddings: found");
+    }
+  }
+}
+
 TEST(HfConfig, KeysAreKnownRefusedOrNamed) {
   refused(changed("model_type", "mamba"), ErrorKind::unsupported, "'mamba'");
   refused(changed("hidden_size", "64"), ErrorKind::bad_file, "hidden_size: found '64'");
@@ -75,6 +88,9 @@ TEST(HfConfig, KeysAreKnownRefusedOrNamed) {
   refused(changed("rope_scaling", {{"rope_type", "dynamic"}, {"factor", 2.0}}), ErrorKind::unsupported, "'dynamic'");
   refused(changed("rope_scaling", {{"rope_type", "linear"}, {"factor", 2.0}, {"spin", 1}}), ErrorKind::unsupported, "spin");
   refused(changed("rope_scaling", {{"rope_type", "linear"}}), ErrorKind::bad_file, "factor");
+  for (const char* key : {"num_local_experts", "num_experts"}) refused(changed(key, 8), ErrorKind::unsupported, key);
+  EXPECT_NO_THROW(read_hf_config(changed("num_local_experts", 0)));
+  for (const bool is_decoder : {false, true}) EXPECT_NO_THROW(read_hf_config(changed("is_decoder", is_decoder)));
   EXPECT_NO_THROW(read_hf_config(changed("logits_scaling", 1.0)));
   EXPECT_NO_THROW(read_hf_config(changed("quantization_config", nullptr)));
   EXPECT_TRUE(read_hf_config(changed("novelty", 3)).values.contains("llama.config.json:novelty"));  // warned of as a key of no list
