@@ -1,6 +1,6 @@
 // Three layouts, each [experts, ...]:
 //
-//   gate_up_proj, input_linear   [2 width, hidden]: gate above up, so that each is a stretch of rows       views
+//   gate_up_proj, input_linear   [2 width, hidden]: gate above up, so that each is a stretch of rows       as they are
 //   by columns (gpt-oss)         [hidden, 2 width]: columns gate, up, gate, up ...; down [width, hidden]    turned round
 //   blocks and scales (MXFP4)    rows gate, up, gate, up ...; a row is blocks of 32 codes and their power   put together anew
 //

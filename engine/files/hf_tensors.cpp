@@ -21,7 +21,8 @@ class TensorMaker {
  public:
   TensorMaker(const HfConfig& config, HfTensors& out) : config_(config), out_(out) {}
 
-  void add(FileTensor tensor) { out_.tensors.push_back(std::move(tensor)); }
+  // A view where it can be read in place, else a copy.
+  void add(FileTensor tensor);
   void add_stored(const SafeTensor& stored);
   void add_divisors();
 
@@ -30,7 +31,7 @@ class TensorMaker {
   void add_made(FileTensor tensor, std::vector<std::byte> bytes) {
     out_.made.push_back(std::move(bytes));
     tensor.data = out_.made.back();
-    add(std::move(tensor));
+    out_.tensors.push_back(std::move(tensor));
   }
   void add_numbers(FileTensor tensor, const std::vector<float>& numbers) {
     std::vector<std::byte> bytes(numbers.size() * sizeof(float));
@@ -42,6 +43,18 @@ class TensorMaker {
   const HfConfig& config_;
   HfTensors& out_;
 };
+
+// Blocks of codes are read byte by byte; numbers need an address that they divide, which a file's header need not give them.
+void TensorMaker::add(FileTensor tensor) {
+  const auto address = reinterpret_cast<std::uintptr_t>(tensor.data.data());
+  const auto width = static_cast<std::uintptr_t>(block_bytes(tensor.type));
+  if (block_numbers(tensor.type) > 1 || address % width == 0) {
+    out_.tensors.push_back(std::move(tensor));
+    return;
+  }
+  std::vector<std::byte> copy(tensor.data.begin(), tensor.data.end());
+  add_made(std::move(tensor), std::move(copy));
+}
 
 void TensorMaker::add_stored(const SafeTensor& stored) {
   std::string name = gguf_tensor_name(stored.name, *config_.family);
@@ -56,12 +69,6 @@ void TensorMaker::add_stored(const SafeTensor& stored) {
     dequantize(tensor.type, tensor.data.data(), std::ssize(numbers), numbers.data());
     for (float& number : numbers) number += 1.0f;
     add_numbers(std::move(tensor), numbers);
-    return;
-  }
-  const auto address = reinterpret_cast<std::uintptr_t>(tensor.data.data());
-  if (address % static_cast<std::uintptr_t>(block_bytes(tensor.type)) != 0) {
-    std::vector<std::byte> copy(tensor.data.begin(), tensor.data.end());
-    add_made(std::move(tensor), std::move(copy));
     return;
   }
   add(std::move(tensor));

@@ -4,12 +4,16 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 
 #include "hf_builder.hpp"
 #include "hf_shards.hpp"
+#include "hf_tensors.hpp"
 #include "qjl/error.hpp"
+#include "quants.hpp"
 
 namespace {
 
@@ -68,6 +72,25 @@ TEST(Safetensors, FaultsAreNamed) {
   expect_bad(safetensors_with(R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8]}})", 8), {"extent"});
   expect_bad(safetensors_with(R"({"a":{"dtype":"F32","shape":[2]}})", 8), {"without its fields"});
   expect_bad(safetensors_with(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8), {"8 to 0"});
+}
+
+// A header of odd length puts numbers at odd addresses. Experts that stand together are views of parts of their tensor, too.
+TEST(HfTensors, NumbersStandAtAddressesThatTheyDivide) {
+  alignas(8) const std::array<std::byte, 64> bytes{};
+  const auto odd = std::span(bytes).subspan(1);
+  const std::vector<SafeTensor> stored = {{"model.layers.0.mlp.experts.gate_up_proj", "BF16", {2, 2, 3}, odd.first(24)},
+                                          {"model.layers.0.mlp.experts.down_proj", "F32", {1, 3, 1}, odd.first(12)},
+                                          {"model.norm.weight", "F32", {3}, odd.first(12)},
+                                          {"lm_head.weight", "F16", {2, 2}, std::span(bytes).first(8)}};
+  HfConfig config;
+  config.family = &find_hf_family("qwen3_moe");
+  config.values["qwen3moe.block_count"] = std::uint64_t{1};
+  const HfTensors found = read_hf_tensors(stored, config);
+  EXPECT_EQ(found.tensors.size(), 7u);  // gates and ups of two experts
+  for (const FileTensor& tensor : found.tensors)
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.data.data()) % static_cast<std::uintptr_t>(block_bytes(tensor.type)), 0u)
+        << tensor.name;
+  EXPECT_EQ(found.made.size(), 6u);  // the last is read in place
 }
 
 TEST(ShardIndex, ReadsNames) {
