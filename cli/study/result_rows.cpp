@@ -53,7 +53,7 @@ void ResultRows::read() {
   int number = 0;
   for (std::string line; std::getline(lines, line);) {
     ++number;
-    Json row = engine::parse_json_or_none(line);
+    Json row = engine::parse_json_or_none(line, path_ + " line " + std::to_string(number));
     if (!row.is_object()) {
       throw Error(ErrorKind::bad_file,
                   "[study] line " + std::to_string(number) + " of " + path_ + " is no JSON object, wanted a row");

@@ -33,7 +33,7 @@ std::vector<Json> read_cases(const std::string& text, const std::string& name) {
   std::vector<Json> cases;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
-    Json one = engine::parse_json_or_none(line);
+    Json one = engine::parse_json_or_none(line, name + " line " + std::to_string(cases.size() + 1));
     if (!is_case(one)) {
       throw Error(ErrorKind::bad_file, "[study] line " + std::to_string(cases.size() + 1) + " of " + name +
                                            " is no case, wanted case, context and questions of question, prefix and answer");

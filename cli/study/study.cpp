@@ -65,7 +65,7 @@ void add_text_options(CLI::App& command, StudyOptions& options) {
 }
 
 std::vector<StudyText> study_texts(const LoadedModel& loaded, const StudyOptions& options, std::int64_t max_tokens) {
-  const Json list = engine::parse_json_or_none(read_text(options.texts));
+  const Json list = engine::parse_json_or_none(read_text(options.texts), options.texts);
   const auto is_entry = [](const Json& entry) {
     return entry.is_object() && entry.contains("name") && entry["name"].is_string() && entry.contains("file") &&
            entry["file"].is_string() && (!entry.contains("from") || entry["from"].is_string());

@@ -55,8 +55,8 @@ nlohmann::ordered_json parse_json(std::string_view text) {
   return nlohmann::ordered_json::parse(text);
 }
 
-nlohmann::ordered_json parse_json_or_none(std::string_view text) {
-  check_json_bounds(text);
+nlohmann::ordered_json parse_json_or_none(std::string_view text, const std::string& name) {
+  check_json_bounds(text, name);
   return nlohmann::ordered_json::parse(text, nullptr, false);
 }
 

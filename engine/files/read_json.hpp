@@ -26,8 +26,8 @@ void check_json_bounds(std::string_view text, const std::string& name = "json", 
 
 // Errors: those, and nlohmann's on what is no JSON.
 nlohmann::ordered_json parse_json(std::string_view text);
-// The same; discarded (nlohmann's is_discarded()) instead of nlohmann's errors.
-nlohmann::ordered_json parse_json_or_none(std::string_view text);
+// The same of a text that `name` tells; discarded (nlohmann's is_discarded()) instead of nlohmann's errors.
+nlohmann::ordered_json parse_json_or_none(std::string_view text, const std::string& name);
 
 // object[key] as a T. Errors: nlohmann's when there is none, bad_file on another type or a number that a T does not hold.
 template <typename T>
