@@ -137,32 +137,33 @@ std::vector<engine::Token> Chat::fitting_prompt() {
   }
 }
 
-// A person's Ctrl-C ends the answer; where lines come from elsewhere, it ends the chat.
 nlohmann::ordered_json Chat::take_turn(std::span<const engine::Token> prompt, std::string& said) {
-  try {
-    std::optional<InterruptsSpared> spared;
-    if (from_terminal_) spared.emplace();
-    const engine::Turn turn = continue_text(generator_, prompt, [&](std::string_view text) {
-      said += text;
-      if (streams()) print_text(text);
-    });
-    log_turn(turn, generator_.cache());
-    return turn_json(turn);
-  } catch (const Interrupted&) {
-    if (!from_terminal_) throw;
-    forget_interrupt();
-    return {{"text", said}, {"finish", "interrupted"}};
-  }
+  const engine::Turn turn = continue_text(generator_, prompt, [&](std::string_view text) {
+    said += text;
+    if (streams()) print_text(text);
+  });
+  log_turn(turn, generator_.cache());
+  return turn_json(turn);
 }
 
+// A person's Ctrl-C ends the answer, and one that comes too late for it ends nothing; where lines come from elsewhere, it ends the chat.
 void Chat::answer() {
+  std::optional<InterruptsSpared> spared;
+  if (from_terminal_) spared.emplace();
   std::string said;
-  const auto turn = take_turn(fitting_prompt(), said);
+  nlohmann::ordered_json turn;
+  try {
+    turn = take_turn(fitting_prompt(), said);
+  } catch (const Interrupted&) {
+    if (!from_terminal_) throw;
+    turn = {{"text", said}, {"finish", "interrupted"}};
+  }
   if (streams()) print_text("\n");
   conversation_.messages.push_back(engine::chat_message("assistant", said));
   transcript_ += said + "\n";
   turns_.push_back(turn);
   if (!options_.output.file.empty()) write_transcript();
+  if (from_terminal_) forget_interrupt();
 }
 
 void Chat::talk() {

@@ -81,7 +81,11 @@ void check_interrupt() {
 
 InterruptsSpared::InterruptsSpared() { spared = 1; }
 InterruptsSpared::~InterruptsSpared() { spared = 0; }
-void forget_interrupt() { interrupt_count = 0; }
+void forget_interrupt() {
+  interrupt_count = 0;  // first: one that comes after it is seen at the next check
+  const itimerspec never{};
+  if (has_grace) timer_settime(grace, 0, &never, nullptr);
+}
 
 UnfinishedFile::UnfinishedFile(const char* path) { unfinished = path; }
 UnfinishedFile::~UnfinishedFile() { unfinished = nullptr; }

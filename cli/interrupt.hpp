@@ -15,7 +15,7 @@ bool interrupted();
 // Throws Interrupted after a Ctrl-C.
 void check_interrupt();
 
-// While it lives a first Ctrl-C ends nothing by itself: a chat stops its answer and goes on.
+// While it lives a first Ctrl-C ends nothing by itself: a chat stops its answer and goes on, a cache is saved whole. Not one in another.
 class InterruptsSpared {
  public:
   InterruptsSpared();
@@ -23,7 +23,7 @@ class InterruptsSpared {
   InterruptsSpared(const InterruptsSpared&) = delete;
   InterruptsSpared& operator=(const InterruptsSpared&) = delete;
 };
-// Forgets the Ctrl-C that was taken.
+// Forgets the Ctrl-C that was taken, and ends its time of grace.
 void forget_interrupt();
 
 // The file that a signal removes on its way out while this lives: one that is being written and has not its name yet.

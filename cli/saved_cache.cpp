@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "files.hpp"
+#include "interrupt.hpp"
 #include "qjl/error.hpp"
 #include "read_json.hpp"
 
@@ -68,7 +69,10 @@ void save_generator(const engine::Generator& generator, const SavedCacheOptions&
   if (!messages.empty()) {
     notes[kMessages] = json_line(messages);
   }
+  const InterruptsSpared spared;  // a process that ends in between would leave a part of the file
+  check_interrupt();
   generator.save(options.save, std::move(notes));
+  check_interrupt();
 }
 
 }  // namespace qjl::cli
