@@ -157,24 +157,41 @@ engine::Plan make_plan(const LoadedModel& loaded, const engine::PlanCosts& costs
   return plan;
 }
 
-// The plan beside uniform types on texts that it has not seen.
-Json check_plan(LoadedModel& loaded, const engine::Plan& plan, const PlanOptions& options) {
-  Json checks = Json::array();
+struct CheckText {
+  std::string name;
+  std::vector<engine::Token> tokens;
+};
+
+// The texts of --check, read once: one may be a pipe. Known to be long enough before hours of measuring.
+std::vector<CheckText> read_checks(const LoadedModel& loaded, const PlanOptions& options) {
+  std::vector<CheckText> texts;
   for (const auto& file : options.checks) {
-    const auto tokens = text_tokens(loaded.tokenizer, read_text(file));
+    texts.push_back({std::filesystem::path(file).filename().string(), text_tokens(loaded.tokenizer, read_text(file))});
+    if (const std::int64_t count = std::ssize(texts.back().tokens); count < options.check_context) {
+      throw Error(ErrorKind::invalid_argument, fmt::format("[plan] found {} tokens in `{}`, wanted at least {} (--check-context)",
+                                                           count, file, options.check_context));
+    }
+  }
+  return texts;
+}
+
+// The plan beside uniform types on texts that it has not seen.
+Json check_plan(LoadedModel& loaded, const engine::Plan& plan, const std::vector<CheckText>& texts, const PlanOptions& options) {
+  Json checks = Json::array();
+  for (const auto& [name, tokens] : texts) {
     engine::EvalConfig eval{
         .context = options.check_context, .prompt = options.check_context - options.check_positions, .caches = options.compared};
     engine::EvalCache& cache = eval.made_caches.emplace_back("plan", loaded.model.cache_config({}, options.check_context));
     cache.config.codec.seed = plan.seed;
     cache.config.codec.sink_tokens = plan.sink_tokens;
     cache.config.layer_codes = plan.layer_codes;
-    Progress bar(std::filesystem::path(file).filename().string());
+    Progress bar(name);
     const auto report = engine::evaluate(loaded.model, tokens, eval, loaded.threads, [&](std::int64_t done, std::int64_t total) {
       check_interrupt();
       bar.update(done, total);
     });
     for (const auto& result : report.results) {
-      checks.push_back({{"text", std::filesystem::path(file).filename().string()},
+      checks.push_back({{"text", name},
                         {"cache", result.cache},
                         {"bits_sealed", result.bits_sealed},
                         {"kld_mean", result.kld_mean},
@@ -224,7 +241,7 @@ void check_positions(const char* name, std::int64_t positions, const char* conte
   throw Usage(fmt::format("[plan] found {} {}, wanted at most {}, {}", name, positions, context_name, context));
 }
 
-// All that can be known to be wrong before hours of measuring.
+// All that can be known to be wrong before a model is read.
 void check_budget_options(const PlanOptions& options) {
   read_budget(options.budget);
   check_positions("--positions", options.costs.positions, "--text-context", options.costs.context);
@@ -232,16 +249,16 @@ void check_budget_options(const PlanOptions& options) {
   check_output(options.plan_file);
   std::error_code error;
   if (!std::filesystem::is_regular_file(options.costs_file, error)) check_output(options.costs_file);
-  for (const auto& file : options.checks) read_text(file);
 }
 
 Exit run_budget(const PlanOptions& options) {
   check_budget_options(options);
   LoadedModel loaded(options.model);
+  const auto checked = read_checks(loaded, options);
   const auto costs = find_costs(loaded, options);
   const auto plan = make_plan(loaded, costs, options);
   if (!options.plan_file.empty()) write_result(options.plan_file, engine::plan_json(plan));
-  const Json checks = check_plan(loaded, plan, options);
+  const Json checks = check_plan(loaded, plan, checked, options);
   const Json report = {
       {"plan", Json::parse(engine::plan_json(plan))}, {"costs", Json::parse(engine::costs_json(costs))}, {"checks", checks}};
   write_result(options.output.file,
@@ -281,7 +298,9 @@ Verb add_plan(CLI::App& program) {
       ->group("Sketch");
   command->add_option("--budget", options->budget, "bits a number (2.7), or a size (1.5GB, 300MB) for -c tokens and --batch")
       ->group("Budget");
-  command->add_option("--batch", options->batch, "sequences that share a size (default 1)")->transform(whole(1))->group("Budget");
+  command->add_option("--batch", options->batch, "sequences that share a size (default 1)")
+      ->transform(whole(1, kMostInt))
+      ->group("Budget");
   command->add_option("-f,--file", options->files, "texts to measure damages on")->group("Budget");
   command->add_option("--positions", options->costs.positions, "scored tokens of each text (default 256)")
       ->transform(whole(2, 1 << 20))
@@ -290,7 +309,7 @@ Verb add_plan(CLI::App& program) {
       ->transform(whole(1))
       ->group("Budget");
   command->add_option("--caches-at-once", options->costs.caches_at_once, "caches in memory at a time (default 20)")
-      ->transform(whole(1))
+      ->transform(whole(1, kMostInt))
       ->group("Budget");
   command->add_option("--costs", options->costs_file, "damages: read from this file when it exists, else measured and written")
       ->group("Budget");

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Program
+from tiny_models import write_tiny_model
 
 
 def test_rows_for_an_error(qjl: Program) -> None:
@@ -90,3 +91,19 @@ def test_a_plan_is_a_cache_type(qjl: Program, model: Path, long_text: Path, tmp_
     told = json.loads(qjl("run", "-m", model, "-p", "One two three", "-n", 4, "--cache", plan, "--json").stdout)
     assert told["cache"] == "plan"
     assert told["bits_sealed"] == pytest.approx(found["bits_sealed"], abs=1e-9)
+
+
+def test_texts_to_check_on_are_read_once_and_before_measuring(qjl: Program, tmp_path: Path) -> None:
+    tiny = write_tiny_model(tmp_path / "tiny.gguf")
+    text, short, costs = tmp_path / "text", tmp_path / "short", tmp_path / "costs"
+    text.write_text("abcdefgh" * 100)
+    short.write_text("abcdefgh")
+    words = ("plan", "-m", tiny, "--budget", 2.4, "-f", text, "--text-context", 130, "--positions", 2, "--costs", costs)
+    words += ("--check-context", 300, "--check-positions", 10, "--compare", "k3v2")
+    refused = qjl(*words, "--check", short)
+    assert refused.returncode == 1
+    assert "--check-context" in refused.stderr
+    assert not costs.exists()
+    checked = qjl(*words, "--check", "/dev/stdin", "--json", stdin=text.read_text())
+    assert checked.returncode == 0, checked.stderr
+    assert {check["cache"] for check in json.loads(checked.stdout)["checks"]} == {"k3v2", "plan"}
