@@ -46,9 +46,31 @@ std::uint32_t draw_number(FuzzInput& input) {
   return which < std::size(kLikely) ? kLikely[which] : input.number<std::uint32_t>();
 }
 
+// The tensors that a family has beside llama's or instead of them, so that its unchanged model is evaluated.
+test::TinyModel tiny_of(const std::string& family) {
+  if (family == "gemma3") return test::TinyModel::gemma3();
+  test::TinyModel tiny(family);
+  const auto ones = [](std::int64_t length) {
+    return test::TinyTensor{{length}, std::vector(static_cast<std::size_t>(length), 1.0f)};
+  };
+  const bool over_all_heads = family == "olmo2", has_post_norms = over_all_heads || family == "gemma2";
+  for (const std::string layer : {"blk.0.", "blk.1."}) {
+    if (over_all_heads || family == "qwen3") {
+      tiny.tensors[layer + "attn_q_norm.weight"] = ones(over_all_heads ? 128 : 64);
+      tiny.tensors[layer + "attn_k_norm.weight"] = ones(64);
+    }
+    if (!has_post_norms) continue;
+    for (const char* name : {"post_attention_norm.weight", "post_ffw_norm.weight"}) tiny.norm(layer + name);
+    if (!over_all_heads) continue;
+    for (const char* name : {"attn_norm.weight", "ffn_norm.weight"}) tiny.tensors.erase(layer + name);
+  }
+  if (family == "gemma2") tiny.keys["gemma2.attention.sliding_window"] = 32u;
+  return tiny;
+}
+
 test::TinyModel draw_model(FuzzInput& input) {
   const std::string family = kFamilies[input.below(std::size(kFamilies))];
-  test::TinyModel tiny = family == "gemma3" ? test::TinyModel::gemma3() : test::TinyModel(family);
+  test::TinyModel tiny = tiny_of(family);
   for (int changes = 0; changes < 8 && !input.empty(); ++changes) {
     const std::string key = family + "." + kKeys[input.below(std::size(kKeys))];
     switch (input.below(4)) {

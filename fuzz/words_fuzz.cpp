@@ -29,8 +29,8 @@ std::vector<std::string> spelt_out(const std::vector<std::string>& words) {
 void parse(std::vector<std::string> words) {
   CLI::App program{"fuzz", "qjl"};
   program.require_subcommand(1);
-  const Verb verbs[] = {add_run(program),  add_chat(program),  add_eval(program),   add_plan(program),
-                        add_info(program), add_study(program), add_inspect(program)};
+  const Verb verbs[] = {add_run(program),  add_chat(program), add_serve(program), add_eval(program),
+                        add_plan(program), add_info(program), add_study(program), add_inspect(program)};
   std::reverse(words.begin(), words.end());
   try {
     program.parse(std::move(words));
