@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import time
@@ -15,6 +16,7 @@ import pytest
 from tiny_models import write_tiny_model
 
 MARK = b"> "
+SECONDS = 20  # that a read waits at most, on a machine with other work
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +30,27 @@ class Chat:
     def __init__(self, words: list[str]) -> None:
         self.keyboard, terminal = pty.openpty()
         self.screen, errors = pty.openpty()
-        self.process = subprocess.Popen(words, stdin=terminal, stdout=subprocess.PIPE, stderr=errors)
+        self.process = subprocess.Popen(words, bufsize=0, stdin=terminal, stdout=subprocess.PIPE, stderr=errors)
         os.close(terminal)
         os.close(errors)
 
+    def read(self, file: int, what: str) -> bytes:
+        ready, _, _ = select.select([file], [], [], SECONDS)
+        assert ready, f"nothing to read in {SECONDS} s, wanted {what}"
+        return os.read(file, 1 << 16)
+
+    def wait_for_answer(self) -> None:
+        assert self.process.stdout
+        assert self.read(self.process.stdout.fileno(), "an answer")
+
     def wait_for_mark(self) -> None:
+        """Takes what was answered, too: an answer that is read later is a later one."""
         seen = b""
         while not seen.endswith(MARK):
-            seen += os.read(self.screen, 1000)
+            seen += self.read(self.screen, "the mark in front of a message")
+        assert self.process.stdout
+        while select.select([self.process.stdout], [], [], 0)[0] and os.read(self.process.stdout.fileno(), 1 << 16):
+            pass
 
     def say(self, text: str) -> None:
         os.write(self.keyboard, text.encode())
@@ -56,16 +71,15 @@ def chat(program: Path, model: Path, *words: object) -> Iterator[Chat]:
 
 def test_ctrl_c_ends_the_answer_and_then_the_chat(program: Path, tiny: Path) -> None:
     with chat(program, tiny, "-n", -1, "-c", 100000) as one:
-        assert one.process.stdout
         one.wait_for_mark()
         for _ in range(2):  # two answers without an end, each stopped
             one.say("hello\n")
-            assert one.process.stdout.read(1)
+            one.wait_for_answer()
             time.sleep(0.3)
             one.interrupt()
             one.wait_for_mark()
         one.interrupt()
-        assert one.process.wait(5) == 130
+        assert one.process.wait(SECONDS) == 130
 
 
 def test_all_lines_of_a_paste_are_one_message(program: Path, tiny: Path, tmp_path: Path) -> None:
@@ -75,5 +89,5 @@ def test_all_lines_of_a_paste_are_one_message(program: Path, tiny: Path, tmp_pat
         one.say("first line\nsecond line\nthird line\n")
         one.wait_for_mark()
         one.say("\x04")
-        assert one.process.wait(5) == 0
+        assert one.process.wait(SECONDS) == 0
     assert out.read_text().count('"prompt_tokens"') == 1
