@@ -1,5 +1,5 @@
-"""Ctrl-C at random times in every verb, exact and fast: the program ends with 130, within 0.3 s and what a busy machine
-adds, and nothing half-written is left.
+"""Ctrl-C at random times in every verb, exact and fast: the program ends with 130, half of the times within 0.3 s and always within
+2 s, each and what a busy machine adds, and nothing half-written is left.
 
 The kernel of oneDNN that exact arithmetic uses keeps an address of the heap in its stack pointer: a handler that ran on that "stack"
 would destroy the heap, and the program would crash then or later.
@@ -20,7 +20,8 @@ from tiny_models import write_tiny_model
 
 TIMES = 20
 LONGEST_DELAY = 0.5  # seconds; every verb below works for longer
-ANSWER = 0.3  # seconds from the signal to the end
+ANSWER = 0.3  # seconds from the signal to the end, the median
+SLOWEST = 2.0  # the longest of them: a machine's other work comes in bursts, which a median does not see
 SIGINT_BIT = 1 << (signal.SIGINT - 1)
 
 VERBS = {
@@ -102,11 +103,13 @@ def test_an_interrupt_ends_every_verb_at_once(
     if verb in HAS_ARITHMETIC:
         words += ["--arithmetic", arithmetic]
     delays = random.Random(f"{verb} {arithmetic}")
+    late = lateness()
     seen = [interrupt(words, delays.uniform(0, LONGEST_DELAY)) for _ in range(TIMES)]
     assert [status for status, _, _ in seen] == [130] * TIMES, seen
     slow = sorted(seconds for _, seconds, _ in seen)
-    late = max(lateness() for _ in range(5))
+    late = max(late, *(lateness() for _ in range(5)))
     assert slow[TIMES // 2] < ANSWER + 2 * late, (slow, late)  # twice: a signal and a timer wait for their turn
+    assert slow[-1] < SLOWEST + 4 * late, (slow, late)
     assert [path.name for path in tmp_path.iterdir() if path.name != "out"] == []
 
 
