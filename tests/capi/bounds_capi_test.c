@@ -1,5 +1,6 @@
 /* Counts and strides that no memory holds are refused before any arithmetic with them, and what the system refuses is QJL_NO_MEMORY. */
-#define _POSIX_C_SOURCE 200809L
+#define _GNU_SOURCE
+#include <pthread.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -65,6 +66,8 @@ static void check_attends(void) {
   CHECK_OK(attend(4, 2, kDim, 4 * kDim, 1)); /* heads beside each other */
   CHECK_OK(attend(4, 1, kDim, 0, 1));        /* a stride that is never taken */
   CHECK_OK(attend(1, 2, 0, kDim, 1));
+  CHECK_OK(attend(1, 2, INT64_MIN, kDim, 1)); /* nor this one */
+  CHECK_OK(attend(4, 1, kDim, INT64_MIN, 1));
   CHECK(refused(attend(4, 2, 0, kDim, 1)));
   CHECK(refused(attend(4, 2, 2 * kDim, 0, 1)));
   CHECK(refused(attend(4, 2, kDim, kDim, 1)));
@@ -80,10 +83,15 @@ static void check_attends(void) {
 /* Within an address space of 1 GB. */
 static void check_refused_memory(void) {
 #ifndef SANITIZED
-  const qjl_cache_options large = {2, 8, 256, QJL_F16, 1 << 22, "k3v2", 0, NULL, 0, 0, NULL, NULL, QJL_CPU};
+  const qjl_cache_options large = {2, 8, 256, QJL_F16, 1 << 22, "k3v2", 0, NULL, 0, 0, NULL, NULL, QJL_CPU, NULL};
   struct rlimit limit, before;
+  pthread_attr_t stacks; /* the default follows the limit that the process was started with, which may be small */
   qjl_cache* refused_cache = NULL;
   qjl_threads* threads = NULL;
+  CHECK(pthread_attr_init(&stacks) == 0);
+  CHECK(pthread_attr_setstacksize(&stacks, (size_t)8 << 20) == 0);
+  CHECK(pthread_setattr_default_np(&stacks) == 0);
+  CHECK(pthread_attr_destroy(&stacks) == 0);
   CHECK(getrlimit(RLIMIT_AS, &before) == 0);
   limit = before;
   limit.rlim_cur = (rlim_t)1 << 30;
@@ -98,7 +106,7 @@ static void check_refused_memory(void) {
 }
 
 int main(void) {
-  const qjl_cache_options options = {1, 1, kDim, QJL_F16, 8, "k3v2", 0, NULL, 0, 0, NULL, NULL, QJL_CPU};
+  const qjl_cache_options options = {1, 1, kDim, QJL_F16, 8, "k3v2", 0, NULL, 0, 0, NULL, NULL, QJL_CPU, NULL};
   const qjl_tensor few = rows(kTokens);
   CHECK_OK(qjl_cache_create(&options, &cache));
   CHECK_OK(qjl_plan_create(&plan));

@@ -104,7 +104,8 @@ void check_extent(std::int64_t heads, std::int64_t tokens, std::int64_t head_str
 
 void check_disjoint(const OutputView& rows, const RowsName& name) {
   if (rows.heads == 0 || rows.tokens == 0) return;  // no row at all
-  std::pair<std::int64_t, std::int64_t> near{rows.token_stride, rows.tokens}, far{rows.head_stride, rows.heads};  // stride, count
+  // Stride and count; a stride that is never taken may be any number.
+  std::pair near{rows.tokens < 2 ? 0 : rows.token_stride, rows.tokens}, far{rows.heads < 2 ? 0 : rows.head_stride, rows.heads};
   if (std::abs(near.first) > std::abs(far.first)) std::swap(near, far);
   std::int64_t taken = rows.dim;
   for (const auto& [stride, count] : {near, far}) {
