@@ -28,9 +28,10 @@ void Batch::draw(Draw& draw) const {
   Choice& choice = *draw.row->choice;
   try {
     const std::vector<Token> never = banned(job, choice);
-    const Token token = choice.sampler.sample(draw.logits, {draw.mask, never});
+    const std::span<const float> logits = of_tokens(draw.logits);
+    const Token token = choice.sampler.sample(logits, {draw.mask, never});
     const std::optional<int>& wanted = job.request.token_scores;
-    draw.token = wanted && token != Sampler::kNoToken ? score_token(draw.logits, token, *wanted) : ScoredToken{token};
+    draw.token = wanted && token != Sampler::kNoToken ? score_token(logits, token, *wanted) : ScoredToken{token};
   } catch (const std::exception& error) {
     draw.fault = error.what();
   }

@@ -120,7 +120,7 @@ Batch::Outcome Batch::forward(int type, std::span<const Row> rows) {
     out.scores.resize(static_cast<std::size_t>(before + scored));
     threads_.run(scored, [&](std::int64_t i, int) {
       const Token token = request.prompt[static_cast<std::size_t>(position + i)];
-      const auto row = logits.subspan(static_cast<std::size_t>(i) * vocab, vocab);
+      const auto row = of_tokens(logits.subspan(static_cast<std::size_t>(i) * vocab, vocab));
       out.scores[static_cast<std::size_t>(before + i)] = score_token(row, token, *request.prompt_scores);
     });
     if (scored < count) out.after_prompt.assign(logits.end() - static_cast<std::ptrdiff_t>(vocab), logits.end());

@@ -6,6 +6,7 @@
 // batch.cpp is the step, admission.cpp who is in, answers.cpp what comes of logits.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <exception>
@@ -91,6 +92,10 @@ class Batch {
     std::string fault = {};
   };
   void draw(Draw& draw) const;
+  // Of a row of logits what stands for tokens: models pad their vocabulary beyond the tokenizer's.
+  std::span<const float> of_tokens(std::span<const float> row) const {
+    return row.first(std::min(row.size(), static_cast<std::size_t>(tokenizer_.vocab_size())));
+  }
   void answer(std::span<Draw> draws);
   void finish_prompt(Job& job, std::span<const float> logits);
   void deliver(Job& job, Choice& choice, const ScoredToken& token);

@@ -36,7 +36,10 @@ DamageRun::DamageRun(const CacheType& type, std::vector<Token> tokens, std::int6
 }
 
 void DamageRun::end(const std::string& error) {
-  if (on_done_) std::exchange(on_done_, {})(damage_, error);
+  try {
+    if (on_done_) std::exchange(on_done_, {})(damage_, error);
+  } catch (const std::exception&) {  // nobody is left to tell
+  }
 }
 
 bool DamageRun::step(Model& model, ThreadPool& threads) {

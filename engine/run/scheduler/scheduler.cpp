@@ -45,6 +45,7 @@ struct Scheduler::State {
       : model(the_model),
         threads(the_threads),
         config(completed(wanted, the_model)),
+        num_tokens(std::min<std::int64_t>(the_model.config().vocab_size, tokenizer.vocab_size())),
         batch(the_model, tokenizer, the_threads, config) {
     for (int type = 0; type < std::ssize(config.cache_types); ++type) capacity.push_back(batch.cache(type).capacity_tokens());
     if (!config.prefix_dir.empty()) {
@@ -68,6 +69,7 @@ struct Scheduler::State {
   Model& model;
   ThreadPool& threads;
   const SchedulerConfig config;
+  const std::int64_t num_tokens;  // ids that prompts may have
   Batch batch;
   std::unique_ptr<PrefixStore> store;
   std::vector<std::int64_t> capacity;  // tokens of one sequence, by type
@@ -95,8 +97,7 @@ void Ticket::cancel() const {
 }
 
 std::optional<Refusal> Scheduler::State::check(const Request& r) const {
-  if (std::optional<Refusal> refusal =
-          check_numbers(r, model.config().vocab_size, static_cast<int>(std::ssize(config.cache_types))))
+  if (std::optional<Refusal> refusal = check_numbers(r, num_tokens, static_cast<int>(std::ssize(config.cache_types))))
     return refusal;
   const std::int64_t prompt = std::ssize(r.prompt),
                      most = std::min(config.context, capacity[static_cast<std::size_t>(r.cache_type)]);
