@@ -79,6 +79,13 @@ std::map<std::string, std::string> PrefixStore::notes_of(const PrefixKey& key) c
           {"salt", key.salt}};
 }
 
+// Faults are told to clients, to whom a file's name is enough.
+std::string PrefixStore::without_folder(std::string text) const {
+  const std::string folder = (fs::path(config_.prefix_dir) / "").string();
+  for (auto at = text.find(folder); at != std::string::npos; at = text.find(folder, at)) text.erase(at, folder.size());
+  return text;
+}
+
 // Everything but the pages is looked at; a fault keeps the file out of use, not out of the list.
 PrefixStore::Entry PrefixStore::read(const std::string& path, std::span<const std::unique_ptr<TypedCache>> caches) const {
   const std::string file = fs::path(path).filename().string();
@@ -118,7 +125,7 @@ PrefixStore::Entry PrefixStore::read(const std::string& path, std::span<const st
     if (entry.cache_type < 0) throw Error(ErrorKind::bad_file, "its cache type is not served");
     for (const std::int64_t id : info.token_ids.front()) entry.tokens.push_back(static_cast<Token>(id));
   } catch (const std::exception& error) {
-    entry.info.fault = error.what();
+    entry.info.fault = without_folder(error.what());
     entry.cache_type = -1;
     entry.tokens.clear();
   }
@@ -170,7 +177,7 @@ void PrefixStore::bring(const PrefixKey& key, std::span<const Token> prompt, Typ
   } catch (const std::exception& error) {  // the file went, or broke, after it was looked at: the prompt is read instead
     const std::lock_guard lock(mutex_);
     const auto entry = std::ranges::find(entries_, path, &Entry::path);
-    if (entry != entries_.end()) entry->info.fault = error.what(), entry->cache_type = -1, entry->tokens.clear();
+    if (entry != entries_.end()) entry->info.fault = without_folder(error.what()), entry->cache_type = -1, entry->tokens.clear();
   }
   PrefixTree::unpin(node);
 }
@@ -186,12 +193,14 @@ PrefixInfo PrefixStore::save(const std::string& name, const PrefixKey& key, std:
               key,
               typed.index(),
               {tokens.begin(), tokens.end()}};
-  write(std::move(entry), typed, sequence);
-  const std::lock_guard lock(mutex_);
-  return std::ranges::find(entries_, name, [](const Entry& each) { return each.info.name; })->info;
+  try {
+    return write(std::move(entry), typed, sequence);
+  } catch (const Error& error) {
+    throw Error(error.kind(), without_folder(error.what()));
+  }
 }
 
-void PrefixStore::write(Entry entry, const TypedCache& typed, SequenceId sequence) {
+PrefixInfo PrefixStore::write(Entry entry, const TypedCache& typed, SequenceId sequence) {
   CacheFileInfo info{.model = model_.config().name, .notes = notes_of(entry.key)};
   for (const LayerShape& layer : model_.config().layers) {
     info.layer_types.emplace_back(layer.window == 0 ? "full_attention" : "sliding_attention");
@@ -203,19 +212,19 @@ void PrefixStore::write(Entry entry, const TypedCache& typed, SequenceId sequenc
   const std::lock_guard lock(mutex_);
   entry.used = ++clock_;
   std::erase_if(entries_, [&](const Entry& old) { return old.info.name == entry.info.name; });
-  entries_.push_back(std::move(entry));
+  return entries_.emplace_back(std::move(entry)).info;
 }
 
-// Of the scheduler's own files the least recently used go. The caller holds no mutex.
-void PrefixStore::keep_within_bytes(std::int64_t more) {
+// Of the scheduler's own files the least recently used go, but for those that are to be kept.
+void PrefixStore::keep_within_bytes(const std::set<std::string>& kept) {
   const std::lock_guard lock(mutex_);
-  const auto is_auto = [](const Entry& entry) { return !entry.info.is_named; };
-  std::int64_t bytes = more;
-  for (const Entry& entry : entries_) bytes += is_auto(entry) ? entry.info.bytes : 0;
+  std::int64_t bytes = 0;
+  for (const Entry& entry : entries_) bytes += entry.info.is_named ? 0 : entry.info.bytes;
   while (bytes > config_.prefix_dir_bytes) {
     auto oldest = entries_.end();
     for (auto entry = entries_.begin(); entry != entries_.end(); ++entry) {
-      if (is_auto(*entry) && (oldest == entries_.end() || entry->used < oldest->used)) oldest = entry;
+      if (entry->info.is_named || kept.contains(entry->info.name)) continue;
+      if (oldest == entries_.end() || entry->used < oldest->used) oldest = entry;
     }
     if (oldest == entries_.end()) return;
     std::error_code error;
@@ -225,31 +234,39 @@ void PrefixStore::keep_within_bytes(std::int64_t more) {
   }
 }
 
+// Leaves that have no room beside later ones are let be: writing them would remove what has to be written again.
 bool PrefixStore::save_idle(std::span<const std::unique_ptr<TypedCache>> caches) {
+  std::set<std::string> kept;  // files of the leaves so far
+  std::int64_t sum = 0;        // their bytes
   for (const std::unique_ptr<TypedCache>& typed : caches) {
     std::vector<PrefixTree::Leaf> leaves = typed->tree().idle_leaves();
     for (auto leaf = leaves.rbegin(); leaf != leaves.rend(); ++leaf) {
-      std::int64_t saved = 0;
       std::vector<std::string> shorter;  // own files that this one makes superfluous
       {
         const std::lock_guard lock(mutex_);
-        longest(typed->index(), leaf->key, leaf->tokens, saved);
+        std::int64_t saved = 0;
+        const Entry* found = longest(typed->index(), leaf->key, leaf->tokens, saved);
+        if (saved == std::ssize(leaf->tokens)) {
+          if (!found->info.is_named && kept.insert(found->info.name).second) sum += found->info.bytes;
+          continue;
+        }
         for (const Entry& entry : entries_) {
           if (entry.info.is_named || entry.cache_type != typed->index() || entry.key != leaf->key) continue;
           if (common_pages(entry.tokens, leaf->tokens) == std::ssize(entry.tokens)) shorter.push_back(entry.info.name);
         }
       }
-      if (saved == std::ssize(leaf->tokens)) continue;
       const std::int64_t bytes = std::ssize(leaf->tokens) / kTokensPerPage * typed->page_bytes();
       if (bytes > config_.prefix_dir_bytes) continue;
-      for (const std::string& name : shorter) remove(name);
-      keep_within_bytes(bytes);
+      if (sum + bytes > config_.prefix_dir_bytes) return false;
       std::string name;
       std::error_code error;
       do name = std::string(kAuto) + std::to_string(next_auto_++);
       while (fs::exists(path_of(name), error));
-      save(name, leaf->key, leaf->tokens, *typed, leaf->sequence);
-      keep_within_bytes(0);  // a file is a little more than its pages
+      const PrefixInfo written = save(name, leaf->key, leaf->tokens, *typed, leaf->sequence);
+      if (sum + written.bytes > config_.prefix_dir_bytes) return remove(name), false;  // a file is a little more than its pages
+      for (const std::string& each : shorter) remove(each);
+      kept.insert(name);
+      keep_within_bytes(kept);
       return true;
     }
   }

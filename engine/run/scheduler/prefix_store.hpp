@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,8 +30,8 @@ class PrefixStore {
   // Writes the first tokens.size() tokens of a sequence, whole pages. Errors: io, those of save_cache.
   PrefixInfo save(const std::string& name, const PrefixKey& key, std::span<const Token> tokens, const TypedCache& typed,
                   SequenceId sequence);
-  // Writes idle prefixes that no file holds, the latest used first, a file a call; old ones of its own go to keep within
-  // prefix_dir_bytes. Returns false when there was nothing to write.
+  // Writes idle prefixes that no file holds, the latest used first while they fit into prefix_dir_bytes, a file a call; files of
+  // its own that hold none of these go for it. Returns false when there was nothing to write.
   bool save_idle(std::span<const std::unique_ptr<TypedCache>> caches);
 
   // Any thread.
@@ -49,11 +50,12 @@ class PrefixStore {
     std::uint64_t used = 0;
   };
   Entry read(const std::string& path, std::span<const std::unique_ptr<TypedCache>> caches) const;
-  void write(Entry entry, const TypedCache& typed, SequenceId sequence);
+  PrefixInfo write(Entry entry, const TypedCache& typed, SequenceId sequence);
   std::string path_of(const std::string& name) const;
   std::map<std::string, std::string> notes_of(const PrefixKey& key) const;
   const Entry* longest(int cache_type, const PrefixKey& key, std::span<const Token> prompt, std::int64_t& tokens) const;
-  void keep_within_bytes(std::int64_t more);
+  void keep_within_bytes(const std::set<std::string>& kept);
+  std::string without_folder(std::string text) const;
 
   const Model& model_;
   const SchedulerConfig& config_;

@@ -242,6 +242,39 @@ TEST_F(SavedPrefixes, IdleConversationsAreWrittenByThemselves) {
   EXPECT_GT(bytes_of(scheduler), 0);
 }
 
+TEST_F(SavedPrefixes, WhatHasNoRoomIsLetBe) {
+  const auto names = [](const Scheduler& scheduler) {
+    std::vector<std::string> out;
+    for (const PrefixInfo& each : scheduler.prefixes()) out.push_back(each.name);
+    return out;
+  };
+  const auto wait_for_one = [&](const Scheduler& scheduler) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (names(scheduler).empty() && std::chrono::steady_clock::now() < until)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return !names(scheduler).empty();
+  };
+  std::int64_t one = 0;
+  {
+    Scheduler scheduler(model, tokenizer, threads, with_folder(std::int64_t{8} << 20));
+    ask(scheduler, random_tokens(520, 1), 1)->wait();
+    ASSERT_TRUE(wait_for_one(scheduler));
+    one = scheduler.prefixes()[0].bytes;
+  }
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  Scheduler scheduler(model, tokenizer, threads, with_folder(one * 3 / 2));
+  const auto older = ask(scheduler, random_tokens(520, 1), 1), newer = ask(scheduler, random_tokens(520, 2), 1);
+  older->wait();
+  newer->wait();
+  ASSERT_TRUE(wait_for_one(scheduler));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  const std::vector<std::string> found = names(scheduler);
+  ASSERT_EQ(found.size(), 1u);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_EQ(names(scheduler), found) << "it was written again";
+}
+
 TEST_F(SchedulerTest, DamageOfExactIsNone) {
   SchedulerConfig both = config(100, 10);
   both.cache_types.push_back({"f16", codec_config("f16")});
