@@ -119,7 +119,7 @@ bool Batch::return_parked(Job& job, Choice& choice) {
   const auto own = std::min(held, job.prompt_tokens());  // of the prompt; what it made itself nobody else has
   const std::int64_t grain = config_.is_reproducible ? job.chunk : kTokensPerPage;
   const auto match = tree.find(job.key(), std::span(job.request.prompt).first(static_cast<std::size_t>(own)));
-  const std::int64_t shared = match.tokens / grain * grain;
+  const std::int64_t shared = job.reads_prefixes() ? match.tokens / grain * grain : 0;
   PrefixTree::Node* node = shared > 0 ? tree.node_at(match, shared) : nullptr;
   PrefixTree::pin(node);
   if (!typed.make_room(pages_of(promised) - pages_of(shared), promises(job.request.cache_type, &choice))) {

@@ -45,7 +45,12 @@ PrefixTree::~PrefixTree() {
 
 SequenceId PrefixTree::fork_pages(SequenceId sequence, std::int64_t tokens) {
   const SequenceId copy = cache_.fork(sequence);
-  cache_.truncate(copy, tokens);
+  try {
+    cache_.truncate(copy, tokens);
+  } catch (...) {
+    cache_.drop(copy);
+    throw;
+  }
   return copy;
 }
 
@@ -86,6 +91,7 @@ PrefixTree::Node* PrefixTree::split(Node* node, std::int64_t edge_tokens) {
   upper->edge.assign(node->edge.begin(), node->edge.begin() + edge_tokens);
   upper->end = begin + edge_tokens;
   upper->used = node->used;
+  upper->children.reserve(1);  // after the fork nothing may throw
   upper->sequence = fork_pages(node->sequence, upper->end);
   auto& siblings = node->parent->children;
   const auto place = std::ranges::find(siblings, node, &std::unique_ptr<Node>::get);
@@ -123,8 +129,14 @@ PrefixTree::Node* PrefixTree::insert(const PrefixKey& key, std::span<const Token
   leaf->used = ++clock_;
   // What lies above it is the tree's own, even where the sequence has pages of its own with the same tokens.
   leaf->sequence = fork_pages(at->parent == nullptr ? sequence : at->sequence, at->parent == nullptr ? size : at->end);
-  if (at->parent != nullptr) cache_.extend(leaf->sequence, sequence, size);
-  at->children.push_back(std::move(leaf));
+  const SequenceId own_sequence = leaf->sequence;
+  try {
+    if (at->parent != nullptr) cache_.extend(own_sequence, sequence, size);
+    at->children.push_back(std::move(leaf));
+  } catch (...) {
+    cache_.drop(own_sequence);
+    throw;
+  }
   return at->children.back().get();
 }
 

@@ -74,7 +74,8 @@ bool TypedCache::make_room(std::int64_t pages, const Promises& others) {
   };
   const std::int64_t wanted = missing();
   if (wanted <= 0) return true;
-  if (tree_->idle_pages() < wanted) return false;
+  // Where nothing is live nobody gives pages back later: everything idle goes, and what it frees besides pages is counted anew.
+  if (others.live > 0 && tree_->idle_pages() < wanted) return false;
   evicted_pages += tree_->evict(wanted);
   return missing() <= 0;
 }

@@ -2,6 +2,8 @@
 // log-probabilities have the same bits alone, in company, warm, parked and forked.
 #include "batch.hpp"
 
+#include <cmath>
+
 #include "recorder.hpp"
 
 namespace qjl::engine::test {
@@ -193,6 +195,54 @@ TEST_F(BatchTest, FirstComeFirstServed) {
   driver.run();
   EXPECT_TRUE(first->is_done() && big->is_done() && small->is_done());
   EXPECT_GT(driver.batch.accounts().caches[0].evicted_pages, 0);
+}
+
+// Rows of logits are longer than the tokenizer's list: what lies beyond is no token, likely as it may be.
+TEST_F(BatchTest, PaddedRowsGiveTokensAlone) {
+  TokenizerData few = numbered_tokens();
+  few.tokens.resize(20);
+  few.types.resize(20);
+  tokenizer = Tokenizer(std::move(few));
+  Driver driver(*this, config(100, 10));
+  auto recorder = std::make_shared<Recorder>();
+  Tokens prompt = random_tokens(200, 19);
+  for (Token& token : prompt) token %= 20;
+  Request request = request_of(prompt, 60, recorder);
+  request.token_scores = 20;
+  request.prompt_scores = 20;
+  driver.submit(std::move(request));
+  driver.run();
+  ASSERT_TRUE(recorder->is_done());
+  for (const auto& list : {recorder->made[0], recorder->prompt}) {
+    ASSERT_GE(list.size(), 60u);
+    for (const ScoredToken& each : list) {
+      EXPECT_LT(each.token, 20);
+      double sum = 0;
+      for (const TokenScore& other : each.top) {
+        EXPECT_LT(other.token, 20);
+        sum += std::exp(other.logprob);
+      }
+      EXPECT_NEAR(sum, 1, 1e-5);  // twenty numbers of 24 bits
+    }
+  }
+}
+
+TEST_F(BatchTest, AParkedAnswerThatReadsNoPrefixTakesNone) {
+  const Tokens prompt = random_tokens(260, 20);
+  Driver driver(*this, config(7, 3));
+  auto first = std::make_shared<Recorder>(), second = std::make_shared<Recorder>();
+  first->stop_after = second->stop_after = 900;
+  for (const auto& each : {first, second}) {
+    Request request = request_of(prompt, -1, each);
+    request.reads_prefixes = false;
+    driver.submit(std::move(request));
+  }
+  driver.run();
+  EXPECT_GT(driver.batch.accounts().parkings, 0);
+  for (const auto& each : {first, second}) {
+    ASSERT_TRUE(each->is_done());
+    EXPECT_EQ(each->ends[0].usage.shared_bytes, 0);
+  }
 }
 
 TEST_F(BatchTest, TwoTypesSideBySide) {
