@@ -16,7 +16,8 @@ namespace asio = boost::asio;
 namespace http = boost::beast::http;
 
 constexpr std::size_t kWatchBytes = 4096;       // read ahead at a time while an answer is made
-constexpr std::size_t kAheadBytes = 16 << 10;   // of requests sent before the answer; more waits in the kernel
+constexpr std::size_t kAheadBytes = 64 << 10;   // of requests sent before the answer; who sends more is let go
+constexpr std::chrono::seconds kAgain{1};       // after a read that was over when it was cancelled
 constexpr std::size_t kInputBytes = 128 << 10;  // the buffer at most: a head, and a piece of a body
 
 }  // namespace
@@ -44,11 +45,15 @@ void Connection::set_deadline(std::chrono::milliseconds time) {
   });
 }
 
+// A wait that is over but not yet heard of sees that its time is not up.
+void Connection::no_deadline() { deadline_.expires_at(asio::steady_timer::time_point::max()); }
+
 void Connection::time_is_up() {
   if (state_ != State::arriving) return client_gone();
   late_ = true;
   Code ignored;
   socket_.cancel(ignored);  // the pending read ends, and its handler refuses: two reads at once would share the buffer
+  set_deadline(kAgain);
 }
 
 void Connection::watch() {
@@ -68,7 +73,8 @@ void Connection::watched(Code code, std::size_t bytes) {
   }
   input_.commit(bytes);
   if (state_ == State::idle) return read_head();
-  if (input_.size() < kAheadBytes) watch();
+  if (input_.size() >= kAheadBytes) return client_gone();  // unread, its leaving would not be noticed
+  watch();
 }
 
 void Connection::read_head() {
@@ -120,9 +126,10 @@ void Connection::hand_over() {
   framing_ = parser_->get().version() >= 11 ? Framing::chunks : Framing::close;
   parser_.reset();
   state_ = State::answering;
-  deadline_.cancel();
+  no_deadline();
   if (config_.answer_time.count() > 0) set_answer_deadline();
-  if (!watching_ && input_.size() < kAheadBytes) watch();
+  if (input_.size() >= kAheadBytes) return client_gone();
+  if (!watching_) watch();
   auto reply = make_reply(shared_from_this(), context_, answer_);
   if (auto asked = preflight(config_.door, request)) return reply->send(std::move(*asked));
   context_.handler(std::move(request), std::move(reply));

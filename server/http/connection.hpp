@@ -77,6 +77,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void client_gone();
   void linger();
   void set_deadline(std::chrono::milliseconds time);
+  void no_deadline();
   void set_ping();
   void set_answer_deadline();
   bool answers(std::uint64_t answer) const { return state_ == State::answering && answer == answer_ && !complete_; }

@@ -89,8 +89,9 @@ void Connection::set_answer_deadline() {
 
 void Connection::write(std::string bytes) {
   if (state_ == State::closed) return;
-  unsent_ += bytes;
+  // What waits already, without this: one event may be larger than the limit.
   if (streaming_ && !complete_ && unsent_.size() + sending_.size() - sent_ > config_.max_unsent_bytes) return client_gone();
+  unsent_ += bytes;
   if (!writing_) write_some();
 }
 
@@ -114,7 +115,7 @@ void Connection::written(Code code, std::size_t bytes) {
   if (state_ == State::closed) return;
   if (code) return client_gone();
   sent_ += bytes;
-  if (state_ == State::answering) deadline_.cancel();
+  if (state_ == State::answering) no_deadline();
   write_some();
 }
 
@@ -126,7 +127,7 @@ void Connection::answered() {
   streaming_ = false;
   if (!keep_alive_ || draining_) return linger();
   state_ = State::idle;
-  if (!watching_) return read_head();  // much was sent ahead
+  if (!watching_) return read_head();
   set_deadline(config_.idle_time);
   if (input_.size() == 0) return;
   Code ignored;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cctype>
+#include <string>
+#include <utility>
 
 namespace qjl::server {
 namespace {
@@ -103,10 +105,14 @@ Headers cors_headers(const Door& door, const Request& head) {
 std::optional<Response> preflight(const Door& door, const Request& head) {
   if (head.method != "OPTIONS" || head.header("access-control-request-method").empty()) return std::nullopt;
   if (cors_headers(door, head).empty()) return std::nullopt;
+  // Clients' libraries send headers of their own by the dozen; who may call may send what it likes.
+  std::string names(head.header("access-control-request-headers"));
+  std::erase_if(names, [](unsigned char c) { return std::iscntrl(c) != 0; });
+  if (names.empty()) names = "Authorization, Content-Type, x-request-id";
   return Response{.status = 204,
                   .type = "",
                   .headers = {{"Access-Control-Allow-Methods", "GET, POST, DELETE"},
-                              {"Access-Control-Allow-Headers", "Authorization, Content-Type, x-request-id"},
+                              {"Access-Control-Allow-Headers", std::move(names)},
                               {"Access-Control-Max-Age", "600"}}};
 }
 

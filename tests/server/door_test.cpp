@@ -40,6 +40,27 @@ TEST(Door, PagesOfOtherOriginsMayNotPost) {
   EXPECT_FALSE(cors_headers(door, post("http://a")).empty());
 }
 
+TEST(Door, APageThatMayCallMaySendItsHeaders) {
+  Door door;
+  door.cors_origins = {"http://a"};
+  const auto allowed = [&](const char* origin, const char* names) {
+    const auto response = preflight(door, head("OPTIONS", "/x",
+                                               {{"host", "localhost"},
+                                                {"origin", origin},
+                                                {"access-control-request-method", "POST"},
+                                                {"access-control-request-headers", names}}));
+    if (!response) return std::string("refused");
+    for (const auto& [name, value] : response->headers) {
+      if (name == "Access-Control-Allow-Headers") return value;
+    }
+    return std::string();
+  };
+  EXPECT_EQ(allowed("http://a", "x-stainless-os, x-other"), "x-stainless-os, x-other");
+  EXPECT_EQ(allowed("http://a", "x-a\r\nSet-Cookie: b"), "x-aSet-Cookie: b");
+  EXPECT_EQ(allowed("http://a", ""), "Authorization, Content-Type, x-request-id");
+  EXPECT_EQ(allowed("http://b", "x-other"), "refused");
+}
+
 TEST(Door, KeysAreWantedWhereOneIsSet) {
   const auto asks = [](const char* path, const char* key) {
     Headers headers = {{"host", "localhost"}};

@@ -207,6 +207,34 @@ TEST(Http, AClientWhoDoesNotReadAStreamIsDropped) {
   EXPECT_TRUE(RunningServer::eventually([&] { return gone.load(); }));
 }
 
+TEST(Http, AnEventLargerThanTheLimitArrives) {
+  HttpConfig config;
+  config.max_unsent_bytes = 1000;
+  RunningServer running(config, [&](const Request&, const std::shared_ptr<Reply>& reply) {
+    reply->begin({});
+    reply->event(std::string(100'000, 'x') + "!");
+    reply->end();
+  });
+  RawClient client(running.port());
+  client.send(get("/"));
+  EXPECT_TRUE(client.read_until("!\n\n").ends_with("x!\n\n"));
+}
+
+TEST(Http, AClientWhoSendsMuchAheadAndLeavesIsNoticed) {
+  std::atomic<bool> gone = false;
+  std::shared_ptr<Reply> open;
+  RunningServer running({}, [&](const Request&, std::shared_ptr<Reply> reply) {
+    if (open) return;
+    reply->on_gone([&] { gone = true; });
+    open = std::move(reply);
+  });
+  {
+    RawClient client(running.port());
+    for (int i = 0; i < 3000; ++i) client.send(get("/"));
+  }
+  EXPECT_TRUE(RunningServer::eventually([&] { return gone.load(); }));
+}
+
 TEST(Http, RepliesThatAreLostGiveAStatus) {
   RunningServer running({}, [](const Request&, const std::shared_ptr<Reply>&) {});
   RawClient client(running.port());
