@@ -3,9 +3,11 @@
 // The I/O thread answers from the start, with 503 while the model is loaded; this thread loads it and then waits for the end.
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <sstream>
@@ -41,12 +43,37 @@ struct ServeOptions {
   engine::SchedulerConfig scheduler;
 };
 
+// "k3v2:sinks=0,seed=5,f16" is two types: a word with `=` goes on with the settings of the one before.
+std::vector<std::string> type_names(const std::string& list) {
+  std::vector<std::string> names;
+  std::istringstream words(list);
+  for (std::string word; std::getline(words, word, ',');) {
+    const bool is_setting = word.find('=') < word.find(':');
+    if (is_setting && !names.empty() && names.back().find(':') != std::string::npos)
+      names.back() += "," + word;
+    else
+      names.push_back(word);
+  }
+  return names;
+}
+
+// A plan is named by its file: clients see no folders.
+engine::CacheType served_type(engine::CacheType type) {
+  if (engine::is_plan(type.name)) type.name = std::filesystem::path(type.name).stem().string();
+  return type;
+}
+
 std::vector<engine::CacheType> cache_types(const CacheOptions& options) {
   if (cache_device(options) != Device::cpu()) throw Usage("[serve] found --device " + options.device + ", wanted cpu");
   std::vector<engine::CacheType> types;
-  std::istringstream list(options.type);
-  for (std::string name; std::getline(list, name, ',');) types.push_back(cache_type(name));
-  if (types.empty() || !options.key_type.empty() || !options.value_type.empty()) types = {cache_type(options)};
+  const bool is_one = options.type.empty() || !options.key_type.empty() || !options.value_type.empty();
+  if (is_one) return {served_type(cache_type(options))};
+  for (const std::string& name : type_names(options.type)) {
+    engine::CacheType type = served_type(cache_type(name));
+    if (std::ranges::find(types, type.name, &engine::CacheType::name) != types.end())
+      throw Usage("[serve] found two cache types of the name " + type.name + ", wanted names that differ");
+    types.push_back(std::move(type));
+  }
   return types;
 }
 
@@ -100,6 +127,7 @@ server::ServedConfig served_config(const ServeOptions& options, const std::vecto
           .cache_types = std::move(names),
           .sampling = options.sampling,
           .has_seed = options.has_seed,
+          .most_chunk = std::max(options.scheduler.chunk, server::ServedConfig{}.most_chunk),
           .max_tokens = options.max_tokens,
           .template_variables = chat_options(options.chat_template).variables};
 }
@@ -147,6 +175,8 @@ class IoThread {
   std::thread thread_;
 };
 
+Exit exit_of(int signal) { return signal == SIGINT ? Exit::interrupted : Exit::ok; }
+
 Exit run_serve(const ServeOptions& options) {
   auto types = cache_types(options.cache);
   const server::ServedConfig config = served_config(options, types);
@@ -157,8 +187,9 @@ Exit run_serve(const ServeOptions& options) {
     reply->send(server::fault_response(
         {.status = 503, .message = "the model is being loaded", .code = "loading", .headers = {{"Retry-After", "1"}}}));
   });
-  http.on_drain([&ready] {
-    if (server::Service* service = ready) service->drain();
+  http.on_drain([&ready](int signal) {
+    if (server::Service* service = ready) return service->drain();
+    std::_Exit(static_cast<int>(exit_of(signal)));  // loading cannot be interrupted, and nothing is lost
   });
   warn_of_open_port(http, http_options);
   const std::uint16_t port = http.port();
@@ -174,9 +205,10 @@ Exit run_serve(const ServeOptions& options) {
   ready = &service;
   std::cout << "listening on " << address(options.host, port) << std::endl;
   const int signal = io.wait();
+  for (const int each : {SIGTERM, SIGINT}) std::signal(each, SIG_DFL);  // a second one ends what is left to do
   ready = nullptr;
   scheduler.drain(0);  // its listeners use the service: they end first
-  return signal == SIGINT ? Exit::interrupted : Exit::ok;
+  return exit_of(signal);
 }
 
 void add_port_options(CLI::App& command, ServeOptions& options) {

@@ -7,8 +7,6 @@
 namespace qjl::server {
 namespace {
 
-constexpr std::int64_t kManyTokens = std::int64_t{1} << 30;
-
 // A token's text is what it completes: characters that several tokens make stand at the last of them.
 Json token_list(const engine::Tokenizer& tokenizer, const std::vector<engine::Token>& tokens, const engine::Damage& damage) {
   Json list = Json::array();
@@ -27,7 +25,7 @@ void post_damage(Service& service, const Call& call) {
   const Json body = parse_body(call.request.body);
   Fields fields(body);
   const int cache_type = service.model().cache_type(fields);
-  auto chunk = fields.whole("chunk", kTokensPerPage, kManyTokens).value_or(0);
+  const auto chunk = fields.whole("chunk", kTokensPerPage, service.model().config().most_chunk).value_or(0);
   if (chunk % kTokensPerPage != 0) refuse_field("chunk", "the number " + std::to_string(chunk), "a multiple of 128");
   std::vector<engine::Token> tokens;
   if (fields.has("messages")) {
@@ -41,16 +39,20 @@ void post_damage(Service& service, const Call& call) {
   const auto headers = answer_headers(call, fields.unknown());
   auto taken = service.scheduler().measure_damage(
       tokens, cache_type, chunk,
-      [&service, call, headers, tokens, cache_type](const engine::Damage& damage, const std::string& error) {
-        if (!error.empty()) return call.reply->send(fault_response({.status = 500, .message = error, .code = "request_failed"}));
-        service.workers().post([&service, call, headers, tokens, cache_type, damage] {
-          const Json json = {{"model", service.model().model_id(cache_type)},
-                             {"cache_type", service.scheduler().config().cache_types[static_cast<std::size_t>(cache_type)].name},
-                             {"num_tokens", tokens.size()},
-                             {"mean_kl", damage.mean_kl},
-                             {"same_top", damage.same_top},
-                             {"tokens", token_list(service.model().tokenizer(), tokens, damage)}};
-          call.reply->send({.body = dump(json), .headers = headers});
+      [&service, reply = call.reply, headers, tokens, cache_type](const engine::Damage& damage, const std::string& error) {
+        if (!error.empty()) return reply->send(fault_response({.status = 500, .message = error, .code = "request_failed"}));
+        service.workers().post([&service, reply, headers, tokens, cache_type, damage] {
+          try {
+            const Json json = {{"model", service.model().model_id(cache_type)},
+                               {"cache_type", service.scheduler().config().cache_types[static_cast<std::size_t>(cache_type)].name},
+                               {"num_tokens", tokens.size()},
+                               {"mean_kl", damage.mean_kl},
+                               {"same_top", damage.same_top},
+                               {"tokens", token_list(service.model().tokenizer(), tokens, damage)}};
+            reply->send({.body = dump(json), .headers = headers});
+          } catch (const std::exception&) {
+            reply->send(fault_response(internal_fault()));
+          }
         });
       });
   if (auto* refusal = std::get_if<engine::Refusal>(&taken)) throw Refused(refusal_fault(*refusal));

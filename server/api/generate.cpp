@@ -1,7 +1,7 @@
 // From the scheduler's calls to the client: text as it becomes certain, whole answers at the end.
 //
 // All calls of a scheduler's listeners come from one thread, so an answer needs a lock only for its tickets, which the thread that
-// submits and the one that sees the client leave share.
+// submits and the one that sees the client leave share; and for its beginning: the first call waits for the submission's end.
 #include <array>
 #include <cstdio>
 #include <random>
@@ -27,8 +27,9 @@ class Answer : public std::enable_shared_from_this<Answer> {
  public:
   Answer(Service& service, const Call& call, Asked asked, std::unique_ptr<AnswerForm> form)
       : service_(service),
-        call_(call),
+        reply_(call.reply),
         generation_(std::move(asked.generation)),
+        headers_(answer_headers(call, generation_.ignored)),
         prompts_(std::move(asked.prompts)),
         form_(std::move(form)),
         id_(random_id(form_->id_prefix())),
@@ -60,8 +61,9 @@ class Answer : public std::enable_shared_from_this<Answer> {
   void fail(const Fault& fault);
 
   Service& service_;
-  const Call call_;
+  const std::shared_ptr<Reply> reply_;
   Generation generation_;
+  const Headers headers_;
   std::vector<Prompt> prompts_;
   const std::unique_ptr<AnswerForm> form_;
   const std::string id_;
@@ -78,7 +80,6 @@ class Answer : public std::enable_shared_from_this<Answer> {
 
   std::mutex mutex_;
   std::vector<engine::Ticket> tickets_;
-  bool gone_ = false;
 };
 
 // One prompt's calls.
@@ -111,29 +112,26 @@ void Answer::submit() {
     request.listener = std::make_shared<PromptListener>(shared_from_this(), i, request.choices);
     requests.push_back(std::move(request));
   }
-  auto taken = service_.scheduler().submit(std::move(requests));
-  if (auto* refusal = std::get_if<engine::Refusal>(&taken)) throw Refused(refusal_fault(*refusal));
   {
     const std::lock_guard lock(mutex_);
+    auto taken = service_.scheduler().submit(std::move(requests));
+    if (auto* refusal = std::get_if<engine::Refusal>(&taken)) throw Refused(refusal_fault(*refusal));
     tickets_ = std::get<std::vector<engine::Ticket>>(std::move(taken));
-    if (gone_) {
-      for (const auto& ticket : tickets_) ticket.cancel();
-    }
+    if (generation_.streams) reply_->begin(headers_);
   }
   // Weak: the reply is the answer's own.
-  call_.reply->on_gone([answer = weak_from_this()] {
+  reply_->on_gone([answer = weak_from_this()] {
     if (const auto found = answer.lock()) found->cancel();
   });
-  if (generation_.streams) call_.reply->begin(answer_headers(call_, generation_.ignored));
 }
 
 void Answer::cancel() {
   const std::lock_guard lock(mutex_);
-  gone_ = true;
   for (const auto& ticket : tickets_) ticket.cancel();
 }
 
-void Answer::on_start() {}
+// Nothing is told before the submission has come to its end.
+void Answer::on_start() { const std::lock_guard lock(mutex_); }
 
 void Answer::on_prompt_scores(std::size_t prompt, std::int64_t first, std::span<const ScoredToken> scores) {
   auto& placed = prompt_scores_[prompt];
@@ -195,22 +193,23 @@ void Answer::send_chunk(Json choices, Json usage) {
   Json chunk = head(true);
   chunk["choices"] = std::move(choices);
   if (generation_.includes_usage) chunk["usage"] = std::move(usage);
-  call_.reply->event(dump(chunk));
+  reply_->event(dump(chunk));
 }
 
 void Answer::fail(const Fault& fault) {
   if (failed_) return;
   failed_ = true;
   if (generation_.streams) {
-    call_.reply->event(fault_body(fault));
-    call_.reply->end();
+    reply_->event(fault_body(fault));
+    reply_->end();
   } else {
-    call_.reply->send(fault_response(fault));
+    reply_->send(fault_response(fault));
   }
   cancel();
 }
 
 void Answer::on_end(std::size_t prompt, const engine::End& end) {
+  on_start();  // where there was none
   using Kind = engine::End::Kind;
   if (end.kind == Kind::failed) fail({.status = 500, .message = end.message, .code = "request_failed"});
   if (end.kind == Kind::drained)
@@ -224,22 +223,26 @@ void Answer::on_end(std::size_t prompt, const engine::End& end) {
 void Answer::finish() {
   if (generation_.streams) {
     if (generation_.includes_usage) send_chunk(Json::array(), usage_json(usage_));
-    call_.reply->event("[DONE]");
-    return call_.reply->end();
+    reply_->event("[DONE]");
+    return reply_->end();
   }
   // Answers with scores are megabytes: not on the engine's thread.
   service_.workers().post([self = shared_from_this()] {
-    Json answer = self->head(false);
-    Json list = Json::array();
-    for (const Choice& choice : self->choices_) {
-      Json json = {{"index", choice.index}};
-      json.update(self->form_->whole(choice));
-      json["finish_reason"] = choice.finish.value_or("length");
-      list.push_back(std::move(json));
+    try {
+      Json answer = self->head(false);
+      Json list = Json::array();
+      for (const Choice& choice : self->choices_) {
+        Json json = {{"index", choice.index}};
+        json.update(self->form_->whole(choice));
+        json["finish_reason"] = choice.finish.value_or("length");
+        list.push_back(std::move(json));
+      }
+      answer["choices"] = std::move(list);
+      answer["usage"] = usage_json(self->usage_);
+      self->reply_->send({.body = dump(answer), .headers = self->headers_});
+    } catch (const std::exception&) {
+      self->reply_->send(fault_response(internal_fault()));
     }
-    answer["choices"] = std::move(list);
-    answer["usage"] = usage_json(self->usage_);
-    self->call_.reply->send({.body = dump(answer), .headers = answer_headers(self->call_, self->generation_.ignored)});
   });
 }
 

@@ -11,7 +11,7 @@ Json model_json(Service& service, int cache_type, const engine::Accounts& accoun
           {"object", "model"},
           {"created", service.created()},
           {"owned_by", "qjl"},
-          {"max_model_len", service.scheduler().config().context},
+          {"max_model_len", service.max_model_len(cache_type)},
           {"qjl", {{"cache_type", cache.name}, {"bits_sealed", cache.bits_sealed}, {"capacity_tokens", cache.capacity_tokens}}}};
 }
 

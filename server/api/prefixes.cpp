@@ -59,10 +59,10 @@ void post_prefix(Service& service, const Call& call) {
     tokens = service.model().prompt_tokens(*fields.text("prompt"));
   }
   const auto headers = answer_headers(call, fields.unknown());
-  auto taken =
-      service.scheduler().save_prefix(name, std::move(tokens), cache_type, [call, headers](const engine::PrefixInfo& saved) {
-        if (saved.fault.empty()) return call.reply->send({.status = 201, .body = dump(prefix_json(saved)), .headers = headers});
-        call.reply->send(fault_response({.status = 400, .message = saved.fault, .param = "prompt", .code = "not_saved"}));
+  auto taken = service.scheduler().save_prefix(
+      name, std::move(tokens), cache_type, [reply = call.reply, headers](const engine::PrefixInfo& saved) {
+        if (saved.fault.empty()) return reply->send({.status = 201, .body = dump(prefix_json(saved)), .headers = headers});
+        reply->send(fault_response({.status = 500, .message = saved.fault, .code = "not_saved", .headers = headers}));
       });
   if (auto* refusal = std::get_if<engine::Refusal>(&taken)) throw Refused(refusal_fault(*refusal));
   call.reply->on_gone([ticket = std::get<engine::Ticket>(taken)] { ticket.cancel(); });

@@ -73,11 +73,11 @@ void read_format(Fields& fields) {
   if (type != "text") refuse_field("response_format", "type " + describe(Json(type)), "text", "unsupported_parameter");
 }
 
-void read_cache(Fields& fields, Generation& generation) {
+void read_cache(const ServedModel& model, Fields& fields, Generation& generation) {
   generation.request.reads_prefixes = fields.flag("cache_prompt").value_or(true);
   generation.request.salt = fields.text("cache_salt", kMostSalt).value_or("");
   if (auto own = fields.object("qjl")) {
-    if (const auto chunk = own->whole("chunk", kTokensPerPage, kManyTokens)) {
+    if (const auto chunk = own->whole("chunk", kTokensPerPage, model.config().most_chunk)) {
       if (*chunk % kTokensPerPage != 0)
         refuse_field("qjl.chunk", "the number " + std::to_string(*chunk), "a multiple of " + std::to_string(kTokensPerPage));
       generation.request.chunk = *chunk;
@@ -101,7 +101,7 @@ Generation read_generation(const ServedModel& model, Fields& fields) {
   generation.stops = fields.texts("stop", kMostStops);
   generation.returns_ids = fields.flag("return_token_ids").value_or(false);
   read_stream(fields, generation);
-  read_cache(fields, generation);
+  read_cache(model, fields, generation);
   read_format(fields);
   fields.refuse({"suffix",
                  "best_of",

@@ -7,6 +7,8 @@
 namespace qjl::server {
 namespace {
 
+constexpr std::size_t kMostBodyBytes = std::size_t{256} << 20;  // of all requests that wait for a worker
+
 // A path that ends in / takes one more segment.
 struct Route {
   std::string_view method, path;
@@ -75,7 +77,8 @@ Fault wrong_method(const Request& request, const std::string& allowed) {
 }  // namespace
 
 void Service::handle(Request request, std::shared_ptr<Reply> reply) {
-  const Call call{std::move(request), std::move(reply)};
+  const auto shared = std::make_shared<const Call>(Call{std::move(request), std::move(reply)});
+  const Call& call = *shared;
   const std::string_view method = call.request.method == "HEAD" ? "GET" : std::string_view(call.request.method);
   const Route* chosen = nullptr;
   std::string allowed;
@@ -93,7 +96,18 @@ void Service::handle(Request request, std::shared_ptr<Reply> reply) {
   if (draining_)
     return call.reply->send(fault_response(
         refusal_fault({.kind = engine::Refusal::Kind::draining, .message = "the server ends, it takes no more requests"})));
-  workers_.post([this, call, endpoint = chosen->endpoint] { run(call, endpoint); });
+  const std::size_t bytes = call.request.body.size();
+  if (body_bytes_ + bytes > kMostBodyBytes) {
+    return call.reply->send(fault_response({.status = 503,
+                                            .message = "found requests of many bytes that wait to be read, wanted fewer",
+                                            .code = "too_many_bytes",
+                                            .headers = {{"Retry-After", "1"}}}));
+  }
+  body_bytes_ += bytes;
+  workers_.post([this, shared, bytes, endpoint = chosen->endpoint] {
+    run(*shared, endpoint);
+    body_bytes_ -= bytes;
+  });
 }
 
 void get_health(Service& service, const Call& call) {

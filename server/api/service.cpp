@@ -1,6 +1,7 @@
 // What every endpoint does with requests, refusals and answers.
 #include "service.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 #include "qjl/error.hpp"
@@ -20,11 +21,17 @@ void Service::run(const Call& call, void (*endpoint)(Service&, const Call&)) {
     // The engine's words of a caller's fault name no file; other kinds may.
     const bool theirs = error.kind() == ErrorKind::invalid_argument || error.kind() == ErrorKind::unsupported;
     if (theirs) return fail({.status = 400, .message = error.what(), .code = "invalid_value"});
-    fail({.status = 500, .message = "the server failed to answer this request", .code = "internal_error"});
+    fail(internal_fault());
   } catch (const std::exception&) {
-    fail({.status = 500, .message = "the server failed to answer this request", .code = "internal_error"});
+    fail(internal_fault());
   }
 }
+
+std::int64_t Service::max_model_len(int cache_type) const {
+  return std::min(scheduler_.config().context, scheduler_.capacity_tokens(cache_type));
+}
+
+Fault internal_fault() { return {.status = 500, .message = "the server failed to answer this request", .code = "internal_error"}; }
 
 Fault refusal_fault(const engine::Refusal& refusal) {
   switch (refusal.kind) {

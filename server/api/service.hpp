@@ -38,6 +38,7 @@ class Service {
   const ServedModel& model() const { return model_; }
   engine::Scheduler& scheduler() { return scheduler_; }
   std::time_t created() const { return created_; }
+  std::int64_t max_model_len(int cache_type) const;  // tokens of one request
   Workers& workers() { return workers_; }
 
  private:
@@ -47,9 +48,12 @@ class Service {
   engine::Scheduler& scheduler_;
   const std::time_t created_ = std::time(nullptr);
   std::atomic<bool> draining_ = false;
-  Workers workers_{2};  // last: it ends first
+  std::atomic<std::size_t> body_bytes_ = 0;  // of requests that wait for a worker or are read
+  Workers workers_{2};                       // last: it ends first
 };
 
+// Status 500, without a reason.
+Fault internal_fault();
 // What the scheduler refused, as an answer: 400, 429 with Retry-After, 503. `fields`: names of the request's fields by the
 // scheduler's, where they differ.
 Fault refusal_fault(const engine::Refusal& refusal);

@@ -46,7 +46,7 @@ Json piece_json(const engine::Tokenizer& tokenizer, Token token) {
 void post_tokenize(Service& service, const Call& call) {
   const Json body = parse_body(call.request.body);
   Fields fields(body);
-  service.model().cache_type(fields);
+  const int cache_type = service.model().cache_type(fields);
   const auto tokens = asked_tokens(service.model(), fields);
   const bool with_pieces = fields.flag("with_pieces").value_or(false);
   const bool with_strings = fields.flag("return_token_strs").value_or(false);
@@ -58,7 +58,7 @@ void post_tokenize(Service& service, const Call& call) {
   send_json(call,
             {{"tokens", list},
              {"count", tokens.size()},
-             {"max_model_len", service.scheduler().config().context},
+             {"max_model_len", service.max_model_len(cache_type)},
              {"token_strs", with_strings ? strings : Json(nullptr)}},
             answer_headers(call, fields.unknown()));
 }
@@ -87,7 +87,7 @@ void get_tokenizer_info(Service& service, const Call& call) {
                    {"pad_token", name(data.eos)},
                    {"add_bos_token", data.add_bos},
                    {"vocab_size", service.model().tokenizer().vocab_size()},
-                   {"model_max_length", service.scheduler().config().context},
+                   {"model_max_length", service.max_model_len(0)},
                    {"chat_template", data.chat_template}});
 }
 

@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -27,7 +28,7 @@ class Workers {
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
 
-  // task must not throw.
+  // What a task throws ends it alone; a reply that it held then gives status 500.
   void post(std::function<void()> task) {
     {
       const std::lock_guard lock(mutex_);
@@ -47,7 +48,10 @@ class Workers {
         task = std::move(tasks_.front());
         tasks_.pop_front();
       }
-      task();
+      try {
+        task();
+      } catch (const std::exception&) {  // memory, at most: what can be told was told by the task
+      }
     }
   }
 

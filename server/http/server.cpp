@@ -126,7 +126,7 @@ struct HttpServer::State {
     Code ignored;
     acceptor.close(ignored);
     pause.cancel();
-    if (drain_call) drain_call();
+    if (drain_call) drain_call(signal);
     for_each([](Connection& connection) { connection.drain(); });
     if (connections.empty()) return io->stop();
     overdue.expires_after(config.drain_time);
@@ -161,7 +161,7 @@ struct HttpServer::State {
   ConnectionContext context;
   std::unordered_map<Connection*, std::shared_ptr<Connection>> connections;
   std::atomic<int> count = 0;
-  std::function<void()> drain_call;
+  std::function<void(int)> drain_call;
   bool draining = false;
   int signal = 0;
 };
@@ -178,7 +178,7 @@ HttpServer::~HttpServer() {
 std::uint16_t HttpServer::port() const { return state_->acceptor.local_endpoint().port(); }
 bool HttpServer::loopback() const { return state_->config.door.loopback; }
 int HttpServer::num_connections() const { return state_->count; }
-void HttpServer::on_drain(std::function<void()> call) { state_->drain_call = std::move(call); }
+void HttpServer::on_drain(std::function<void(int)> call) { state_->drain_call = std::move(call); }
 void HttpServer::drain() {
   boost::asio::post(*state_->io, [this] { state_->drain(); });
 }

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -53,8 +54,8 @@ class HttpServer {
   void drain();
   // Makes run() return now. Any thread.
   void stop();
-  // Called when a drain begins. Set before run().
-  void on_drain(std::function<void()> call);
+  // Called when a drain begins, with the signal that it is for, 0 for none. Set before run().
+  void on_drain(std::function<void(int signal)> call);
 
   int num_connections() const;
 

@@ -1,6 +1,9 @@
 // Text of a choice, token by token.
 #include "choice_text.hpp"
 
+#include <algorithm>
+#include <string_view>
+
 #include "token_text.hpp"
 
 namespace qjl::server {
@@ -11,7 +14,11 @@ TextPiece ChoiceText::echo(const std::string& text, std::vector<PlacedToken> tok
   for (PlacedToken& token : tokens) {
     token.begin_bytes = bytes;
     token.begin_characters = count;
-    const std::string whole = characters.feed(tokenizer_.piece(token.scored.token));
+    std::string shown = shown_text(tokenizer_, token.scored.token);
+    // A control token that the text does not spell, a bos that was added, has no place in it.
+    const bool spelled = std::string_view(text).substr(std::min(bytes, text.size())).starts_with(shown);
+    if (tokenizer_.piece(token.scored.token).empty() && !spelled) shown.clear();
+    const std::string whole = characters.feed(shown);
     bytes += whole.size();
     count += count_characters(whole);
   }

@@ -93,6 +93,16 @@ TEST(ChoiceText, AnEchoComesFirstAndHoldsNoStop) {
   EXPECT_EQ(rest.characters, std::vector<std::size_t>{2});
 }
 
+TEST(ChoiceText, ControlTokensOfAnEchoStandWhereTheTextHasThem) {
+  const auto tokenizer = make_byte_tokenizer();
+  ChoiceText choice(tokenizer, {});
+  Sum sum;
+  std::vector<PlacedToken> tokens;
+  for (const Token token : {259, 257, 256}) tokens.push_back({.scored = {.token = token}});
+  sum.add(choice.echo("<|im_start|>ab", std::move(tokens)));  // the first one was added
+  EXPECT_EQ(sum.characters, (std::vector<std::size_t>{0, 0, 12}));
+}
+
 TEST(TokenText, NamesOfTokens) {
   const auto tokenizer = make_byte_tokenizer();
   EXPECT_EQ(token_name(tokenizer, 'a'), "a");
