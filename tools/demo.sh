@@ -28,7 +28,10 @@ done
 title "The same program as a server: one question to /v1/chat/completions, and what the cache says of itself"
 "$program" serve -m "$model" --port 0 -c 4096 --cache-mb 256 >"$port_file" &
 server=$!
-until grep -q listening "$port_file"; do sleep 0.2; done
+until grep -q listening "$port_file"; do
+  kill -0 "$server" || { server= && echo "the server ended before it listened" >&2 && exit 1; }
+  sleep 0.2
+done
 url=$(grep -o 'http://.*' "$port_file")
 .venv/bin/python - "$url" "What is the capital of France?" <<'PYTHON'
 import json
