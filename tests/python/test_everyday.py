@@ -52,7 +52,7 @@ def test_lines_of_a_chat_end_in_either_way(qjl: Program, tiny: Path, end: str) -
     [
         (("--temp", "-1"), "--temp: found -1, wanted 0 or more"),
         (("--temp", "nan"), "--temp: found nan, wanted 0 or more"),
-        (("--top-p", "1.5"), "--top-p: found 1.5, wanted 0 to 1"),
+        (("--top-p", "1.5"), "--top-p: found 1.5, wanted above 0, at most 1"),
         (("-c", "-1"), "--ctx-size: found -1, wanted a whole number, 0 or more"),
         (("-c", "8k"), "--ctx-size: found 8k, wanted a whole number"),
         (("-n", "-2"), "--n-predict: found -2, wanted a whole number, -1 to"),
