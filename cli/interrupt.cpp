@@ -37,7 +37,10 @@ extern "C" void on_interrupt(int) {
 
 extern "C" void on_grace_over(int) { end_now(Exit::interrupted); }
 
+// Several threads may meet the fault at once; the first one tells of it.
 extern "C" void on_lost_file(int) {
+  static std::atomic_flag is_told;
+  while (is_told.test_and_set()) pause();
   static constexpr char kText[] = "qjl: a file in use (a model or saved cache) became shorter or cannot be read any more\n";
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kText, sizeof(kText) - 1);
   end_now(Exit::failure);
