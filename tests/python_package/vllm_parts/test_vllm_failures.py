@@ -15,6 +15,7 @@ from qjl.vllm.failures import failed_anywhere
 rank, store = int(sys.argv[1]), sys.argv[2]
 torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
 print(*(failed_anywhere(rank in failing, torch.distributed.group.WORLD) for failing in ((), (0,), (1,), (0, 1), ())))
+torch.distributed.destroy_process_group()  # its threads must end before the interpreter does
 """
 
 
