@@ -281,16 +281,49 @@ constexpr ShiftedLevels shifted_levels(Code code) {
 template <Code kCode>
 inline constexpr ShiftedLevels kShiftedLevels = shifted_levels(kCode);
 
+// Levels times whole numbers of the query, summed by frame of a half page.
+template <int kRows>
+struct NumberDots {
+  static constexpr int kParts = kRows == 1 ? 2 : 1;  // sums of one row, so that eight dots are always under way
+  __m512i sum[kRows * kParts][4];
+
+  NumberDots() {
+    QJL_UNROLL
+    for (int i = 0; i < 4 * kRows * kParts; ++i) sum[i / 4][i % 4] = _mm512_setzero_si512();
+  }
+  // level[i]: of frame i, four coordinates a lane, which meet those of the query from `first` on. `turn` counts the calls.
+  QJL_INLINE void add(const __m512i (&level)[4], const BytesQuery& q, int first, int turn) {
+    QJL_UNROLL
+    for (int row = 0; row < kRows; ++row) {
+      std::int32_t four;
+      std::memcpy(&four, q.bytes + row * q.stride + first, sizeof(four));
+      const __m512i query = _mm512_set1_epi32(four);
+      QJL_UNROLL
+      for (int i = 0; i < 4; ++i) {
+        __m512i& to = sum[row * kParts + turn % kParts][i];
+        to = _mm512_dpbusd_epi32(to, level[i], query);
+      }
+    }
+  }
+  QJL_INLINE void store(const BytesQuery& q, const ScoredPage& page, int half) {
+    QJL_UNROLL
+    for (int row = 0; row < kRows; ++row) {
+      if constexpr (kParts == 2) {
+        QJL_UNROLL
+        for (int i = 0; i < 4; ++i) sum[row][i] = _mm512_add_epi32(sum[row][i], sum[row + 1][i]);
+      }
+      store_scores(sum[row * kParts], q, page, row, half);
+    }
+  }
+};
+
 template <Code kCode, int kRows>
   requires(traits(kCode).keys == KeyLayout::words)
 inline void word_scores(const BytesQuery& q, int d, const ScoredPage& page) {
-  constexpr int kParts = kRows == 1 ? 2 : 1;  // sums of one row, so that eight dots are always under way
   const __m512i levels = _mm512_load_si512(kShiftedLevels<kCode>.of);
   const std::uint8_t* keys = page.keys;
   for (int half = 0; half < layout::kHalves; ++half) {
-    __m512i sum[kRows * kParts][4];
-    QJL_UNROLL
-    for (int i = 0; i < 4 * kRows * kParts; ++i) sum[i / 4][i % 4] = _mm512_setzero_si512();
+    NumberDots<kRows> dots;
     for (int word = 0; word < d / 8; ++word, keys += 4 * layout::kLineBytes) {
       __m512i code[4];
       QJL_UNROLL
@@ -303,27 +336,10 @@ inline void word_scores(const BytesQuery& q, int d, const ScoredPage& page) {
         for (int i = 0; i < 4; ++i) {
           level[i] = _mm512_permutexvar_epi8(nibble == 0 ? code[i] : _mm512_srli_epi16(code[i], 4), levels);
         }
-        QJL_UNROLL
-        for (int row = 0; row < kRows; ++row) {
-          std::int32_t four;
-          std::memcpy(&four, q.bytes + row * q.stride + 8 * word + 4 * nibble, sizeof(four));
-          const __m512i query = _mm512_set1_epi32(four);
-          QJL_UNROLL
-          for (int i = 0; i < 4; ++i) {
-            __m512i& to = sum[row * kParts + nibble % kParts][i];
-            to = _mm512_dpbusd_epi32(to, level[i], query);
-          }
-        }
+        dots.add(level, q, 8 * word + 4 * nibble, nibble);
       }
     }
-    QJL_UNROLL
-    for (int row = 0; row < kRows; ++row) {
-      if constexpr (kParts == 2) {
-        QJL_UNROLL
-        for (int i = 0; i < 4; ++i) sum[row][i] = _mm512_add_epi32(sum[row][i], sum[row + 1][i]);
-      }
-      store_scores(sum[row * kParts], q, page, row, half);
-    }
+    dots.store(q, page, half);
   }
 }
 

@@ -13,7 +13,6 @@
 #endif
 
 #include <cstdint>
-#include <cstring>
 
 #include "bytes/fetch.hpp"
 #include "bytes/query.hpp"
@@ -59,14 +58,12 @@ QJL_INLINE __m512i matrix_index(const StringGroups<kCode, u32x16>& groups) {
 template <Code kCode, int kRows>
 inline void string_scores(const BytesQuery& q, int d, const ScoredPage& page) {
   constexpr int kBytes = group_bytes(traits(kCode)), kSteps = group_steps(traits(kCode)), kLines = 4 * kBytes;
-  constexpr int kParts = kRows == 1 ? 2 : 1;  // sums of one row, so that eight dots are always under way
   const __m512i levels = _mm512_load_si512(kShiftedLevels<kCode>.of);
   const std::uint8_t* keys = page.keys;
   const int words = d / (4 * kSteps);
   for (int half = 0; half < layout::kHalves; ++half) {
-    __m512i sum[kRows * kParts][4], last[4];
-    QJL_UNROLL
-    for (int i = 0; i < 4 * kRows * kParts; ++i) sum[i / 4][i % 4] = _mm512_setzero_si512();
+    NumberDots<kRows> dots;
+    __m512i last[4];
     QJL_UNROLL
     for (int i = 0; i < 4; ++i) {
       last[i] = _mm512_load_si512(keys + ((words - 1) * kLines + (i + 1) * kBytes - 1) * layout::kLineBytes);
@@ -88,27 +85,10 @@ inline void string_scores(const BytesQuery& q, int d, const ScoredPage& page) {
         __m512i level[4];
         QJL_UNROLL
         for (int i = 0; i < 4; ++i) level[i] = _mm512_permutexvar_epi8(matrix_index<kStep>(groups[i]), levels);
-        QJL_UNROLL
-        for (int row = 0; row < kRows; ++row) {
-          std::int32_t four;
-          std::memcpy(&four, q.bytes + row * q.stride + 4 * (word * kSteps + kStep), sizeof(four));
-          const __m512i query = _mm512_set1_epi32(four);
-          QJL_UNROLL
-          for (int i = 0; i < 4; ++i) {
-            __m512i& to = sum[row * kParts + kStep % kParts][i];
-            to = _mm512_dpbusd_epi32(to, level[i], query);
-          }
-        }
+        dots.add(level, q, 4 * (word * kSteps + kStep), kStep);
       });
     }
-    QJL_UNROLL
-    for (int row = 0; row < kRows; ++row) {
-      if constexpr (kParts == 2) {
-        QJL_UNROLL
-        for (int i = 0; i < 4; ++i) sum[row][i] = _mm512_add_epi32(sum[row][i], sum[row + 1][i]);
-      }
-      store_scores(sum[row * kParts], q, page, row, half);
-    }
+    dots.store(q, page, half);
   }
 }
 

@@ -1,17 +1,17 @@
 // Trellis codes of 2 x 16 vectors: the string whose levels lie closest, by Viterbi's algorithm in 16-bit whole numbers.
 //
-//   y        of norm sqrt(d), in steps of 2^-13, within kFarthest
+//   y        of norm sqrt(d), in steps of 2^-13, within `farthest` (search_tables.hpp)
 //   metric   of a level: the high half of e^2, e = (y - level) 2^(k - 2) within +-32767, its low k bits 0
 //   state    the last L - k bits; cost of state n after a step = min over the bits c that fell out of its window (n << k) | c of
 //            cost(predecessor) + metric(level of the window); the predecessor is the window's low L - k bits
-//   string   first a run without a beginning, 2 x kReach steps round the string's ends: the state in the middle of its best path
+//   string   first a run without a beginning, 2 x kTrellisReach steps round the string's ends: the state in the middle of its best path
 //            becomes both ends of the string; then the cheapest path from that state round to itself
 //
 // Costs are unsigned numbers of 16 bits that stop at 65535. A cost carries in its low k bits those that its state will lose next, so
 // that the minimum tells its predecessor, and of equal ones takes the lower. Every fourth step the least cost is taken away. All is
 // whole numbers: every target writes the same bytes.
 //
-// Cost a step: 2^L additions and minima of 32 vectors a register, d + 2 kReach steps.
+// Cost a step: 2^L additions and minima of 32 vectors a register, d + 2 kTrellisReach steps.
 #if defined(QJL_ENCODE_TRELLIS) == defined(QJL_TARGET_TOGGLE)
 #ifdef QJL_ENCODE_TRELLIS
 #undef QJL_ENCODE_TRELLIS
@@ -19,8 +19,6 @@
 #define QJL_ENCODE_TRELLIS
 #endif
 
-#include <algorithm>
-#include <array>
 #include <cstdint>
 
 #include "codebook.hpp"
@@ -53,7 +51,7 @@ struct TrellisSearch {
   // States kShift apart, and these alone, have the same predecessors.
   static constexpr int kShift = kStates / kBranches;
 
-  const std::uint32_t* y;  // [d][16], two vectors a lane
+  const std::uint32_t* y;  // [d][16] by step, two vectors a lane
   int d;
   std::uint32_t* survivors;  // [d][survivor_words][16]: the low bits of each state's cost, before its own come in
 
@@ -168,17 +166,19 @@ struct TrellisSearch {
   }
 };
 
-// y of two groups as whole numbers, a lane of the first in the low half, of the second in the high.
+// y of two groups as whole numbers, in the order of steps, a lane of the first in the low half, of the second in the high.
 template <Code kCode>
-inline void trellis_targets(const float* rotated, int d, const f32x16 (&to_unit)[2], std::uint32_t* targets) {
+inline void trellis_targets(const WordOrder& order, const float* rotated, const f32x16 (&to_unit)[2], std::uint32_t* targets) {
+  const std::int64_t d = order.coordinates;
   const f32x16 most = splat(static_cast<float>(TrellisSearch<kCode>::kTables.farthest));
-  for (int c = 0; c < d; ++c) {
+  for (int s = 0; s < d; ++s) {
+    const int c = coordinate_of_step<kCode>(order, s);
     u32x16 half[2];
     for (int group = 0; group < 2; ++group) {
-      const f32x16 y = load(rotated + (std::int64_t{group} * 2 * d + c) * kLanes) * (to_unit[group] * splat(kTrellisSteps));
+      const f32x16 y = load(rotated + (group * 2 * d + c) * kLanes) * (to_unit[group] * splat(kTrellisSteps));
       half[group] = as_u32(to_i32(round_even(max(min(y, most), splat(0.0f) - most))));
     }
-    store_u32(targets + c * kLanes, (half[0] & splat_u32(0xffffu)) | half[1] << 16);
+    store_u32(targets + s * kLanes, (half[0] & splat_u32(0xffffu)) | half[1] << 16);
   }
 }
 
@@ -186,12 +186,8 @@ inline void trellis_targets(const float* rotated, int d, const f32x16 (&to_unit)
 template <Code kCode>
 inline void encode_trellis(const WordOrder& order, const EncodeScratch& scratch, const f32x16 (&to_unit)[2], f32x16 (&dot)[2]) {
   const int d = order.coordinates;
-  std::uint32_t* in_steps = scratch.targets + d * kLanes;
-  trellis_targets<kCode>(scratch.rotated, d, to_unit, scratch.targets);
-  for (int s = 0; s < d; ++s) {
-    store_u32(in_steps + s * kLanes, load_u32(scratch.targets + coordinate_of_step<kCode>(order, s) * kLanes));
-  }
-  const TrellisSearch<kCode> search{in_steps, d, scratch.survivors};
+  trellis_targets<kCode>(order, scratch.rotated, to_unit, scratch.targets);
+  const TrellisSearch<kCode> search{scratch.targets, d, scratch.survivors};
   for (int column = 0; column < kLanes; column += QJL_LANES) {
     search.search(column, order, scratch.num_words, reinterpret_cast<std::uint8_t*>(scratch.words),
                   reinterpret_cast<std::uint8_t*>(scratch.indices));
