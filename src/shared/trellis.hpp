@@ -22,7 +22,6 @@ inline constexpr int kMaxWindowBits = 8;
 struct Trellis {
   int window_bits;  // L; 0: the code is none
   std::uint8_t column[kMaxWindowBits];
-  constexpr int window(int bits) const { return bits & ((1 << window_bits) - 1); }
   constexpr int index(int window) const {
     int i = 0;
     for (int b = 0; b < window_bits; ++b) i ^= (window >> b & 1) != 0 ? column[b] : 0;

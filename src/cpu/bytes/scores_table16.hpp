@@ -118,6 +118,12 @@ struct HalfDots {
     fill(q.offset[row], offset);
     write(of[row][frame] + vector * QJL_LANES, fused_multiply_add(to_f32(sum), step, offset));
   }
+  // Frames from `first` on, of every row.
+  template <int kFrames>
+  QJL_INLINE void put(int first, int vector, const NativeI (&sum)[kRows][kFrames], const BytesQuery& q) {
+    QJL_UNROLL
+    for (int i = 0; i < kRows * kFrames; ++i) put(i / kFrames, first + i % kFrames, vector, sum[i / kFrames][i % kFrames], q);
+  }
   QJL_INLINE void store_scores(const ScoredPage& page, int half) const {
     for (int row = 0; row < kRows; ++row) {
       for (int i = 0; i < 4; ++i) {
@@ -259,9 +265,7 @@ inline void word_scores(const BytesQuery& q, int d, const ScoredPage& page) {
           }
         }
       }
-      QJL_UNROLL
-      for (int i = 0; i < kRows * kFrames; ++i)
-        dots.put(i / kFrames, frame + i % kFrames, vector, sum[i / kFrames][i % kFrames], q);
+      dots.put(frame, vector, sum, q);
     }
     dots.store_scores(page, half);
   }

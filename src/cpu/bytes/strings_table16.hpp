@@ -60,9 +60,7 @@ inline void string_scores(const BytesQuery& q, int d, const ScoredPage& page) {
           });
         }
       }
-      QJL_UNROLL
-      for (int i = 0; i < kRows * kFrames; ++i)
-        dots.put(i / kFrames, frame + i % kFrames, vector, sum[i / kFrames][i % kFrames], q);
+      dots.put(frame, vector, sum, q);
     }
     dots.store_scores(page, half);
   }
