@@ -68,6 +68,13 @@ bool needs_gradients(nb::handle tensor) {
   return answer.ptr() != Py_False;
 }
 
+bool is_negative_view(nb::handle tensor) {
+  static PyObject* const name = PyUnicode_InternFromString("is_neg");
+  const nb::object answer = nb::steal(PyObject_CallMethodNoArgs(tensor.ptr(), name));
+  PyErr_Clear();
+  return answer.ptr() != Py_False;
+}
+
 bool show_tensor(nb::handle object, nb::dlpack::dltensor& memory) {
   const ExchangeTable* torch = table();
   if (torch == nullptr || torch->show_tensor == nullptr || Py_TYPE(object.ptr()) != torch_tensor_type()) return false;

@@ -16,9 +16,11 @@ namespace nb = nanobind;
 // The class torch.Tensor, or null when torch was not imported; it is never imported here.
 PyTypeObject* torch_tensor_type();
 
-// Whether an object is a tensor of torch, and whether that one records gradients.
+// Whether an object is a tensor of torch; whether that one records gradients, and whether its memory has the numbers with the other
+// sign (`z.conj().imag`), which DLPack does not say.
 bool is_torch(nb::handle object);
 bool needs_gradients(nb::handle tensor);
+bool is_negative_view(nb::handle tensor);
 
 // What a tensor says of its memory; it points into the tensor. False for what is not exactly a torch.Tensor, has no such table, or
 // may not be shown: ask by other ways, which say why.

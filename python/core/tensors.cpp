@@ -62,9 +62,10 @@ void check_rank(const nb::dlpack::dltensor& memory, int rank, const char* axes, 
 
 // Fills one of the holders; what it says of the memory.
 nb::dlpack::dltensor import_array(nb::handle object, Tensor& tensor, const Name& name) {
-  if (is_torch(object) && needs_gradients(object)) {
-    refuse(ErrorKind::invalid_argument, name.operation, name.tensor,
-           " need gradients, wanted a tensor without: detach() gives one");
+  if (is_torch(object)) {
+    require(!needs_gradients(object), name.operation, name.tensor, " need gradients, wanted a tensor without: detach() gives one");
+    require(!is_negative_view(object), name.operation, name.tensor,
+            " are a view whose memory has the other sign (is_neg()), wanted numbers as they are: resolve_neg() gives them");
   }
   nb::dlpack::dltensor memory;
   if (show_tensor(object, memory)) {

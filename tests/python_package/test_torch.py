@@ -104,6 +104,8 @@ def test_no_memory(filled: tuple[qjl.KvCache, list[int]]) -> None:
     refused("queries are of type Tensor and show no memory", queries=q.to("meta"))
     refused("keys are of type", keys=k.to_sparse())
     refused("keys need gradients, wanted a tensor without: detach() gives one", keys=k.clone().requires_grad_())
+    refused("keys are a view whose memory has the other sign (is_neg()), wanted numbers as they are", keys=torch._neg_view(k))
+    refused("values are a view whose memory has the other sign", values=torch.complex(k, k).conj().imag)
     refused("keys are torch.float64, wanted float32, float16 or bfloat16", keys=k.double())
     refused("values have channels 3 numbers apart, wanted contiguous ones", values=k.transpose(2, 3).contiguous().transpose(2, 3))
     assert [cache.num_tokens(sequence) for sequence in ids] == [200, 200]
