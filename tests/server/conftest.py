@@ -73,7 +73,8 @@ def serve(program: Path, model: Path) -> Callable[..., contextlib.AbstractContex
 
     @contextlib.contextmanager
     def start(*words: object) -> Iterator[Server]:
-        server = Server([str(program), "serve", "-m", str(model), "--port", "0", "-c", "4096", *map(str, words)])
+        context = () if "-c" in words else ("-c", "4096")
+        server = Server([str(program), "serve", "-m", str(model), "--port", "0", *context, *map(str, words)])
         try:
             yield server
         finally:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import concurrent.futures
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import requests
-from conftest import PROMPT, Server
+from conftest import PROMPT, ROOT, Server
 
 HALF = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
 
@@ -78,6 +80,13 @@ def test_clients_who_leave_leave_nothing(server: Server) -> None:
     assert used == [0, 0, 0]
     assert len(list(Path(f"/proc/{server.process.pid}/task").iterdir())) == threads
     assert "Paris" in server.complete()["choices"][0]["text"]
+
+
+def test_memory_stays_flat_under_mixed_load(program: Path, model: Path) -> None:
+    """Eight seconds, in which scratch memory still finds its size: a leak would show as more. `./dev bench-serve load` is the long one."""
+    words = [ROOT / "bench/serving/mixed_load.py", "--program", program, "--model", model, "--seconds", "8", "--growth", "10"]
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_health_beside_idle_and_half_sent(server: Server) -> None:

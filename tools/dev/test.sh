@@ -37,8 +37,9 @@ test_others() {  # REPORTS
   test_other_processor "$1" && build_all_gpus
 }
 
-# `qjl serve` asked by the clients that people use; its page in a browser where Chromium is installed.
+# `qjl serve` asked by the clients that people use; its page in a browser where Debian's Chromium can be had (121 MB to load).
 test_server() {  # REPORTS
+  need_packages chromium chromium-driver || say "no Chromium: the page is not tried in a browser"
   need_python tests/server/requirements.txt
   .venv/bin/python -m pytest -q tests/server --junitxml "$1/pytest_server.xml"
 }

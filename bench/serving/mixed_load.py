@@ -1,0 +1,128 @@
+"""Mixed requests for a while, many of which are given up; resident memory has to stay flat.
+
+    mixed_load.py --program build/release/qjl --model FILE [--seconds 600] [--clients 12]
+
+Every client asks in turn for what chance says: short and long prompts, streams, choices, chat, bad bodies; a third hang up on the way.
+Long prompts fill the cache first, and the first fifth of the time counts for nothing. Prints resident memory after it, in the middle and
+at the end; exits with 1 when it has grown by more than --growth, when the server failed a request, or when something is left in the
+cache's use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from servers import Programs, Server, start_ours, usable_threads
+from streams import Answer, ask, ask_in_turn, completion
+
+CACHE_MB, FILLING_PROMPTS = 48, 10
+WORDS = (
+    "the",
+    "of",
+    "a",
+    "to",
+    "in",
+    "river",
+    "stone",
+    "light",
+    "house",
+    "green",
+    "seven",
+    "walks",
+    "under",
+    "old",
+    "water",
+    "bright",
+)
+
+
+def body(chance: random.Random) -> dict:
+    text = " ".join(chance.choices(WORDS, k=chance.choice((4, 40, 400, 1500))))
+    more: dict = chance.choice(
+        ({}, {"n": 3}, {"logprobs": 3}, {"temperature": 1.0, "seed": 5}, {"stop": [" the"]}, {"ignore_eos": False})
+    )
+    wrong: dict = chance.choice(({}, {}, {}, {}, {}, {}, {}, {"max_tokens": "many"}, {"temperature": -1}, {"logit_bias": [1]}))
+    return {**completion(text, chance.choice((1, 8, 60))), **more, **wrong}
+
+
+async def client(server: Server, chance: random.Random, end: float, seen: Counter[str]) -> None:
+    while time.monotonic() < end:
+        asked, answer = body(chance), Answer()
+        task = asyncio.create_task(ask(server.port, asked, answer))
+        if chance.random() < 1 / 3:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(task, chance.uniform(0, 0.5))
+            seen["left" if task.cancelled() else "answered"] += 1
+        else:
+            await task
+            seen["answered"] += 1
+        if answer.error and not answer.error.startswith(("HTTP/1.1 400", "HTTP/1.1 429")):
+            seen["failed: " + answer.error] += 1
+
+
+def fill(server: Server) -> None:
+    """Idle prefixes take all pages that requests will."""
+    bodies = [completion(f"{number} " + "one two three " * 500, 1) for number in range(FILLING_PROMPTS)]
+    for answer in ask_in_turn(server.port, bodies):
+        if answer.error:
+            raise RuntimeError(answer.error)
+
+
+async def run(server: Server, options: argparse.Namespace) -> tuple[list[int], Counter[str]]:
+    start, seen = time.monotonic(), Counter[str]()
+    chances = [random.Random(number) for number in range(options.clients)]
+    clients = [asyncio.create_task(client(server, each, start + options.seconds, seen)) for each in chances]
+    resident = []
+    for share in (0.2, 0.6, 1.0):
+        await asyncio.sleep(max(0.0, start + share * options.seconds - time.monotonic()))
+        resident.append(server.resident_bytes())
+    await asyncio.gather(*clients)
+    return resident, seen
+
+
+def left_over(server: Server) -> str:
+    end = time.monotonic() + 30
+    while True:
+        state = server.get("/cache")
+        used = sum(cache["pages"]["used"] for cache in state["caches"])
+        if not state["sequences"] and used == 0:
+            return ""
+        if time.monotonic() > end:
+            return f"{len(state['sequences'])} sequences and {used} used pages are left, wanted none"
+        time.sleep(0.1)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--program", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--clients", type=int, default=12)
+    parser.add_argument("--growth", type=float, default=2, help="per cent that resident memory may grow (default 2)")
+    options = parser.parse_args()
+    words = ("-c", 4096, "--cache-mb", CACHE_MB, "-np", 8, "--max-queue", 8)
+    with start_ours(Programs(options.program, options.program, usable_threads()), options.model, *words) as server:
+        fill(server)
+        resident, seen = asyncio.run(run(server, options))
+        faults = [name for name in seen if name.startswith("failed")]
+        if left := left_over(server):
+            faults.append(left)
+    start, middle, end = (number / 1e6 for number in resident)
+    print(f"resident memory {start:.1f} MB at first, {middle:.1f} MB in the middle, {end:.1f} MB at the end")
+    print(", ".join(f"{count} {name}" for name, count in sorted(seen.items())))
+    if end > (1 + options.growth / 100) * start:
+        faults.append(f"memory grew by {end / start - 1:.1%}, wanted at most {options.growth:g} %")
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

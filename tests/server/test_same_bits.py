@@ -1,0 +1,98 @@
+"""--reproducible: an answer and its scores have the same bits cold, warm, restored from disk, in company and parked. And what kill -9
+leaves of a prefix that is being saved."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import random
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import requests
+from conftest import ROOT, Server
+
+TEXT = (ROOT / "examples/texts/south.txt").read_text()
+CHUNK = ("--reproducible", "--chunk", 128)
+
+
+def ask(server: Server, **body: object) -> list[dict]:
+    """The choices of a request that must succeed, scores included."""
+    path, scores = ("/v1/chat/completions", True) if "messages" in body else ("/v1/completions", 3)
+    answer = server.post(path, {"temperature": 0, "logprobs": scores, "ignore_eos": True, **body})
+    assert answer.status_code == 200, answer.text
+    return answer.json()["choices"]
+
+
+def test_restored_from_disk(serve: Callable, tmp_path: Path) -> None:
+    words = [*CHUNK, "--prefix-dir", tmp_path]
+    prompt = TEXT[:3000]
+    with serve(*words) as server:
+        cold = ask(server, prompt=prompt + " And then", max_tokens=24)
+        warm = ask(server, prompt=prompt + " And then", max_tokens=24)
+        assert warm == cold
+        saved = server.post("/cache/prefixes", {"name": "south", "prompt": prompt})
+        assert saved.status_code == 201, saved.text
+        assert saved.json()["tokens"] >= 512
+    with serve(*words) as server:
+        restored = server.complete(prompt=prompt + " And then", max_tokens=24, logprobs=3, ignore_eos=True)
+        assert restored["usage"]["prompt_tokens_details"]["cached_tokens"] == saved.json()["tokens"]
+        assert restored["choices"] == cold
+
+
+def mixed(number: int) -> dict:
+    """Short and long, greedy and drawn, one choice and two; two chats go on until their context is full."""
+    if number % 8 == 0:
+        return {"messages": [{"role": "user", "content": TEXT[number : number + 200]}]}
+    text = TEXT[97 * number :][: (200, 900, 1800)[number % 3]]
+    return {"prompt": text, "temperature": number % 2 * 0.8, "seed": number, "max_tokens": 16 + number, "n": 1 + number % 4 // 3}
+
+
+def test_16_in_a_cache_too_small_for_them(serve: Callable) -> None:
+    bodies = [mixed(number) for number in range(16)]
+    with serve(*CHUNK, "-c", 680) as server:
+        alone = [ask(server, **body) for body in bodies]
+    # The two chats alone do not fit: each was promised 512 tokens of answer and makes about 600.
+    with serve(*CHUNK, "-c", 680, "--cache-mb", 11, "--parallel", 16) as server:
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            together = list(pool.map(lambda body: ask(server, **body), bodies))
+        parkings = re.search(r"^qjl_parkings_total (\S+)$", server.get("/metrics").text, re.MULTILINE)
+    assert together == alone
+    assert float(parkings[1]) > 0
+
+
+def save_in_turn(server: Server, acknowledged: dict[str, int], done: threading.Event) -> None:
+    """Two texts under one name, and now and then under a new one."""
+    with contextlib.suppress(requests.RequestException):  # the server is killed on the way
+        for number in range(1000):
+            name = "same" if number % 3 else f"new{number}"
+            saved = server.post("/cache/prefixes", {"name": name, "prompt": TEXT[: 700 + 700 * (number % 2)]})
+            assert saved.status_code == 201, saved.text
+            acknowledged[name] = saved.json()["tokens"]
+            if done.is_set():
+                return
+
+
+def test_killed_while_saving(serve: Callable, tmp_path: Path) -> None:
+    acknowledged: dict[str, int] = {}
+    chance = random.Random(1)
+    for _ in range(4):
+        done = threading.Event()
+        with serve("--prefix-dir", tmp_path) as server:
+            listed = {prefix["name"]: prefix for prefix in server.get("/cache/prefixes").json()["prefixes"]}
+            assert [prefix["fault"] for prefix in listed.values()] == [None] * len(listed)
+            assert acknowledged.keys() <= listed.keys()
+            assert {listed[name]["tokens"] for name in acknowledged} <= {128, 256}
+            assert all(listed[name]["tokens"] == acknowledged[name] for name in acknowledged if name != "same")
+            assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} == listed.keys()  # no parts are left
+            saver = threading.Thread(target=save_in_turn, args=(server, acknowledged, done))
+            saver.start()
+            time.sleep(0.3 + chance.random() / 2)
+            server.process.kill()
+            done.set()
+            saver.join(60)
+            assert not saver.is_alive()
+    assert acknowledged
