@@ -22,7 +22,7 @@ from pathlib import Path
 from servers import Programs, Server, start_ours, usable_threads
 from streams import Answer, ask, ask_in_turn, completion
 
-CACHE_MB, FILLING_PROMPTS = 48, 10
+CACHE_MB, FILLING_PROMPTS = 24, 4
 WORDS = (
     "the",
     "of",
@@ -107,7 +107,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=12)
     parser.add_argument("--growth", type=float, default=2, help="per cent that resident memory may grow (default 2)")
     options = parser.parse_args()
-    words = ("-c", 4096, "--cache-mb", CACHE_MB, "-np", 8, "--max-queue", 8)
+    words = ("-c", 2048, "--cache-mb", CACHE_MB, "-np", 4, "--max-queue", 8)
     with start_ours(Programs(options.program, options.program, usable_threads()), options.model, *words) as server:
         fill(server)
         resident, seen = asyncio.run(run(server, options))

@@ -73,3 +73,45 @@ verb_bench_peers() {
   .venv/bin/python bench/run.py --peers --peers-python "$folder/venv/bin/python" "$@"
   bench_report
 }
+
+# `qjl serve` beside llama-server, and by itself; writes docs/results/serve.md. `load` is a mixed load whose memory is watched.
+verb_bench_serve() {  # [PART...] [--quick] [--again], or load [--seconds N]
+  build release qjl_program
+  verb_model >/dev/null
+  need_venv
+  if [[ ${1:-} == load ]]; then
+    .venv/bin/python bench/serving/mixed_load.py --program build/release/qjl --model "$model" "${@:2}"
+    return
+  fi
+  build release qjl_bench
+  build release qjl_engine_bench
+  local peer q4_0=${model/Q4_1/Q4_0}
+  peer=$(need_llama_server)
+  if [[ ! -e $q4_0 ]]; then
+    say "making ${q4_0##*/}"
+    "${peer%/*}/llama-quantize" --allow-requantize "$model" "$q4_0.part" Q4_0 2 >&2
+    mv "$q4_0.part" "$q4_0"
+  fi
+  .venv/bin/python bench/serving/serve_bench.py --peer "$peer" --model "$model" --q4-0 "$q4_0" "$@"
+}
+
+# llama-server and its quantiser from the sources that bench-peers pins, compiled outside the checkout; prints the server's path.
+need_llama_server() {
+  local folder=${XDG_CACHE_HOME:-$HOME/.cache}/qjl/peers/llama-server sources
+  local sum=832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e
+  echo "$folder/llama-server"
+  [[ -x $folder/llama-server && -x $folder/llama-quantize ]] && return
+  need_packages cmake ninja-build g++
+  mkdir -p "$folder"
+  sources=$(mktemp -d "$folder/sources.XXXXXX")
+  say "getting llama-cpp-python 0.3.36 (77 MB) and compiling llama-server into $folder (once; some minutes)"
+  .venv/bin/python -m pip download -q --disable-pip-version-check --no-deps --no-binary llama-cpp-python -d "$sources" llama-cpp-python==0.3.36 >&2
+  sha256sum --check --status <<<"$sum  $(echo "$sources"/*.tar.gz)" || { say "the sources that arrived have a wrong checksum"; return 1; }
+  tar -xzf "$sources"/*.tar.gz -C "$sources"
+  cmake -G Ninja -S "$sources"/llama_cpp_python-0.3.36/vendor/llama.cpp -B "$sources/build" --log-level=WARNING -DCMAKE_BUILD_TYPE=Release \
+    -DGGML_NATIVE=ON -DBUILD_SHARED_LIBS=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_UI=OFF -DLLAMA_USE_PREBUILT_UI=OFF -DLLAMA_BUILD_TESTS=OFF \
+    -DLLAMA_BUILD_EXAMPLES=OFF >&2
+  cmake --build "$sources/build" --target llama-server llama-quantize >&2
+  mv "$sources"/build/bin/llama-server "$sources"/build/bin/llama-quantize "$folder/"
+  rm -rf "$sources"
+}
