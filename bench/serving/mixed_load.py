@@ -2,10 +2,9 @@
 
     mixed_load.py --program build/release/qjl --model FILE [--seconds 600] [--clients 12]
 
-Every client asks in turn for what chance says: short and long prompts, streams, choices, chat, bad bodies; a third hang up on the way.
-Long prompts fill the cache first, and the first fifth of the time counts for nothing. Prints resident memory after it, in the middle and
-at the end; exits with 1 when it has grown by more than --growth, when the server failed a request, or when something is left in the
-cache's use.
+Every client asks in turn for what chance says: short and long prompts, choices, scores, samples, stops, bad bodies; a third hang up on the
+way. Long prompts fill the cache first. Prints resident memory after each tenth of the time; exits with 1 when the last is larger than the
+second by more than --growth, when the server failed a request, or when something is left in the cache's use.
 """
 
 from __future__ import annotations
@@ -23,6 +22,8 @@ from servers import Programs, Server, start_ours, usable_threads
 from streams import Answer, ask, ask_in_turn, completion
 
 CACHE_MB, FILLING_PROMPTS = 24, 4
+TENTHS = 10
+REFUSED = ("HTTP/1.1 400", "HTTP/1.1 429")
 WORDS = (
     "the",
     "of",
@@ -59,12 +60,17 @@ async def client(server: Server, chance: random.Random, end: float, seen: Counte
         if chance.random() < 1 / 3:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(task, chance.uniform(0, 0.5))
-            seen["left" if task.cancelled() else "answered"] += 1
         else:
             await task
-            seen["answered"] += 1
-        if answer.error and not answer.error.startswith(("HTTP/1.1 400", "HTTP/1.1 429")):
+        if answer.error.startswith(REFUSED):
+            seen["refused"] += 1
+            await asyncio.sleep(0.1)
+        elif answer.error:
             seen["failed: " + answer.error] += 1
+        elif task.cancelled():
+            seen["left"] += 1
+        else:
+            seen["answered"] += 1
 
 
 def fill(server: Server) -> None:
@@ -80,8 +86,8 @@ async def run(server: Server, options: argparse.Namespace) -> tuple[list[int], C
     chances = [random.Random(number) for number in range(options.clients)]
     clients = [asyncio.create_task(client(server, each, start + options.seconds, seen)) for each in chances]
     resident = []
-    for share in (0.2, 0.6, 1.0):
-        await asyncio.sleep(max(0.0, start + share * options.seconds - time.monotonic()))
+    for tenth in range(1, TENTHS + 1):
+        await asyncio.sleep(max(0.0, start + tenth / TENTHS * options.seconds - time.monotonic()))
         resident.append(server.resident_bytes())
     await asyncio.gather(*clients)
     return resident, seen
@@ -114,8 +120,8 @@ def main() -> int:
         faults = [name for name in seen if name.startswith("failed")]
         if left := left_over(server):
             faults.append(left)
-    start, middle, end = (number / 1e6 for number in resident)
-    print(f"resident memory {start:.1f} MB at first, {middle:.1f} MB in the middle, {end:.1f} MB at the end")
+    start, end = resident[1], resident[-1]
+    print("resident memory, MB: " + ", ".join(f"{number / 1e6:.1f}" for number in resident))
     print(", ".join(f"{count} {name}" for name, count in sorted(seen.items())))
     if end > (1 + options.growth / 100) * start:
         faults.append(f"memory grew by {end / start - 1:.1%}, wanted at most {options.growth:g} %")
