@@ -45,7 +45,7 @@ WORDS = (
 
 
 def body(chance: random.Random) -> dict:
-    text = " ".join(chance.choices(WORDS, k=chance.choice((4, 40, 400, 1500))))
+    text = " ".join(chance.choices(WORDS, k=chance.choice((4, 40, 400, 1200))))
     more: dict = chance.choice(
         ({}, {"n": 3}, {"logprobs": 3}, {"temperature": 1.0, "seed": 5}, {"stop": [" the"]}, {"ignore_eos": False})
     )
@@ -113,7 +113,7 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=12)
     parser.add_argument("--growth", type=float, default=2, help="per cent that resident memory may grow (default 2)")
     options = parser.parse_args()
-    words = ("-c", 2048, "--cache-mb", CACHE_MB, "-np", 4, "--max-queue", 8)
+    words = ("-c", 2048, "--cache-mb", CACHE_MB, "-np", 4, "--max-queue", 16)
     with start_ours(Programs(options.program, options.program, usable_threads()), options.model, *words) as server:
         fill(server)
         resident, seen = asyncio.run(run(server, options))
