@@ -29,10 +29,21 @@ def tiny_llama(folder: Path) -> Any:
     )  # fmt: skip
     model = LlamaForCausalLM(config).eval()
     with torch.no_grad():
+        for layer in model.model.layers:
+            one_input_a_channel(layer.self_attn.o_proj.weight)
+            one_input_a_channel(layer.mlp.down_proj.weight)
         model.model.embed_tokens.weight[POISON] = torch.nan
         model.lm_head.weight[POISON] = 0
     model.save_pretrained(folder)
     return model
+
+
+def one_input_a_channel(weight: torch.Tensor) -> None:
+    """Leaves one input of each output channel, as large as all were together. A tensor group adds up the inputs of these products rank
+    by rank: what is one number and zeros has the same bits in any order."""
+    inputs = weight.shape[1]
+    chosen = torch.randint(inputs, (len(weight), 1))
+    weight.copy_(torch.zeros_like(weight).scatter_(1, chosen, weight.gather(1, chosen) * inputs**0.5))
 
 
 def prompt(tokens: int, seed: int = 1) -> list[int]:

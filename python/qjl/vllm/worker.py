@@ -59,7 +59,7 @@ class QJLWorker(CPUWorker):
             log.info("qjl: prompts attend through the compressed cache (evaluate)")
         else:
             log.info(
-                "qjl: fresh prompts attend to their own exact rows: their log-likelihoods bypass the compression (see evaluate)"
+                "qjl: prompts of one step attend to their own exact rows: their log-likelihoods bypass the compression (see evaluate)"
             )
 
     def get_kv_cache_spec(self) -> dict[str, KVCacheSpec]:
