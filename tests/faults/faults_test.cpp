@@ -14,6 +14,7 @@
 
 #include "cache_fixtures.hpp"
 #include "qjl/cache_file.hpp"
+#include "qjl/moves.hpp"
 
 namespace qjl::test {
 namespace {
@@ -95,6 +96,24 @@ TEST_P(FaultsTest, MemoryThatIsRefusedChangesNothing) {
     try_all(kind, [&] { cache.reserve(fork, 900); }, again);
     try_all(kind, [&] { state(); });
   }
+}
+
+TEST_P(FaultsTest, MemoryThatIsRefusedMovesNothing) {
+  KvCache other(config);
+  const SequenceId source = other.create();
+  append(other, source, tokens, {0, 600}, threads);
+  const auto cut_at_a_page = [&] {
+    fork_again();
+    cache.truncate(fork, 256, threads);
+  };
+  cut_at_a_page();
+  for (const fault_kind kind : {FAULT_MALLOC, FAULT_MMAP}) {
+    SequenceId made{};
+    try_all(kind, [&] { made = copy_sequence(other, source, cache); }, [&] { cache.drop(made); });
+    try_all(kind, [&] { extend_sequence(other, source, cache, fork); }, cut_at_a_page);
+  }
+  extend_sequence(other, source, cache, fork);
+  EXPECT_TRUE(outputs(cache, fork, threads) == outputs(other, source, threads));
 }
 
 TEST_P(FaultsTest, ThreadsThatAreRefusedAreGivenBack) {
