@@ -1,12 +1,10 @@
 // `qjl chat`: a conversation, one line per message; the whole of it stays in one cache, so each turn processes only what is new. When
 // the context is full the oldest messages are forgotten.
 // Lines may come from a terminal or a pipe; the end of input ends the chat. In a terminal Ctrl-C ends the answer, a second one the chat.
-#include <poll.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <iostream>
 #include <iterator>
 #include <optional>
 #include <utility>
@@ -15,6 +13,7 @@
 #include "generation.hpp"
 #include "interrupt.hpp"
 #include "saved_cache.hpp"
+#include "terminal_lines.hpp"
 #include "text_input.hpp"
 
 namespace qjl::cli {
@@ -28,23 +27,14 @@ struct ChatOptions {
   OutputOptions output;
 };
 
-constexpr int kPasteMilliseconds = 30;  // lines of a paste follow each other faster than those of a person
-
-bool more_is_there() {
-  pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
-  return poll(&input, 1, kPasteMilliseconds) == 1 && (input.revents & POLLIN) != 0;
-}
-
 // False at the end of input. A line is a message; in a terminal, all lines of a paste are one. The mark in front is for people, so it
 // goes to the terminal, not to the result.
-bool read_message(std::string& message, bool from_terminal) {
+bool read_message(std::string& message, std::optional<TerminalLines>& terminal) {
   do {
-    if (from_terminal && isatty(STDERR_FILENO) == 1) std::cerr << "> " << std::flush;
-    if (!read_line(message)) {
+    if (!(terminal ? terminal->read(isatty(STDERR_FILENO) == 1 ? "> " : "", message) : read_line(message))) {
       check_interrupt();
       return false;
     }
-    for (std::string line; from_terminal && more_is_there() && read_line(line);) message += "\n" + line;
   } while (message.find_first_not_of(" \t\r\n") == std::string::npos);
   return true;
 }
@@ -69,6 +59,11 @@ Conversation begin_conversation(const ChatOptions& options, const std::optional<
   return conversation;
 }
 
+// What the model said, which the next turn reads, and what is shown of it: with special tokens where they are asked for.
+struct Answer {
+  std::string said, shown;
+};
+
 class Chat {
  public:
   Chat(const ChatOptions& options, LoadedModel& loaded, engine::Generator& generator, Conversation conversation)
@@ -86,7 +81,7 @@ class Chat {
   bool streams() const { return !options_.output.json && options_.output.file.empty(); }
   void talk();
   void answer();
-  nlohmann::ordered_json take_turn(std::span<const engine::Token> prompt, std::string& said);
+  nlohmann::ordered_json take_turn(std::span<const engine::Token> prompt, Answer& answer);
   std::vector<engine::Token> fitting_prompt();
   bool forget_oldest();
   void write_transcript() const;
@@ -137,11 +132,18 @@ std::vector<engine::Token> Chat::fitting_prompt() {
   }
 }
 
-nlohmann::ordered_json Chat::take_turn(std::span<const engine::Token> prompt, std::string& said) {
-  const engine::Turn turn = continue_text(generator_, prompt, [&](std::string_view text) {
-    said += text;
+nlohmann::ordered_json Chat::take_turn(std::span<const engine::Token> prompt, Answer& answer) {
+  const auto show = [&](std::string_view text) {
+    answer.shown += text;
     if (streams()) print_text(text);
-  });
+  };
+  const auto say = [&](std::string_view text) {
+    answer.said += text;
+    show(text);
+  };
+  const bool shows_special = options_.generate.special == SpecialTokens::shown;
+  engine::Turn turn = continue_text(generator_, prompt, say, shows_special ? engine::SpecialCallback(show) : nullptr);
+  turn.text = answer.shown;
   log_turn(turn, generator_.cache());
   return turn_json(turn);
 }
@@ -150,17 +152,17 @@ nlohmann::ordered_json Chat::take_turn(std::span<const engine::Token> prompt, st
 void Chat::answer() {
   std::optional<InterruptsSpared> spared;
   if (from_terminal_) spared.emplace();
-  std::string said;
+  Answer answer;
   nlohmann::ordered_json turn;
   try {
-    turn = take_turn(fitting_prompt(), said);
+    turn = take_turn(fitting_prompt(), answer);
   } catch (const Interrupted&) {
     if (!from_terminal_) throw;
-    turn = {{"text", said}, {"finish", "interrupted"}};
+    turn = {{"text", answer.shown}, {"finish", "interrupted"}};
   }
   if (streams()) print_text("\n");
-  conversation_.messages.push_back(engine::chat_message("assistant", said));
-  transcript_ += said + "\n";
+  conversation_.messages.push_back(engine::chat_message("assistant", answer.said));
+  transcript_ += answer.shown + "\n";
   turns_.push_back(turn);
   if (!options_.output.file.empty()) write_transcript();
   if (from_terminal_) forget_interrupt();
@@ -168,7 +170,9 @@ void Chat::answer() {
 
 void Chat::talk() {
   bool first = true;
-  for (std::string message; read_message(message, from_terminal_); first = false) {
+  std::optional<TerminalLines> terminal;
+  if (from_terminal_) terminal.emplace();
+  for (std::string message; read_message(message, terminal); first = false) {
     if (first) drop_byte_order_mark(message);
     conversation_.messages.push_back(engine::chat_message("user", message));
     answer();

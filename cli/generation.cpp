@@ -54,7 +54,7 @@ engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& c
 }
 
 engine::Turn continue_text(engine::Generator& generator, std::span<const engine::Token> prompt,
-                           const std::function<void(std::string_view)>& print) {
+                           const std::function<void(std::string_view)>& print, const engine::SpecialCallback& print_special) {
   if (std::ssize(prompt) >= generator.context()) {
     throw Error(ErrorKind::invalid_argument, "[generate] the prompt has " + std::to_string(prompt.size()) +
                                                  " tokens, wanted at most " + std::to_string(generator.context() - 1) +
@@ -70,7 +70,14 @@ engine::Turn continue_text(engine::Generator& generator, std::span<const engine:
     check_interrupt();
     bar.update(done, total);
   };
-  engine::Turn turn = generator.continue_text(prompt, on_text, on_prompt);
+  engine::SpecialCallback on_special;
+  if (print_special) {
+    on_special = [&](std::string_view written) {
+      bar.clear();
+      print_special(written);
+    };
+  }
+  engine::Turn turn = generator.continue_text(prompt, on_text, on_prompt, on_special);
   if (turn.finish == engine::Finish::context) {
     spdlog::warn("the context of {} tokens is full: the answer ends there (-c takes more)", generator.context());
   }

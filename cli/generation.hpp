@@ -21,10 +21,10 @@ namespace qjl::cli {
 engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, Device device, const GenerateOptions& options,
                                  const std::optional<CacheFile>& saved);
 
-// One turn. `print` gets whole UTF-8 characters as they come.
+// One turn. `print` gets whole UTF-8 characters as they come, `print_special` special tokens as they are written.
 // Errors: invalid_argument when the prompt leaves no room in the context (found and wanted); Interrupted.
 engine::Turn continue_text(engine::Generator& generator, std::span<const engine::Token> prompt,
-                           const std::function<void(std::string_view)>& print);
+                           const std::function<void(std::string_view)>& print, const engine::SpecialCallback& print_special = {});
 
 // The template that --chat-template names: "auto" is the model's own (ChatML, with a warning, where it has none), then the names of
 // named_templates.hpp, then a file. Usage on a name that is none of these.

@@ -142,6 +142,11 @@ void add_generate_options(CLI::App& command, GenerateOptions& options) {
       .add_option_function<std::string>(
           "--system", [&options](const std::string& text) { options.system = text; }, "system message; '' for an empty one")
       ->group("Prompt");
+  command
+      .add_flag_callback(
+          "--special", [&options] { options.special = SpecialTokens::shown; },
+          "print the special tokens of an answer, too, as they are written")
+      ->group("Output");
   add_sampling_options(command, options.sampling);
 }
 
@@ -200,7 +205,7 @@ bool has_letters(const std::string& word) {
 // Whether the next word is the value of this option, and may begin with a dash. A word with a value of its own (-t2, --seed=1) awaits
 // none.
 bool awaits_value(const std::string& option) {
-  constexpr std::string_view kFlags[] = {"--json", "--escape", "-e", "-h", "--help", "--version", "--reproducible"};
+  constexpr std::string_view kFlags[] = {"--json", "--escape", "-e", "-h", "--help", "--version", "--reproducible", "--special"};
   const bool is_long = option.starts_with("--") && option.find('=') == std::string::npos;
   const bool is_short = option.size() == 2 && option[0] == '-';
   return (is_long || is_short) && std::ranges::find(kFlags, option) == std::end(kFlags);
@@ -214,6 +219,7 @@ std::vector<std::string> spell_out_short_words(int argc, const char* const* argv
   for (std::string& word : words) {
     if (word == "--") break;
     if (std::exchange(is_value, false)) continue;
+    if (word == "-sp") word = "--special";
     if (word == "-np" || word.starts_with("-np=")) word = "--parallel" + word.substr(3);
     for (const char side : {'k', 'v'}) {
       const std::string brief = std::string("-ct") + side;

@@ -66,6 +66,8 @@ struct TemplateOptions {
   std::string variables = {};  // JSON
 };
 
+enum class SpecialTokens : std::uint8_t { hidden, shown };
+
 struct GenerateOptions {
   engine::SamplingConfig sampling = {};
   std::int64_t max_tokens = -1;  // -1: until the model ends or the context is full
@@ -73,6 +75,7 @@ struct GenerateOptions {
   std::int64_t chunk = 0;  // 0: the prompt in one piece
   TemplateOptions chat_template = {};
   std::optional<std::string> system = {};
+  SpecialTokens special = SpecialTokens::hidden;  // of the answer
 };
 
 void add_model_options(CLI::App& command, ModelOptions& options);
@@ -93,7 +96,7 @@ Device cache_device(const CacheOptions& options);
 // The same as cache_type for one name.
 engine::CacheType cache_type(const std::string& type);
 // CLI11 has no one-dash words of several letters: -ctk and -ctv (also -ctk=k3) become --cache-type-k and --cache-type-v, -np
-// becomes --parallel.
+// becomes --parallel, -sp --special.
 // Everything after `--` is left alone.
 std::vector<std::string> spell_out_short_words(int argc, const char* const* argv);
 

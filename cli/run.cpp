@@ -55,9 +55,14 @@ Exit run_run(const RunOptions& options) {
   auto generator = make_generator(loaded, cache, device, options.generate, saved);
   const auto prompt = joined(generator.tokens(), prompt_tokens(loaded, options), loaded.tokenizer.data());
   const bool streams = !options.output.json && options.output.file.empty();
-  const engine::Turn turn = continue_text(generator, prompt, [streams](std::string_view text) {
+  std::string answer;
+  const auto print = [&](std::string_view text) {
+    answer += text;
     if (streams) print_text(text);
-  });
+  };
+  const bool shows_special = options.generate.special == SpecialTokens::shown;
+  engine::Turn turn = continue_text(generator, prompt, print, shows_special ? engine::SpecialCallback(print) : nullptr);
+  turn.text = std::move(answer);
   if (streams) write_result("", "\n");
   log_turn(turn, generator.cache());
   save_generator(generator, options.saved);

@@ -143,7 +143,8 @@ std::vector<Token> Generator::tokens() const {
   return text;
 }
 
-Turn Generator::continue_text(std::span<const Token> prompt, const TextCallback& on_text, const PromptCallback& on_prompt) {
+Turn Generator::continue_text(std::span<const Token> prompt, const TextCallback& on_text, const PromptCallback& on_prompt,
+                              const SpecialCallback& on_special) {
   if (prompt.empty()) refuse("found an empty prompt, wanted at least one token");
   if (std::ssize(prompt) >= config_.context) {
     refuse("the prompt has " + std::to_string(prompt.size()) + " tokens, wanted at most " + std::to_string(config_.context - 1));
@@ -156,7 +157,7 @@ Turn Generator::continue_text(std::span<const Token> prompt, const TextCallback&
   const auto start = Clock::now();
   const auto logits = process(rest, on_prompt);
   turn.prompt_seconds = seconds_since(start);
-  decode(logits, turn, on_text);
+  decode(logits, turn, on_text, on_special);
   turn.peak_scratch_bytes = model_.peak_scratch_bytes();
   return turn;
 }
@@ -188,7 +189,7 @@ std::span<const float> Generator::process(std::span<const Token> tokens, const P
   return logits;
 }
 
-void Generator::decode(std::span<const float> logits, Turn& turn, const TextCallback& on_text) {
+void Generator::decode(std::span<const float> logits, Turn& turn, const TextCallback& on_text, const SpecialCallback& on_special) {
   const std::int64_t room = config_.context - std::ssize(history_);
   const std::int64_t limit = config_.max_tokens >= 0 ? std::min(config_.max_tokens, room) : room;
   const std::size_t with_text = std::min(logits.size(), static_cast<std::size_t>(tokenizer_.vocab_size()));  // rows may be padded
@@ -202,6 +203,7 @@ void Generator::decode(std::span<const float> logits, Turn& turn, const TextCall
   while (turn.tokens < limit) {
     const Token token = sampler_.sample(logits.first(with_text));
     ++turn.tokens;
+    if (const auto written = tokenizer_.special_piece(token); on_special && !written.empty()) on_special(written);
     if (tokenizer_.is_end_of_generation(token)) {
       turn.finish = Finish::stop;
       emit("");

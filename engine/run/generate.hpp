@@ -58,6 +58,8 @@ struct Turn {
 // Called once per token made, with the whole UTF-8 characters that it completes: "" when there are none. Once more at the end when
 // the text stops inside a character.
 using TextCallback = std::function<void(std::string_view text)>;
+// Called with each special token made, as it is written, before its TextCallback; also the one that ends the text. May be empty.
+using SpecialCallback = std::function<void(std::string_view written)>;
 // Called once per layer and chunk of the prompt; done and total count tokens times layers. May be empty.
 using PromptCallback = std::function<void(std::int64_t done, std::int64_t total)>;
 
@@ -78,7 +80,8 @@ class Generator {
   // Errors: invalid_argument when the prompt is empty or leaves no room in the context (found and wanted); those of
   // Model::forward. After an error, or an exception of a callback, the cache keeps the chunks and steps that were complete (what a
   // cut pass had sealed comes back as KvCache::truncate says), and the next turn starts from them.
-  Turn continue_text(std::span<const Token> prompt, const TextCallback& on_text, const PromptCallback& on_prompt = {});
+  Turn continue_text(std::span<const Token> prompt, const TextCallback& on_text, const PromptCallback& on_prompt = {},
+                     const SpecialCallback& on_special = {});
 
   // Writes the cache with its token ids (cache_file.hpp). Errors: as of save_cache().
   void save(const std::string& path, std::map<std::string, std::string> notes = {}) const;
@@ -92,7 +95,7 @@ class Generator {
  private:
   std::int64_t keep_shared(std::span<const Token> prompt);
   std::span<const float> process(std::span<const Token> tokens, const PromptCallback& on_prompt);
-  void decode(std::span<const float> logits, Turn& turn, const TextCallback& on_text);
+  void decode(std::span<const float> logits, Turn& turn, const TextCallback& on_text, const SpecialCallback& on_special);
   std::span<const float> forward(std::span<const Token> tokens, const ForwardOptions& options);
 
   Model& model_;

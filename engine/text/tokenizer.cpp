@@ -52,6 +52,14 @@ std::string piece_of(const TokenizerData& data, std::size_t token) {
   return spm ? spm_piece(text) : from_alphabet(text);
 }
 
+std::size_t index_of(const Tokenizer& tokenizer, Token token) {
+  if (token < 0 || token >= tokenizer.vocab_size()) {
+    throw Error(ErrorKind::invalid_argument,
+                "[decode] found token " + std::to_string(token) + ", wanted 0 to " + std::to_string(tokenizer.vocab_size() - 1));
+  }
+  return static_cast<std::size_t>(token);
+}
+
 // Where a piece ends in the joined text, and where the run of parsed pieces that it belongs to ends (0: not parsed).
 struct Stretch {
   std::size_t end, parse_end;
@@ -162,12 +170,12 @@ std::vector<Token> Tokenizer::encode(std::span<const TextPiece> pieces) const {
   return out;
 }
 
-std::string_view Tokenizer::piece(Token token) const {
-  if (token < 0 || token >= vocab_size()) {
-    throw Error(ErrorKind::invalid_argument,
-                "[decode] found token " + std::to_string(token) + ", wanted 0 to " + std::to_string(vocab_size() - 1));
-  }
-  return state_->pieces[static_cast<std::size_t>(token)];
+std::string_view Tokenizer::piece(Token token) const { return state_->pieces[index_of(*this, token)]; }
+
+std::string_view Tokenizer::special_piece(Token token) const {
+  const std::size_t index = index_of(*this, token);
+  const Type type = state_->data.types[index];
+  return type == Type::control || type == Type::unknown ? std::string_view(state_->data.tokens[index]) : std::string_view();
 }
 
 std::string Tokenizer::decode(std::span<const Token> tokens) const {

@@ -71,6 +71,9 @@ class Tokenizer {
 
   // Raw bytes of a token: may be a part of a UTF-8 character. Control tokens give "" .
   std::string_view piece(Token token) const;
+  // A control or unknown token as it is written ("<|im_end|>"); all others, which piece() tells, give "".
+  // Errors of both: invalid_argument outside the vocabulary.
+  std::string_view special_piece(Token token) const;
   // The pieces in a row: with add_space_prefix the space that encode() put first is there.
   std::string decode(std::span<const Token> tokens) const;
 

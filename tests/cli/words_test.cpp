@@ -75,6 +75,7 @@ std::string spelt_out(const std::vector<const char*>& line) {
 TEST(Words, ShortWordsOfSeveralLettersAreSpeltOut) {
   EXPECT_EQ(spelt_out({"run", "-ctk", "k3", "-ctv=v2"}), "run --cache-type-k k3 --cache-type-v=v2");
   EXPECT_EQ(spelt_out({"serve", "-np", "4"}), "serve --parallel 4");
+  EXPECT_EQ(spelt_out({"run", "-sp", "-ctk", "k3"}), "run --special --cache-type-k k3");
   EXPECT_THROW(spelt_out({"run", "-ngl", "99"}), Usage);
 }
 

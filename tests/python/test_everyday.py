@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import gguf
 import pytest
 from conftest import Program
 from tiny_models import write_tiny_model
@@ -96,3 +97,24 @@ def test_the_seed_is_any_of_64_bits_or_by_chance(qjl: Program, tiny: Path) -> No
     one, other = answer(-1), answer(-1)
     assert one != other
     assert answer(one[0]) == one  # which is told, so that the answer can be had again
+
+
+def test_special_tokens_of_an_answer_are_shown_when_asked_for(qjl: Program, tmp_path: Path) -> None:
+    """Here every token but those of the prompt's bytes is a special one."""
+    types = [gguf.TokenType.NORMAL if chr(i) in "helo" else gguf.TokenType.CONTROL for i in range(257)]
+    model = write_tiny_model(tmp_path / "special.gguf", types=types)
+    words = ("-m", model, "-n", 12, "--json")
+
+    def texts(*more: object, stdin: str = "") -> list[tuple[str, int]]:
+        done = qjl(*more, stdin=stdin)
+        assert done.returncode == 0, done.stderr
+        turns = json.loads(done.stdout).get("turns") or [json.loads(done.stdout)]
+        return [(turn["text"], turn["prompt_tokens"]) for turn in turns]
+
+    for verb in (("run", *words, "-p", "hello"), ("chat", *words, "--chat-template", "chatml")):
+        stdin = "hello\nhello" if verb[0] == "chat" else ""
+        hidden, shown = texts(*verb, stdin=stdin), texts(*verb, "--special", stdin=stdin)
+        assert [tokens for _, tokens in shown] == [tokens for _, tokens in hidden]  # what is shown is not said
+        for (less, _), (more, _) in zip(hidden, shown, strict=True):
+            assert len(less) < len(more) >= 12
+    assert texts("run", *words, "-p", "hello", "-sp") == texts("run", *words, "-p", "hello", "--special")

@@ -22,7 +22,7 @@ def byte_tokens() -> list[str]:
 
 
 def write_tiny_model(path: Path, *, layers: int = 2, context: int = 1 << 17, **changes: Any) -> Path:
-    """changes: name= architecture= vocab= tokens= template= and tensors=, a dict of arrays in place of the random ones."""
+    """changes: name= architecture= vocab= tokens= types= template= and tensors=, a dict of arrays in place of the random ones."""
     random = np.random.default_rng(5)
     architecture = changes.get("architecture", "llama")
     tokens = changes.get("tokens", [*byte_tokens(), "!!"])
@@ -41,6 +41,8 @@ def write_tiny_model(path: Path, *, layers: int = 2, context: int = 1 << 17, **c
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)
     writer.add_token_merges(["! !"])
+    if "types" in changes:
+        writer.add_token_types(changes["types"])
     if "template" in changes:
         writer.add_chat_template(changes["template"])
     shapes = {"token_embd.weight": (vocab, HIDDEN), "output_norm.weight": (HIDDEN,)}

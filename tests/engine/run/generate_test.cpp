@@ -208,6 +208,22 @@ TEST_F(GenerateTest, TextComesInWholeCharacters) {
   EXPECT_EQ(all[1], "\xC3\xA9");
 }
 
+TEST_F(GenerateTest, SpecialTokensAreToldApartFromTheText) {
+  const Tokens wanted = reference(prompt, 20);
+  const Token inside = wanted[2], end = wanted[7];
+  TokenizerData data = vocabulary({end});
+  for (const Token token : {inside, end}) data.types[static_cast<std::size_t>(token)] = TokenizerData::Type::control;
+  const Tokenizer special(data);
+  Generator generator(model, special, threads, config());
+  std::string all;
+  const auto tell = [&](std::string_view part) { all += part; };
+  const Turn turn = generator.continue_text(prompt, tell, {}, tell);
+  EXPECT_EQ(all, text_of(first(wanted, turn.tokens)));  // in their places, the last one too
+  Tokens said = first(wanted, turn.tokens - 1);
+  std::erase(said, inside);
+  EXPECT_EQ(turn.text, text_of(said));
+}
+
 TEST_F(GenerateTest, ProgressOfThePrompt) {
   Generator generator(model, tokenizer, threads, config(1, 128));
   std::vector<std::pair<std::int64_t, std::int64_t>> seen;

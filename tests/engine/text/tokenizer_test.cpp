@@ -92,6 +92,12 @@ TEST(Special, OnlyWhereParsed) {
   EXPECT_EQ(tokenizer.decode(tokenizer.encode("a<|im_end|><tool>", Special::parse)), "a<tool>");
 }
 
+TEST(Special, AsWrittenOrWithoutText) {
+  const Tokenizer tokenizer(data_of(small_bpe()));
+  EXPECT_EQ(tokenizer.special_piece(tokenizer.find("<|im_end|>")), "<|im_end|>");
+  for (const char* text : {"he", "<tool>"}) EXPECT_EQ(tokenizer.special_piece(tokenizer.find(text)), "") << text;
+}
+
 TEST(Special, LongestAtTheLeftmostPlace) {
   TokenizerData data = data_of(small_bpe());
   for (const char* text : {"<a", "<ab>", "<abc", "b><|im_end|>"}) {
@@ -242,6 +248,7 @@ TEST(Tokenizer, TokensOutsideTheVocabularyAreRefused) {
   const auto size = static_cast<Token>(tokenizer.vocab_size());
   for (const Token token : {-1, size}) {
     expect_refused([&] { tokenizer.piece(token); }, ErrorKind::invalid_argument, "found token " + std::to_string(token));
+    expect_refused([&] { tokenizer.special_piece(token); }, ErrorKind::invalid_argument, "found token " + std::to_string(token));
   }
 }
 
