@@ -3,6 +3,7 @@
 #pragma once
 
 #include "qjl/device.hpp"
+#include "skipped.hpp"
 #if QJL_ON_HOST
 #include "simt.hpp"
 #else
@@ -30,7 +31,7 @@ class NeedsDevice : public ::testing::Environment {
  public:
   void SetUp() override {
     const CudaDevices found = cuda_devices();
-    if (found.devices.empty()) GTEST_SKIP() << "no device: " << found.absence;
+    if (found.devices.empty()) skip_program("no device: " + found.absence);
     std::cout << "device " << found.devices[0].name << "\n";
   }
 };

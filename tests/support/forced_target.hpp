@@ -6,9 +6,11 @@
 
 #include <cstdlib>
 #include <iostream>
+#include <string_view>
 
 #include "qjl/error.hpp"
 #include "qjl/simd.hpp"
+#include "skipped.hpp"
 
 namespace qjl::test {
 
@@ -16,12 +18,13 @@ class ForcedTarget : public ::testing::Environment {
  public:
   void SetUp() override {
     try {
-      std::cout << "SIMD target " << simd_target_name(simd_target()) << "\n";
+      const std::string_view name = simd_target_name(simd_target());  // before anything is printed
+      std::cout << "SIMD target " << name << "\n";
     } catch (const Error& error) {
       const char* forced = std::getenv("QJL_CPU_TARGET");
       for (SimdTarget target : {SimdTarget::scalar, SimdTarget::avx2, SimdTarget::avx512, SimdTarget::avx512vbmi, SimdTarget::neon,
                                 SimdTarget::neon_dotprod}) {
-        if (forced != nullptr && simd_target_name(target) == forced) GTEST_SKIP() << error.what();
+        if (forced != nullptr && simd_target_name(target) == forced) skip_program(error.what());
       }
       FAIL() << error.what();
     }
