@@ -210,6 +210,8 @@ int main(int argc, char** argv) {
   cache_file_seeds(folder / "cache_file_fuzz");
   byte_seeds(folder / "page_fuzz", 8, 2000);
   byte_seeds(folder / "weights_fuzz", 8, 120);
+  byte_seeds(folder / "model_keys_fuzz", 8, 120);
   byte_seeds(folder / "cache_ops_fuzz", 8, 300);
+  byte_seeds(folder / "simd_targets_fuzz", 40, 400);
   return 0;
 }
