@@ -79,6 +79,28 @@ TEST_P(CudaMoves, GoOnWhileTheHostDoes) {
   const KvCache::PageBytes x = first.page(a, 1, 1, 2), y = second.page(b, 1, 1, 2);  // the page that the append completed
   EXPECT_TRUE(std::ranges::equal(x.body, y.body));
 }
+
+// A driver copies from and to the memory that it pinned: given back, a page would be another one under the same address.
+TEST(CudaPinned, PagesAreGivenBackWhenThePinIsGone) {
+  const CacheConfig config = cache_config("k3v2", kDim, 8);
+  Integers random(7);
+  const Rows rows = lifelike_rows(random, DType::f32, kHeads, kTokens, kDim);
+  const TensorView view = TensorView::contiguous(rows.words.data(), DType::f32, kHeads, kTokens, kDim);
+  KvCache host(config);
+  const SequenceId sequence = host.create();
+  for (int layer = 0; layer < kLayers; ++layer) host.append(sequence, layer, view, view);
+  host.drop(sequence);
+  const std::int64_t free = host.memory_report().free_pages;
+  ASSERT_GT(free, 0);
+  {
+    const PinnedPages pinned(host);
+    host.trim();
+    EXPECT_EQ(host.memory_report().free_pages, free);
+  }
+  host.trim();
+  EXPECT_EQ(host.memory_report().free_pages, 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, CudaMoves, ::testing::Values("k2v2", "k3v2", "paper"));
 
 }  // namespace
