@@ -144,11 +144,18 @@ fuzz_big() {  # FUZZER
   "$1" "${fuzz_options[@]}" -timeout=60 "$folder"/*
 }
 
+# The program and the library for C from two folders; tests/binaries has a library of the engine compared with every change.
+verb_same_bytes() {
+  need_packages "${build_packages[@]}"
+  cmake -DSOURCE="$PWD" -DSCRATCH="$PWD/build/same_bytes" -DC="${CC:-cc}" -DCXX="${CXX:-c++}" -DTYPE=Release \
+    "-DTARGETS=qjl_program;qjl_c" "-DFILES=qjl;*.so;*.a" -P tests/binaries/same_bytes.cmake
+}
+
 # What is too long for every change: sanitizers, fuzzers, mutants. Prints what each part took; one that fails does not keep the others
 # from running.
 verb_check_all() {
   local part start failed=0 end
-  for part in "asan" "tsan" "fuzz 60" "mutate --count 200"; do
+  for part in "asan" "tsan" "same-bytes" "fuzz 60" "mutate --count 200"; do
     start=$SECONDS end=passed
     # shellcheck disable=SC2086  # words; a process of its own, because bash would not stop at a fault behind ||
     ./dev $part || end=FAILED failed=1
