@@ -45,8 +45,8 @@ struct CodecConfig {
   KeyRope rope;                       // of the model; no part of a cache type's name
 };
 
-// Reads a cache type: `f16`, `k2v2`, `k3v2` (default), `k3v3`, `k4v3`, `k4v4`, any `k{1..4}v{1..4}`, `t2v2` and `t3v2`
-// (head_dim a multiple of 64; on the host alone), `kNAMEvNAME` with code names (`kl4vs2`, `kl8vf16`), or `paper`. Options may follow,
+// Reads a cache type: `f16`, `k2v2`, `k3v2` (default), `k3v3`, `k4v3`, `k4v4`, any `k{1..4}v{1..4}`, `t2v2`, `t3v2`, `t3v3` and
+// `t4v4` (head_dim a multiple of 64; on the host alone), `kNAMEvNAME` with code names (`kl4vs2`, `kl8vf16`), or `paper`. Options may follow,
 // `k3v2:seed=7,sinks=0`: seed, sinks, and with sketched keys sketch=orthogonal|gaussian, rows, outliers, outlier_rows.
 // Errors: invalid_argument that lists the known names.
 CodecConfig codec_config(std::string_view cache_type);

@@ -23,7 +23,8 @@ enum class Code : std::uint8_t {
   minmax,  // values only, the paper's: 2 bits per number, min and max per 32 channels
   t2,      // one frame, a trellis of 2 bits a number, windows of 6 bits
   t2w,     // the same with windows of 8 bits
-  t3,      // one frame, a trellis of 3 bits a number, windows of 8 bits; keys only
+  t3,      // one frame, a trellis of 3 bits a number, windows of 8 bits
+  t4,      // the same of 4 bits
 };
 
 std::string_view code_name(Code code);

@@ -1,7 +1,7 @@
 // The level tables of the codes. Levels are integers, so that decoding to bytes is exact; the closing scale is taken with them.
 //
 //   code index: l4, l8, l16: ascending, 0 = the most negative level; s1, s2: 0 = +1, 1 = -1 (the bit is the sign bit)
-//               t2, t2w, t3: of trellis.hpp
+//               t2, t2w, t3, t4: of trellis.hpp
 //   quantiser:  the nearest level of g |y| sqrt(d) / (unit |P x|), thresholds midway between levels, for a candidate g
 //
 // `unit` is the real Lloyd-Max level of a standard normal number that the integer 1 stands for. Source: Lloyd 1982; Max 1960.
@@ -16,7 +16,7 @@ namespace qjl {
 
 // Positive levels, ascending. The full table is these with both signs.
 inline constexpr int kMaxBookLevels = 8;  // of codes that take the nearest
-inline constexpr int kMaxLevels = 16;
+inline constexpr int kMaxLevels = 32;
 struct Codebook {
   int count;  // positive levels; 0: codes without levels
   float unit;
@@ -36,6 +36,9 @@ inline constexpr Codebook kT2{8, 0.0165682f, {9, 15, 28, 38, 59, 65, 86, 127}, 0
 inline constexpr Codebook kT2w{8, 0.016636f, {6, 16, 25, 39, 51, 68, 84, 127}, 0, 1.0, 1.0};
 inline constexpr Codebook kT3{16, 0.0208744f, {4, 5, 13, 13, 23, 22, 32, 33, 43, 45, 57, 57, 70, 79, 97, 127}, 0, 1.0, 1.0};
 
+inline constexpr Codebook kT4{32, 0.0237924f, {3,  3,  4,  4,  10, 10, 11, 12, 17, 17, 20, 20, 24, 25, 29, 28, 33,
+                                               34, 38, 39, 43, 45, 49, 52, 56, 60, 64, 70, 78, 89, 104, 127}, 0, 1.0, 1.0};
+
 constexpr const Codebook& codebook(Code code) {
   switch (code) {
     case Code::f16:
@@ -49,6 +52,7 @@ constexpr const Codebook& codebook(Code code) {
     case Code::t2: return kT2;
     case Code::t2w: return kT2w;
     case Code::t3: return kT3;
+    case Code::t4: return kT4;
   }
   return kNoLevels;
 }
@@ -65,16 +69,18 @@ constexpr float level_of(Code code, int i) {
 }
 
 // Look-up table that repeats the levels of a code: the index needs no mask to the code's width. Of 32 levels it has the positive
-// ones, entry i = level_of(16 + i) = -level_of(15 - i).
+// ones, entry i = level_of(16 + i) = -level_of(15 - i); of 64 the first half of these, and the rest in `upper`.
 inline constexpr int kTableLevels = 16;
 struct LevelTable {
   alignas(64) float entry[kTableLevels];
+  float upper[kTableLevels];
 };
 constexpr LevelTable level_table(Code code) {
   LevelTable table{};
   const int levels = 2 * codebook(code).count;
   for (int i = 0; levels > 0 && i < kTableLevels; ++i) {
-    table.entry[i] = level_of(code, levels > kTableLevels ? kTableLevels + i : i % levels);
+    table.entry[i] = level_of(code, levels > kTableLevels ? levels / 2 + i : i % levels);
+    if (levels > 2 * kTableLevels) table.upper[i] = level_of(code, levels / 2 + kTableLevels + i);
   }
   return table;
 }

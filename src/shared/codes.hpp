@@ -59,7 +59,8 @@ struct CodeTraits {
     case minmax: return {"minmax", Book::minmax, 2, 1, K::none, V::slots, minmax, 0, 0};
     case t2: return {"t2", Book::trellis, 2, 1, K::strings, V::strings, t2, 0, 0};
     case t2w: return {"t2w", Book::trellis, 2, 1, K::strings, V::strings, t2w, 0, 0};
-    case t3: return {"t3", Book::trellis, 3, 1, K::strings, V::none, t3, 0, 0};
+    case t3: return {"t3", Book::trellis, 3, 1, K::strings, V::strings, t3, 0, 0};
+    case t4: return {"t4", Book::trellis, 4, 1, K::strings, V::strings, t4, 0, 0};
   }
   return {};  // a number that is no code, from a file or a caller
 }
@@ -99,6 +100,7 @@ template <typename Function>
     case Code::t2: return function.template operator()<Code::t2>();
     case Code::t2w: return function.template operator()<Code::t2w>();
     case Code::t3: return function.template operator()<Code::t3>();
+    case Code::t4: return function.template operator()<Code::t4>();
   }
   __builtin_unreachable();
 }

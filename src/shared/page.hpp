@@ -89,7 +89,7 @@ constexpr int key_coordinates(const PageShape& shape) {
 // triples: 3 bits: rows 3T .. 3T+2 are a triple of 6-bit groups: low 6 bits of row 3T+r = coordinates 8T+2r (low 3 bits) and
 //          8T+2r+1; the top two bits of the three rows, in order, are the fourth group = coordinates 8T+6 and 8T+7.
 // words:   4 bits: [half][word w][frame mod 4][lane] 32-bit words; nibble pair i of a word = coordinates 8w+i (low), 8w+4+i (high).
-// strings: the token's string in groups of S steps and B bytes (trellis.hpp): [half][word w][frame mod 4][byte p < B][lane] 32-bit
+// strings: the token's string in groups of S steps and B bytes (trellis.hpp, key_group): [half][word w][frame mod 4][byte p < B][lane] 32-bit
 //          words; byte i of a word = byte p of group 4w+i, whose step c is coordinate 4 S w + 4c + i.
 constexpr int key_row_bytes(const CodeTraits& code, int head_dim) { return head_dim * code.frames * code.bits / 8; }  // a token
 
@@ -105,8 +105,9 @@ constexpr std::int64_t key_word_offset(int head_dim, int half, int word, int fra
 }
 
 constexpr std::int64_t key_string_offset(const CodeTraits& code, int head_dim, int half, int word, int frame_in_half) {
-  const int words = head_dim / (4 * group_steps(code));
-  return std::int64_t{((half * words + word) * 4 + frame_in_half) * group_bytes(code)} * kLineBytes;
+  const StringGroup group = key_group(code);
+  const int words = head_dim / (4 * group.steps);
+  return std::int64_t{((half * words + word) * 4 + frame_in_half) * group.bytes} * kLineBytes;
 }
 
 // ---- values of rotated codes ----------------------------------------------------------------------------------------------
@@ -118,9 +119,17 @@ constexpr std::int64_t key_string_offset(const CodeTraits& code, int head_dim, i
 //               lines 0, 1, 2 are group 3; groups 0, 1 = first block quads (0,1), (2,3), groups 2, 3 = second block;
 //               low 3 bits = the even quad.
 // line_pairs:   4 bits: two lines a block, q = 2 * line + nibble.
-// strings:      per S blocks [q][byte p < B] lines; byte i of word l = byte p of token 4q+i's group number 16 * (block / S) + l, whose
-//               step c is channel l of block S * (block / S) + c.
+// strings:      four blocks, a stretch of 64 channels, have 2 k lines: [q][whole byte p] lines, byte i of word l = byte p of token
+//               4q+i's group number 16 * (block / 4) + l (trellis.hpp, value_group), whose step c is channel l of the stretch's
+//               block c; then, of an odd k, [q / 2] lines of the groups' last nibbles, those of the even quad in the low bits.
 // An odd last block of a paired code stands alone: 1 bit as the first of a pair; 3 bits as 4-bit nibbles.
+constexpr int string_lines(const CodeTraits& code) { return 2 * code.bits; }  // a stretch
+// The line of byte `byte` of quad q, from a stretch's first one.
+constexpr int string_line(const CodeTraits& code, int q, int byte) {
+  const StringGroup group = value_group(code);
+  const int whole = group.bytes - static_cast<int>(group.nibble);
+  return byte < whole ? whole * q + byte : 4 * whole + q / 2;
+}
 constexpr int value_lines_per_frame(const CodeTraits& code, int head_dim) {
   const int blocks = head_dim * code.frames / 16, odd = blocks % 2;
   switch (code.values) {
@@ -130,17 +139,17 @@ constexpr int value_lines_per_frame(const CodeTraits& code, int head_dim) {
     case ValueLayout::lines: return blocks;
     case ValueLayout::triples: return blocks / 2 * 3 + odd * 2;
     case ValueLayout::line_pairs: return blocks * 2;
-    case ValueLayout::strings: return blocks / group_steps(code) * 4 * group_bytes(code);
+    case ValueLayout::strings: return blocks / 4 * string_lines(code);
   }
   return 0;
 }
 
 // Whether a code can be that of keys, of values of this width: strings come in whole words, in whole lines.
 constexpr bool fits_keys(const CodeTraits& code, int head_dim) {
-  return code.keys != KeyLayout::none && (code.keys != KeyLayout::strings || head_dim % (4 * group_steps(code)) == 0);
+  return code.keys != KeyLayout::none && (code.keys != KeyLayout::strings || head_dim % (4 * key_group(code).steps) == 0);
 }
 constexpr bool fits_values(const CodeTraits& code, int head_dim) {
-  return code.values != ValueLayout::none && (code.values != ValueLayout::strings || head_dim % (16 * group_steps(code)) == 0);
+  return code.values != ValueLayout::none && (code.values != ValueLayout::strings || head_dim % (16 * value_group(code).steps) == 0);
 }
 
 // ---- the body -------------------------------------------------------------------------------------------------------------

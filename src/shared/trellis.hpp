@@ -43,6 +43,7 @@ constexpr Trellis trellis(Code code) {
     case Code::t2: return {6, {8, 12, 10, 15, 12, 4}};
     case Code::t2w: return {8, {12, 8, 2, 9, 10, 10, 12, 4}};
     case Code::t3: return {8, {28, 16, 4, 1, 3, 21, 9, 13}};
+    case Code::t4: return {8, {8, 35, 29, 25, 53, 37, 57, 33}};
   }
   return {};
 }
@@ -54,12 +55,20 @@ constexpr int index_bits(Code code) {
   return bits;
 }
 
-// A group is the fewest whole bytes that hold whole steps.
-constexpr int group_bytes(const CodeTraits& code) { return code.bits == 3 ? 3 : 1; }
-constexpr int group_steps(const CodeTraits& code) { return 8 * group_bytes(code) / code.bits; }
+// Steps that stand in bytes of their own; `bytes` counts a nibble at the end as one.
+struct StringGroup {
+  int steps, bytes;
+  bool nibble;  // the last byte has four bits
+};
+// Of keys whole bytes. Of values four steps: the four blocks of 64 channels.
+constexpr StringGroup key_group(const CodeTraits& code) {
+  const int steps = code.bits % 2 == 0 ? 4 : 8;
+  return {steps, steps * code.bits / 8, false};
+}
+constexpr StringGroup value_group(const CodeTraits& code) { return {4, (4 * code.bits + 7) / 8, code.bits % 2 != 0}; }
 
-// What stands in a group of bytes at step c of it: the newest bit of its window is bit k (c + 1) - 1 of the group, counted from the
-// lowest bit of the first byte; bits below 0 are those of the last byte of the group before, bit 8 + n of it.
+// The oldest bit of the window of step c of a group, counted from the lowest bit of the group's first byte; below 0: bit -1 is the
+// last bit of the group before.
 constexpr int first_window_bit(Code code, int step) { return traits(code).bits * (step + 1) - trellis(code).window_bits; }
 
 }  // namespace qjl

@@ -8,6 +8,7 @@
 #endif
 
 #include <cstdint>
+#include <type_traits>
 
 #include "codebook.hpp"
 #include "lanes.hpp"
@@ -16,12 +17,13 @@ QJL_PASS_BEGIN
 namespace qjl::simd::QJL_NAMESPACE {
 
 // lookup<Levels>(table, index): entry index mod 16 of a table that repeats its first `Levels` entries, so an index may carry other
-// bits above those of the code. lookup<32> takes a table of the positive ones.
+// bits above those of the code. lookup<32> and lookup<64> take
+// tables of the positive ones.
 #if QJL_LANES == 16
 
 struct Levels {
   NativeF entry;
-  explicit Levels(const LevelTable& table) { read(table.entry, entry); }
+  explicit Levels(const float (&table)[kTableLevels]) { read(table, entry); }
 };
 template <int NumLevels>
   requires(NumLevels <= 16)
@@ -84,9 +86,9 @@ QJL_INLINE f32x16 fold_eight(const f32x16 (&x)[8], const Fold& fold) {
 
 struct Levels {
   NativeF lo, hi;
-  explicit Levels(const LevelTable& table) {
-    read(table.entry, lo);
-    read(table.entry + 8, hi);
+  explicit Levels(const float (&table)[kTableLevels]) {
+    read(table, lo);
+    read(table + 8, hi);
   }
 };
 template <int NumLevels>
@@ -148,9 +150,9 @@ QJL_INLINE f32x16 fold_lanes(const f32x16 (&x)[16], const Fold& fold) {
 // Levels are whole numbers that fit a byte.
 struct Levels {
   int8x16_t entry;
-  explicit Levels(const LevelTable& table) {
+  explicit Levels(const float (&table)[kTableLevels]) {
     std::int8_t bytes[16];
-    for (int i = 0; i < 16; ++i) bytes[i] = static_cast<std::int8_t>(table.entry[i]);
+    for (int i = 0; i < 16; ++i) bytes[i] = static_cast<std::int8_t>(table[i]);
     entry = vld1q_s8(bytes);
   }
 };
@@ -205,7 +207,7 @@ QJL_INLINE f32x16 fold_lanes(const f32x16 (&x)[16], const Fold& fold) {
 
 struct Levels {
   const float* entry;
-  explicit Levels(const LevelTable& table) : entry(table.entry) {}
+  explicit Levels(const float (&table)[kTableLevels]) : entry(table) {}
 };
 template <int NumLevels>
   requires(NumLevels <= 16)
@@ -266,12 +268,37 @@ QJL_INLINE Pair<T> next_lane(const Pair<T>& x, const Pair<T>& before) {
 }
 #endif
 
-// The number that the low five bits of an index stand for: 16 positive levels, and their negatives in descending order.
+// The positive levels of a code of 64, ascending index.
+struct WideLevels {
+  Levels low, high;
+};
 template <int NumLevels>
-  requires(NumLevels == 32)
-QJL_INLINE f32x16 lookup(const Levels& positive, u32x16 index) {
-  const u32x16 minus = splat_u32(0) - ((index >> 4 & splat_u32(1)) ^ splat_u32(1));  // all ones below 16
-  return as_f32(as_u32(lookup<16>(positive, index ^ minus)) ^ (minus & splat_u32(0x80000000u)));
+using LevelsOf = std::conditional_t<(NumLevels > 32), WideLevels, Levels>;
+template <int NumLevels>
+QJL_INLINE LevelsOf<NumLevels> levels_of(const LevelTable& table) {
+  if constexpr (NumLevels > 32) {
+    return {Levels(table.entry), Levels(table.upper)};
+  } else {
+    return Levels(table.entry);
+  }
+}
+
+// The number that the low bits of an index stand for: the positive levels, and their negatives in descending order.
+template <int NumLevels>
+  requires(NumLevels > 16)
+QJL_INLINE f32x16 lookup(const LevelsOf<NumLevels>& positive, u32x16 index) {
+  constexpr int kSignBit = NumLevels == 32 ? 4 : 5;
+  static_assert(NumLevels == 2 << kSignBit);
+  const u32x16 minus = splat_u32(0) - ((index >> kSignBit & splat_u32(1)) ^ splat_u32(1));  // all ones in the lower half
+  const u32x16 at = index ^ minus;
+  f32x16 level;
+  if constexpr (NumLevels == 32) {
+    level = lookup<16>(positive, at);
+  } else {
+    const i32x16 upper = as_i32(splat_u32(0) - (at >> 4 & splat_u32(1)));
+    level = select(upper, lookup<16>(positive.high, at), lookup<16>(positive.low, at));
+  }
+  return as_f32(as_u32(level) ^ (minus & splat_u32(0x80000000u)));
 }
 
 struct Add {

@@ -72,12 +72,11 @@ void expect_close_to_best(const char* cache_type, bool of_keys) {
 }
 
 TEST(Trellis, ValuesTakeAStringCloseToTheBest) {
-  expect_close_to_best("kt2vt2", false);
-  expect_close_to_best("kt2vt2w", false);
+  for (const char* cache_type : {"kt2vt2", "kt2vt2w", "t3v3", "t4v4"}) expect_close_to_best(cache_type, false);
 }
 
 TEST(Trellis, KeysTakeAStringCloseToTheBest) {
-  for (const char* cache_type : {"kt2vt2", "kt2wvt2", "kt3vt2"}) expect_close_to_best(cache_type, true);
+  for (const char* cache_type : {"kt2vt2", "kt2wvt2", "kt3vt2", "t4v4"}) expect_close_to_best(cache_type, true);
 }
 
 }  // namespace

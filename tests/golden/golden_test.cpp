@@ -34,6 +34,8 @@ constexpr Golden kGolden[] = {
     {"paper", {0xd7b9d3a31f3bd500, 0x2b2eae2214c4e41e, 0x664b66124391908, 0x4e80c3294d737283, 0x33e4b543a33d3acd}},
     {"t2v2", {0x63b56a33a22d16e5, kNone, kNone, 0xa6062e9d5e05c228, 0xa4fcbdf934c84548}},
     {"t3v2", {0x29c59020b6ef2b2c, kNone, kNone, 0x7644c1d3e15d97d2, 0x5161a43ca2c1ef8f}},
+    {"t3v3", {1, kNone, kNone, 1, 1}},
+    {"t4v4", {1, kNone, kNone, 1, 1}},
     // clang-format on
 };
 

@@ -19,7 +19,7 @@
 
 namespace oracle {
 
-enum class Code { f16, s1, s2, l4, l8, l16, jl, minmax, t2, t2w, t3 };  // numbered as in the head of a page
+enum class Code { f16, s1, s2, l4, l8, l16, jl, minmax, t2, t2w, t3, t4 };  // numbered as in the head of a page
 
 inline bool rotated(Code code) { return code != Code::f16 && code != Code::jl && code != Code::minmax; }
 inline int frames_of(Code code) { return code == Code::s2 ? 2 : 1; }
@@ -42,15 +42,15 @@ inline Trellis trellis(Code code) {
   if (code == Code::t2) return {{8, 12, 10, 15, 12, 4}};
   if (code == Code::t2w) return {{12, 8, 2, 9, 10, 10, 12, 4}};
   if (code == Code::t3) return {{28, 16, 4, 1, 3, 21, 9, 13}};
+  if (code == Code::t4) return {{8, 35, 29, 25, 53, 37, 57, 33}};
   return {};
 }
 inline bool is_trellis(Code code) { return trellis(code).window() > 0; }
-// Steps of whole bytes: four of two bits in a byte, eight of three bits in three.
-inline int steps_of_group(Code code) { return bits_of_coordinate(code) == 2 ? 4 : 8; }
-inline int bytes_of_group(Code code) { return bits_of_coordinate(code) == 2 ? 1 : 3; }
+// Steps of a group of keys: as many whole bytes as k, or half as many when k is even. A group of values has four.
+inline int steps_of_key_group(Code code) { return bits_of_coordinate(code) % 2 == 0 ? 4 : 8; }
 // The step that a coordinate is; `across` groups stand side by side: 4 of keys, 16 of values.
 inline int step_of(Code code, int across, int coordinate) {
-  const int steps = steps_of_group(code), block = coordinate / (across * steps), rest = coordinate % (across * steps);
+  const int steps = across == 16 ? 4 : steps_of_key_group(code), block = coordinate / (across * steps), rest = coordinate % (across * steps);
   return steps * (across * block + rest % across) + rest / across;
 }
 
@@ -231,15 +231,19 @@ class Page {
     return t.number(window);
   }
   int key_string_bit(int token, int n) const {
-    const int bytes = bytes_of_group(format_.key), words = format_.d / (4 * steps_of_group(format_.key));
+    const int steps = steps_of_key_group(format_.key), bytes = steps * bits_of_coordinate(format_.key) / 8;
+    const int words = format_.d / (4 * steps);
     const int f = token % 8, byte_number = n / 8, group = byte_number / bytes;
     const int line = ((f / 4 * words + group / 4) * 4 + f % 4) * bytes + byte_number % bytes;
     return byte(body_, keys_ + line * 64 + token / 8 * 4 + group % 4) >> (n % 8) & 1;
   }
   int value_string_bit(int token, int n) const {
-    const int bytes = bytes_of_group(format_.value), byte_number = n / 8, group = byte_number / bytes;
-    const int line = (group / 16 * 4 + token / 8 / 4) * bytes + byte_number % bytes;
-    return byte(body_, values_ + (token % 8 * lines_per_frame() + line) * 64 + group % 16 * 4 + token / 8 % 4) >> (n % 8) & 1;
+    const int k = bits_of_coordinate(format_.value), group = n / (4 * k), bit = n % (4 * k), quad = token / 8 / 4;
+    const int bytes = k / 2;  // and a nibble when k is odd: of quads 0 and 1, of 2 and 3 in one line
+    const bool nibble = bit >= 8 * bytes;
+    const int line = group / 16 * 2 * k + (nibble ? 4 * bytes + quad / 2 : quad * bytes + bit / 8);
+    const int from = nibble ? 4 * (quad % 2) + bit - 8 * bytes : bit % 8;
+    return byte(body_, values_ + (token % 8 * lines_per_frame() + line) * 64 + group % 16 * 4 + token / 8 % 4) >> from & 1;
   }
 
   // Bytes of one key: rows of 64 bytes in the page, each holding one byte of the 64 tokens of four frames.

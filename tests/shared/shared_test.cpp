@@ -142,6 +142,8 @@ TEST(CacheType, NamesReadBack) {
                            "k4v4",
                            "t2v2",
                            "t3v2",
+                           "t3v3",
+                           "t4v4",
                            "kt2vt2",
                            "k3vt2",
                            "t3v2:seed=3",
@@ -166,16 +168,19 @@ TEST(CacheType, NamesReadBack) {
   EXPECT_EQ(codec_config("k3v2").sink_tokens, 4);
 }
 
-// Every code but those of one side: the paper's, and t3.
+// Every code but those of one side: the paper's.
 TEST(CacheType, CodesOfAPlan) {
   using enum Code;
-  EXPECT_EQ(plan_codes(), (std::vector{f16, s1, s2, l4, l8, l16, t2, t2w}));
+  EXPECT_EQ(plan_codes(), (std::vector{f16, s1, s2, l4, l8, l16, t2, t2w, t3, t4}));
 }
 
 TEST(CacheType, WidthsOfTrellisCodes) {
   for (const auto& [type, widths] : {std::pair{"k3v2", std::vector{64, 80, 96, 128, 256}},
                                      {"t2v2", {64, 128, 256}},
                                      {"t3v2", {64, 128, 256}},
+                                     {"t3v3", {64, 128, 256}},
+                                     {"t4v4", {64, 128, 256}},
+                                     {"kt4v2", {64, 80, 96, 128, 256}},
                                      {"kt2v2", {64, 80, 96, 128, 256}},
                                      {"kt3v2", {64, 96, 128, 256}}}) {
     for (int d : {32, 64, 80, 96, 128, 256}) {

@@ -25,7 +25,7 @@ namespace qjl::test {
 inline bool has_byte_loops(SimdTarget target, const oracle::Format& f) {
   using oracle::Code;
   const bool keys = f.key == Code::s2 || f.key == Code::l8 || f.key == Code::l16 || oracle::is_trellis(f.key);
-  const bool values = f.value == Code::l4 || f.value == Code::l8 || f.value == Code::l16 || f.value == Code::t2;
+  const bool values = f.value == Code::l4 || f.value == Code::l8 || f.value == Code::l16 || oracle::is_trellis(f.value);
   return target != SimdTarget::scalar && keys && values && f.d % 64 == 0;
 }
 

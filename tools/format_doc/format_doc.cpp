@@ -182,7 +182,7 @@ std::string key_place(Code code, int d, int token, int c) {
     }
     case KeyLayout::strings: {
       if (!layout::fits_keys(traits(code), d)) return "does not fit";
-      const int numbers = 4 * group_steps(traits(code)), frame = token % layout::kFrames % 4;
+      const int numbers = 4 * key_group(traits(code)).steps, frame = token % layout::kFrames % 4;
       const std::int64_t word = layout::key_string_offset(traits(code), d, half, c / numbers, frame);
       add_step(place, code, c % numbers / 4, word + 4 * (token / layout::kFrames) + c % 4);
       break;
@@ -216,8 +216,12 @@ std::string value_place(Code code, int d, int token, int c) {
     case ValueLayout::line_pairs: place.add(line(2 * block + q / 2), 4 * (q % 2), 4); break;
     case ValueLayout::strings: {
       if (!layout::fits_values(traits(code), d)) return "does not fit";
-      const int steps = group_steps(traits(code));
-      add_step(place, code, block % steps, line((block / steps * 4 + q) * group_bytes(traits(code))));
+      const StringGroup group = value_group(traits(code));
+      for (int bit = traits(code).bits * (block % group.steps), end = bit + traits(code).bits; bit < end; ++bit) {
+        const bool nibble = group.nibble && bit / 8 + 1 == group.bytes;
+        const int stretch = block / group.steps * layout::string_lines(traits(code));
+        place.add(line(stretch + layout::string_line(traits(code), q, bit / 8)), bit % 8 + (nibble ? 4 * (q % 2) : 0), 1);
+      }
       break;
     }
   }
@@ -249,13 +253,14 @@ void write_strings(std::ostringstream& out) {
          "whose\n"
       << "index is the exclusive or of column b over the set bits b of the window, the oldest bit first. Levels are in the table "
          "above,\n"
-      << "index 0 first. Every string is a token. A group is S steps in B bytes, filled from the least significant bit.\n\n"
+      << "index 0 first. Every string is a token. A group of keys is S steps in B bytes, of values four steps in k / 2 bytes and, of "
+         "an\nodd k, a nibble; filled from the least significant bit.\n\n"
       << "| code | k | L | S | B | columns |\n|---|--:|--:|--:|--:|---|\n";
   for (int number = 0; number < kNumCodes; ++number) {
     const Code code{static_cast<std::uint8_t>(number)};
     if (traits(code).book != Book::trellis) continue;
     out << "| " << code_name(code) << " | " << traits(code).bits << " | " << trellis(code).window_bits << " | "
-        << group_steps(traits(code)) << " | " << group_bytes(traits(code)) << " |";
+        << key_group(traits(code)).steps << " | " << key_group(traits(code)).bytes << " |";
     for (int b = 0; b < trellis(code).window_bits; ++b) out << ' ' << int{trellis(code).column[b]};
     out << " |\n";
   }
@@ -288,8 +293,9 @@ void write_rules(std::ostringstream& out) {
       << "  the first block, groups 2, 3 of the second. A last block without a partner is written as nibbles.\n"
       << "* 4 bits (" << codes_with(ValueLayout::line_pairs) << "): two lines a block, q = 2 * line + nibble.\n"
       << "* strings (" << codes_with(ValueLayout::strings)
-      << "): S blocks share 4 B lines, [q][byte p of B]: byte i of word l = byte p of group 16 n + l, n counting these\n"
-      << "  stretches; step c of it is channel l of their block c. head_dim is a multiple of 16 S.\n"
+      << "): four blocks have 2 k lines: [q][byte p < k / 2], byte i of word l = byte p of group 16 n + l, n counting\n"
+      << "  these stretches; step c of it is channel l of their block c. Then, of an odd k, [q / 2]: the groups' nibbles, of an odd "
+         "q\n  in the high bits. head_dim is a multiple of 64.\n"
       << "* `f16`: [slot][head_dim]. `minmax`: [slot][head_dim / 4], channel c = bits 2 (c mod 4) and up of byte c div 4.\n";
 }
 

@@ -24,7 +24,9 @@ struct WholeName {
 constexpr WholeName kWholeNames[] = {{"f16", Code::f16, Code::f16, false},
                                      {"paper", Code::jl, Code::minmax, false},
                                      {"t2v2", Code::t2w, Code::t2, true},
-                                     {"t3v2", Code::t3, Code::t2, true}};
+                                     {"t3v2", Code::t3, Code::t2, true},
+                                     {"t3v3", Code::t3, Code::t3, true},
+                                     {"t4v4", Code::t4, Code::t4, true}};
 constexpr const WholeName* whole_name(Code key, Code value) {
   for (const WholeName& name : kWholeNames) {
     if (name.key == key && name.value == value) return &name;
@@ -77,7 +79,7 @@ std::string known_codes(Side side) {
   return names + digits;
 }
 std::string known_types() {
-  return "f16, k2v2, k3v2, k3v3, k4v3, k4v4, t2v2, t3v2, paper, or k<code>v<code> with keys " + known_codes(Side::keys) +
+  return "f16, k2v2, k3v2, k3v3, k4v3, k4v4, t2v2, t3v2, t3v3, t4v4, paper, or k<code>v<code> with keys " + known_codes(Side::keys) +
          " and values " + known_codes(Side::values) + " (as in k3v2 or kl4vs2); options may follow: TYPE:option=value,...";
 }
 

@@ -36,7 +36,7 @@ class Fetcher {
   explicit Fetcher(const layout::PageShape& shape) {
     constexpr int kSetupTime = 45, kTripleTime = 13, kWordTime = 9, kStringTime = 12, kFrameTime = 23, kPartTime = 17;
     const bool words = shape.key.keys == KeyLayout::words, strings = shape.key.keys == KeyLayout::strings;
-    const int word = strings ? 4 * group_steps(shape.key) : 8;  // coordinates
+    const int word = strings ? 4 * key_group(shape.key).steps : 8;  // coordinates
     const int steps =
         words || strings ? layout::kHalves * shape.head_dim / word : layout::key_row_bytes(shape.key, shape.head_dim) / 3;
     const int step_time = strings ? kStringTime * word / 8

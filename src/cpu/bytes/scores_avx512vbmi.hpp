@@ -84,7 +84,7 @@ QJL_INLINE void sign_triple(const float* q, int rows, float per_step, std::uint8
 template <Code kCode>
 QJL_INLINE void level_triple(const float* q, float per_step, std::uint8_t* tables) {
   alignas(64) static constexpr std::uint32_t kHigh[16] = {0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1};
-  const Levels levels(kLevels<kCode>);
+  const Levels levels(kLevels<kCode>.entry);
   const f32x16 low = lookup<8>(levels, as_u32(lane_numbers()));
   const u32x16 high = load_u32(kHigh);
   QJL_UNROLL

@@ -20,6 +20,7 @@
 #include <cstdint>
 
 #include "bytes/fetch.hpp"
+#include "bytes/index_levels.hpp"
 #include "bytes/query.hpp"
 #include "bytes/shape.hpp"
 #include "bytes/vectors.hpp"
@@ -34,7 +35,6 @@ QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
 using namespace simd::QJL_NAMESPACE;
 
-inline constexpr int kEntries = 16;
 
 // ---- building -----------------------------------------------------------------------------------------------------------------
 // sum |q| over all, and the largest sum over a set of `set` neighbours.
@@ -76,7 +76,7 @@ inline void build_tables(const float* q, int coordinates, int row, const BytesQu
   const Reach reach = reach_of(q, coordinates, kSet);
   const float step = 2.0f * kLevel * reach.largest_set / (255.49f - 0.5f * static_cast<float>(kSet / kPart));
   const float per_step = step > 0.0f ? 1.0f / step : 0.0f;
-  const Levels levels(kLevels<kCode>);
+  const Levels levels(kLevels<kCode>.entry);
   std::uint8_t* tables = out.bytes + row * out.stride;
   for (int c = 0; c < coordinates; c += kPart, tables += kEntries) {
     if constexpr (kSigned) {
@@ -213,38 +213,11 @@ inline void table_scores(const BytesQuery& q, int num_code_rows, const ScoredPag
   }
 }
 
-struct ByteLevels {
-  alignas(kEntries) std::uint8_t of[2 * kEntries];
-};
-constexpr ByteLevels byte_levels(Code code) {
-  ByteLevels levels{};
-  for (int i = 0; i < 2 * codebook(code).count; ++i) {
-    levels.of[i] = static_cast<std::uint8_t>(nearest(level_of(code, i) / kKeyUnit) + kKeyOffset);
-  }
-  return levels;
-}
-template <Code kCode>
-inline constexpr ByteLevels kByteLevels = byte_levels(kCode);
-
-// Levels by index, of one table or of two.
-template <Code kCode>
-struct IndexLevels {
-  static constexpr bool kTwo = 2 * codebook(kCode).count > kEntries;
-  NativeB low, high;
-  IndexLevels() : low(load_table(kByteLevels<kCode>.of)), high(load_table(kByteLevels<kCode>.of + (kTwo ? kEntries : 0))) {}
-  QJL_INLINE NativeB of(NativeB index) const {
-    if constexpr (!kTwo) return look_up(low, index);
-    const NativeB upper = (NativeB)(index > (NativeB{} + std::uint8_t{kEntries - 1}));
-    const NativeB in_table = low_bits(index, kEntries - 1);
-    return (look_up(high, in_table) & upper) | (look_up(low, in_table) & ~upper);
-  }
-};
-
 template <Code kCode, int kRows>
   requires(traits(kCode).keys == KeyLayout::words)
 inline void word_scores(const BytesQuery& q, int d, const ScoredPage& page) {
   constexpr int kFrames = kRows > 2 ? 1 : 4 / kRows;  // at a time, so that all sums stay in registers
-  const NativeB levels = load_table(kByteLevels<kCode>.of);
+  const NativeB levels = load_table(kKeyLevels<kCode>.of);
   for (int half = 0; half < layout::kHalves; ++half) {
     HalfDots<kRows> dots;
     for (int part = 0; part < kLineVectors * 4 / kFrames; ++part) {

@@ -25,7 +25,9 @@ inline constexpr int kWeightLevels = 255;
 constexpr bool has_byte_keys(Code code) {
   return code == Code::s2 || code == Code::l8 || code == Code::l16 || traits(code).book == Book::trellis;
 }
-constexpr bool has_byte_values(Code code) { return code == Code::l4 || code == Code::l8 || code == Code::l16 || code == Code::t2; }
+constexpr bool has_byte_values(Code code) {
+  return code == Code::l4 || code == Code::l8 || code == Code::l16 || traits(code).book == Book::trellis;
+}
 // Codes that are scored as levels times whole numbers of the query.
 constexpr bool takes_numbers(const CodeTraits& key) { return key.keys == KeyLayout::words || key.keys == KeyLayout::strings; }
 constexpr bool has_byte_loops(const layout::PageShape& s) {

@@ -41,15 +41,15 @@ constexpr std::uint64_t window_matrix(Code code, int step, int source) {
   return matrix;
 }
 
-template <int kStep, int kSource = -1, Code kCode>
-QJL_INLINE __m512i matrix_index(const StringGroups<kCode, u32x16>& groups) {
+template <int kStep, int kSource = -1, Code kCode, int kBytes>
+QJL_INLINE __m512i matrix_index(const StringGroups<kCode, kBytes, u32x16>& groups) {
   constexpr std::uint64_t kMatrix = window_matrix(kCode, kStep, kSource);
   __m512i part = _mm512_setzero_si512();
   if constexpr (kMatrix != 0) {
     const __m512i source = (__m512i)(kSource < 0 ? groups.before : groups.own[kSource < 0 ? 0 : kSource]);
     part = _mm512_gf2p8affine_epi64_epi8(source, _mm512_set1_epi64(static_cast<long long>(kMatrix)), 0);
   }
-  if constexpr (kSource + 1 < group_bytes(traits(kCode))) {
+  if constexpr (kSource + 1 < kBytes) {
     return _mm512_xor_si512(part, matrix_index<kStep, kSource + 1>(groups));
   }
   return part;
@@ -57,7 +57,7 @@ QJL_INLINE __m512i matrix_index(const StringGroups<kCode, u32x16>& groups) {
 
 template <Code kCode, int kRows>
 inline void string_scores(const BytesQuery& q, int d, const ScoredPage& page) {
-  constexpr int kBytes = group_bytes(traits(kCode)), kSteps = group_steps(traits(kCode)), kLines = 4 * kBytes;
+  constexpr int kBytes = key_group(traits(kCode)).bytes, kSteps = key_group(traits(kCode)).steps, kLines = 4 * kBytes;
   const __m512i levels = _mm512_load_si512(kShiftedLevels<kCode>.of);
   const std::uint8_t* keys = page.keys;
   const int words = d / (4 * kSteps);
@@ -69,7 +69,7 @@ inline void string_scores(const BytesQuery& q, int d, const ScoredPage& page) {
       last[i] = _mm512_load_si512(keys + ((words - 1) * kLines + (i + 1) * kBytes - 1) * layout::kLineBytes);
     }
     for (int word = 0; word < words; ++word, keys += kLines * layout::kLineBytes) {
-      StringGroups<kCode, u32x16> groups[4];
+      KeyGroups<kCode, u32x16> groups[4];
       QJL_UNROLL
       for (int i = 0; i < 4; ++i) {
         QJL_UNROLL
@@ -81,7 +81,7 @@ inline void string_scores(const BytesQuery& q, int d, const ScoredPage& page) {
         last[i] = top;
       }
       kRows == 1 ? page.fetcher->step() : ask<kLines>(keys, page.ahead);
-      each_step<kCode>([&]<int kStep>() __attribute__((always_inline)) {
+      each_step<kSteps>([&]<int kStep>() __attribute__((always_inline)) {
         __m512i level[4];
         QJL_UNROLL
         for (int i = 0; i < 4; ++i) level[i] = _mm512_permutexvar_epi8(matrix_index<kStep>(groups[i]), levels);

@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "bytes/fetch.hpp"
+#include "bytes/index_levels.hpp"
 #include "bytes/query.hpp"
 #include "bytes/scores_table16.hpp"
 #include "bytes/shape.hpp"
@@ -26,8 +27,8 @@ using namespace simd::QJL_NAMESPACE;
 template <Code kCode, int kRows>
 inline void string_scores(const BytesQuery& q, int d, const ScoredPage& page) {
   constexpr int kFrames = kRows > 2 ? 1 : 4 / kRows;  // at a time, so that all sums stay in registers
-  constexpr int kBytes = group_bytes(traits(kCode)), kSteps = group_steps(traits(kCode)), kLines = 4 * kBytes;
-  const IndexLevels<kCode> levels;
+  constexpr int kBytes = key_group(traits(kCode)).bytes, kSteps = key_group(traits(kCode)).steps, kLines = 4 * kBytes;
+  const IndexLevels<kCode> levels(kKeyLevels<kCode>);
   const int words = d / (4 * kSteps);
   for (int half = 0; half < layout::kHalves; ++half) {
     HalfDots<kRows> dots;
@@ -46,12 +47,12 @@ inline void string_scores(const BytesQuery& q, int d, const ScoredPage& page) {
         if (vector == 0) kRows == 1 ? page.fetcher->step() : ask<kFrames * kBytes>(keys, page.ahead);
         QJL_UNROLL
         for (int i = 0; i < kFrames; ++i) {
-          StringGroups<kCode, NativeU> groups;
+          KeyGroups<kCode, NativeU> groups;
           QJL_UNROLL
           for (int byte = 0; byte < kBytes; ++byte) groups.own[byte] = line(keys, i, byte);
           groups.before = groups.own[kBytes - 1] << 8 | last[i] >> 24;
           last[i] = groups.own[kBytes - 1];
-          each_step<kCode>([&]<int kStep>() __attribute__((always_inline)) {
+          each_step<kSteps>([&]<int kStep>() __attribute__((always_inline)) {
             const NativeB level = levels.of((NativeB)string_indices<kStep>(groups));
             QJL_UNROLL
             for (int row = 0; row < kRows; ++row) {

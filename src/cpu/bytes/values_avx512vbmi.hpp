@@ -19,9 +19,11 @@
 #include "bytes/query.hpp"
 #include "bytes/scores_avx512vbmi.hpp"
 #include "bytes/shape.hpp"
+#include "bytes/strings_avx512vbmi.hpp"
 #include "codebook.hpp"
 #include "lanes.hpp"
 #include "page.hpp"
+#include "tile/strings.hpp"
 #include "trellis.hpp"
 
 #if QJL_VBMI
@@ -44,18 +46,25 @@ QJL_INLINE void store_weights(const i32x16 (&weight)[kPages], std::uint8_t* out)
 // a target that needs more).
 QJL_INLINE f32x16 weight_reach(f32x16 largest) { return largest; }
 
-// Tables that turn six bits of codes into the level of the field at bit t * bits, or of a window of a string.
+// Whether a look-up takes the windows of a string themselves, not the indices that these stand for: windows of six bits, as it sees.
+template <Code kCode>
+inline constexpr bool kLooksUpWindows = trellis(kCode).window_bits == 6 && traits(kCode).bits == 2;
+
+// Tables that turn six bits of codes into the level of the field at bit t * bits, or of a string's window or index.
 template <Code kCode>
 struct LevelBytes {
   static constexpr int kBits = traits(kCode).bits;
-  static constexpr int kTables = traits(kCode).book == Book::trellis ? 1 : 6 / kBits;
+  static constexpr int kTables = traits(kCode).values == ValueLayout::strings ? 1 : 6 / kBits;
   struct Bytes {
     alignas(64) std::int8_t of[kTables][64];
   };
   static constexpr Bytes bytes() {
     Bytes b{};
-    if constexpr (traits(kCode).book == Book::trellis) {  // of a window
-      for (int i = 0; i < 64; ++i) b.of[0][i] = static_cast<std::int8_t>(level_of(kCode, trellis(kCode).index(i)));
+    if constexpr (traits(kCode).values == ValueLayout::strings) {
+      for (int i = 0; i < 64; ++i) {
+        const int index = kLooksUpWindows<kCode> ? trellis(kCode).index(i) : i % (2 * codebook(kCode).count);
+        b.of[0][i] = static_cast<std::int8_t>(level_of(kCode, index));
+      }
       return b;
     }
     for (int t = 0; t < kTables; ++t) {
@@ -106,36 +115,46 @@ struct ValueCodes {
       return _mm512_permutexvar_epi8(q % 2 == 0 ? nibbles : _mm512_srli_epi16(nibbles, 4), levels.table[0]);
     }
   }
+  QJL_INLINE void quads(const LevelBytes<kCode>& levels, int q, __m512i (&level)[kBlocks]) const {
+    QJL_UNROLL
+    for (int block = 0; block < kBlocks; ++block) level[block] = quad(levels, block, q);
+  }
 };
 
-// Strings of windows of six bits: four lines, a quad each, of 16 groups of four steps, which are the four blocks.
+// Strings: the four steps of a group are the four blocks. Windows of six bits of two a step need no matrices.
 template <Code kCode, int kBlocks>
   requires(traits(kCode).values == ValueLayout::strings)
 struct ValueCodes<kCode, kBlocks> {
-  static_assert(kBlocks == 4 && traits(kCode).bits == 2 && trellis(kCode).window_bits == 6);
-  static constexpr int kLines = 4;
-  __m512i own[4], before[4];  // the byte of each group, and that of the group before it
+  static_assert(kBlocks == value_group(traits(kCode)).steps);
+  static constexpr int kLines = layout::string_lines(traits(kCode));
+  const std::uint8_t* lines;
+  std::ptrdiff_t part_before;  // from these lines to those of the 64 channels before
 
-  // part_before: from these lines to those of the 64 channels before.
-  QJL_INLINE void load(const std::uint8_t* lines, std::ptrdiff_t part_before, const TopBits&) {
-    QJL_UNROLL
-    for (int q = 0; q < 4; ++q) {
-      own[q] = _mm512_load_si512(lines + q * layout::kLineBytes);
-      before[q] = _mm512_alignr_epi32(own[q], _mm512_load_si512(lines + part_before + q * layout::kLineBytes), 15);
-    }
+  QJL_INLINE void load(const std::uint8_t* of_part, std::ptrdiff_t before, const TopBits&) { lines = of_part, part_before = before; }
+  QJL_INLINE ValueGroups<kCode, u32x16> groups(int q) const {
+    const auto line = [&](int byte) { return lines + layout::string_line(traits(kCode), q, byte) * layout::kLineBytes; };
+    const auto own = [&](int byte) { return load_u32(line(byte)); };
+    return value_groups<kCode, u32x16>(q, own, [&](int byte) { return next_lane(own(byte), load_u32(line(byte) + part_before)); });
   }
   // The window of a step in the low six bits of each byte; the look-up does not see the others.
-  template <int kBits>
-  QJL_INLINE __m512i joined(int q) const {
-    const __m512i high = _mm512_set1_epi8(static_cast<char>(0xff << kBits));
-    return _mm512_ternarylogic_epi64(high, _mm512_slli_epi16(own[q], kBits), _mm512_srli_epi16(before[q], 8 - kBits), 0xca);
+  template <int kStep>
+  static QJL_INLINE __m512i index(const ValueGroups<kCode, u32x16>& groups) {
+    constexpr int kFirst = first_window_bit(kCode, kStep);
+    const __m512i own = (__m512i)groups.own[0];
+    if constexpr (!kLooksUpWindows<kCode>) {
+      return matrix_index<kStep>(groups);
+    } else if constexpr (kFirst >= 0) {
+      return kFirst == 0 ? own : _mm512_srli_epi16(own, kFirst);
+    } else {
+      const __m512i high = _mm512_set1_epi8(static_cast<char>(0xff << -kFirst)), before = (__m512i)groups.before;
+      return _mm512_ternarylogic_epi64(high, _mm512_slli_epi16(own, -kFirst), _mm512_srli_epi16(before, 8 + kFirst), 0xca);
+    }
   }
-  QJL_INLINE __m512i quad(const LevelBytes<kCode>& levels, int block, int q) const {
-    const __m512i window = block == 0   ? joined<4>(q)
-                           : block == 1 ? joined<2>(q)
-                           : block == 2 ? own[q]
-                                        : _mm512_srli_epi16(own[q], 2);
-    return _mm512_permutexvar_epi8(window, levels.table[0]);
+  QJL_INLINE void quads(const LevelBytes<kCode>& levels, int q, __m512i (&level)[kBlocks]) const {
+    const ValueGroups<kCode, u32x16> of_quad = groups(q);
+    each_step<kBlocks>([&]<int kStep>() __attribute__((always_inline)) {
+      level[kStep] = _mm512_permutexvar_epi8(index<kStep>(of_quad), levels.table[0]);
+    });
   }
 };
 
@@ -148,8 +167,7 @@ QJL_INLINE void weigh_blocks(const std::uint8_t* lines, std::ptrdiff_t part_befo
   QJL_UNROLL
   for (int q = 0; q < 4; ++q) {
     __m512i level[kBlocks];
-    QJL_UNROLL
-    for (int block = 0; block < kBlocks; ++block) level[block] = codes.quad(levels, block, q);
+    codes.quads(levels, q, level);
     QJL_UNROLL
     for (int row = 0; row < kRows; ++row) {
       std::int32_t four;

@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "bytes/fetch.hpp"
+#include "bytes/index_levels.hpp"
 #include "bytes/query.hpp"
 #include "bytes/shape.hpp"
 #include "bytes/vectors.hpp"
@@ -30,7 +31,7 @@ QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
 using namespace simd::QJL_NAMESPACE;
 
-// Levels by the low nibble of a byte of codes: of its first number (shift 0) or its second; of strings by index.
+// Levels by the low nibble of a byte of codes: of its first number (shift 0) or its second.
 template <Code kCode, int kShift>
 struct NibbleLevels {
   static constexpr float kUnit = kCode == Code::l4 ? 12.0f : kCode == Code::l8 ? 2.8195f : 1.0f;
@@ -40,8 +41,7 @@ struct NibbleLevels {
   static constexpr Table table() {
     Table t{};
     for (int i = 0; i < 16; ++i) {
-      const bool index = traits(kCode).book == Book::trellis;
-      const int code = index ? i : (i >> kShift) & ((1 << traits(kCode).bits) - 1);
+      const int code = (i >> kShift) & ((1 << traits(kCode).bits) - 1);
       t.of[i] = static_cast<std::uint8_t>(nearest(level_of(kCode, code) / kUnit));
     }
     return t;
@@ -53,21 +53,23 @@ struct NibbleLevels {
 template <Code kCode>
   requires(traits(kCode).values == ValueLayout::strings)
 QJL_INLINE void quad_levels(const std::uint8_t* frame, int vector, int block, int blocks, NativeB (&level)[4]) {
-  constexpr int kSteps = group_steps(traits(kCode));
-  static_assert(group_bytes(traits(kCode)) == 1);
-  const NativeB table = load_table(NibbleLevels<kCode, 0>::kTable.of);
-  const int part = block / kSteps, parts = blocks / kSteps;
-  const auto line = [&](int of_part, int q) { return frame + (of_part * 4 + q) * layout::kLineBytes; };
+  constexpr int kSteps = value_group(traits(kCode)).steps;
+  const IndexLevels<kCode> levels(kWholeLevels<kCode>);
+  const int stretch = block / kSteps, stretches = blocks / kSteps;
+  const auto line = [&](int of_stretch, int q, int byte) {
+    return frame + (of_stretch * layout::string_lines(traits(kCode)) + layout::string_line(traits(kCode), q, byte)) * layout::kLineBytes;
+  };
   QJL_UNROLL
   for (int q = 0; q < 4; ++q) {
-    StringGroups<kCode, NativeU> groups;
-    groups.own[0] = (NativeU)load_bytes(line(part, q) + vector * kVectorBytes);
-    groups.before = vector > 0
-                        ? (NativeU)load_bytes(line(part, q) + vector * kVectorBytes - 4)
-                        : next_lane(groups.own[0],
-                                    (NativeU)load_bytes(line((part + parts - 1) % parts, q) + layout::kLineBytes - kVectorBytes));
-    each_step<kCode>([&]<int kStep>() __attribute__((always_inline)) {
-      if (block % kSteps == kStep) level[q] = look_up(table, (NativeB)string_indices<kStep>(groups));
+    const auto own = [&](int byte) { return (NativeU)load_bytes(line(stretch, q, byte) + vector * kVectorBytes); };
+    const auto before = [&](int byte) {
+      if (vector > 0) return (NativeU)load_bytes(line(stretch, q, byte) + vector * kVectorBytes - 4);
+      const std::uint8_t* other = line((stretch + stretches - 1) % stretches, q, byte);
+      return next_lane(own(byte), (NativeU)load_bytes(other + layout::kLineBytes - kVectorBytes));
+    };
+    const ValueGroups<kCode, NativeU> groups = value_groups<kCode, NativeU>(q, own, before);
+    each_step<kSteps>([&]<int kStep>() __attribute__((always_inline)) {
+      if (block % kSteps == kStep) level[q] = levels.of((NativeB)string_indices<kStep>(groups));
     });
   }
 }

@@ -103,7 +103,7 @@ inline void take_levels(const Thresholds<Count>& best, int num_words, const std:
 // <y, level>.
 template <int Count>
 inline f32x16 dot_levels(const LevelTable& table, const WordOrder& order, const float* y, const std::uint32_t* words) {
-  const Levels levels(table);
+  const auto levels = levels_of<2 * Count>(table);
   f32x16 sum[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
   for (int w = 0; w < order.words(); ++w) {
     const u32x16 word = load_u32(words + w * 16);

@@ -68,7 +68,7 @@ inline void pack_keys(Code, const std::uint32_t* words, int d, int frame, std::u
 template <Code kCode>
   requires(traits(kCode).keys == KeyLayout::strings)
 inline void pack_keys(Code, const std::uint32_t* words, int d, int frame, std::uint8_t* keys) {
-  constexpr int kSteps = group_steps(traits(kCode)), kBytes = group_bytes(traits(kCode)), kBits = traits(kCode).bits;
+  constexpr int kSteps = key_group(traits(kCode)).steps, kBytes = key_group(traits(kCode)).bytes, kBits = traits(kCode).bits;
   for (int word = 0; word < d / (4 * kSteps); ++word) {
     u32x16 byte[kBytes];
     for (u32x16& each : byte) each = splat_u32(0);

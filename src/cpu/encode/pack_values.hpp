@@ -96,19 +96,33 @@ inline int pack_blocks(const Tokens& token, int blocks, std::uint8_t* lines) {
   return 2 * blocks;
 }
 
-// A byte of a token holds the four steps of a group, which are the four blocks.
+// The four blocks are the four steps of a group.
 template <Code kCode>
-  requires(traits(kCode).values == ValueLayout::strings && traits(kCode).bits == 2)
+  requires(traits(kCode).values == ValueLayout::strings)
 inline int pack_blocks(const Tokens& token, int, std::uint8_t* lines) {
+  constexpr int kBits = traits(kCode).bits;
+  constexpr StringGroup kGroup = value_group(traits(kCode));
   Tokens group;
   for (int j = 0; j < 16; ++j) {
-    group[j] = (token[j] | token[j] >> 6 | token[j] >> 12 | token[j] >> 18) & splat_u32(255);
+    group[j] = splat_u32(0);
+    QJL_UNROLL
+    for (int step = 0; step < kGroup.steps; ++step) {
+      group[j] = group[j] | (token[j] >> (8 - kBits) * step & splat_u32(((1u << kBits) - 1) << kBits * step));
+    }
   }
-  for (int q = 0; q < 4; ++q) {
+  const auto byte_of = [&group](int q, int byte) {
     const u32x16* four = group + 4 * q;
-    store_u32(lines + q * layout::kLineBytes, four[0] | four[1] << 8 | four[2] << 16 | four[3] << 24);
+    const auto part = [&](int i) { return four[i] >> 8 * byte & splat_u32(255); };
+    return part(0) | part(1) << 8 | part(2) << 16 | part(3) << 24;
+  };
+  for (int q = 0; q < 4; ++q) {
+    for (int byte = 0; byte < kGroup.bytes; ++byte) {
+      std::uint8_t* line = lines + layout::string_line(traits(kCode), q, byte) * layout::kLineBytes;
+      const bool of_two = kGroup.nibble && byte + 1 == kGroup.bytes && q % 2 != 0;
+      store_u32(line, of_two ? load_u32(line) | byte_of(q, byte) << 4 : byte_of(q, byte));
+    }
   }
-  return 4;
+  return layout::string_lines(traits(kCode));
 }
 
 // words [words][16 tokens] of one frame -> its lines.

@@ -37,9 +37,10 @@ using namespace simd::QJL_NAMESPACE;
 // The coordinate of each step: page.hpp, strings.
 template <Code kCode>
 inline int coordinate_of_step(const WordOrder& order, int step) {
-  constexpr int kSteps = group_steps(traits(kCode));
-  const int group = step / kSteps, in_group = step % kSteps, across = order.stride == 1 ? 4 : kLanes;
-  return across * (kSteps * (group / across) + in_group) + group % across;
+  const bool of_keys = order.stride == 1;
+  const int steps = of_keys ? key_group(traits(kCode)).steps : value_group(traits(kCode)).steps, across = of_keys ? 4 : kLanes;
+  const int group = step / steps, in_group = step % steps;
+  return across * (steps * (group / across) + in_group) + group % across;
 }
 
 template <Code kCode>

@@ -47,7 +47,7 @@ template <Code kCode>
 inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
   constexpr int kBits = traits(kCode).bits, kNumbers = 8 / kBits;
   const int num_rows = layout::key_row_bytes(traits(kCode), shape.head_dim);
-  const Levels levels(kLevels<kCode>);
+  const Levels levels(kLevels<kCode>.entry);
   for (int row = 0; row < stretch.count / kNumbers; ++row) {
     const u32x16 word = load_u32(keys + layout::key_row_offset(num_rows, half, stretch.first / kNumbers + row));
     float* out = tile + kNumbers * row * kBlockTokens;
@@ -75,7 +75,7 @@ template <Code kCode>
   requires(traits(kCode).keys == KeyLayout::triples)
 inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
   const int num_rows = layout::key_row_bytes(traits(kCode), shape.head_dim);
-  const Levels levels(kLevels<kCode>);
+  const Levels levels(kLevels<kCode>.entry);
   for (int triple = 0; triple < stretch.count / 8; ++triple) {
     const std::uint8_t* rows = keys + layout::key_row_offset(num_rows, half, 3 * (stretch.first / 8 + triple));
     const u32x16 row0 = load_u32(rows), row1 = load_u32(rows + layout::kLineBytes), row2 = load_u32(rows + 2 * layout::kLineBytes);
@@ -91,7 +91,7 @@ template <Code kCode>
   requires(traits(kCode).keys == KeyLayout::words)
 inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
   const int d = shape.head_dim;
-  const Levels levels(kLevels<kCode>);
+  const Levels levels(kLevels<kCode>.entry);
   for (int word = 0; word < stretch.count / 8; ++word) {
     float* out = tile + 8 * word * kBlockTokens;
     for (int i = 0; i < 4; ++i) {
@@ -107,9 +107,11 @@ inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, i
 template <Code kCode>
   requires(traits(kCode).keys == KeyLayout::strings)
 inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, int half, Stretch stretch, float* tile) {
-  constexpr int kBytes = group_bytes(traits(kCode)), kNumbers = 4 * group_steps(traits(kCode));  // of a word
+  constexpr StringGroup kGroup = key_group(traits(kCode));
+  constexpr int kBytes = kGroup.bytes, kNumbers = 4 * kGroup.steps;  // of a word
+  constexpr int kCount = 2 * codebook(kCode).count;
   const int d = shape.head_dim, words = d / kNumbers;
-  const Levels levels(kLevels<kCode>);
+  const auto levels = levels_of<kCount>(kLevels<kCode>);
   const auto line = [&](int word, int frame, int byte) {
     return load_u32(keys + layout::key_string_offset(traits(kCode), d, half, word, frame) + byte * layout::kLineBytes);
   };
@@ -117,15 +119,14 @@ inline void key_tile(const layout::PageShape& shape, const std::uint8_t* keys, i
     const int first = stretch.first / kNumbers;
     u32x16 last = line((first + words - 1) % words, frame, kBytes - 1);
     for (int word = 0; word < stretch.count / kNumbers; ++word) {
-      StringGroups<kCode, u32x16> groups;
+      KeyGroups<kCode, u32x16> groups;
       for (int byte = 0; byte < kBytes; ++byte) groups.own[byte] = line(first + word, frame, byte);
       groups.before = groups.own[kBytes - 1] << 8 | last >> 24;
       last = groups.own[kBytes - 1];
       float* out = tile + kNumbers * word * kBlockTokens + 16 * frame;
-      each_step<kCode>([&]<int kStep>() __attribute__((always_inline)) {
+      each_step<kGroup.steps>([&]<int kStep>() __attribute__((always_inline)) {
         const u32x16 index = string_indices<kStep>(groups);
-        for (int i = 0; i < 4; ++i)
-          store(out + (4 * kStep + i) * kBlockTokens, lookup<2 * codebook(kCode).count>(levels, index >> 8 * i));
+        for (int i = 0; i < 4; ++i) store(out + (4 * kStep + i) * kBlockTokens, lookup<kCount>(levels, index >> 8 * i));
       });
     }
   }

@@ -53,7 +53,7 @@ QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int, ValueTile&
 template <Code kCode>
   requires(traits(kCode).values == ValueLayout::lines)
 QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int, ValueTile& tile) {
-  quads<4, 2>(Levels(kLevels<kCode>), load_u32(lines + block * layout::kLineBytes), 0, 4, tile);
+  quads<4, 2>(Levels(kLevels<kCode>.entry), load_u32(lines + block * layout::kLineBytes), 0, 4, tile);
 }
 
 template <int NumLevels>
@@ -65,7 +65,7 @@ QJL_INLINE void nibble_values(const Levels& levels, const std::uint8_t* lines, V
 template <Code kCode>
   requires(traits(kCode).values == ValueLayout::triples)
 QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int blocks, ValueTile& tile) {
-  const Levels levels(kLevels<kCode>);
+  const Levels levels(kLevels<kCode>.entry);
   const std::uint8_t* pair = lines + block / 2 * 3 * layout::kLineBytes;
   if (block % 2 == 0 && block + 1 == blocks) return nibble_values<8>(levels, pair, tile);
   const u32x16 line0 = load_u32(pair), line1 = load_u32(pair + layout::kLineBytes);
@@ -82,26 +82,26 @@ QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int blocks, Val
 template <Code kCode>
   requires(traits(kCode).values == ValueLayout::line_pairs)
 QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int, ValueTile& tile) {
-  nibble_values<16>(Levels(kLevels<kCode>), lines + 2 * block * layout::kLineBytes, tile);
+  nibble_values<16>(Levels(kLevels<kCode>.entry), lines + 2 * block * layout::kLineBytes, tile);
 }
 
 template <Code kCode>
   requires(traits(kCode).values == ValueLayout::strings)
 QJL_INLINE void value_tile(const std::uint8_t* lines, int block, int blocks, ValueTile& tile) {
-  constexpr int kBytes = group_bytes(traits(kCode)), kSteps = group_steps(traits(kCode));
-  const Levels levels(kLevels<kCode>);
-  const int parts = blocks / kSteps, part = block / kSteps;
-  const auto line = [&](int of_part, int q, int byte) {
-    return load_u32(lines + ((of_part * 4 + q) * kBytes + byte) * layout::kLineBytes);
+  constexpr int kSteps = value_group(traits(kCode)).steps, kCount = 2 * codebook(kCode).count;
+  const auto levels = levels_of<kCount>(kLevels<kCode>);
+  const int stretches = blocks / kSteps, stretch = block / kSteps;
+  const auto line = [&](int of_stretch, int q, int byte) {
+    return load_u32(lines + (of_stretch * layout::string_lines(traits(kCode)) + layout::string_line(traits(kCode), q, byte)) *
+                                layout::kLineBytes);
   };
-  each_step<kCode>([&]<int kStep>() __attribute__((always_inline)) {
+  each_step<kSteps>([&]<int kStep>() __attribute__((always_inline)) {
     if (block % kSteps != kStep) return;
     for (int q = 0; q < 4; ++q) {
-      StringGroups<kCode, u32x16> groups;
-      for (int byte = 0; byte < kBytes; ++byte) groups.own[byte] = line(part, q, byte);
-      groups.before = next_lane(groups.own[kBytes - 1], line((part + parts - 1) % parts, q, kBytes - 1));
-      const u32x16 index = string_indices<kStep>(groups);
-      for (int i = 0; i < 4; ++i) tile[4 * q + i] = lookup<2 * codebook(kCode).count>(levels, index >> 8 * i);
+      const auto own = [&](int byte) { return line(stretch, q, byte); };
+      const auto before = [&](int byte) { return next_lane(own(byte), line((stretch + stretches - 1) % stretches, q, byte)); };
+      const u32x16 index = string_indices<kStep>(value_groups<kCode, u32x16>(q, own, before));
+      for (int i = 0; i < 4; ++i) tile[4 * q + i] = lookup<kCount>(levels, index >> 8 * i);
     }
   });
 }
