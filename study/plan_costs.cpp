@@ -18,13 +18,27 @@ using Codes = std::pair<Code, Code>;
 using Json = nlohmann::ordered_json;
 
 enum Side : int { kKeys, kValues, kSides };
-constexpr std::array<Code, 4> kSideCodes[kSides] = {{Code::s1, Code::s2, Code::l8, Code::l16},
-                                                    {Code::s1, Code::l4, Code::l8, Code::l16}};
 constexpr Code kBaseCode[kSides] = {Code::s2, Code::l4};
+// Of each number of bits the code that every device has, and the closest one that the host has.
+constexpr std::array<Code, 9> kSideCodes[kSides] = {
+    {Code::s1, Code::s2, Code::t2w, Code::l8, Code::t3, Code::l16, Code::t4, Code::l32, Code::l64},
+    {Code::s1, Code::l4, Code::t2, Code::l8, Code::t3, Code::l16, Code::t4, Code::l32, Code::l64}};
 constexpr std::int64_t kTicks = 1000;  // of progress a case and text: batches differ in size
 constexpr double kLeast = 1e-9;        // far below what arithmetic alone gives; keeps ratios finite
 
 Code& side_of(Codes& codes, int side) { return side == kKeys ? codes.first : codes.second; }
+
+// Those that a head of this width can have.
+std::vector<Code> codes_of_side(int side, int head_dim) {
+  std::vector<Code> codes;
+  for (const Code code : kSideCodes[side]) {
+    CodecConfig config;
+    config.key_code = config.value_code = Code::f16;
+    (side == kKeys ? config.key_code : config.value_code) = code;
+    if (takes_width(config, head_dim)) codes.push_back(code);
+  }
+  return codes;
+}
 
 class Measurement {
  public:
@@ -35,9 +49,10 @@ class Measurement {
         config_(config),
         threads_(threads),
         progress_(progress),
-        num_layers_(model.config().num_layers) {
+        num_layers_(model.config().num_layers),
+        side_codes_{codes_of_side(kKeys, model.config().head_dim), codes_of_side(kValues, model.config().head_dim)} {
     const auto layers = static_cast<std::int64_t>(num_layers_);
-    total_cases_ = 2 * layers + 2 * 2 * static_cast<std::int64_t>(kSideCodes[0].size()) + 1;
+    total_cases_ = 2 * layers + 2 * (std::ssize(side_codes_[kKeys]) + std::ssize(side_codes_[kValues])) + 1;
   }
 
   PlanCosts run();
@@ -62,6 +77,7 @@ class Measurement {
   ThreadPool& threads_;
   const Progress& progress_;
   int num_layers_;
+  std::vector<Code> side_codes_[kSides];
   std::int64_t total_cases_ = 0, done_cases_ = 0;
 };
 
@@ -121,14 +137,14 @@ void Measurement::measure_groups(int side, const std::vector<double>& singles, s
   }
   std::vector<std::vector<Codes>> cases;
   for (const auto& half : halves) {
-    for (const Code code : kSideCodes[side]) cases.push_back(codes_with(side, code, half));
+    for (const Code code : side_codes_[side]) cases.push_back(codes_with(side, code, half));
   }
   const std::vector<double> kld = measure(cases);
   for (std::size_t l = 0; l < layers.size(); ++l) {
-    const std::size_t half = halves[0][l] ? 0 : 1, count = kSideCodes[side].size();
+    const std::size_t half = halves[0][l] ? 0 : 1, count = side_codes_[side].size();
     for (std::size_t c = 0; c < count; ++c)
       (side == kKeys ? layers[l].keys : layers[l].values)
-          .push_back({kSideCodes[side][c], singles[l] * kld[half * count + c] / sums[half]});
+          .push_back({side_codes_[side][c], singles[l] * kld[half * count + c] / sums[half]});
   }
 }
 
@@ -163,9 +179,10 @@ Json side_json(const std::vector<CodeDamage>& side) {
 std::vector<CodeDamage> read_side(const Json& json, int side) {
   std::vector<CodeDamage> damages;
   for (const Code code : kSideCodes[side]) {
-    const double kld = json.at(std::string(code_name(code)));
-    damages.push_back({code, kld});
+    const auto found = json.find(std::string(code_name(code)));  // a width may lack some
+    if (found != json.end()) damages.push_back({code, found->get<double>()});
   }
+  if (damages.empty()) throw Error(ErrorKind::bad_file, "[plan] found no code that a plan may have, wanted s1 and others");
   return damages;
 }
 

@@ -7,7 +7,7 @@
 //
 // One measurement for each layer and side, because codes differ by the same ratio in every layer: rotated errors have one shape.
 // Halves, because one bit in the damaging layers would drown all ratios. Layers add up (docs/results/trials.md
-// compares forecasts with what was measured). Cost per text: an exact pass over the prompt for each batch of caches, and 2 layers + 17
+// compares forecasts with what was measured). Cost per text: an exact pass over the prompt for each batch of caches, and 2 layers + 37
 // times the scored positions.
 #pragma once
 

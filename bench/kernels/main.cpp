@@ -2,6 +2,7 @@
 //
 //   qjl_bench quick [--json FILE]      the ratios of the targets, under a minute
 //   qjl_bench kernels --out FILE       attention and encoding over shapes, contexts, cache types, threads: JSON lines; resumes
+//   qjl_bench codes                    code beside code: attention, encoding, the step that seals
 //   qjl_bench paper --out FILE         time of encoding and decoding against context, one layer of Llama-2-7B and Llama-3-8B
 //   qjl_bench serve                    attention on request, for drivers that time other programs in turn
 //   qjl_bench machine                  what this is running on
@@ -17,6 +18,7 @@
 #include <memory>
 #include <string>
 
+#include "codes.hpp"
 #include "cost.hpp"
 #include "kernels.hpp"
 #include "paper.hpp"
@@ -72,6 +74,20 @@ Action add_kernels(CLI::App& program) {
   };
 }
 
+Action add_codes(CLI::App& program) {
+  auto options = std::make_shared<CodesOptions>();
+  CLI::App* verb = program.add_subcommand("codes", "attention, encoding and the step that seals, code beside code");
+  verb->add_option("--cache", options->caches, "cache types")->delimiter(',')->capture_default_str();
+  verb->add_option("--head-dim", options->head_dims)->delimiter(',')->capture_default_str();
+  verb->add_option("--group", options->groups, "query heads per kv head")->delimiter(',')->capture_default_str();
+  verb->add_option("--tokens", options->tokens, "context, a multiple of 128")->capture_default_str();
+  verb->add_option("--kv-heads", options->kv_heads)->capture_default_str();
+  verb->add_option("--seconds", options->seconds, "of timed rounds, a head_dim")->capture_default_str();
+  return [=] {
+    if (verb->parsed()) std::cout << codes_report(*options).dump(1) << "\n";
+  };
+}
+
 Action add_paper(CLI::App& program) {
   auto options = std::make_shared<PaperOptions>();
   CLI::App* verb = program.add_subcommand("paper", "encoding and decoding against context; one JSON line a measurement");
@@ -103,6 +119,7 @@ int run(int argc, char** argv) {
   program.require_subcommand(1);
   const Action actions[] = {add_quick(program),
                             add_kernels(program),
+                            add_codes(program),
                             add_paper(program),
                             add_print(program, "cost", "bytes and instructions of a token, by preset", cost_report),
                             add_print(program, "machine", "processor, caches, memory, compiler, instruction sets", machine_json),

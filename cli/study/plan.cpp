@@ -46,6 +46,7 @@ struct PlanOptions {
   engine::CostConfig costs;
   std::int64_t check_context = 3584, check_positions = 512;
   int batch = 1;
+  bool for_gpus = false;
 };
 
 // ---- signs of a sketch --------------------------------------------------------------------------------------------------------
@@ -136,6 +137,17 @@ engine::PlanCosts find_costs(LoadedModel& loaded, const PlanOptions& options) {
   return costs;
 }
 
+// The damages to choose from: of every code, or of those that GPUs have.
+std::vector<engine::LayerDamages> usable_damages(const engine::PlanCosts& costs, const PlanOptions& options) {
+  std::vector<engine::LayerDamages> layers = costs.layers;
+  for (engine::LayerDamages& layer : layers) {
+    for (auto* side : {&layer.keys, &layer.values}) {
+      std::erase_if(*side, [&](const engine::CodeDamage& damage) { return options.for_gpus && !is_on_gpus(damage.code); });
+    }
+  }
+  return layers;
+}
+
 engine::Plan make_plan(const LoadedModel& loaded, const engine::PlanCosts& costs, const PlanOptions& options) {
   const Budget budget = read_budget(options.budget);
   const auto& model = loaded.model.config();
@@ -144,16 +156,17 @@ engine::Plan make_plan(const LoadedModel& loaded, const engine::PlanCosts& costs
                     .num_kv_heads = model.num_kv_heads,
                     .head_dim = model.head_dim,
                     .texts = costs.texts};
-  if (std::ssize(costs.layers) != model.num_layers) throw Usage("[plan] the costs are of a model with other layers");
+  const auto layers = usable_damages(costs, options);
+  if (std::ssize(layers) != model.num_layers) throw Usage("[plan] the costs are of a model with other layers");
   const double page_bits = 8.0 / (2.0 * kTokensPerPage * model.head_dim * model.num_layers);
   plan.layer_codes =
       budget.bytes > 0
-          ? engine::choose_codes(costs.layers, loaded.model,
+          ? engine::choose_codes(layers, loaded.model,
                                  {.bytes = budget.bytes, .context = loaded.context, .batch = options.batch})
-          : engine::choose_codes(costs.layers, model.head_dim, static_cast<std::int64_t>(std::floor(budget.bits / page_bits)));
+          : engine::choose_codes(layers, model.head_dim, static_cast<std::int64_t>(std::floor(budget.bits / page_bits)));
   plan.bits_sealed = engine::bits_sealed(model.head_dim, plan.layer_codes);
   plan.budget_bits = budget.bytes > 0 ? plan.bits_sealed : budget.bits;
-  plan.forecast_kld = engine::forecast(costs.layers, plan.layer_codes);
+  plan.forecast_kld = engine::forecast(layers, plan.layer_codes);
   return plan;
 }
 
@@ -301,6 +314,7 @@ Verb add_plan(CLI::App& program) {
   command->add_option("--batch", options->batch, "sequences that share a size (default 1)")
       ->transform(whole(1, kMostInt))
       ->group("Budget");
+  command->add_flag("--for-gpus", options->for_gpus, "choose among the codes that GPUs have")->group("Budget");
   command->add_option("-f,--file", options->files, "texts to measure damages on")->group("Budget");
   command->add_option("--positions", options->costs.positions, "scored tokens of each text (default 256)")
       ->transform(whole(2, 1 << 20))

@@ -45,7 +45,7 @@ struct CodecConfig {
   KeyRope rope;                       // of the model; no part of a cache type's name
 };
 
-// Reads a cache type: `f16`, `k2v2`, `k3v2` (default), `k3v3`, `k4v3`, `k4v4`, any `k{1..4}v{1..4}`, `t2v2`, `t3v2`, `t3v3` and
+// Reads a cache type: `f16`, `k2v2`, `k3v2` (default), `k3v3`, `k4v3`, `k4v4`, any `k{1..6}v{1..6}`, `t2v2`, `t3v2`, `t3v3` and
 // `t4v4` (head_dim a multiple of 64; on the host alone), `kNAMEvNAME` with code names (`kl4vs2`, `kl8vf16`), or `paper`. Options may follow,
 // `k3v2:seed=7,sinks=0`: seed, sinks, and with sketched keys sketch=orthogonal|gaussian, rows, outliers, outlier_rows.
 // Errors: invalid_argument that lists the known names.
@@ -59,6 +59,8 @@ std::string cache_type_name(const CodecConfig& config);
 
 // The codes that keys and values may both have, which are those of a plan, in the order of their numbers.
 std::vector<Code> plan_codes();
+// Whether CUDA devices have a code. Those that are strings of bits (t2, t2w, t3, t4, l32, l64) are the host's.
+bool is_on_gpus(Code code);
 
 // One page of one layer on its way into a cache, all kv heads: keys, values [num_kv_heads, 128, head_dim], contiguous, exact up to
 // their rounding to tail_dtype. A function may change them in place.

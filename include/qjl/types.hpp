@@ -25,6 +25,8 @@ enum class Code : std::uint8_t {
   t2w,     // the same with windows of 8 bits
   t3,      // one frame, a trellis of 3 bits a number, windows of 8 bits
   t4,      // the same of 4 bits
+  l32,     // one frame, 32 levels, scales chosen among those that a page can store
+  l64,     // the same of 64 levels
 };
 
 std::string_view code_name(Code code);

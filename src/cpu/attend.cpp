@@ -97,6 +97,7 @@ inline void attend_half(const Piece& p, const SealedPage& page, int half, std::i
     case Book::exact: return weigh_rows(half_rows(page, p.at.values, half), shape.head_dim, s.scores, p.rows, p.state.exact);
     case Book::signs:
     case Book::levels:
+    case Book::fine:
     case Book::trellis: return weigh_rotated(shape, page.body + p.at.values, half, s.scores, p.rows, p.state.frames);
     case Book::sketch: return;  // keys only
     case Book::minmax: return weigh_minmax(page, half, s.scores, p.rows, p.state.exact);

@@ -122,6 +122,7 @@ inline void decode_keys(const DecodeArgs& args, const layout::BodyLayout& at, co
     case Book::exact: return decode_exact(args.body + at.keys, shape.row_dtype, d, args.keys);
     case Book::signs:
     case Book::levels:
+    case Book::fine:
     case Book::trellis: return decode_rotated_keys(args, at, scratch);
     case Book::sketch:
       for (int slot = 0; slot < layout::kPageTokens; ++slot) {
@@ -166,6 +167,7 @@ inline void decode_values(const DecodeArgs& args, const layout::BodyLayout& at, 
     case Book::exact: return decode_exact(args.body + at.values, shape.row_dtype, shape.head_dim, args.values);
     case Book::signs:
     case Book::levels:
+    case Book::fine:
     case Book::trellis: return decode_rotated_values(args, at, scratch);
     case Book::sketch: return;  // keys only
     case Book::minmax: return decode_minmax(args, at);

@@ -72,6 +72,7 @@ void encode_keys(const EncodeArgs& args) {
       case Book::exact: copy_rows(args.rows[i], args.token_stride, args.num_sinks[i], shape.head_dim, body + at.keys); break;
       case Book::signs:
       case Book::levels:
+      case Book::fine:
       case Book::trellis: encode_rotated_keys(args, i, at, scratch); break;
       case Book::sketch: encode_sketch(args, i, at, scratch); break;
       case Book::minmax: break;  // values only

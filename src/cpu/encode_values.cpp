@@ -70,6 +70,7 @@ void encode_values(const EncodeArgs& args) {
       case Book::exact: copy_rows(args.rows[i], args.token_stride, args.num_sinks[i], shape.head_dim, body + at.values); break;
       case Book::signs:
       case Book::levels:
+      case Book::fine:
       case Book::trellis: encode_rotated_values(args, i, at, scratch); break;
       case Book::sketch: break;  // keys only
       case Book::minmax: encode_minmax(args, i, at); break;

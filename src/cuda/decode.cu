@@ -191,6 +191,7 @@ __device__ void decode_keys(const DecodeLaunch& launch, DecodeStorage<kDim>& sha
     case Book::exact: return decode_exact(shape, launch.args.body + launch.at.keys, launch.args.keys);
     case Book::signs:
     case Book::levels: return decode_rotated_keys(launch, shared);
+    case Book::fine:
     case Book::trellis: return;  // of the host
     case Book::sketch: return decode_sketch(launch);
     case Book::minmax: return;  // values only
@@ -204,6 +205,7 @@ __device__ void decode_values(const DecodeLaunch& launch, DecodeStorage<kDim>& s
     case Book::exact: return decode_exact(shape, launch.args.body + launch.at.values, launch.args.values);
     case Book::signs:
     case Book::levels: return decode_rotated_values(launch, shared);
+    case Book::fine:
     case Book::trellis: return;  // of the host
     case Book::sketch: return;   // keys only
     case Book::minmax: return decode_minmax(launch);

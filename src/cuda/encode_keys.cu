@@ -67,6 +67,7 @@ __global__ void __launch_bounds__(kDim) encode_keys_kernel(const __grid_constant
     case Book::exact: return copy_rows(page_rows(launch.args, i), shape.head_dim, launch.args.bodies[i] + launch.at.keys);
     case Book::signs:
     case Book::levels: return encode_rotated_keys(launch, i, shared);
+    case Book::fine:
     case Book::trellis: return;  // of the host
     case Book::sketch: return encode_sketch(launch, i, shared.group.y);
     case Book::minmax: return;  // values only

@@ -58,6 +58,7 @@ __global__ void __launch_bounds__(kDim) encode_values_kernel(const __grid_consta
     case Book::exact: return copy_rows(page_rows(launch.args, i), shape.head_dim, body + launch.at.values);
     case Book::signs:
     case Book::levels: return encode_rotated_values(launch, i, shared);
+    case Book::fine:
     case Book::trellis: return;  // of the host
     case Book::sketch: return;   // keys only
     case Book::minmax: return encode_minmax(launch, i);

@@ -1,6 +1,6 @@
 // The level tables of the codes. Levels are integers, so that decoding to bytes is exact; the closing scale is taken with them.
 //
-//   code index: l4, l8, l16: ascending, 0 = the most negative level; s1, s2: 0 = +1, 1 = -1 (the bit is the sign bit)
+//   code index: l4, l8, l16, l32, l64: ascending, 0 = the most negative level; s1, s2: 0 = +1, 1 = -1 (the bit is the sign bit)
 //               t2, t2w, t3, t4: of trellis.hpp
 //   quantiser:  the nearest level of g |y| sqrt(d) / (unit |P x|), thresholds midway between levels, for a candidate g
 //
@@ -39,6 +39,11 @@ inline constexpr Codebook kT3{16, 0.0208744f, {4, 5, 13, 13, 23, 22, 32, 33, 43,
 inline constexpr Codebook kT4{32, 0.0237924f, {3,  3,  4,  4,  10, 10, 11, 12, 17, 17, 20, 20, 24, 25, 29, 28, 33,
                                                34, 38, 39, 43, 45, 49, 52, 56, 60, 64, 70, 78, 89, 104, 127}, 0, 1.0, 1.0};
 
+// Of fine codes: the whole numbers of least distortion. Their candidates: search_tables.hpp.
+inline constexpr Codebook kL32{16,  0.0258f, {3, 8, 13, 18, 23, 29, 35, 41, 47, 54, 61, 69, 78, 89, 104, 127}, 0, 1.0, 1.0};
+inline constexpr Codebook kL64{32, 0.02975f, {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 24, 27, 30, 33, 36,
+                                              39, 42, 45, 48, 51, 55, 59, 63, 67, 72, 77, 83, 90, 98, 109, 127}, 0, 1.0, 1.0};
+
 constexpr const Codebook& codebook(Code code) {
   switch (code) {
     case Code::f16:
@@ -53,6 +58,8 @@ constexpr const Codebook& codebook(Code code) {
     case Code::t2w: return kT2w;
     case Code::t3: return kT3;
     case Code::t4: return kT4;
+    case Code::l32: return kL32;
+    case Code::l64: return kL64;
   }
   return kNoLevels;
 }

@@ -20,6 +20,7 @@ enum class Book : std::uint8_t {
   exact,    // nothing: the 16-bit number itself
   signs,    // +1 or -1 in a rotated frame, times the token's closing scale
   levels,   // a level of codebook.hpp in a rotated frame, times the token's closing scale
+  fine,     // the same, levels and scale chosen together: cpu/encode/fine_levels.hpp
   trellis,  // the same, of a window of the token's bit string: trellis.hpp
   sketch,   // the sign of <row of S, k>, times the token's norm
   minmax,   // the minimum and so many steps, of 32 channels
@@ -40,7 +41,7 @@ struct CodeTraits {
   char key_digit, value_digit;  // k3, v3: the digit by which people ask for the code; 0: by name only
 
   // Whether its numbers live in rotated frames, with a closing scale per token.
-  constexpr bool rotated() const { return book == Book::signs || book == Book::levels || book == Book::trellis; }
+  constexpr bool rotated() const { return book == Book::signs || book == Book::levels || book == Book::fine || book == Book::trellis; }
 };
 
 // Always inlined, so that a reader pays for the field it asks for.
@@ -61,6 +62,8 @@ struct CodeTraits {
     case t2w: return {"t2w", Book::trellis, 2, 1, K::strings, V::strings, t2w, 0, 0};
     case t3: return {"t3", Book::trellis, 3, 1, K::strings, V::strings, t3, 0, 0};
     case t4: return {"t4", Book::trellis, 4, 1, K::strings, V::strings, t4, 0, 0};
+    case l32: return {"l32", Book::fine, 5, 1, K::strings, V::strings, l32, '5', '5'};
+    case l64: return {"l64", Book::fine, 6, 1, K::strings, V::strings, l64, '6', '6'};
   }
   return {};  // a number that is no code, from a file or a caller
 }
@@ -75,12 +78,12 @@ inline constexpr int kNumCodes = [] {
 
 constexpr bool is_rotated(Code code) { return traits(code).rotated(); }
 
-// The most bits that a key takes a channel, over all its frames.
+// The most bits that a key takes a channel, over all its frames, in a code that GPUs have: not a string.
 inline constexpr int kMaxKeyBits = [] {
   int most = 0;
   for (int number = 0; number < kNumCodes; ++number) {
     const CodeTraits code = traits(static_cast<Code>(number));
-    if (is_rotated(static_cast<Code>(number)) && code.bits * code.frames > most) most = code.bits * code.frames;
+    if (code.rotated() && code.keys != KeyLayout::strings && code.bits * code.frames > most) most = code.bits * code.frames;
   }
   return most;
 }();
@@ -101,6 +104,8 @@ template <typename Function>
     case Code::t2w: return function.template operator()<Code::t2w>();
     case Code::t3: return function.template operator()<Code::t3>();
     case Code::t4: return function.template operator()<Code::t4>();
+    case Code::l32: return function.template operator()<Code::l32>();
+    case Code::l64: return function.template operator()<Code::l64>();
   }
   __builtin_unreachable();
 }

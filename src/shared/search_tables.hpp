@@ -2,6 +2,7 @@
 //
 //   levels   candidates of a vector's scale, as thresholds of magnitudes         l4, l8, l16
 //   signs    targets, and how much each round of the annealing softens them      s2
+//   fine     candidates of a vector's scale, as steps of the stored ones           l32, l64
 //   trellis  levels in whole steps, the index of every window                    t2, t2w, t3, t4
 #pragma once
 
@@ -48,6 +49,12 @@ struct Annealing {
   int cooling[9];
 };
 inline constexpr Annealing kAnnealing = {{0, 0, 1, 1, 1, 1, 2, 2, 9}};
+
+// ---- fine: cpu/encode/fine_levels.hpp ---------------------------------------------------------------------------------------
+// Steps of 2^(1/32) from the scale that suits normal numbers; an error along the vector counts as so many across it: in a score it
+// adds to those of all coordinates.
+inline constexpr int kFineFirst = -11, kFineLast = 4;
+inline constexpr float kFineAlong = 8.0f;
 
 // ---- trellis: cpu/encode/trellis.hpp ----------------------------------------------------------------------------------------
 inline constexpr float kTrellisSteps = 8192;     // of a standard deviation

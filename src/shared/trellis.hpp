@@ -6,7 +6,8 @@
 //
 // The string bites its tail: the window of step 0 begins in its last bits, so there is no start state to keep. Any string is a
 // token. Neighbours overlap in L - k bits, so that a number may be any of 2^m levels while it costs k bits: of all strings the
-// encoder takes the one that lies closest (cpu/encode/trellis.hpp). An index that is linear needs no table of 2^L entries.
+// encoder takes the one that lies closest (cpu/encode/trellis.hpp). Fine codes are strings without overlap: L = k, the index is the
+// window itself. An index that is linear needs no table of 2^L entries.
 // Source: Marcellin, Fischer 1990 (trellis coded quantisation); Tseng et al. 2024 (QTIP: bit shifts, tail biting).
 #pragma once
 
@@ -20,7 +21,7 @@ namespace qjl {
 inline constexpr int kMaxWindowBits = 8;
 
 struct Trellis {
-  int window_bits;  // L; 0: the code is none
+  int window_bits;  // L; 0: the code is no string
   std::uint8_t column[kMaxWindowBits];
   constexpr int index(int window) const {
     int i = 0;
@@ -43,6 +44,8 @@ constexpr Trellis trellis(Code code) {
     case Code::t2: return {6, {8, 12, 10, 15, 12, 4}};
     case Code::t2w: return {8, {12, 8, 2, 9, 10, 10, 12, 4}};
     case Code::t3: return {8, {28, 16, 4, 1, 3, 21, 9, 13}};
+    case Code::l32: return {5, {1, 2, 4, 8, 16}};
+    case Code::l64: return {6, {1, 2, 4, 8, 16, 32}};
     case Code::t4: return {8, {8, 35, 29, 25, 53, 37, 57, 33}};
   }
   return {};

@@ -36,6 +36,8 @@ constexpr Golden kGolden[] = {
     {"t3v2", {0x29c59020b6ef2b2c, kNone, kNone, 0x7644c1d3e15d97d2, 0x5161a43ca2c1ef8f}},
     {"t3v3", {1, kNone, kNone, 1, 1}},
     {"t4v4", {1, kNone, kNone, 1, 1}},
+    {"k5v5", {1, kNone, kNone, 1, 1}},
+    {"k6v6", {1, kNone, kNone, 1, 1}},
     // clang-format on
 };
 

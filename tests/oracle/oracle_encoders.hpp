@@ -7,6 +7,8 @@
 //   Lloyd-Max   n = min(255, round(64 |y|)); for each candidate g the thresholds T = floor(64 threshold / g); the largest
 //               (sum h l)^2 / sum l^2 wins, h = floor(n / 2), l = level of h over floor(T / 2); then numbers by n over T
 //
+//   fine        scales s = 2^(n / 32), n = n0 - 11 .. n0 + 4, 2^(n0 / 32) the nearest to step |y| / sqrt(d); the nearest levels of y / s,
+//               of two equally near ones the larger; the least |y - s l|^2 + 7 (s <y, l> - |y|^2)^2 / |y|^2 wins
 //   trellis     oracle_trellis.hpp
 //
 // margin: how far the closest rounding was from going the other way, in units of y. Sees the standard library only.
@@ -158,6 +160,43 @@ inline Choice searched_levels(Code code, const Matrix& frame, const Vector& x) {
     const int above = count_below(chosen, magnitude[c], 0);
     choice.numbers.push_back(y[c] < 0.0 ? half - 1 - above : half + above);
   }
+  return choice;
+}
+
+// ---- fine levels
+// --------------------------------------------------------------------------------------------------------------------
+
+// The scale is in units of x; y at norm sqrt(d) here, so that margins are as elsewhere.
+inline Choice fine_levels(Code code, const Matrix& frame, const Vector& x) {
+  const Book b = book(code);
+  const Vector y = to_unit(frame, x);
+  const double d = static_cast<double>(y.size()), length = norm(x) / std::sqrt(d);  // of x in units of y
+  const int half = static_cast<int>(b.levels.size()) / 2;
+  const double exact = 32.0 * std::log2(b.step * length), nearest = std::nearbyint(exact);
+  Choice choice;
+  double best = std::numeric_limits<double>::infinity(), second = best, margin = best;
+  for (int n = -11; n <= 4; ++n) {
+    const double s = std::exp2((nearest + n) / 32.0) / length;
+    std::vector<int> numbers;
+    double error = 0.0, along = -d, close = std::numeric_limits<double>::infinity();
+    for (double each : y) {
+      const double at = std::abs(each);
+      int i = half;
+      while (i + 1 < 2 * half && 2.0 * at >= s * (b.levels[i] + b.levels[i + 1])) ++i;
+      for (int j = half; j + 1 < 2 * half; ++j) close = std::min(close, std::abs(at - 0.5 * s * (b.levels[j] + b.levels[j + 1])));
+      close = std::min(close, at);
+      numbers.push_back(each < 0.0 ? 2 * half - 1 - i : i);
+      error += (at - s * b.levels[i]) * (at - s * b.levels[i]);
+      along += s * at * b.levels[i];
+    }
+    const double cost = error + 7.0 * along * along / d;
+    if (cost < best) choice.numbers = numbers, margin = close;
+    second = std::min(second, std::max(cost, best));
+    best = std::min(best, cost);
+  }
+  // fp32 may not tell the best two apart, nor which scale is the nearest.
+  const bool tied = second - best < 1e-3 * best || std::abs(std::abs(exact - nearest) - 0.5) < 1e-4;
+  choice.margin = tied ? 0.0 : margin;
   return choice;
 }
 

@@ -19,12 +19,14 @@
 
 namespace oracle {
 
-enum class Code { f16, s1, s2, l4, l8, l16, jl, minmax, t2, t2w, t3, t4 };  // numbered as in the head of a page
+enum class Code { f16, s1, s2, l4, l8, l16, jl, minmax, t2, t2w, t3, t4, l32, l64 };  // numbered as in the head of a page
 
 inline bool rotated(Code code) { return code != Code::f16 && code != Code::jl && code != Code::minmax; }
 inline int frames_of(Code code) { return code == Code::s2 ? 2 : 1; }
+inline bool is_fine(Code code) { return code == Code::l32 || code == Code::l64; }
 inline int bits_of_coordinate(Code code) {
   if (code == Code::t2 || code == Code::t2w) return 2;
+  if (is_fine(code)) return code == Code::l32 ? 5 : 6;
   return code == Code::s1 || code == Code::s2 ? 1 : code == Code::l4 ? 2 : code == Code::l8 || code == Code::t3 ? 3 : 4;
 }
 
@@ -42,10 +44,13 @@ inline Trellis trellis(Code code) {
   if (code == Code::t2) return {{8, 12, 10, 15, 12, 4}};
   if (code == Code::t2w) return {{12, 8, 2, 9, 10, 10, 12, 4}};
   if (code == Code::t3) return {{28, 16, 4, 1, 3, 21, 9, 13}};
+  if (code == Code::l32) return {{1, 2, 4, 8, 16}};  // no overlap
+  if (code == Code::l64) return {{1, 2, 4, 8, 16, 32}};
   if (code == Code::t4) return {{8, 35, 29, 25, 53, 37, 57, 33}};
   return {};
 }
-inline bool is_trellis(Code code) { return trellis(code).window() > 0; }
+inline bool is_string(Code code) { return trellis(code).window() > 0; }
+inline bool is_trellis(Code code) { return is_string(code) && !is_fine(code); }
 // Steps of a group of keys: as many whole bytes as k, or half as many when k is even. A group of values has four.
 inline int steps_of_key_group(Code code) { return bits_of_coordinate(code) % 2 == 0 ? 4 : 8; }
 // The step that a coordinate is; `across` groups stand side by side: 4 of keys, 16 of values.
@@ -145,7 +150,7 @@ class Page {
   // Code number of a coordinate; for two frames the coordinates of the second follow those of the first.
   int key_number(int token, int coordinate) const {
     const int c = coordinate, group = c % 8;
-    if (is_trellis(format_.key)) return string_number(format_.key, 4, c, [&](int n) { return key_string_bit(token, n); });
+    if (is_string(format_.key)) return string_number(format_.key, 4, c, [&](int n) { return key_string_bit(token, n); });
     switch (bits_of_coordinate(format_.key)) {
       case 1: return key_row(token, c / 8) >> (c % 8) & 1;
       case 2: return key_row(token, c / 4) >> (2 * (c % 4)) & 3;
@@ -165,7 +170,7 @@ class Page {
   int value_number(int token, int coordinate) const {
     const int f = token % 8, quad = token / 8 / 4, in_quad = token / 8 % 4, block = coordinate / 16;
     const int blocks = format_.d * frames_of(format_.value) / 16;
-    if (is_trellis(format_.value)) {
+    if (is_string(format_.value)) {
       return string_number(format_.value, 16, coordinate, [&](int n) { return value_string_bit(token, n); });
     }
     const bool alone = blocks % 2 == 1 && block == blocks - 1;
@@ -259,7 +264,7 @@ class Page {
       case 1: return (blocks + 1) / 2;
       case 2: return blocks;
       case 3: return blocks / 2 * 3 + blocks % 2 * 2;
-      default: return blocks * 2;
+      default: return blocks * bits_of_coordinate(format_.value) / 2;
     }
   }
 

@@ -51,8 +51,8 @@ def test_wrong_words(qjl: Program, words: tuple[str, ...], code: int) -> None:
 
 def write_costs(path: Path, fingerprint: str, layers: int) -> None:
     """Layer 3's keys matter a hundred times as much as all others."""
-    base = {"s1": 5.0, "s2": 1.0, "l8": 0.25, "l16": 0.06}
-    value = {"s1": 5.0, "l4": 1.0, "l8": 0.25, "l16": 0.06}
+    base = {"s1": 5.0, "s2": 1.0, "t2w": 0.8, "l8": 0.25, "t3": 0.2, "l16": 0.06}
+    value = {"s1": 5.0, "l4": 1.0, "t2": 0.8, "l8": 0.25, "l16": 0.06}
     rows = []
     for layer in range(layers):
         weight = 1e-2 if layer == 3 else 1e-4
@@ -84,6 +84,11 @@ def test_a_plan_is_a_cache_type(qjl: Program, model: Path, long_text: Path, tmp_
     found = json.loads(plan.read_text())
     assert report["plan"] == found
     assert found["layers"][3]["keys"] == "l16"
+    host = {layer[side] for layer in found["layers"] for side in ("keys", "values")}
+    assert "t2" in host and "l4" not in host, "the closer code of the same bits"
+    words = ("plan", "-m", model, "--budget", 2.4, "--costs", costs, "--for-gpus", "--json")
+    gpus = {code for layer in json.loads(qjl(*words).stdout)["plan"]["layers"] for code in layer.values()}
+    assert gpus <= {"s1", "s2", "l4", "l8", "l16"}
     assert found["bits_sealed"] <= found["budget_bits"] == 2.4
     assert found["bits_sealed"] > 2.4 - 0.02, "one step of one layer is .5 / 30 bits"
     report = json.loads(qjl("eval", "-m", model, "-f", long_text, "-c", 300, "--prompt", 256, "--cache", plan, "--json").stdout)

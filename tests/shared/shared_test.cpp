@@ -143,6 +143,8 @@ TEST(CacheType, NamesReadBack) {
                            "t2v2",
                            "t3v2",
                            "t3v3",
+                           "k5v4",
+                           "k6v6",
                            "t4v4",
                            "kt2vt2",
                            "k3vt2",
@@ -171,7 +173,7 @@ TEST(CacheType, NamesReadBack) {
 // Every code but those of one side: the paper's.
 TEST(CacheType, CodesOfAPlan) {
   using enum Code;
-  EXPECT_EQ(plan_codes(), (std::vector{f16, s1, s2, l4, l8, l16, t2, t2w, t3, t4}));
+  EXPECT_EQ(plan_codes(), (std::vector{f16, s1, s2, l4, l8, l16, t2, t2w, t3, t4, l32, l64}));
 }
 
 TEST(CacheType, WidthsOfTrellisCodes) {
@@ -180,6 +182,9 @@ TEST(CacheType, WidthsOfTrellisCodes) {
                                      {"t3v2", {64, 128, 256}},
                                      {"t3v3", {64, 128, 256}},
                                      {"t4v4", {64, 128, 256}},
+                                     {"k5v4", {64, 96, 128, 256}},
+                                     {"k6v4", {64, 80, 96, 128, 256}},
+                                     {"k6v6", {64, 128, 256}},
                                      {"kt4v2", {64, 80, 96, 128, 256}},
                                      {"kt2v2", {64, 80, 96, 128, 256}},
                                      {"kt3v2", {64, 96, 128, 256}}}) {

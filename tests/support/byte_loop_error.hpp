@@ -24,8 +24,8 @@ namespace qjl::test {
 
 inline bool has_byte_loops(SimdTarget target, const oracle::Format& f) {
   using oracle::Code;
-  const bool keys = f.key == Code::s2 || f.key == Code::l8 || f.key == Code::l16 || oracle::is_trellis(f.key);
-  const bool values = f.value == Code::l4 || f.value == Code::l8 || f.value == Code::l16 || oracle::is_trellis(f.value);
+  const bool keys = f.key == Code::s2 || f.key == Code::l8 || f.key == Code::l16 || oracle::is_string(f.key);
+  const bool values = f.value == Code::l4 || f.value == Code::l8 || f.value == Code::l16 || oracle::is_string(f.value);
   return target != SimdTarget::scalar && keys && values && f.d % 64 == 0;
 }
 
@@ -44,7 +44,7 @@ inline oracle::Vector project(const oracle::Codec& codec, const oracle::Vector& 
 
 // Of <projected query, levels of a key>, |levels| given.
 inline double table_error(SimdTarget target, const oracle::Format& f, const oracle::Vector& projected, double level_norm) {
-  if (f.key == oracle::Code::l16 || oracle::is_trellis(f.key)) {
+  if (f.key == oracle::Code::l16 || oracle::is_string(f.key)) {
     double largest = 0.0;
     for (double x : projected) largest = std::max(largest, std::abs(x));
     const double of_query = largest / 127.0 * level_norm / std::sqrt(12.0);

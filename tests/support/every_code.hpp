@@ -37,8 +37,6 @@ inline std::vector<std::string> with_every_code(std::vector<std::string> types) 
   return types;
 }
 
-// The codes that GPUs have: all but trellis codes.
-inline bool is_on_gpus(Code code) { return traits(code).book != Book::trellis; }
 inline std::vector<std::string> on_gpus(std::vector<std::string> types) {
   std::erase_if(types, [](const std::string& type) {
     const CodecConfig config = codec_config(type);

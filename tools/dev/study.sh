@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 presets=k2v2,k3v2,k3v3,k4v3,k4v4
+host_presets=t2v2,t3v2,t3v3,t4v4,k5v4,k5v5,k6v5,k6v6
 plans=$(printf ',examples/plans/smollm2-135m-%s.json' 2.25 2.7 3.25 3.75)
 rivals=paper,fp8,q8_0,q4_0,q4_0h,int4,int2,kivi4,kivi2,kvquant4,kvquant3,polar4,tq4,tq3,tq2,tqprod4,tqprod3,qjl3,qjl_repo
 
@@ -21,7 +22,7 @@ need_study() {
 
 # The same words for every model: what one has more is its context.
 study_models() {
-  local words=(--texts tools/study/texts.json --folder "$(texts_folder)" --only moby --positions 1024 --cache "$presets")
+  local words=(--texts tools/study/texts.json --folder "$(texts_folder)" --only moby --positions 1024 --cache "$presets,$host_presets")
   verb_model gemma >/dev/null
   build/release/qjl study rate -m "$model" --contexts 4096 "${words[@]}" -o docs/results/models.jsonl "$@"
   build/release/qjl study rate -m "$gemma" --contexts 4096,16384,32768 "${words[@]}" -o docs/results/models.jsonl "$@"
@@ -41,7 +42,7 @@ verb_study() {
   else
     folder=$(texts_folder)
     words+=(--texts tools/study/texts.json --folder "$folder")
-    [[ $name == rate ]] && words+=(--cache "$presets$plans,$rivals")
+    [[ $name == rate ]] && words+=(--cache "$presets,$host_presets$plans,$rivals")
     [[ $name == distortion ]] && words+=(--cache "$presets,$rivals" --only "book,wiki,news,code")
     [[ $name == sensitivity ]] && words+=(--only "book,wiki" -c 2048 --positions 256)  # 180 evaluations a text
   fi

@@ -69,6 +69,7 @@ void write_head(std::ostringstream& out) {
       case Book::exact: out << "16 | | the 16-bit numbers themselves |\n"; break;
       case Book::signs:
       case Book::levels:
+      case Book::fine:
       case Book::trellis:
         out << traits(code).bits << " | " << traits(code).frames << " |";
         for (int i = 0; i < 2 * codebook(code).count; ++i) out << ' ' << level_of(code, i);
@@ -241,13 +242,16 @@ std::string codes_with(const Has& has) {
 std::string codes_with(KeyLayout layout, Book book) {
   return codes_with([&](const CodeTraits& code) { return code.keys == layout && code.book == book; });
 }
+std::string codes_with(KeyLayout layout) {
+  return codes_with([&](const CodeTraits& code) { return code.keys == layout; });
+}
 std::string codes_with(ValueLayout layout) {
   return codes_with([&](const CodeTraits& code) { return code.values == layout; });
 }
 
 void write_strings(std::ostringstream& out) {
   out << "\n## Strings\n\n"
-      << "The numbers of a token in a trellis code are one string of k head_dim bits, k bits a step. The window of step s is the L "
+      << "The numbers of a token in these codes are one string of k head_dim bits, k bits a step. The window of step s is the L "
          "bits\n"
       << "that end with its own: bits k (s + 1) - L .. k (s + 1) - 1 of the string, modulo its length; its number is the level "
          "whose\n"
@@ -258,7 +262,7 @@ void write_strings(std::ostringstream& out) {
       << "| code | k | L | S | B | columns |\n|---|--:|--:|--:|--:|---|\n";
   for (int number = 0; number < kNumCodes; ++number) {
     const Code code{static_cast<std::uint8_t>(number)};
-    if (traits(code).book != Book::trellis) continue;
+    if (trellis(code).window_bits == 0) continue;
     out << "| " << code_name(code) << " | " << traits(code).bits << " | " << trellis(code).window_bits << " | "
         << key_group(traits(code)).steps << " | " << key_group(traits(code)).bytes << " |";
     for (int b = 0; b < trellis(code).window_bits; ++b) out << ' ' << int{trellis(code).column[b]};
@@ -278,7 +282,7 @@ void write_rules(std::ostringstream& out) {
       << "  the low six bits of the three rows; group 3 is their top two bits, in order.\n"
       << "* " << codes_with(KeyLayout::words, Book::levels)
       << ": [half][word w][frame mod 4][j] 32-bit words; byte i = coordinate 8 w + i (low nibble) and 8 w + 4 + i (high).\n"
-      << "* " << codes_with(KeyLayout::strings, Book::trellis)
+      << "* " << codes_with(KeyLayout::strings)
       << ": [half][word w][frame mod 4][byte p of B][j] 32-bit words; byte i = byte p of group 4 w + i of the token's string\n"
       << "  (above); step c of it is coordinate 4 S w + 4 c + i. head_dim is a multiple of 4 S.\n"
       << "* `f16`: [slot][head_dim]. `jl`: [slot][rows / 8], bit k of byte r = sign 8 r + k.\n\n"

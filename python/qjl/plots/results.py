@@ -6,6 +6,7 @@ A mean over pages of 128 positions has the standard error sd / sqrt(pages): posi
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -26,7 +27,8 @@ def shown_name(cache: str) -> str:
 
 def is_ours(cache: str) -> bool:
     """k3v2, kl8vl4, k3v2:seed=7, a plan, and whatever a codec of ours is called later; `paper` is the published method."""
-    return cache.startswith("plan ") or (cache[:1] == "k" and not cache.startswith(("kivi", "kvquant")))
+    trellis = re.fullmatch(r"t\d+v\d+(:.*)?", cache) is not None  # `tq3` is a rival
+    return cache.startswith("plan ") or trellis or (cache[:1] == "k" and not cache.startswith(("kivi", "kvquant")))
 
 
 def short(tokens: int) -> str:

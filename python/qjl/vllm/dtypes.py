@@ -13,7 +13,7 @@ from qjl.vllm.options import KEY
 from qjl.vllm.version import in_range
 
 PREFIX = "qjl_"
-CACHE_TYPES = ("f16", "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "t2v2", "t3v2", "t3v3", "t4v4")
+CACHE_TYPES = ("f16", "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "k5v4", "k5v5", "k6v5", "k6v6", "t2v2", "t3v2", "t3v3", "t4v4")
 NAMES = tuple(PREFIX + name for name in CACHE_TYPES)
 FIRST_WITH_NAMES = (0, 33)
 

@@ -93,9 +93,9 @@ CacheLayers::CacheLayers(CacheConfig cache_config, Device where)
   if (device == Device::cpu()) return;
   for (const CodecConfig& codec : known) {
     for (const Code code : {codec.key_code, codec.value_code}) {
-      if (traits(code).book != Book::trellis) continue;
+      if (is_on_gpus(code)) continue;
       fail(ErrorKind::unsupported, "cache", "found code ", code_name(code), " on ", device_name(device),
-           ", wanted another there: trellis codes are the host's");
+           ", wanted another there: codes of strings are the host's");
     }
   }
   require(!config.on_seal, "cache", "found on_seal, wanted none on ", device_name(device), ": it runs on the host");

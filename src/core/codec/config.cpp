@@ -1,6 +1,6 @@
 // Names of codes and cache types, both ways. The names and digits of codes are those of their traits (codes.hpp).
 //
-//   k1 k2 k3 k4 = s1 s2 l8 l16      v1 v2 v3 v4 = s1 l4 l8 l16      paper = jl keys, minmax values, no sinks
+//   k1 .. k6 = s1 s2 l8 l16 l32 l64      v1 .. v6 = s1 l4 l8 l16 l32 l64      paper = jl keys, minmax values, no sinks
 //   TYPE:option=value,option=value  sets what differs from the type's defaults
 #include "qjl/config.hpp"
 
@@ -79,7 +79,7 @@ std::string known_codes(Side side) {
   return names + digits;
 }
 std::string known_types() {
-  return "f16, k2v2, k3v2, k3v3, k4v3, k4v4, t2v2, t3v2, t3v3, t4v4, paper, or k<code>v<code> with keys " + known_codes(Side::keys) +
+  return "f16, k2v2, k3v2, k3v3, k4v3, k4v4, k5v4, k5v5, k6v5, k6v6, t2v2, t3v2, t3v3, t4v4, paper, or k<code>v<code> with keys " + known_codes(Side::keys) +
          " and values " + known_codes(Side::values) + " (as in k3v2 or kl4vs2); options may follow: TYPE:option=value,...";
 }
 
@@ -181,6 +181,8 @@ std::vector<Code> plan_codes() {
   });
   return codes;
 }
+
+bool is_on_gpus(Code code) { return is_code(code) && traits(code).keys != KeyLayout::strings && traits(code).values != ValueLayout::strings; }
 
 CodecConfig codec_config(std::string_view cache_type) {
   const std::size_t colon = cache_type.find(':');

@@ -38,7 +38,7 @@ inline void build_query(const layout::PageShape& shape, const Rows& projected, c
     for (int row = 0; has_byte_keys(kCode) && row < projected.count; ++row) {
       const float* q = projected.data + row * projected.stride;
       if constexpr (takes_numbers(traits(kCode))) {
-        build_numbers(q, shape.head_dim, row, out);
+        build_numbers<kCode>(q, shape.head_dim, row, out);
       } else if constexpr (has_byte_keys(kCode)) {
         build_tables<kCode>(q, layout::key_coordinates(shape), row, out);
       }

@@ -33,8 +33,14 @@ constexpr ByteLevels byte_levels(Code code, float unit, int offset) {
   }
   return levels;
 }
+// Keys whose code is closer than levels of 7 bits would be.
+constexpr bool has_whole_keys(Code code) { return traits(code).keys == KeyLayout::strings && traits(code).bits > 3; }
 template <Code kCode>
-inline constexpr ByteLevels kKeyLevels = byte_levels(kCode, kKeyUnit, kKeyOffset);
+inline constexpr float kLevelUnit = has_whole_keys(kCode) ? 1.0f : kKeyUnit;
+template <Code kCode>
+inline constexpr int kLevelOffset = has_whole_keys(kCode) ? 0 : kKeyOffset;
+template <Code kCode>
+inline constexpr ByteLevels kKeyLevels = byte_levels(kCode, kLevelUnit<kCode>, kLevelOffset<kCode>);
 template <Code kCode>
 inline constexpr ByteLevels kWholeLevels = byte_levels(kCode, 1.0f, 0);
 

@@ -144,6 +144,7 @@ inline void build_tables(const float* q, int coordinates, int row, const BytesQu
 }
 
 // q8 = round(127 q / max|q|).
+template <Code kCode>
 inline void build_numbers(const float* q, int d, int row, const BytesQuery& out) {
   f32x16 largest = splat(0.0f);
   for (int c = 0; c < d; c += 16) largest = max(largest, abs(load(q + c)));

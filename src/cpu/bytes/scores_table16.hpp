@@ -90,6 +90,7 @@ inline void build_tables(const float* q, int coordinates, int row, const BytesQu
 }
 
 // round(127 q / max |q|).
+template <Code kCode>
 inline void build_numbers(const float* q, int d, int row, const BytesQuery& out) {
   constexpr float kReach = 127.0f;
   f32x16 largest = splat(0.0f);
@@ -102,8 +103,8 @@ inline void build_numbers(const float* q, int d, int row, const BytesQuery& out)
     store_small(to_i32(number), out.bytes + row * out.stride + c);
     sum = sum + number;
   }
-  out.step[row] = reach / kReach * kKeyUnit;
-  out.offset[row] = out.step[row] * -static_cast<float>(kKeyOffset) * reduce_add(sum);
+  out.step[row] = reach / kReach * kLevelUnit<kCode>;
+  out.offset[row] = out.step[row] * -static_cast<float>(kLevelOffset<kCode>) * reduce_add(sum);
 }
 
 // ---- reading ------------------------------------------------------------------------------------------------------------------

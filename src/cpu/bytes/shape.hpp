@@ -23,10 +23,10 @@ inline constexpr int kWeightLevels = 255;
 
 // Codes that have loops of their own; the tile serves any other.
 constexpr bool has_byte_keys(Code code) {
-  return code == Code::s2 || code == Code::l8 || code == Code::l16 || traits(code).book == Book::trellis;
+  return code == Code::s2 || code == Code::l8 || code == Code::l16 || traits(code).keys == KeyLayout::strings;
 }
 constexpr bool has_byte_values(Code code) {
-  return code == Code::l4 || code == Code::l8 || code == Code::l16 || traits(code).book == Book::trellis;
+  return code == Code::l4 || code == Code::l8 || code == Code::l16 || traits(code).values == ValueLayout::strings;
 }
 // Codes that are scored as levels times whole numbers of the query.
 constexpr bool takes_numbers(const CodeTraits& key) { return key.keys == KeyLayout::words || key.keys == KeyLayout::strings; }

@@ -56,7 +56,8 @@ inline void string_scores(const BytesQuery& q, int d, const ScoredPage& page) {
             const NativeB level = levels.of((NativeB)string_indices<kStep>(groups));
             QJL_UNROLL
             for (int row = 0; row < kRows; ++row) {
-              sum[row][i] = add_dot(sum[row][i], level, reinterpret_cast<const std::int8_t*>(numbers + row * q.stride) + 4 * kStep);
+              const auto* four = reinterpret_cast<const std::int8_t*>(numbers + row * q.stride) + 4 * kStep;
+              sum[row][i] = has_whole_keys(kCode) ? add_whole_dot(sum[row][i], level, four) : add_dot(sum[row][i], level, four);
             }
           });
         }

@@ -116,6 +116,19 @@ QJL_INLINE NativeI add_dot(NativeI sum, NativeB levels, const std::int8_t* q) {
   return add_pairs(sum, multiply_bytes(levels, four_times(q)));
 }
 
+// The same of levels of 8 bits, for codes that 7 are too few for: two products of at most 127 * 127 stay below 2^15.
+QJL_INLINE NativeI add_whole_dot(NativeI sum, NativeB levels, const std::int8_t* q) {
+  const NativeB query = four_times(q);
+#if QJL_LANES == 16
+  const __m512i turned = _mm512_mask_sub_epi8((__m512i)query, _mm512_movepi8_mask((__m512i)levels), _mm512_setzero_si512(), (__m512i)query);
+  const NativeB magnitude = (NativeB)_mm512_abs_epi8((__m512i)levels);
+#else
+  const __m256i turned = _mm256_sign_epi8((__m256i)query, (__m256i)levels);
+  const NativeB magnitude = (NativeB)_mm256_abs_epi8((__m256i)levels);
+#endif
+  return add_pairs(sum, multiply_bytes(magnitude, (NativeB)turned));
+}
+
 // Four quads of levels, of which `kQuads` are added in 16 bits: the products of so many pairs of neighbours (kPairBytes).
 template <int kQuads>
 QJL_INLINE NativeI add_weighed(NativeI sum, const NativeB (&level)[4], const std::uint8_t* weights, int quad_bytes) {
@@ -189,6 +202,8 @@ QJL_INLINE NativeI add_dot(NativeI sum, NativeB levels, const std::int8_t* q) {
   return (NativeI)vpadalq_s16((int32x4_t)sum, vpaddq_s16(low, high));
 #endif
 }
+
+QJL_INLINE NativeI add_whole_dot(NativeI sum, NativeB levels, const std::int8_t* q) { return add_dot(sum, levels, q); }
 
 #if QJL_NEON == 2
 // w = (w - 128) + 128: the first is a signed byte, the second the same for every row.

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 
+#include "encode/fine_levels.hpp"
 #include "encode/levels.hpp"
 #include "encode/scales.hpp"
 #include "encode/signs.hpp"
@@ -30,7 +31,8 @@ struct VectorJob {
 };
 
 // The code words of both groups from their y, of one frame each: <y, level>.
-inline void encode_codes(const VectorJob& job, const EncodeScratch& scratch, const f32x16 (&to_unit)[2], f32x16 (&dot)[2]) {
+inline void encode_codes(const VectorJob& job, const EncodeScratch& scratch, const Rotated (&rotated)[2],
+                         const f32x16 (&to_unit)[2], f32x16 (&dot)[2]) {
   const int d = job.frames.dim();
   with_code(job.code, [&]<Code kCode>() {
     if constexpr (traits(kCode).book == Book::trellis) {
@@ -41,6 +43,8 @@ inline void encode_codes(const VectorJob& job, const EncodeScratch& scratch, con
         std::uint32_t* words = scratch.words + std::int64_t{group} * scratch.num_words * 16;
         if constexpr (traits(kCode).book == Book::levels) {
           dot[group] = encode_levels<kCode>(job.order, y, to_unit[group], scratch.field, words);
+        } else if constexpr (traits(kCode).book == Book::fine) {
+          dot[group] = encode_fine_levels<kCode>(job.order, y, rotated[group].squared, to_unit[group], scratch.field, words);
         } else {
           sign_words(job.order, y, words);
           dot[group] = sum_of(job.order.coordinates, [y](int c) { return abs(load(y + c * 16)); });
@@ -65,11 +69,12 @@ inline void encode_vectors(const VectorJob& job, const Load& load_group, const i
     to_unit[group] = rotated[group].to_unit;
   }
   if (parts == 1)
-    encode_codes(job, scratch, to_unit, dot);
+    encode_codes(job, scratch, rotated, to_unit, dot);
   else
     anneal_signs(job.frames, job.order, scratch, to_unit, dot);
   for (int group = 0; group < 2; ++group) {
-    const f32x16 scale = select(live[group], closing_scale(rotated[group].squared, dot[group]), splat(0.0f));
+    f32x16 scale = select(live[group], closing_scale(rotated[group].squared, dot[group]), splat(0.0f));
+    if (traits(job.code).book == Book::fine) scale = nearest_scale(scale);
     store(scales + 16 * group, scale * rotated[group].magnitude);
     const u32x16 coded = as_u32(scale > splat(0.0f));
     std::uint32_t* words = scratch.words + std::int64_t{group} * scratch.num_words * 16;

@@ -48,6 +48,7 @@ inline void project_rows(const ProjectArgs& args) {
       case Book::exact: std::copy_n(q, d, out); break;
       case Book::signs:
       case Book::levels:
+      case Book::fine:
       case Book::trellis:
         for (int f = 0; f < shape.key.frames; ++f) rotate_row(key_frame(tables, f), q, out + f * d);
         break;

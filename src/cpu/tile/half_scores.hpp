@@ -131,6 +131,7 @@ inline void half_scores(const SealedPage& page, const Rows& projected, int half,
     case Book::exact: return row_scores(projected, half_rows(page, page.at->keys, half), shape.head_dim, out);
     case Book::signs:
     case Book::levels:
+    case Book::fine:
     case Book::trellis: return rotated_scores(page, projected, half, tile, out);
     case Book::sketch: return sketched_scores(page, projected, half, tile, spare, out);
     case Book::minmax: return;  // values only

@@ -66,6 +66,7 @@ __device__ inline float code_score(const PlainPage& page, const float* projected
     case Book::signs:
     case Book::levels: return rotated_score(page, projected, slot);
     case Book::sketch: return sketched_score(page, projected, slot);
+    case Book::fine:
     case Book::trellis: break;  // of the host
     case Book::minmax: break;   // values only
   }
@@ -125,6 +126,7 @@ __device__ inline float value_at(const PlainPage& page, int slot, int c) {
     case Book::exact: return to_float(page.words(page.at.values)[slot * shape.head_dim + c], shape.row_dtype);
     case Book::signs:
     case Book::levels: return rotated_value(page, slot, c);
+    case Book::fine:
     case Book::trellis: break;  // of the host
     case Book::sketch: break;   // keys only
     case Book::minmax: return minmax_value(page, slot, c);

@@ -93,6 +93,7 @@ __device__ inline void project_rows(const CodecTables& tables, const float* x, i
     case Book::signs:
     case Book::levels: return rotate_keys(tables, x, rows, out);
     case Book::sketch: return sketch_rows(tables, x, rows, outlier_idx, out);
+    case Book::fine:
     case Book::trellis: return;  // of the host
     case Book::minmax: return;   // values only
   }
