@@ -18,7 +18,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kCacheTypes[] = {"f16", "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "k5v4", "k5v5", "k6v5", "k6v6", "t2v2", "t3v2", "t3v3", "t4v4", "paper"};
+constexpr const char* kCacheTypes[] = {"f16",  "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "k5v4", "k5v5",
+                                       "k6v5", "k6v6", "t2v2", "t3v2", "t3v3", "t4v4", "paper"};
 
 struct InfoOptions {
   ModelOptions model;

@@ -33,7 +33,8 @@ void add_dim(const CodesOptions& options, int head_dim, ThreadPool& pool, const 
     return Json{{"kind", kind}, {"cpu_target", simd_target_name(simd_target())}, {"cache", cache}, {"head_dim", head_dim}};
   };
   for (const std::string& cache : options.caches) {
-    QjlCase& attended = *cases.emplace_back(std::make_unique<QjlCase>(QjlShape{cache, head_dim, options.kv_heads, options.tokens}, pool));
+    QjlCase& attended =
+        *cases.emplace_back(std::make_unique<QjlCase>(QjlShape{cache, head_dim, options.kv_heads, options.tokens}, pool));
     for (const int group : options.groups) {
       keys.push_back(key(cache, "attend"));
       keys.back()["group"] = group;
@@ -41,7 +42,8 @@ void add_dim(const CodesOptions& options, int head_dim, ThreadPool& pool, const 
                           [&attended, &pool, group] { attended.attend(group, pool); }});
       work.push_back({options.tokens * options.kv_heads * group, attended.bytes()});
     }
-    EncodeCase& encoded = *encodes.emplace_back(std::make_unique<EncodeCase>(QjlShape{cache, head_dim, options.kv_heads, kEncodeTokens}, pool));
+    EncodeCase& encoded =
+        *encodes.emplace_back(std::make_unique<EncodeCase>(QjlShape{cache, head_dim, options.kv_heads, kEncodeTokens}, pool));
     keys.push_back(key(cache, "encode"));
     keys.back().update(seal_json({cache, head_dim, options.kv_heads}, pool));
     variants.push_back({"encode " + cache + " d=" + std::to_string(head_dim), [&encoded] { encoded.run(); }});

@@ -161,8 +161,7 @@ engine::Plan make_plan(const LoadedModel& loaded, const engine::PlanCosts& costs
   const double page_bits = 8.0 / (2.0 * kTokensPerPage * model.head_dim * model.num_layers);
   plan.layer_codes =
       budget.bytes > 0
-          ? engine::choose_codes(layers, loaded.model,
-                                 {.bytes = budget.bytes, .context = loaded.context, .batch = options.batch})
+          ? engine::choose_codes(layers, loaded.model, {.bytes = budget.bytes, .context = loaded.context, .batch = options.batch})
           : engine::choose_codes(layers, model.head_dim, static_cast<std::int64_t>(std::floor(budget.bits / page_bits)));
   plan.bits_sealed = engine::bits_sealed(model.head_dim, plan.layer_codes);
   plan.budget_bits = budget.bytes > 0 ? plan.bits_sealed : budget.bits;

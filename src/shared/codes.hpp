@@ -41,7 +41,9 @@ struct CodeTraits {
   char key_digit, value_digit;  // k3, v3: the digit by which people ask for the code; 0: by name only
 
   // Whether its numbers live in rotated frames, with a closing scale per token.
-  constexpr bool rotated() const { return book == Book::signs || book == Book::levels || book == Book::fine || book == Book::trellis; }
+  constexpr bool rotated() const {
+    return book == Book::signs || book == Book::levels || book == Book::fine || book == Book::trellis;
+  }
 };
 
 // Always inlined, so that a reader pays for the field it asks for.

@@ -149,7 +149,8 @@ constexpr bool fits_keys(const CodeTraits& code, int head_dim) {
   return code.keys != KeyLayout::none && (code.keys != KeyLayout::strings || head_dim % (4 * key_group(code).steps) == 0);
 }
 constexpr bool fits_values(const CodeTraits& code, int head_dim) {
-  return code.values != ValueLayout::none && (code.values != ValueLayout::strings || head_dim % (16 * value_group(code).steps) == 0);
+  return code.values != ValueLayout::none &&
+         (code.values != ValueLayout::strings || head_dim % (16 * value_group(code).steps) == 0);
 }
 
 // ---- the body -------------------------------------------------------------------------------------------------------------

@@ -40,8 +40,8 @@ TEST(PageFormat, SealedBitsOfThePresets) {
 }
 
 TEST(PageFormat, BytesAreThoseOfTheDocument) {
-  for (const std::string& cache_type :
-       with_every_code({"k1v1", "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "ks2vs2", "t2v2", "t3v2", "t3v3", "t4v4", "k5v5", "k6v5", "f16", "paper"})) {
+  for (const std::string& cache_type : with_every_code({"k1v1", "k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "ks2vs2", "t2v2", "t3v2",
+                                                        "t3v3", "t4v4", "k5v5", "k6v5", "f16", "paper"})) {
     for (int d : {64, 80, 96, 128, 256}) {
       if (!made_for(cache_type, d)) continue;
       const CodecConfig config = codec_config(cache_type);

@@ -117,8 +117,8 @@ class OnePage : public ::testing::TestWithParam<Case> {
     const int d = oracle_->format.d;
     const auto& [code, frames, cross, across] = coded;
     const oracle::Choice choice = oracle::is_trellis(code)   ? oracle::trellis_numbers(code, across, *frames[0], x)
-                                  : oracle::is_fine(code)      ? oracle::fine_levels(code, *frames[0], x)
-                                 : code == oracle::Code::s1 ? oracle::plain_signs(*frames[0], x)
+                                  : oracle::is_fine(code)    ? oracle::fine_levels(code, *frames[0], x)
+                                  : code == oracle::Code::s1 ? oracle::plain_signs(*frames[0], x)
                                   : code == oracle::Code::s2 ? oracle::annealed_signs(*frames[0], *frames[1], *cross, x)
                                                              : oracle::searched_levels(code, *frames[0], x);
     if (choice.numbers == numbers) return;

@@ -156,10 +156,9 @@ TEST(Statistics, VarianceFactorsOfTheCodes) {
   const struct {
     const char* cache_type;
     double bits, factor;
-  } table[] = {{"k1v1", 1, .571},  {"ks2vs2", 2, .0985}, {"kl4vl4", 2, .129},   {"k3v3", 3, .0327},
-               {"k4v4", 4, .0079}, {"kt2vt2", 2, .0858}, {"kt2wvt2w", 2, .0816},
-               {"t3v3", 3, .0205},   {"t4v4", 4, .0055},
-               {"k5v5", 5, .00199},  {"k6v6", 6, .000512}};
+  } table[] = {{"k1v1", 1, .571},  {"ks2vs2", 2, .0985}, {"kl4vl4", 2, .129},    {"k3v3", 3, .0327},
+               {"k4v4", 4, .0079}, {"kt2vt2", 2, .0858}, {"kt2wvt2w", 2, .0816}, {"t3v3", 3, .0205},
+               {"t4v4", 4, .0055}, {"k5v5", 5, .00199},  {"k6v6", 6, .000512}};
   for (const auto& row : table) {
     const Factors measured = variance_factors(codec_config(row.cache_type), 128, 40);
     const double distortion = std::exp2(-2.0 * row.bits), bound = distortion / (1.0 - distortion);

@@ -55,7 +55,8 @@ inline bool is_trellis(Code code) { return is_string(code) && !is_fine(code); }
 inline int steps_of_key_group(Code code) { return bits_of_coordinate(code) % 2 == 0 ? 4 : 8; }
 // The step that a coordinate is; `across` groups stand side by side: 4 of keys, 16 of values.
 inline int step_of(Code code, int across, int coordinate) {
-  const int steps = across == 16 ? 4 : steps_of_key_group(code), block = coordinate / (across * steps), rest = coordinate % (across * steps);
+  const int steps = across == 16 ? 4 : steps_of_key_group(code), block = coordinate / (across * steps),
+            rest = coordinate % (across * steps);
   return steps * (across * block + rest % across) + rest / across;
 }
 

@@ -257,7 +257,8 @@ void write_strings(std::ostringstream& out) {
          "whose\n"
       << "index is the exclusive or of column b over the set bits b of the window, the oldest bit first. Levels are in the table "
          "above,\n"
-      << "index 0 first. Every string is a token. A group of keys is S steps in B bytes, of values four steps in k / 2 bytes and, of "
+      << "index 0 first. Every string is a token. A group of keys is S steps in B bytes, of values four steps in k / 2 bytes and, "
+         "of "
          "an\nodd k, a nibble; filled from the least significant bit.\n\n"
       << "| code | k | L | S | B | columns |\n|---|--:|--:|--:|--:|---|\n";
   for (int number = 0; number < kNumCodes; ++number) {
@@ -298,7 +299,8 @@ void write_rules(std::ostringstream& out) {
       << "* 4 bits (" << codes_with(ValueLayout::line_pairs) << "): two lines a block, q = 2 * line + nibble.\n"
       << "* strings (" << codes_with(ValueLayout::strings)
       << "): four blocks have 2 k lines: [q][byte p < k / 2], byte i of word l = byte p of group 16 n + l, n counting\n"
-      << "  these stretches; step c of it is channel l of their block c. Then, of an odd k, [q / 2]: the groups' nibbles, of an odd "
+      << "  these stretches; step c of it is channel l of their block c. Then, of an odd k, [q / 2]: the groups' nibbles, of an "
+         "odd "
          "q\n  in the high bits. head_dim is a multiple of 64.\n"
       << "* `f16`: [slot][head_dim]. `minmax`: [slot][head_dim / 4], channel c = bits 2 (c mod 4) and up of byte c div 4.\n";
 }

@@ -21,12 +21,9 @@ struct WholeName {
   Code key, value;
   bool sinks;
 };
-constexpr WholeName kWholeNames[] = {{"f16", Code::f16, Code::f16, false},
-                                     {"paper", Code::jl, Code::minmax, false},
-                                     {"t2v2", Code::t2w, Code::t2, true},
-                                     {"t3v2", Code::t3, Code::t2, true},
-                                     {"t3v3", Code::t3, Code::t3, true},
-                                     {"t4v4", Code::t4, Code::t4, true}};
+constexpr WholeName kWholeNames[] = {{"f16", Code::f16, Code::f16, false}, {"paper", Code::jl, Code::minmax, false},
+                                     {"t2v2", Code::t2w, Code::t2, true},  {"t3v2", Code::t3, Code::t2, true},
+                                     {"t3v3", Code::t3, Code::t3, true},   {"t4v4", Code::t4, Code::t4, true}};
 constexpr const WholeName* whole_name(Code key, Code value) {
   for (const WholeName& name : kWholeNames) {
     if (name.key == key && name.value == value) return &name;
@@ -79,8 +76,9 @@ std::string known_codes(Side side) {
   return names + digits;
 }
 std::string known_types() {
-  return "f16, k2v2, k3v2, k3v3, k4v3, k4v4, k5v4, k5v5, k6v5, k6v6, t2v2, t3v2, t3v3, t4v4, paper, or k<code>v<code> with keys " + known_codes(Side::keys) +
-         " and values " + known_codes(Side::values) + " (as in k3v2 or kl4vs2); options may follow: TYPE:option=value,...";
+  return "f16, k2v2, k3v2, k3v3, k4v3, k4v4, k5v4, k5v5, k6v5, k6v6, t2v2, t3v2, t3v3, t4v4, paper, or k<code>v<code> with keys " +
+         known_codes(Side::keys) + " and values " + known_codes(Side::values) +
+         " (as in k3v2 or kl4vs2); options may follow: TYPE:option=value,...";
 }
 
 CodecConfig make(Code key, Code value) {
@@ -182,7 +180,9 @@ std::vector<Code> plan_codes() {
   return codes;
 }
 
-bool is_on_gpus(Code code) { return is_code(code) && traits(code).keys != KeyLayout::strings && traits(code).values != ValueLayout::strings; }
+bool is_on_gpus(Code code) {
+  return is_code(code) && traits(code).keys != KeyLayout::strings && traits(code).values != ValueLayout::strings;
+}
 
 CodecConfig codec_config(std::string_view cache_type) {
   const std::size_t colon = cache_type.find(':');

@@ -35,7 +35,6 @@ QJL_PASS_BEGIN
 namespace qjl::cpu::QJL_NAMESPACE {
 using namespace simd::QJL_NAMESPACE;
 
-
 // ---- building -----------------------------------------------------------------------------------------------------------------
 // sum |q| over all, and the largest sum over a set of `set` neighbours.
 struct Reach {

@@ -130,7 +130,9 @@ struct ValueCodes<kCode, kBlocks> {
   const std::uint8_t* lines;
   std::ptrdiff_t part_before;  // from these lines to those of the 64 channels before
 
-  QJL_INLINE void load(const std::uint8_t* of_part, std::ptrdiff_t before, const TopBits&) { lines = of_part, part_before = before; }
+  QJL_INLINE void load(const std::uint8_t* of_part, std::ptrdiff_t before, const TopBits&) {
+    lines = of_part, part_before = before;
+  }
   QJL_INLINE ValueGroups<kCode, u32x16> groups(int q) const {
     const auto line = [&](int byte) { return lines + layout::string_line(traits(kCode), q, byte) * layout::kLineBytes; };
     const auto own = [&](int byte) { return load_u32(line(byte)); };

@@ -57,7 +57,8 @@ QJL_INLINE void quad_levels(const std::uint8_t* frame, int vector, int block, in
   const IndexLevels<kCode> levels(kWholeLevels<kCode>);
   const int stretch = block / kSteps, stretches = blocks / kSteps;
   const auto line = [&](int of_stretch, int q, int byte) {
-    return frame + (of_stretch * layout::string_lines(traits(kCode)) + layout::string_line(traits(kCode), q, byte)) * layout::kLineBytes;
+    return frame +
+           (of_stretch * layout::string_lines(traits(kCode)) + layout::string_line(traits(kCode), q, byte)) * layout::kLineBytes;
   };
   QJL_UNROLL
   for (int q = 0; q < 4; ++q) {

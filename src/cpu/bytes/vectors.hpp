@@ -120,7 +120,8 @@ QJL_INLINE NativeI add_dot(NativeI sum, NativeB levels, const std::int8_t* q) {
 QJL_INLINE NativeI add_whole_dot(NativeI sum, NativeB levels, const std::int8_t* q) {
   const NativeB query = four_times(q);
 #if QJL_LANES == 16
-  const __m512i turned = _mm512_mask_sub_epi8((__m512i)query, _mm512_movepi8_mask((__m512i)levels), _mm512_setzero_si512(), (__m512i)query);
+  const __m512i turned =
+      _mm512_mask_sub_epi8((__m512i)query, _mm512_movepi8_mask((__m512i)levels), _mm512_setzero_si512(), (__m512i)query);
   const NativeB magnitude = (NativeB)_mm512_abs_epi8((__m512i)levels);
 #else
   const __m256i turned = _mm256_sign_epi8((__m256i)query, (__m256i)levels);

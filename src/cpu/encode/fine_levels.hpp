@@ -86,7 +86,8 @@ struct FineSearch {
 
   f32x16 best_scale(const f32x16& squared, const f32x16& to_unit) const {
     const f32x16 suits = safe_divide(splat(kBook.unit), to_unit);
-    f32x16 scale = nearest_scale(suits) * splat(scale_factor(kScaleCodeMax + kFineFirst)), best = scale, least = cost(scale, squared);
+    f32x16 scale = nearest_scale(suits) * splat(scale_factor(kScaleCodeMax + kFineFirst)), best = scale,
+           least = cost(scale, squared);
     for (int n = kFineFirst + 1; n <= kFineLast; ++n) {
       scale = scale * splat(kScaleTables.step[1]);
       const f32x16 other = cost(scale, squared);

@@ -78,9 +78,8 @@ QJL_INLINE Vector string_indices(const StringGroups<kCode, kBytes, Vector>& grou
 // Calls with every step of a group as a constant.
 template <int kSteps, typename Function>
 QJL_INLINE void each_step(const Function& function) {
-  [&]<int... Step>(std::integer_sequence<int, Step...>) __attribute__((always_inline)) {
-    (function.template operator()<Step>(), ...);
-  }(std::make_integer_sequence<int, kSteps>{});
+  [&]<int... Step>(std::integer_sequence<int, Step...>)
+      __attribute__((always_inline)) { (function.template operator()<Step>(), ...); }(std::make_integer_sequence<int, kSteps>{});
 }
 
 }  // namespace qjl::cpu::QJL_NAMESPACE
