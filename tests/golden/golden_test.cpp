@@ -34,10 +34,10 @@ constexpr Golden kGolden[] = {
     {"paper", {0xd7b9d3a31f3bd500, 0x2b2eae2214c4e41e, 0x664b66124391908, 0x4e80c3294d737283, 0x33e4b543a33d3acd}},
     {"t2v2", {0x63b56a33a22d16e5, kNone, kNone, 0xa6062e9d5e05c228, 0xa4fcbdf934c84548}},
     {"t3v2", {0x29c59020b6ef2b2c, kNone, kNone, 0x7644c1d3e15d97d2, 0x5161a43ca2c1ef8f}},
-    {"t3v3", {1, kNone, kNone, 1, 1}},
-    {"t4v4", {1, kNone, kNone, 1, 1}},
-    {"k5v5", {1, kNone, kNone, 1, 1}},
-    {"k6v6", {1, kNone, kNone, 1, 1}},
+    {"t3v3", {0xf539b17e98a60949, kNone, kNone, 0x795d8816304baee4, 0x4e181b9c1cd66a89}},
+    {"t4v4", {0xd385c83777136d71, kNone, kNone, 0x276ba607612715f5, 0xb8a7cf676b53e1f2}},
+    {"k5v5", {0xdf8592c3172377bf, kNone, kNone, 0xd0c79364986fef14, 0x8803f2d2596d9f55}},
+    {"k6v6", {0xac78848abfc86ba8, kNone, kNone, 0x4c978a372fa31fb8, 0xc7bd630dfb021942}},
     // clang-format on
 };
 
