@@ -204,7 +204,7 @@ TEST(CacheType, UnknownNamesAreRefused) {
   for (const char* name : {"",
                            "k",
                            "kv",
-                           "k5v2",
+                           "k7v2",
                            "k3v",
                            "k3v2x",
                            "q4_0",
