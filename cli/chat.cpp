@@ -1,10 +1,12 @@
 // `qjl chat`: a conversation, one line per message; the whole of it stays in one cache, so each turn processes only what is new. When
 // the context is full the oldest messages are forgotten.
 // Lines may come from a terminal or a pipe; the end of input ends the chat. In a terminal Ctrl-C ends the answer, a second one the chat.
+#include <poll.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <iostream>
 #include <iterator>
 #include <optional>
 #include <utility>
@@ -13,7 +15,6 @@
 #include "generation.hpp"
 #include "interrupt.hpp"
 #include "saved_cache.hpp"
-#include "terminal_lines.hpp"
 #include "text_input.hpp"
 
 namespace qjl::cli {
@@ -27,14 +28,32 @@ struct ChatOptions {
   OutputOptions output;
 };
 
+constexpr int kPasteMilliseconds = 30;        // lines of a paste follow each other faster than those of a person
+constexpr std::size_t kTerminalBytes = 4095;  // that a terminal keeps of a line; it drops the rest
+
+bool more_is_there() {
+  pollfd input{.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+  return poll(&input, 1, kPasteMilliseconds) == 1 && (input.revents & POLLIN) != 0;
+}
+
+bool read_typed_line(std::string& line, bool from_terminal) {
+  if (!read_line(line)) return false;
+  if (from_terminal && line.size() == kTerminalBytes) {
+    spdlog::warn("the terminal cuts lines after {} bytes; a pipe takes any length", kTerminalBytes);
+  }
+  return true;
+}
+
 // False at the end of input. A line is a message; in a terminal, all lines of a paste are one. The mark in front is for people, so it
 // goes to the terminal, not to the result.
-bool read_message(std::string& message, std::optional<TerminalLines>& terminal) {
+bool read_message(std::string& message, bool from_terminal) {
   do {
-    if (!(terminal ? terminal->read(isatty(STDERR_FILENO) == 1 ? "> " : "", message) : read_line(message))) {
+    if (from_terminal && isatty(STDERR_FILENO) == 1) std::cerr << "> " << std::flush;
+    if (!read_typed_line(message, from_terminal)) {
       check_interrupt();
       return false;
     }
+    for (std::string line; from_terminal && more_is_there() && read_typed_line(line, true);) message += "\n" + line;
   } while (message.find_first_not_of(" \t\r\n") == std::string::npos);
   return true;
 }
@@ -170,9 +189,7 @@ void Chat::answer() {
 
 void Chat::talk() {
   bool first = true;
-  std::optional<TerminalLines> terminal;
-  if (from_terminal_) terminal.emplace();
-  for (std::string message; read_message(message, terminal); first = false) {
+  for (std::string message; read_message(message, from_terminal_); first = false) {
     if (first) drop_byte_order_mark(message);
     conversation_.messages.push_back(engine::chat_message("user", message));
     answer();

@@ -7,12 +7,15 @@
 // What byte loops add is a bound of independent roundings (byte_loop_error.hpp): six standard errors of n of them. Here they may all
 // lean one way, at most n / 2 steps in sum, which is sqrt(n / 12) <= sqrt(n / 5) times as much; n is at most the coordinates of a
 // query, or the tokens.
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "attend_call.hpp"
 #include "cache_config.hpp"
@@ -77,6 +80,15 @@ Rows draw_rows(FuzzInput& input, DType dtype, int tokens, int d) {
   return rows;
 }
 
+const std::vector<SimdTarget>& other_targets() {
+  static const std::vector<SimdTarget> targets = [] {
+    std::vector<SimdTarget> found;
+    std::ranges::copy_if(simd_targets(), std::back_inserter(found), [](SimdTarget target) { return target != SimdTarget::scalar; });
+    return found;
+  }();
+  return targets;
+}
+
 double largest(const Rows& rows) {
   double most = 0.0;
   for (const double x : rows.number) most = std::max(most, std::abs(x));
@@ -94,16 +106,8 @@ void check_bytes(const Subject& s, const Sealed& first, const AttendScene& scene
           "the same heads");
 }
 
-void check_decoded(const Subject& s, const Decoded& first, const Sealed& sealed, const PlainRows& rows, SimdTarget target) {
-  const Decoded other = decode(cpu::backend(target), s.tables(), sealed);
-  const double terms = 2.0 * kUnit * (projection_norm_terms(s.format.d) + 16.0);
-  for (std::size_t i = 0; i < first.keys.size(); ++i) {
-    require_near(first.keys[i], other.keys[i], terms * rows.key_reach, "decoded keys agree");
-    require_near(first.values[i], other.values[i], terms * rows.value_reach, "decoded values agree");
-  }
-}
-
-std::vector<float> scores_of(const Subject& s, const Sealed& sealed, const Rows& queries, int rows, SimdTarget target) {
+std::vector<float> scores_of(const Subject& s, const Sealed& sealed, const Rows& queries, SimdTarget target) {
+  const int rows = queries.heads * queries.tokens;
   const Backend& verbs = cpu::backend(target);
   const CodecTables& tables = s.tables();
   const auto* q = reinterpret_cast<const float*>(queries.words.data());
@@ -116,30 +120,56 @@ std::vector<float> scores_of(const Subject& s, const Sealed& sealed, const Rows&
   return out;
 }
 
-void check_scores(const Subject& s, const AttendScene& scene, const Sealed& sealed, const PlainRows& rows, SimdTarget target) {
+Partial attended(const Subject& s, const AttendScene& scene, const Sealed& sealed, const AttendCase& c, SimdTarget target) {
+  return run_attend(cpu::backend(target), s.tables(), scene, sealed, c, {0, scene.keys.tokens});
+}
+
+// What the others are compared with.
+struct ScalarResults {
+  const Sealed& sealed;
+  Decoded decoded;
+  std::vector<float> scores;
+  Partial partial;
+
+  ScalarResults(const Subject& s, const AttendScene& scene, const Sealed& pages, const AttendCase& c)
+      : sealed(pages),
+        decoded(decode(cpu::backend(SimdTarget::scalar), s.tables(), pages)),
+        scores(scores_of(s, pages, scene.queries, SimdTarget::scalar)),
+        partial(attended(s, scene, pages, c, SimdTarget::scalar)) {}
+};
+
+void check_decoded(const Subject& s, const ScalarResults& first, const PlainRows& rows, SimdTarget target) {
+  const Decoded other = decode(cpu::backend(target), s.tables(), first.sealed);
+  const double terms = 2.0 * kUnit * (projection_norm_terms(s.format.d) + 16.0);
+  for (std::size_t i = 0; i < other.keys.size(); ++i) {
+    require_near(first.decoded.keys[i], other.keys[i], terms * rows.key_reach, "decoded keys agree");
+    require_near(first.decoded.values[i], other.values[i], terms * rows.value_reach, "decoded values agree");
+  }
+}
+
+void check_scores(const Subject& s, const AttendScene& scene, const ScalarResults& first, const PlainRows& rows,
+                  SimdTarget target) {
   const int count = scene.queries.heads * scene.queries.tokens;
-  const auto first = scores_of(s, sealed, scene.queries, count, SimdTarget::scalar);
-  const auto other = scores_of(s, sealed, scene.queries, count, target);
+  const auto other = scores_of(s, first.sealed, scene.queries, target);
   for (int row = 0; row < count; ++row) {
     const double norm = oracle::norm(scene.queries.row(row / scene.queries.tokens, row % scene.queries.tokens));
     const double bound = 2.0 * kUnit * score_terms(s.format) * norm * rows.key_reach;
     for (int slot = 0; slot < kTokensPerPage; ++slot) {
       const std::size_t at = static_cast<std::size_t>(row) * kTokensPerPage + static_cast<std::size_t>(slot);
-      require_near(first[at], other[at], bound, "scores agree");
+      require_near(first.scores[at], other[at], bound, "scores agree");
     }
   }
 }
 
-void check_attended(const Subject& s, const AttendScene& scene, const Sealed& sealed, const PlainRows& rows, const AttendCase& c,
-                    SimdTarget target) {
+void check_attended(const Subject& s, const AttendScene& scene, const ScalarResults& scalar, const PlainRows& rows,
+                    const AttendCase& c, SimdTarget target) {
   const int d = s.format.d, total = scene.keys.tokens;
-  const auto run = [&](SimdTarget on) { return run_attend(cpu::backend(on), s.tables(), scene, sealed, c, {0, total}); };
-  const Partial first = run(SimdTarget::scalar), other = run(target);
+  const Partial &first = scalar.partial, other = attended(s, scene, scalar.sealed, c, target);
   const double leaning = std::sqrt(std::max(layout::key_coordinates(s.tables().shape), total) / 5.0);
   for (int row = 0; row < c.group * c.queries; ++row) {
     const oracle::Vector q = scene.queries.row(row % c.group, row / c.group);
     const double norm = oracle::norm(q), most = norm * rows.key_reach / std::sqrt(d);
-    AddedByBytes added = added_by_bytes(target, s.tables(), s.format, sealed, q, total);
+    AddedByBytes added = added_by_bytes(target, s.tables(), s.format, scalar.sealed, q, total);
     added.score *= leaning;
     added.out *= leaning;
     const AttendBounds exact = attend_bounds(s.format, rows, c, norm, most, {}),
@@ -163,8 +193,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (s == nullptr) return 0;
   constexpr std::array<std::array<int, 2>, 7> kShapes = {{{1, 1}, {3, 1}, {4, 1}, {8, 2}, {1, 5}, {32, 1}, {1, 31}}};
   const auto [group, queries] = kShapes[input.below(kShapes.size())];
-  const AttendCase c{group, queries, static_cast<std::int64_t>(input.below(2) * input.below(300)),
-                     input.below(3) == 0 ? 30.0f : 0.0f};
+  const bool has_window = input.below(2) == 1;
+  const std::size_t window = input.below(300);
+  const AttendCase c{group, queries, has_window ? static_cast<std::int64_t>(window) : 0, input.below(3) == 0 ? 30.0f : 0.0f};
   const int pages = 1 + static_cast<int>(input.below(2)), tail = static_cast<int>(input.below(kTokensPerPage));
   const int sinks = static_cast<int>(input.below(9)), total = pages * kTokensPerPage + tail + queries;
   Rows keys = draw_rows(input, dtype, total, d), values = draw_rows(input, dtype, total, d);
@@ -175,14 +206,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const AttendScene scene{std::move(keys), std::move(values), std::move(asked), sinks, pages * kTokensPerPage, tail};
 
   const Sealed sealed = seal(cpu::backend(SimdTarget::scalar), s->tables(), scene.keys, scene.values, sinks);
-  for (const SimdTarget target : simd_targets()) check_bytes(*s, sealed, scene, target);
+  for (const SimdTarget target : other_targets()) check_bytes(*s, sealed, scene, target);
   if (std::max(largest(scene.keys), largest(scene.values)) > kMostMagnitude) return 0;
   const PlainRows rows(s->tables(), scene, sealed);
-  const Decoded decoded = decode(cpu::backend(SimdTarget::scalar), s->tables(), sealed);
-  for (const SimdTarget target : simd_targets()) {
-    check_decoded(*s, decoded, sealed, rows, target);
-    check_scores(*s, scene, sealed, rows, target);
-    check_attended(*s, scene, sealed, rows, c, target);
+  const ScalarResults first(*s, scene, sealed, c);
+  for (const SimdTarget target : other_targets()) {
+    check_decoded(*s, first, rows, target);
+    check_scores(*s, scene, first, rows, target);
+    check_attended(*s, scene, first, rows, c, target);
   }
   return 0;
 }

@@ -19,7 +19,7 @@ using Json = nlohmann::ordered_json;
 
 enum Side : int { kKeys, kValues, kSides };
 constexpr Code kBaseCode[kSides] = {Code::s2, Code::l4};
-// Of each number of bits the code that every device has, and the closest one that the host has.
+// Of each number of bits the closest code that every device has, if any, and the closest one of the host.
 constexpr std::array<Code, 9> kSideCodes[kSides] = {
     {Code::s1, Code::s2, Code::t2w, Code::l8, Code::t3, Code::l16, Code::t4, Code::l32, Code::l64},
     {Code::s1, Code::l4, Code::t2, Code::l8, Code::t3, Code::l16, Code::t4, Code::l32, Code::l64}};
@@ -177,6 +177,11 @@ Json side_json(const std::vector<CodeDamage>& side) {
 }
 
 std::vector<CodeDamage> read_side(const Json& json, int side) {
+  for (const auto& each : json.items()) {
+    const auto names = [&](Code code) { return code_name(code) == each.key(); };
+    if (std::ranges::none_of(kSideCodes[side], names))
+      throw Error(ErrorKind::bad_file, "[plan] found code `" + each.key() + "`, wanted one that a plan may have there");
+  }
   std::vector<CodeDamage> damages;
   for (const Code code : kSideCodes[side]) {
     const auto found = json.find(std::string(code_name(code)));  // a width may lack some
@@ -232,6 +237,11 @@ PlanCosts read_costs(std::string_view text, const std::string& name) {
     costs.joint = json.at("joint");
     for (const Json& layer : json.at("layers")) {
       costs.layers.push_back({read_side(layer.at("keys"), kKeys), read_side(layer.at("values"), kValues)});
+      const auto same = [](const CodeDamage& a, const CodeDamage& b) { return a.code == b.code; };
+      if (!std::ranges::equal(costs.layers.back().keys, costs.layers.front().keys, same) ||
+          !std::ranges::equal(costs.layers.back().values, costs.layers.front().values, same))
+        throw Error(ErrorKind::bad_file, "[plan] `" + name + "` has other codes in layer " +
+                                             std::to_string(costs.layers.size() - 1) + ", wanted those of layer 0");
       costs.key_singles.push_back(layer.at("key_single"));
       costs.value_singles.push_back(layer.at("value_single"));
     }

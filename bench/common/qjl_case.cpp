@@ -18,7 +18,7 @@ std::unique_ptr<KvCache> make_cache(const QjlShape& shape) {
   config.num_layers = shape.layers;
   config.num_kv_heads = shape.kv_heads;
   config.head_dim = shape.head_dim;
-  config.max_pages = (shape.tokens + kTokensPerPage - 1) / kTokensPerPage + 1;
+  config.max_pages = (shape.tokens + shape.spare_tokens + kTokensPerPage - 1) / kTokensPerPage;
   config.codec = codec_config(shape.cache_type);
   config.codec.rope.frequency = shape.rope;
   return std::make_unique<KvCache>(config);

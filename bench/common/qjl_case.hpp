@@ -8,6 +8,7 @@
 
 #include "qjl/attention.hpp"
 #include "qjl/cache.hpp"
+#include "qjl/codec.hpp"
 #include "qjl/threads.hpp"
 
 namespace qjl::bench {
@@ -19,6 +20,7 @@ struct QjlShape {
   std::int64_t tokens = 0;
   std::vector<double> rope = {};  // radians by which each pair of channels, i and i + n, turns at a token
   int layers = 1;
+  std::int64_t spare_tokens = kTokensPerPage;  // that steps() may add at most
 };
 
 // A cache filled by append() with normal keys and values. The rows of a stretch of 2048 tokens repeat; every page is encoded and

@@ -16,7 +16,12 @@ constexpr int kSteps = 256, kStepGroup = 4;
 
 // Of one thread; the step that seals does the work of 128.
 Json seal_json(const QjlShape& shape, ThreadPool& pool) {
-  QjlCase one({shape.cache_type, shape.head_dim, shape.kv_heads, kStepTokens}, pool);
+  QjlCase one({.cache_type = shape.cache_type,
+               .head_dim = shape.head_dim,
+               .kv_heads = shape.kv_heads,
+               .tokens = kStepTokens,
+               .spare_tokens = kSteps},
+              pool);
   std::vector<double> seconds = one.steps(kStepGroup, kSteps, pool);
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds[seconds.size() / 2];

@@ -11,6 +11,7 @@ was best there, and of C also q4_0's memory. A row is one server's round.
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -183,4 +184,8 @@ def best_cache(log: RowLog, part: str, file: str) -> str:
     """llama-server's fastest at one client."""
     rows = [row for row in log.of(part=part, file=file, server="llama.cpp", clients=1) if row["case"] != "cold"]
     speeds = {cache: [row["tokens_per_second"] for row in rows if row["cache"] == cache] for cache in PEER_CACHES}
+    if not any(speeds.values()):
+        sys.exit(
+            f"part {part} of {file}: found no row of llama.cpp at one client; --clients 1 says which cache type more clients get"
+        )
     return max((cache for cache in PEER_CACHES if speeds[cache]), key=lambda cache: statistics.median(speeds[cache]))

@@ -85,7 +85,7 @@ def main() -> None:
                 single.run(part)
             say(f"{part}: {time.monotonic() - start:.0f} s")
     finally:
-        (results / "serve.md").write_text(page(log.rows))
+        (results / "serve.md").write_text(page(log.of_all_machines()))
 
 
 if __name__ == "__main__":

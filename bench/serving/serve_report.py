@@ -210,6 +210,7 @@ def page(rows: Rows) -> str:
     rows = [row for row in rows if row.get("case") != "complete"]
     if not rows:
         return HEAD.format(machine="none yet") + "\nNothing is measured yet.\n"
+    rows = pick(rows, machine=rows[-1]["machine"])  # the last one that measured
     lines = [HEAD.format(machine=rows[-1]["machine"])]
     lines += [
         "## Goals",

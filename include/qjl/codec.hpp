@@ -18,8 +18,8 @@ inline constexpr int kTokensPerPage = 128;
 // The widths of heads that codecs are made for, ascending. A narrower head fits with zeros behind its numbers. On the host keys and
 // values that both stay exact (f16) may have any multiple of 16 from 32 to 512.
 std::span<const int> head_dims();
-// Whether both codes take this width. The strings of trellis codes come in whole words and lines: of values they want a
-// multiple of 64, of keys one of 16, t3 one of 32; all other codes take every width of head_dims().
+// Whether both codes take this width. Codes of strings (t2, t2w, t3, t4, l32, l64) come in whole words and lines: of values they
+// want a multiple of 64, of keys one of 16, t3 and l32 one of 32; all other codes take every width of head_dims().
 bool takes_width(const CodecConfig& config, int head_dim);
 
 struct EncodedPage {

@@ -45,13 +45,13 @@ struct CodecConfig {
   KeyRope rope;                       // of the model; no part of a cache type's name
 };
 
-// Reads a cache type: `f16`, `k2v2`, `k3v2` (default), `k3v3`, `k4v3`, `k4v4`, any `k{1..6}v{1..6}`, `t2v2`, `t3v2`, `t3v3` and
-// `t4v4` (head_dim a multiple of 64; on the host alone), `kNAMEvNAME` with code names (`kl4vs2`, `kl8vf16`), or `paper`. Options may follow,
-// `k3v2:seed=7,sinks=0`: seed, sinks, and with sketched keys sketch=orthogonal|gaussian, rows, outliers, outlier_rows.
+// Reads a cache type: `f16`, `k2v2`, `k3v2` (default), `k3v3`, `k4v3`, `k4v4`, any `k{1..6}v{1..6}`, `t2v2`, `t3v2`, `t3v3`,
+// `t4v4`, `kNAMEvNAME` with code names (`kl4vs2`), or `paper`. The host's alone: k5 (head_dim a multiple of 32), k6, v5, v6, t (64).
+// Options may follow, `k3v2:seed=7,sinks=0`; of sketched keys also sketch=orthogonal|gaussian, rows, outliers, outlier_rows.
 // Errors: invalid_argument that lists the known names.
 CodecConfig codec_config(std::string_view cache_type);
 
-// The same from llama.cpp's two words: keys `f16`, `k1`..`k4`, values `f16`, `v1`..`v4`, or code names.
+// The same from llama.cpp's two words: keys `f16`, `k1`..`k6`, values `f16`, `v1`..`v6`, or code names.
 CodecConfig codec_config(std::string_view key_type, std::string_view value_type);
 
 // The shortest name that codec_config() reads back.

@@ -23,10 +23,9 @@ class KvCache(_core.KvCache):
     """Keys and values of many sequences, all layers and kv heads, in sealed compressed pages of 128 tokens and exact open ones.
 
     num_layers, num_kv_heads, head_dim (64, 80, 96, 128 or 256; of ``f16`` a multiple of 16 from 32 to 512): the model's.
-    cache: a cache type: ``f16``, ``k2v2``, ``k3v2``, ``k3v3``, ``k4v3``, ``k4v4``, ``k5v4``, ``k5v5``,
-        ``k6v5``, ``k6v6``, ``t2v2``, ``t3v2``,
-        ``t3v3``, ``t4v4`` (head_dim a multiple of 64),
-        any ``k{1..6}v{1..6}``, ``paper``; options may follow, ``k3v2:seed=7,sinks=0``. Or the path of a plan, which ends in ``.json``.
+    cache: a cache type: ``f16``, ``k2v2``, ``k3v2``, ``k3v3``, ``k4v3``, ``k4v4``, ``k5v4``, ``k5v5``, ``k6v5``, ``k6v6``, ``t2v2``,
+        ``t3v2``, ``t3v3``, ``t4v4``, any ``k{1..6}v{1..6}``, ``paper``. On the host alone: ``k5`` (head_dim a multiple of 32), ``k6``,
+        ``v5``, ``v6`` and the types with t (a multiple of 64). Options may follow, ``k3v2:seed=7,sinks=0``. Or the path of a plan, which ends in ``.json``.
     max_tokens: how many tokens all sequences hold together at most, in whole pages. A limit, not a cost.
     tail_dtype: of exact rows, ``float16`` or ``bfloat16`` (a name, or the type of NumPy or torch).
     rope: radians by which each pair of channels turns at each token, [at most head_dim / 2]; or such a list for every layer. None:

@@ -4,15 +4,23 @@
 # cmake -DSOURCE= -DSCRATCH= -DC= -DCXX= -DTYPE= -DTARGETS=name;name -DFILES=pattern;pattern -P same_bytes.cmake
 set(ENV{CCACHE_DISABLE} 1)
 file(REMOVE_RECURSE ${SCRATCH})
+
+function(run)  # what it says is shown when it fails
+  execute_process(COMMAND ${ARGN} OUTPUT_VARIABLE said ERROR_VARIABLE said RESULT_VARIABLE status)
+  if(NOT status EQUAL 0)
+    message(FATAL_ERROR "${said}\n${ARGN} ended with ${status}")
+  endif()
+endfunction()
+
 set(folders ${SCRATCH}/a ${SCRATCH}/another)
 foreach(folder ${folders})
   foreach(name CMakeLists.txt cmake include src engine server study cli)
     file(COPY ${SOURCE}/${name} DESTINATION ${folder})
   endforeach()
-  execute_process(COMMAND ${CMAKE_COMMAND} -S ${folder} -B ${folder}/build -G Ninja -DCMAKE_BUILD_TYPE=${TYPE} -DCMAKE_C_COMPILER=${C}
-                          -DCMAKE_CXX_COMPILER=${CXX} -DQJL_CUDA=OFF -DQJL_BUILD_TESTS=OFF -DQJL_BUILD_BENCH=OFF -DCMAKE_OPTIMIZE_DEPENDENCIES=ON --log-level=WARNING
-                  OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
-  execute_process(COMMAND ${CMAKE_COMMAND} --build ${folder}/build --target ${TARGETS} OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
+  run(${CMAKE_COMMAND} -S ${folder} -B ${folder}/build -G Ninja -DCMAKE_BUILD_TYPE=${TYPE} -DCMAKE_C_COMPILER=${C}
+      -DCMAKE_CXX_COMPILER=${CXX} -DQJL_CUDA=OFF -DQJL_BUILD_TESTS=OFF -DQJL_BUILD_BENCH=OFF -DCMAKE_OPTIMIZE_DEPENDENCIES=ON
+      --log-level=WARNING)
+  run(${CMAKE_COMMAND} --build ${folder}/build --target ${TARGETS})
 endforeach()
 
 list(GET folders 0 first)

@@ -1,12 +1,16 @@
-// What byte loops add to the codes' own error, in attends of few rows: never more than 1.5 % of its variance, and no softmax mass
-// to speak of is lost, also where one token has nearly all of it.
+// What byte loops add to the codes' own error, in attends of few rows: little of its variance, and no softmax mass to speak of is
+// lost, also where one token has nearly all of it.
 //
 //   score of token t    lse of an attend that sees t alone (window 1)
-//   tables              sum (score - <q, k^>)^2 <= .015 sum (<q, k^> - <q, k>)^2
-//   weights             sum |out - sum_t w_t v^_t|^2 <= .015 sum |sum_t w_t (v^_t - v_t)|^2, w = softmax of these scores
+//   tables              sum (score - <q, k^>)^2 <= limit sum (<q, k^> - <q, k>)^2
+//   weights             sum |out - sum_t w_t v^_t|^2 <= limit sum |sum_t w_t (v^_t - v_t)|^2, w = softmax of these scores
 //   mass                values all equal, share = <out, v> / <sum_t w_t v^_t, v>: 1 to 1e-3 in every row; where bytes sum to their
 //                       frame's weights it is off by fp32 alone
 //
+// limit: 1.5 %. What bytes add does not depend on how close a code is: 1.5 % of l16, whose variance factor is .0079, is .00012 of
+// the squared length, .00013 with a tenth for head_dim 64, where factors are smaller. A closer code may have as much, .00013 over its
+// factor (statistics_test): t4 .0055, l32 .00199, l64 .000512. An int8 query alone gives (4 / 127)^2 / 12 = .00008 when its largest
+// number is four times its root mean square.
 // k^, v^ are the decoded numbers. A target without byte loops passes with room.
 #include "forced_target.hpp"
 #include "sealed_pages.hpp"
@@ -132,7 +136,7 @@ oracle::Vector weights_of(const oracle::Vector& scores) {
   return weights;
 }
 
-void expect_little_added(const Case& c, double& largest_loss) {
+void expect_little_added(const Case& c, double limit, double& largest_loss) {
   Scene scene(c, false), equal(c, true);
   const std::vector<oracle::Vector> scores = scene.scores(), equal_scores = equal.scores();
   const Scene::Result found = scene.attend(kTokens - 1, 0), mass = equal.attend(kTokens - 1, 0);
@@ -166,22 +170,34 @@ void expect_little_added(const Case& c, double& largest_loss) {
       EXPECT_LT(w[kNeedle], 1e-2);
     }
   }
-  EXPECT_LE(table_error, 0.015 * key_error);
-  EXPECT_LE(weight_error, 0.015 * value_error);
+  EXPECT_LE(table_error, limit * key_error);
+  EXPECT_LE(weight_error, limit * value_error);
   std::cout << c.cache_type << " d=" << c.d << " group=" << c.group << " softmax=" << static_cast<int>(c.softmax) << ": tables add "
             << 100.0 * table_error / key_error << " %, weights " << 100.0 * weight_error / value_error << " %\n";
 }
 
 TEST(ByteLoops, AddLittleToTheCodesOwnError) {
   double largest_loss = 0.0;
-  for (const char* cache_type : {"k2v2", "k3v2", "k3v3", "k4v4"}) {
+  constexpr double kCloser = 0.00013;
+  const struct {
+    const char* cache_type;
+    double limit;
+  } table[] = {{"k2v2", 0.015},
+               {"k3v2", 0.015},
+               {"k3v3", 0.015},
+               {"k4v4", 0.015},
+               {"t3v3", 0.015},
+               {"t4v4", kCloser / 0.0055},
+               {"k5v5", kCloser / 0.00199},
+               {"k6v6", kCloser / 0.000512}};
+  for (const auto& [cache_type, limit] : table) {
     for (int d : {64, 128}) {
       for (int group : {1, 3, 4, 8}) {
         for (Softmax softmax : {Softmax::flat, Softmax::wide, Softmax::peaked}) {
           const Case c{cache_type, d, group, softmax};
           SCOPED_TRACE(::testing::Message() << cache_type << " d=" << d << " group=" << group
                                             << " softmax=" << static_cast<int>(softmax));
-          expect_little_added(c, largest_loss);
+          expect_little_added(c, limit, largest_loss);
         }
       }
     }

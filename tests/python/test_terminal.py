@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import select
 import signal
 import subprocess
-import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,38 +91,3 @@ def test_all_lines_of_a_paste_are_one_message(program: Path, tiny: Path, tmp_pat
         one.say("\x04")
         assert one.process.wait(SECONDS) == 0
     assert out.read_text().count('"prompt_tokens"') == 1
-
-
-def told_tokens(program: Path, tiny: Path, out: Path, typed: str) -> list[int]:
-    """Tokens of the prompts of a chat in which this was typed."""
-    with chat(program, tiny, "-n", 1, "-o", out, "--json") as one:
-        one.wait_for_mark()
-        one.say(typed)
-        one.wait_for_mark()
-        one.say("\x04")
-        assert one.process.wait(SECONDS) == 0
-    return [turn["prompt_tokens"] for turn in json.loads(out.read_text())["turns"]]
-
-
-def test_a_line_of_any_length_is_one_message(program: Path, tiny: Path, tmp_path: Path) -> None:
-    """A terminal that gathers lines itself loses what is beyond 4095 bytes."""
-    brief, length = told_tokens(program, tiny, tmp_path / "brief", "a\n"), 6000
-    assert told_tokens(program, tiny, tmp_path / "long", "a" * length + "\n") == [brief[0] + length - 1]
-
-
-@pytest.mark.parametrize(
-    "typed", ["hello wx\x7f\x7fworld", "some words\x15hello world", "hello every body\x17\x17world", "helloé\x7f world"]
-)
-def test_keys_erase_what_was_typed(program: Path, tiny: Path, tmp_path: Path, typed: str) -> None:
-    expected = told_tokens(program, tiny, tmp_path / "plain", "hello world\n")
-    assert told_tokens(program, tiny, tmp_path / "typed", typed + "\n") == expected
-
-
-def test_the_terminal_is_left_as_it_was(program: Path, tiny: Path) -> None:
-    for leave in (lambda one: one.say("\x04"), Chat.interrupt):
-        with chat(program, tiny, "-n", 1) as one:
-            before = termios.tcgetattr(one.keyboard)
-            one.wait_for_mark()
-            leave(one)
-            one.process.wait(SECONDS)
-            assert termios.tcgetattr(one.keyboard) == before

@@ -85,7 +85,7 @@ def test_clients_who_leave_leave_nothing(server: Server) -> None:
 def test_memory_stays_flat_under_mixed_load(program: Path, model: Path) -> None:
     """Six seconds, in which scratch memory still finds its size: a leak would show as more. `./dev bench-serve load` is the long one."""
     words = [ROOT / "bench/serving/mixed_load.py", "--program", program, "--model", model, "--seconds", "6", "--clients", "6"]
-    words += ["--growth", "10"]
+    words += ["--warm-up", "20", "--growth", "25"]
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
 

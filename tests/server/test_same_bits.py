@@ -4,7 +4,7 @@ of a prefix that is being saved."""
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
+import itertools
 import random
 import threading
 import time
@@ -57,23 +57,36 @@ def test_16_in_a_cache_too_small_for_them(serve: Callable) -> None:
     assert cache["evicted_pages"] > 0
 
 
-def save_in_turn(server: Server, acknowledged: dict[str, int], done: threading.Event) -> None:
-    """Two texts under one name, and now and then under a new one."""
-    with contextlib.suppress(requests.RequestException):  # the server is killed on the way
-        for number in range(1000):
-            name = "same" if number % 3 else f"new{number}"
-            saved = server.post("/cache/prefixes", {"name": name, "prompt": TEXT[: 700 + 700 * (number % 2)]})
-            assert saved.status_code == 201, saved.text
-            acknowledged[name] = saved.json()["tokens"]
-            if done.is_set():
-                return
+class Saver:
+    """Saves two texts under one name, and now and then under a new one, until its server is killed."""
+
+    def __init__(self, server: Server, acknowledged: dict[str, int]) -> None:
+        self.server, self.acknowledged = server, acknowledged
+        self.one_is_saved, self.killed = threading.Event(), threading.Event()
+        self.faults: list[str] = []
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self) -> None:
+        try:
+            for number in itertools.count():
+                name = "same" if number % 3 else f"new{number}"
+                saved = self.server.post("/cache/prefixes", {"name": name, "prompt": TEXT[: 700 + 700 * (number % 2)]})
+                if saved.status_code != 201:
+                    self.faults.append(saved.text)
+                    return
+                self.acknowledged[name] = saved.json()["tokens"]
+                self.one_is_saved.set()
+        except requests.RequestException as error:
+            if not self.killed.is_set():
+                self.faults.append(str(error))
+        except Exception as error:  # of a thread: the test would not see it
+            self.faults.append(repr(error))
 
 
 def test_killed_while_saving(serve: Callable, tmp_path: Path) -> None:
     acknowledged: dict[str, int] = {}
     chance = random.Random(1)
     for _ in range(4):
-        done = threading.Event()
         with serve("--prefix-dir", tmp_path) as server:
             listed = {prefix["name"]: prefix for prefix in server.get("/cache/prefixes").json()["prefixes"]}
             assert [prefix["fault"] for prefix in listed.values()] == [None] * len(listed)
@@ -81,11 +94,13 @@ def test_killed_while_saving(serve: Callable, tmp_path: Path) -> None:
             assert {listed[name]["tokens"] for name in acknowledged} <= {128, 256}
             assert all(listed[name]["tokens"] == acknowledged[name] for name in acknowledged if name != "same")
             assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} == listed.keys()  # no parts are left
-            saver = threading.Thread(target=save_in_turn, args=(server, acknowledged, done))
-            saver.start()
-            time.sleep(0.3 + chance.random() / 2)
+            saver = Saver(server, acknowledged)
+            saver.thread.start()
+            is_saved = saver.one_is_saved.wait(120)
+            time.sleep(chance.random() / 2)
+            saver.killed.set()
             server.process.kill()
-            done.set()
-            saver.join(60)
-            assert not saver.is_alive()
-    assert acknowledged
+            saver.thread.join(60)
+            assert not saver.thread.is_alive()
+            assert saver.faults == []
+            assert is_saved

@@ -82,6 +82,21 @@ TEST(Shared, LevelsAndThresholds) {
   }
 }
 
+// Two neighbouring levels, a threshold in half units, fit a byte; of the table there is the positive half.
+TEST(Shared, FineLevels) {
+  for (Code code : codes_where([](Code each) { return traits(each).book == Book::fine; })) {
+    const Codebook& book = codebook(code);
+    for (int i = 0; i < book.count; ++i) {
+      const float level = level_of(code, book.count + i);
+      EXPECT_EQ(level, -level_of(code, book.count - 1 - i)) << code_name(code) << ' ' << i;
+      EXPECT_GT(level, i > 0 ? book.level[i - 1] : 0.0f) << code_name(code) << ' ' << i;
+      EXPECT_LE(level + (i > 0 ? book.level[i - 1] : 0.0f), 255.0f) << code_name(code) << ' ' << i;
+      const LevelTable table = level_table(code);
+      EXPECT_EQ(level, i < kTableLevels ? table.entry[i] : table.upper[i - kTableLevels]) << code_name(code) << ' ' << i;
+    }
+  }
+}
+
 // Levels of trellis codes come in pairs of opposite sign, and a window and its complement stand for such a pair.
 TEST(Shared, TrellisesAreSymmetric) {
   for (Code code : codes_where([](Code each) { return traits(each).book == Book::trellis; })) {

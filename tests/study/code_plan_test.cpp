@@ -207,13 +207,16 @@ TEST(PlanCosts, MeasuresEveryLayerSideAndCode) {
   ASSERT_EQ(costs.layers.size(), 2u);
   for (const LayerDamages& layer : costs.layers) {
     for (const auto* side : {&layer.keys, &layer.values}) {
-      ASSERT_EQ(side->size(), 4u);
+      ASSERT_EQ(side->size(), 9u);
       for (const CodeDamage& damage : *side) EXPECT_GT(damage.kld, 0);
-      EXPECT_GT(side->front().kld, side->back().kld);  // one bit against four
+      EXPECT_GT(side->front().kld, side->back().kld);  // one bit against six
     }
   }
   const PlanCosts back = read_costs(costs_json(costs), "text");
   EXPECT_EQ(costs_json(back), costs_json(costs));
+  std::string other = costs_json(costs);
+  other.replace(other.find("\"t2w\""), 5, "\"jl\"");
+  EXPECT_THROW(read_costs(other, "text"), Error);  // a code that no plan has
   EXPECT_THROW(read_costs("{}", "text"), Error);
   EXPECT_THROW(measure_costs(model, {}, {}, threads, {}), Error);
 }

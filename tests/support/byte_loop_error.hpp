@@ -3,8 +3,8 @@
 // Each is a sum of many roundings, taken as independent: six standard errors.
 //   s2, l8   L look-ups, each rounded to a step: 6 step sqrt(L / 12), step = (largest range of a set of neighbours) / 252.49 or
 //            254.49; sets of 24 signs, of 4 numbers (64 entries a table) or of 2 (16 entries)
-//   l16, t*  levels times an int8 query: 6 step / sqrt(12) |levels|, step = max |P q| / 127; AVX2 and AVX-512 without VBMI have
-//            levels of 7 bits, off by .39 on the average: 6 * .39 |P q| more
+//   l16 and  levels times an int8 query: 6 step / sqrt(12) |levels|, step = max |P q| / 127; AVX2 and AVX-512 without VBMI have
+//   strings  levels of 7 bits for l16, t2, t2w and t3, off by .39 on the average: 6 * .39 |P q| more; whole ones for t4, l32, l64
 //   weights  w_t s_t (weight times value scale) is rounded up or down to a step M / 255, M = the largest:
 //            6 * 1/2 sqrt(sum_t r_t^2), r_t = the number that the levels of token t stand for. Below 1/512 step nothing is
 //            rounded up. On AVX2 and AVX-512
@@ -32,6 +32,11 @@ inline bool has_byte_loops(SimdTarget target, const oracle::Format& f) {
 // Targets that look 16 entries up and multiply bytes by pmaddubsw.
 inline bool multiplies_pairs(SimdTarget target) { return target == SimdTarget::avx2 || target == SimdTarget::avx512; }
 
+// Keys whose levels these targets shorten to 7 bits: whole ones are for strings of more than three bits.
+inline bool shortens_levels(SimdTarget target, oracle::Code key) {
+  return multiplies_pairs(target) && !(oracle::is_string(key) && oracle::bits_of_coordinate(key) > 3);
+}
+
 // [P_f q] of the key frames.
 inline oracle::Vector project(const oracle::Codec& codec, const oracle::Vector& q) {
   oracle::Vector projected;
@@ -48,7 +53,7 @@ inline double table_error(SimdTarget target, const oracle::Format& f, const orac
     double largest = 0.0;
     for (double x : projected) largest = std::max(largest, std::abs(x));
     const double of_query = largest / 127.0 * level_norm / std::sqrt(12.0);
-    return 6.0 * std::hypot(of_query, multiplies_pairs(target) ? 0.39 * oracle::norm(projected) : 0.0);
+    return 6.0 * std::hypot(of_query, shortens_levels(target, f.key) ? 0.39 * oracle::norm(projected) : 0.0);
   }
   const auto largest_set = [&projected](std::size_t set) {
     double largest = 0.0;

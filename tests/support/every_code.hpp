@@ -23,7 +23,7 @@ std::vector<Code> codes_where(const Has& has) {
 // Whether a page of this width can be made.
 inline bool made_for(const std::string& cache_type, int d) { return takes_width(codec_config(cache_type), d); }
 
-// The types, then kNAMEvNAME for each rotated code that none of them has on either side; vt2 where it is for keys alone.
+// The types, then kNAMEvNAME for each rotated code that none of them has on either side.
 inline std::vector<std::string> with_every_code(std::vector<std::string> types) {
   for (Code code : codes_where(is_rotated)) {
     const bool named = std::any_of(types.begin(), types.end(), [&](const std::string& type) {
@@ -31,8 +31,7 @@ inline std::vector<std::string> with_every_code(std::vector<std::string> types) 
       return config.key_code == code || config.value_code == code;
     });
     const std::string name(code_name(code));
-    const bool values = traits(code).values != ValueLayout::none;
-    if (!named) types.push_back("k" + name + "v" + (values ? name : std::string("t2")));
+    if (!named) types.push_back("k" + name + "v" + name);
   }
   return types;
 }

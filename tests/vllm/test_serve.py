@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from asking import ask
 
-
 # Nats by which an answer's score may move where rows are rounded to half floats and nothing else: .0008 a token (rms; 160 tokens of
 # South!, at most .007), an answer has up to 40 tokens, and four standard deviations of their sum are .02.
 HALVES = 0.02

@@ -1,6 +1,8 @@
 # Tests: C++ here and on an emulated processor, every GPU architecture compiled, Python; sanitizers, lint and fuzzers. Sourced by ./dev.
 # shellcheck shell=bash disable=SC2154  # names that other parts set
 
+output_bytes=10000000  # that a report keeps of a test which passed; what was skipped stands in it
+
 verb_test() {
   need_python tests/python/requirements.txt
   need_python bench/requirements.txt
@@ -9,9 +11,11 @@ verb_test() {
   local reports=$PWD/build/release/reports failed=0
   mkdir -p "$reports"
   rm -f "$reports"/*.xml
-  ctest --test-dir build/release -j "$(nproc)" --output-on-failure --no-tests=error --output-junit "$reports/ctest.xml" || failed=1
+  ctest --test-dir build/release -j "$(nproc)" --output-on-failure --no-tests=error --output-junit "$reports/ctest.xml" \
+    --test-output-size-passed "$output_bytes" || failed=1
   # What compiles for other processors fills those that the Python tests leave idle.
   need_other_tools
+  need_chromium
   say "compiling for other processors meanwhile, log in $reports/others.log"
   test_others "$reports" >"$reports/others.log" 2>&1 &
   local others=$!
@@ -32,14 +36,24 @@ need_other_tools() {
   need_cuda_packages
 }
 
+# For the page in a browser. Where Debian's cannot be had without a question (121 MB to load) the test of it is skipped.
+need_chromium() {
+  if [[ ! $(uname -m) =~ ^(x86_64|aarch64)$ ]] || ! grep -qx 'ID=debian' /etc/os-release; then
+    say "not a Debian with Chromium: without one the page is not tried in a browser"
+  elif ((EUID != 0)) && ! sudo -n true 2>/dev/null && ! command -v chromium >/dev/null; then
+    say "no Chromium, and installing it takes a password: the page is not tried in a browser"
+  elif ((EUID == 0)) || sudo -n true 2>/dev/null; then
+    need_packages chromium chromium-driver || say "no Chromium: the page is not tried in a browser"
+  fi
+}
+
 test_others() {  # REPORTS
   renice -n 19 -p "$BASHPID" >/dev/null
   test_other_processor "$1" && build_all_gpus
 }
 
-# `qjl serve` asked by the clients that people use; its page in a browser where Debian's Chromium can be had (121 MB to load).
+# `qjl serve` asked by the clients that people use; its page in a browser where there is one.
 test_server() {  # REPORTS
-  need_packages chromium chromium-driver || say "no Chromium: the page is not tried in a browser"
   need_python tests/server/requirements.txt
   .venv/bin/python -m pytest -q tests/server --junitxml "$1/pytest_server.xml"
 }
@@ -70,7 +84,8 @@ test_other_processor() {  # REPORTS
     return
   fi
   build aarch64 all || return
-  ctest --test-dir build/aarch64 -j "$(nproc)" --output-on-failure --no-tests=error --output-junit "$1/ctest_aarch64.xml"
+  ctest --test-dir build/aarch64 -j "$(nproc)" --output-on-failure --no-tests=error --output-junit "$1/ctest_aarch64.xml" \
+    --test-output-size-passed "$output_bytes"
 }
 
 run_sanitized() {
@@ -144,7 +159,7 @@ fuzz_big() {  # FUZZER
   "$1" "${fuzz_options[@]}" -timeout=60 "$folder"/*
 }
 
-# The program and the library for C from two folders; tests/binaries has a library of the engine compared with every change.
+# The program and the library for C from two folders.
 verb_same_bytes() {
   need_packages "${build_packages[@]}"
   cmake -DSOURCE="$PWD" -DSCRATCH="$PWD/build/same_bytes" -DC="${CC:-cc}" -DCXX="${CXX:-c++}" -DTYPE=Release \

@@ -113,7 +113,7 @@ inline f32x16 encode_fine_levels(const WordOrder& order, const float* y, const f
     u32x16 code = splat_8(Search::kCount);
     QJL_UNROLL
     for (int i = 0; i + 1 < Search::kCount; ++i) code = subtract8(code, Search::above(word, i));
-    store_u32(words + w * 16, code ^ ((minus << kBits) - minus));
+    store_u32(words + w * 16, with_signs<kBits>(code, minus));
   }
   return dot_levels<Search::kCount>(kLevels<kCode>, order, y, words);
 }

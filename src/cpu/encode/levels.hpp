@@ -37,6 +37,12 @@ inline void sign_words(const WordOrder& order, const float* y, std::uint32_t* wo
   }
 }
 
+// Code indices of the magnitudes to those of the numbers: bytes that are 1 in `minus` become the complement, in kBits bits.
+template <int kBits>
+QJL_INLINE u32x16 with_signs(const u32x16& codes, const u32x16& minus) {
+  return codes ^ ((minus << kBits) - minus);
+}
+
 // m_c, bytes of words. 2^23 + m has m in its low bits.
 inline void magnitude_words(const WordOrder& order, const float* y, const f32x16& factor, std::uint32_t* words) {
   for (int w = 0; w < order.words(); ++w) {
@@ -96,7 +102,7 @@ inline void take_levels(const Thresholds<Count>& best, int num_words, const std:
     u32x16 code = splat_8(Count);
     QJL_UNROLL
     for (int i = 0; i + 1 < Count; ++i) code = subtract8(code, greater8(m, best.above[i] ^ bias));
-    store_u32(magnitudes + w * 16, code ^ ((minus << kBits) - minus));
+    store_u32(magnitudes + w * 16, with_signs<kBits>(code, minus));
   }
 }
 
