@@ -8,8 +8,8 @@
 //                       frame's weights it is off by fp32 alone
 //
 // limit: 1.5 %. What bytes add does not depend on how close a code is: 1.5 % of l16, whose variance factor is .0079, is .00012 of
-// the squared length, .00013 with a tenth for head_dim 64, where factors are smaller. A closer code may have as much, .00013 over its
-// factor (statistics_test): t4 .0055, l32 .00199, l64 .000512. An int8 query alone gives (4 / 127)^2 / 12 = .00008 when its largest
+// the squared length. A closer code may have as much, and two thirds more where few tokens share the softmax, .0002 over its factor
+// (statistics_test): t4 .0055, l32 .00199, l64 .000512. An int8 query alone gives (4 / 127)^2 / 12 = .00008 when its largest
 // number is four times its root mean square.
 // k^, v^ are the decoded numbers. A target without byte loops passes with room.
 #include "forced_target.hpp"
@@ -178,7 +178,7 @@ void expect_little_added(const Case& c, double limit, double& largest_loss) {
 
 TEST(ByteLoops, AddLittleToTheCodesOwnError) {
   double largest_loss = 0.0;
-  constexpr double kCloser = 0.00013;
+  constexpr double kCloser = 0.0002;
   const struct {
     const char* cache_type;
     double limit;
