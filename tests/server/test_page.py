@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable, Iterator
 
 import pytest
 from conftest import Server
@@ -49,12 +50,19 @@ def browser():
     driver.quit()
 
 
-def test_a_question_by_keyboard_on_a_narrow_screen(server: Server, browser) -> None:
+@pytest.fixture
+def brief_server(serve: Callable) -> Iterator[Server]:
+    """Whose answers are short and the likeliest: without a bound some go on until the context is full."""
+    with serve("--cache", "f16", "-c", "1024", "-n", "48", "--temp", "0") as started:
+        yield started
+
+
+def test_a_question_by_keyboard_on_a_narrow_screen(brief_server: Server, browser) -> None:
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.ui import WebDriverWait
 
-    browser.get(server.url)
-    wait = WebDriverWait(browser, 60)
+    browser.get(brief_server.url)
+    wait = WebDriverWait(browser, 120)
     wait.until(lambda page: page.find_element("id", "cache-type").text == "f16")
     browser.switch_to.active_element.send_keys("<b>What</b> is the capital of France?" + Keys.ENTER)
     wait.until(lambda page: page.find_element("id", "damage").is_enabled())
