@@ -46,7 +46,7 @@ struct CodecConfig {
 };
 
 // Reads a cache type: `f16`, `k2v2`, `k3v2` (default), `k3v3`, `k4v3`, `k4v4`, any `k{1..6}v{1..6}`, `t2v2`, `t3v2`, `t3v3`,
-// `t4v4`, `kNAMEvNAME` with code names (`kl4vs2`), or `paper`. The host's alone: k5 (head_dim a multiple of 32), k6, v5, v6, t (64).
+// `t4v4`, `kNAMEvNAME` with code names (`kl4vs2`), or `paper`. Of the host: k5 (head_dim a multiple of 32), k6, v5, v6, t (of 64).
 // Options may follow, `k3v2:seed=7,sinks=0`; of sketched keys also sketch=orthogonal|gaussian, rows, outliers, outlier_rows.
 // Errors: invalid_argument that lists the known names.
 CodecConfig codec_config(std::string_view cache_type);

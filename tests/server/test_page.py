@@ -43,7 +43,7 @@ def browser():
     if not shutil.which("chromium"):
         pytest.skip("chromium is absent: the page is not tried in a browser")
     options = webdriver.ChromeOptions()
-    for word in ("--headless=new", "--no-sandbox", "--window-size=390,800"):
+    for word in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=390,800"):
         options.add_argument(word)
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService("/usr/bin/chromedriver"))
     yield driver
