@@ -113,7 +113,8 @@ class Histories(RuleBasedStateMachine):
             for ours, wanted in zip(found, model.numbers(), strict=True):
                 np.testing.assert_array_equal(ours, wanted[:, first:last])
 
-    # Byte loops add up to 3 % to the variance of the code's own error (docs/decisions/cpu.md); with few samples up to three times that.
+    # Byte loops add up to 3 % to the variance of the code's own error in a score (docs/decisions/cpu.md). A query's rounding is one error
+    # for all tokens of a page while codes err token by token, so a sum over ten tokens that count has up to ten times that share.
     @precondition(lambda self: any(model.shortest >= 20 for model in self.models.values()))
     @rule(window=st.sampled_from([None, 1, 100]), soft_cap=st.sampled_from([0.0, 20.0]))
     def attend(self, window: int | None, soft_cap: float) -> None:
@@ -129,7 +130,7 @@ class Histories(RuleBasedStateMachine):
                 (out[i], wanted_out, exact_out, out_bound),
                 (lse[i], wanted_lse, exact_lse, lse_bound),
             ):
-                assert np.mean((found - wanted) ** 2) <= 0.09 * np.mean((wanted - exact) ** 2) + limit**2
+                assert np.mean((found - wanted) ** 2) <= 0.3 * np.mean((wanted - exact) ** 2) + limit**2
 
     def teardown(self) -> None:
         for sequence, model in getattr(self, "models", {}).items():
