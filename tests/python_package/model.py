@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import qjl
@@ -93,21 +94,18 @@ class Sequence:
         return min(layer.length for layer in self.layers)
 
 
-def attend(
-    queries: np.ndarray,
-    keys: np.ndarray,
-    values: np.ndarray,
-    *,
-    scale: float | None = None,
-    soft_cap: float = 0.0,
-    window: int | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """queries [heads, n, d], which are the last n of the tokens of keys, values [kv_heads, tokens, d] -> out [n, heads, d], lse
-    [heads, n], in float64."""
+def of_query_heads(rows: np.ndarray, heads: int) -> np.ndarray:
+    return np.repeat(rows.astype(np.float64), heads // rows.shape[0], axis=0)
+
+
+def logits_of(
+    queries: np.ndarray, keys: np.ndarray, *, scale: float | None = None, soft_cap: float = 0.0, window: int | None = None
+) -> np.ndarray:
+    """queries [heads, n, d], which are the last n of the tokens of keys [kv_heads, tokens, d] -> [heads, n, tokens] in float64, -inf
+    where a token is not seen."""
     heads, n, d = queries.shape
     tokens = keys.shape[1]
-    group = heads // keys.shape[0]
-    k, v = (np.repeat(x.astype(np.float64), group, axis=0) for x in (keys, values))
+    k = of_query_heads(keys, heads)
     logits = queries.astype(np.float64) @ k.transpose(0, 2, 1) * (d**-0.5 if scale is None else scale)
     if soft_cap:
         logits = soft_cap * np.tanh(logits / soft_cap)
@@ -115,11 +113,29 @@ def attend(
     seen = np.arange(tokens)[None, :] <= own
     if window is not None:
         seen &= np.arange(tokens)[None, :] > own - window
-    logits = np.where(seen, logits, -np.inf)
+    return np.where(seen, logits, -np.inf)
+
+
+def softmax(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights, and the log of the sum that they were divided by."""
     top = logits.max(axis=-1, keepdims=True)
     weights = np.exp(logits - top)
     total = weights.sum(axis=-1, keepdims=True)
-    return (weights / total @ v).transpose(1, 0, 2), (top + np.log(total))[..., 0]
+    return weights / total, (top + np.log(total))[..., 0]
+
+
+def attend(queries: np.ndarray, keys: np.ndarray, values: np.ndarray, **how: Any) -> tuple[np.ndarray, np.ndarray]:
+    """With values [kv_heads, tokens, d] -> out [n, heads, d], lse [heads, n]. how: as in logits_of."""
+    weights, lse = softmax(logits_of(queries, keys, **how))
+    return (weights @ of_query_heads(values, queries.shape[0])).transpose(1, 0, 2), lse
+
+
+def score_error(queries: np.ndarray, keys: np.ndarray, exact: np.ndarray, **how: Any) -> float:
+    """The mean over queries of sum_t w_t (s_t - s'_t)^2: what coding keys does to the scores that count."""
+    logits, others = logits_of(queries, keys, **how), logits_of(queries, exact, **how)
+    seen = np.isfinite(logits)
+    errors = np.where(seen, logits, 0.0) - np.where(seen, others, 0.0)
+    return float(np.mean((softmax(logits)[0] * errors**2).sum(axis=-1)))
 
 
 def bound(queries: np.ndarray, keys: np.ndarray, values: np.ndarray, scale: float | None = None) -> tuple[float, float]:

@@ -8,7 +8,7 @@ import qjl
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
-from model import PAGE, Sequence, attend, bound
+from model import PAGE, Sequence, attend, bound, score_error
 
 LAYERS, KV_HEADS, MAX_PAGES = 2, 2, 12
 
@@ -113,8 +113,9 @@ class Histories(RuleBasedStateMachine):
             for ours, wanted in zip(found, model.numbers(), strict=True):
                 np.testing.assert_array_equal(ours, wanted[:, first:last])
 
-    # Byte loops add up to 3 % to the variance of the code's own error in a score (docs/decisions/cpu.md). A query's rounding is one error
-    # for all tokens of a page while codes err token by token, so a sum over ten tokens that count has up to ten times that share.
+    # Byte loops add up to 3 % to the variance of the code's own error (docs/decisions/cpu.md); to an output, with few samples, up to three
+    # times that. A query's rounding is one error for all tokens of a page, where codes err token by token and average out, so in lse it is
+    # measured by the scores: (sum_t w_t e_t)^2 <= sum_t w_t e_t^2.
     @precondition(lambda self: any(model.shortest >= 20 for model in self.models.values()))
     @rule(window=st.sampled_from([None, 1, 100]), soft_cap=st.sampled_from([0.0, 20.0]))
     def attend(self, window: int | None, soft_cap: float) -> None:
@@ -122,15 +123,13 @@ class Histories(RuleBasedStateMachine):
         queries = np.stack([self.rows(2 * KV_HEADS, 20) for _ in ids])
         out, lse = self.cache.attend(1, queries, ids, window=window, soft_cap=soft_cap, lse=True)
         for i, sequence in enumerate(ids):
-            keys, values = self.models[sequence].layers[1].numbers()
-            wanted_out, wanted_lse = attend(queries[i], keys, values, window=window, soft_cap=soft_cap)
+            (keys, values), uncoded = self.models[sequence].layers[1].numbers(), self.models[sequence].layers[1].uncoded()
+            how = {"window": window, "soft_cap": soft_cap}
+            wanted_out, wanted_lse = attend(queries[i], keys, values, **how)
             out_bound, lse_bound = bound(queries[i], keys, values)
-            exact_out, exact_lse = attend(queries[i], *self.models[sequence].layers[1].uncoded(), window=window, soft_cap=soft_cap)
-            for found, wanted, exact, limit in (
-                (out[i], wanted_out, exact_out, out_bound),
-                (lse[i], wanted_lse, exact_lse, lse_bound),
-            ):
-                assert np.mean((found - wanted) ** 2) <= 0.3 * np.mean((wanted - exact) ** 2) + limit**2
+            exact_out, _ = attend(queries[i], *uncoded, **how)
+            assert np.mean((out[i] - wanted_out) ** 2) <= 0.09 * np.mean((wanted_out - exact_out) ** 2) + out_bound**2
+            assert np.mean((lse[i] - wanted_lse) ** 2) <= 0.03 * score_error(queries[i], keys, uncoded[0], **how) + lse_bound**2
 
     def teardown(self) -> None:
         for sequence, model in getattr(self, "models", {}).items():

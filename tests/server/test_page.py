@@ -62,7 +62,7 @@ def test_a_question_by_keyboard_on_a_narrow_screen(brief_server: Server, browser
     from selenium.webdriver.support.ui import WebDriverWait
 
     browser.get(brief_server.url)
-    wait = WebDriverWait(browser, 120)
+    wait = WebDriverWait(browser, 60)
     wait.until(lambda page: page.find_element("id", "cache-type").text == "f16")
     browser.switch_to.active_element.send_keys("<b>What</b> is the capital of France?" + Keys.ENTER)
     wait.until(lambda page: page.find_element("id", "damage").is_enabled())
