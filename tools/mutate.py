@@ -22,7 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 COPY = ROOT / "build/mutate/source"
-BUILD = ROOT / "build/mutate/build"
+BUILD = COPY / "build/release"  # as far from the sources as ./dev build's: ccache gives what that one compiled
 LIMIT = 120
 
 SUBJECTS = {

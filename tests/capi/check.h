@@ -17,6 +17,6 @@ static void check(int holds, const char* what, int line) {
 #define CHECK(condition) check((condition), #condition, __LINE__)
 #define CHECK_OK(call) check((call) == QJL_OK, #call, __LINE__)
 
-static float noise(void) { return (float)rand() / (float)RAND_MAX - 0.5f; }
+static inline float noise(void) { return (float)rand() / (float)RAND_MAX - 0.5f; }
 
 #endif

@@ -2,14 +2,19 @@
 // refused by a stated bound, in far less than kSeconds; a reader that searches would take minutes.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <ctime>
 #include <functional>
+#include <random>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "qjl/error.hpp"
 #include "read_json.hpp"
+#include "special_tokens.hpp"
 #include "text_hash.hpp"
 #include "vocabulary.hpp"
 
@@ -66,6 +71,57 @@ TEST(WorstCase, TheHashTellsTextsApart) {
   for (std::uint64_t i = 0; i < 1000; ++i) seen.insert(hash(colliding(i)));
   EXPECT_EQ(seen.size(), 1040u);
   EXPECT_EQ(hash("token"), hash(std::string("token")));
+}
+
+SpecialTokens special_of(const std::vector<std::string>& texts) {
+  std::vector<SpecialTokens::Entry> entries;
+  for (const std::string& text : texts) entries.push_back({text, static_cast<Token>(entries.size())});
+  return SpecialTokens(std::move(entries));
+}
+
+// Ten megabytes of special tokens that begin alike, and a text that goes on beginning like them: each place of it is asked for.
+TEST(WorstCase, SpecialTokensThatBeginAlike) {
+  const auto letters = [](int count) { return std::string(static_cast<std::size_t>(count), 'a'); };
+  std::vector<std::string> ends{std::string("a\0", 2)}, lengths = ends, chain = ends;
+  for (int i = 0; i < 2400; ++i) ends.push_back(letters(4090) + std::to_string(100'000 + i));
+  for (int i = 1; i < 4000; ++i) lengths.push_back(letters(i) + "b"), chain.push_back(letters(i));
+  const std::string same = letters(400'000), turns = repeated("ac", 400'000);
+  for (const auto& [texts, text] : {std::pair(&ends, &same), {&lengths, &same}, {&chain, &turns}}) {
+    const SpecialTokens tokens = special_of(*texts);
+    std::size_t found = 0;
+    const double seconds = seconds_of([&] {
+      for (std::size_t at = 0; at < text->size(); ++at) found += tokens.longest_at_start(std::string_view(*text).substr(at)).bytes;
+    });
+    EXPECT_LT(seconds, kSeconds);
+    EXPECT_EQ(found, texts == &chain ? text->size() / 2 : 0);
+  }
+}
+
+TEST(WorstCase, TheLongestSpecialTokenIsTheOneThatReadingThemAllFinds) {
+  std::mt19937 random(5);
+  const auto draw = [&](unsigned most) {
+    std::string text;
+    for (unsigned i = random() % most; i > 0; --i) text += "ab\xff"[random() % 3];
+    return text;
+  };
+  for (int round = 0; round < 300; ++round) {
+    std::set<std::string> once;
+    for (int i = 0; i < 1 << round % 8; ++i) once.insert(draw(12) + "a" + draw(round % 3 == 0 ? 100 : 1));
+    const std::vector<std::string> texts(once.begin(), once.end());
+    const SpecialTokens tokens = special_of(texts);
+    for (int i = 0; i < 100; ++i) {
+      const std::string text = i % 2 == 0 ? draw(20) : texts[random() % texts.size()] + draw(5);
+      std::size_t longest = 0;
+      for (const std::string& one : texts) {
+        if (text.starts_with(one)) longest = std::max(longest, one.size());
+      }
+      const SpecialTokens::Match match = tokens.longest_at_start(text);
+      ASSERT_EQ(match.bytes, longest) << text;
+      if (longest > 0) {
+        ASSERT_EQ(texts[static_cast<std::size_t>(match.token)], text.substr(0, longest));
+      }
+    }
+  }
 }
 
 TEST(WorstCase, JsonOfManyObjectsIsRead) {
