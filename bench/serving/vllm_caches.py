@@ -1,7 +1,7 @@
 """vLLM on processors with its own cache, its fp8 cache and ours, one engine after the other: tokens that a budget holds, and for 1, 8
 and 32 sequences of 2048 + 128 tokens the throughput and the latency of a request.
 
-    python bench/serving/vllm_caches.py --model FOLDER [--short]
+    python bench/serving/vllm_caches.py --model FOLDER [--eager] [--short]
 
 Prints one JSON line a case and a table at the end. Requests of a case are sent at once; latency is from then to a request's last
 token, so that it counts waiting for room. Runs in vLLM's environment (./dev vllm-setup).
@@ -34,7 +34,7 @@ def run_cache(chosen: argparse.Namespace) -> list[dict[str, Any]]:
     from vllm import LLM
 
     llm = LLM(
-        model=chosen.model, dtype="bfloat16", enforce_eager=True, max_model_len=PROMPT + NEW, max_num_seqs=32, seed=0,
+        model=chosen.model, dtype="bfloat16", enforce_eager=chosen.eager, max_model_len=PROMPT + NEW, max_num_seqs=32, seed=0,
         kv_cache_memory_bytes=chosen.megabytes << 20, enable_prefix_caching=False, **CACHES[chosen.cache],
     )  # fmt: skip
     capacity = llm.llm_engine.vllm_config.cache_config.kv_cache_size_tokens
@@ -92,6 +92,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=1024, help="of cache memory (default 1024)")
     parser.add_argument("--caches", nargs="+", choices=CACHES, default=list(CACHES))
     parser.add_argument("--sequences", nargs="+", type=int, default=[1, 8, 32])
+    parser.add_argument("--eager", action="store_true", help="layers as they are, which vLLM compiles by default")
     parser.add_argument("--short", action="store_true", help="256 + 16 tokens")
     parser.add_argument("--cache", choices=CACHES, help=argparse.SUPPRESS)
     parser.add_argument("--answer", type=Path, help=argparse.SUPPRESS)
