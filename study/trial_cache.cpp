@@ -17,6 +17,12 @@ double side_bits(int head_dim, const CodecConfig& codec, CacheSide side) {
   return 16.0 - static_cast<double>(saved) * 8 / (static_cast<double>(kTokensPerPage) * head_dim);
 }
 
+void copy_state(const KvCache& from, SequenceId sequence, KvCache& to, SequenceId onto) {
+  const std::span<const float> state = from.recurrent_state(sequence);
+  std::vector<float> numbers(state.begin(), state.end());
+  to.set_recurrent_state(onto, numbers);
+}
+
 TrialCache::TrialCache(const std::string& cache_type, const ModelConfig& model, CacheConfig shape) : name_(cache_type) {
   if (is_rival(cache_type)) {
     rival_ = std::make_unique<Rival>(cache_type, model);

@@ -90,11 +90,12 @@ void RopeKeys::read_longrope() {
   config_.divisors["rope_factors_short.weight"] = rope_.numbers("short_factor");
 }
 
-// max_position_embeddings stands there in files of Ministral 3, and nothing reads it.
+// max_position_embeddings stands there in files of Ministral 3, and nothing reads it. Sections of mrope tell where pictures stand: the
+// positions of a text are the same in all of them.
 void RopeKeys::check_others() const {
   for (const auto& [key, value] : rope_.object().items()) {
     if (value.is_null() || rope_.asked().contains(key) || key == "max_position_embeddings" ||
-        key == "original_max_position_embeddings")
+        key == "original_max_position_embeddings" || key == "mrope_section" || key == "mrope_interleaved")
       continue;
     rope_.refuse(key, json_text(value), "no such key beside type " + printable(type()));
   }

@@ -63,6 +63,10 @@ void check_magnitudes(const CacheFile& saved, const ModelConfig& model) {
 
 void check_saved(const CacheFile& saved, const CacheConfig& shape, std::int64_t vocab_size, std::int64_t context) {
   const CacheFileInfo& info = saved.info();
+  if (shape.recurrent_numbers > 0) {
+    throw Error(ErrorKind::unsupported,
+                "[generate] found a saved cache for a model whose layers keep a recurrent state, which files do not hold; wanted none");
+  }
   if (!info.exact.empty()) {
     throw Error(ErrorKind::unsupported, "[generate] the saved cache keeps " + std::to_string(info.exact.size()) +
                                             " tensors of layers apart, exactly, wanted one with all layers in the cache");
@@ -125,7 +129,14 @@ Generator::Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threa
   }
 }
 
+void Generator::check_can_save() const {
+  if (cache_->config().recurrent_numbers == 0) return;
+  throw Error(ErrorKind::unsupported,
+              "[generate] found a model whose layers keep a recurrent state, which saved caches do not hold; wanted another to save");
+}
+
 void Generator::save(const std::string& path, std::map<std::string, std::string> notes) const {
+  check_can_save();
   CacheFileInfo info{.model = model_.config().name, .notes = std::move(notes)};
   for (const LayerShape& layer : model_.config().layers) {
     info.layer_types.emplace_back(layer.window == 0 ? "full_attention" : "sliding_attention");
@@ -175,7 +186,7 @@ std::int64_t Generator::keep_shared(std::span<const Token> prompt) {
 
 std::span<const float> Generator::process(std::span<const Token> tokens, const PromptCallback& on_prompt) {
   const std::size_t chunk = config_.chunk > 0 ? static_cast<std::size_t>(config_.chunk) : tokens.size();
-  const auto layers = static_cast<std::size_t>(model_.config().num_layers);
+  const auto layers = static_cast<std::size_t>(model_.config().num_cached_layers());
   std::span<const float> logits;
   for (std::size_t begin = 0; begin < tokens.size(); begin += chunk) {
     const auto part = tokens.subspan(begin, std::min(chunk, tokens.size() - begin));

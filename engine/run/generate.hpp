@@ -75,7 +75,7 @@ class Generator {
   Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threads, const GenerateConfig& config, const CacheFile& saved);
 
   // Continues `prompt`, the whole of the text so far: the longest beginning that the cache holds from earlier turns is kept, only
-  // the rest is processed. Where windowed layers have forgotten what a cut back to there needs, all of it is. The repeat penalty sees the prompt and what is made.
+  // the rest is processed. Where windowed layers have forgotten what a cut back to there needs, or layers keep a state, all of it is. The repeat penalty sees the prompt and what is made.
   // A callback may throw to stop the turn, and must not call the model.
   // Errors: invalid_argument when the prompt is empty or leaves no room in the context (found and wanted); those of
   // Model::forward. After an error, or an exception of a callback, the cache keeps the chunks and steps that were complete (what a
@@ -83,7 +83,9 @@ class Generator {
   Turn continue_text(std::span<const Token> prompt, const TextCallback& on_text, const PromptCallback& on_prompt = {},
                      const SpecialCallback& on_special = {});
 
-  // Writes the cache with its token ids (cache_file.hpp). Errors: as of save_cache().
+  // Errors: unsupported where a file would not hold all of the text's state.
+  void check_can_save() const;
+  // Writes the cache with its token ids (cache_file.hpp). Errors: as of save_cache(), and of the check.
   void save(const std::string& path, std::map<std::string, std::string> notes = {}) const;
 
   const KvCache& cache() const { return *cache_; }

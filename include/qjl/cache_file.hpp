@@ -36,7 +36,7 @@ struct CacheFileInfo {
 // Writes sequences of a cache: pages that they share once. The file is there whole or not at all: until the last step the old one
 // stays. Cost: a write of every byte, and an fsync.
 // Errors: invalid_argument on a sequence that does not exist or stands twice, layers of unequal length, fewer token ids than
-// tokens, RoPEs of unlike pairs, bad names; unsupported with on_seal; io.
+// tokens, RoPEs of unlike pairs, bad names; unsupported with on_seal or a recurrent state; io.
 void save_cache(const std::string& path, const KvCache& cache, std::span<const SequenceId> sequences,
                 const CacheFileInfo& info = {}, Queue queue = {});
 

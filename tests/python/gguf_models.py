@@ -32,6 +32,19 @@ POST_NORMS = {
     "ffn_norm.weight": "pre_feedforward_layernorm.weight",
     "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
 }
+DELTA_NET = {
+    "attn_qkv.weight": "linear_attn.in_proj_qkv.weight",
+    "attn_gate.weight": "linear_attn.in_proj_z.weight",
+    "ssm_alpha.weight": "linear_attn.in_proj_a.weight",
+    "ssm_beta.weight": "linear_attn.in_proj_b.weight",
+    "ssm_conv1d.weight": "linear_attn.conv1d.weight",
+    "ssm_a": "linear_attn.A_log",
+    "ssm_dt.bias": "linear_attn.dt_bias",
+    "ssm_norm.weight": "linear_attn.norm.weight",
+    "ssm_out.weight": "linear_attn.out_proj.weight",
+    "ffn_norm.weight": "none",
+    "post_attention_norm.weight": "post_attention_layernorm.weight",
+}
 SHARED_EXPERT = {f"ffn_{part}_shexp.weight": f"mlp.shared_expert.{part}_proj.weight" for part in ("gate", "up", "down")}
 
 
@@ -63,11 +76,22 @@ def ministral3_keys(writer, config):
     writer.add_attn_temperature_scale(config.rope_parameters["llama_4_scaling_beta"])
 
 
+def state_keys(writer, config):
+    writer.add_ssm_conv_kernel(config.linear_conv_kernel_dim)
+    writer.add_ssm_state_size(config.linear_key_head_dim)
+    writer.add_ssm_group_count(config.linear_num_key_heads)
+    writer.add_ssm_time_step_rank(config.linear_num_value_heads)
+    writer.add_ssm_inner_size(config.linear_value_head_dim * config.linear_num_value_heads)
+    every = config.layer_types.index("full_attention") + 1
+    writer.add_full_attention_interval(every)
+    writer.add_rope_dimension_sections([11, 11, 10, 0])
+
+
 def expert_keys(writer, config):
     writer.add_expert_count(getattr(config, "num_local_experts", None) or config.num_experts)
     writer.add_expert_used_count(config.num_experts_per_tok)
-    writer.add_expert_feed_forward_length(getattr(config, "moe_intermediate_size", config.intermediate_size))
-    if config.model_type == "qwen2_moe":
+    writer.add_expert_feed_forward_length(getattr(config, "moe_intermediate_size", None) or config.intermediate_size)
+    if hasattr(config, "shared_expert_intermediate_size"):
         writer.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
 
 
@@ -81,6 +105,7 @@ class Family:
     has_neighbours: bool = False  # rows of q and k are held so that rotated pairs are neighbours
     adds_one: bool = False  # norms multiply by 1 + w
     experts: str = ""  # where a layer has its experts
+    tiles_values: bool = False  # heads of values stand in turns of their key heads, not group by group
 
 
 FAMILIES = {
@@ -108,6 +133,17 @@ FAMILIES = {
     ),
     "qwen3": Family("qwen3"),
     "qwen3_moe": Family("qwen3moe", {"ffn_gate_inp.weight": "mlp.gate.weight"}, (expert_keys,), experts="mlp.experts"),
+    "qwen3_5_text": Family("qwen35", DELTA_NET, (state_keys,), adds_one=True, tiles_values=True),
+    "qwen3_5_moe_text": Family(
+        "qwen35moe",
+        {"ffn_gate_inp.weight": "mlp.gate.weight", "ffn_gate_inp_shexp.weight": "mlp.shared_expert_gate.weight"}
+        | DELTA_NET
+        | SHARED_EXPERT,
+        (state_keys, expert_keys),
+        adds_one=True,
+        experts="mlp.experts",
+        tiles_values=True,
+    ),
     "gemma2": Family("gemma2", POST_NORMS, (gemma_keys,), adds_one=True),
     "gemma3_text": Family("gemma3", POST_NORMS, (gemma_keys,), adds_one=True),
     "phi3": Family(
@@ -153,6 +189,31 @@ def halves(rows, heads):
     return rows.reshape(heads, -1, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
+def tiled(array, config, width, axis=0):
+    """Heads of values, `width` numbers each: those of a key head stand together, and then one of each key head in turn."""
+    heads = config.linear_num_key_heads
+    shape = array.shape
+    parts = array.reshape(*shape[:axis], heads, config.linear_num_value_heads // heads, width, *shape[axis + 1 :])
+    return parts.swapaxes(axis, axis + 1).reshape(shape)
+
+
+def of_delta_net(name, array, config):
+    keys, dim = 2 * config.linear_num_key_heads * config.linear_key_head_dim, config.linear_value_head_dim
+    if name.endswith("ssm_a"):
+        array = -np.exp(array)
+    if name.endswith("ssm_conv1d.weight"):
+        array = array[:, 0]
+    if name.endswith(("ssm_a", "ssm_dt.bias", "ssm_alpha.weight", "ssm_beta.weight")):
+        return tiled(array, config, 1)
+    if name.endswith("attn_gate.weight"):
+        return tiled(array, config, dim)
+    if name.endswith("ssm_out.weight"):
+        return tiled(array, config, dim, axis=1)
+    if name.endswith(("attn_qkv.weight", "ssm_conv1d.weight")):
+        return np.concatenate([array[:keys], tiled(array[keys:], config, dim)])
+    return array
+
+
 def reorder(name, array, config, change):
     if FAMILIES[config.model_type].has_neighbours and ".attn_q." in name:
         return change(array, config.num_attention_heads)
@@ -163,8 +224,10 @@ def reorder(name, array, config, change):
 
 def as_stored(name, array, config):
     """The tensor that GGUF holds under a name."""
-    if FAMILIES[config.model_type].adds_one and name.endswith("norm.weight"):
+    if FAMILIES[config.model_type].adds_one and name.endswith("norm.weight") and not name.endswith("ssm_norm.weight"):
         array = array + 1
+    if FAMILIES[config.model_type].tiles_values:
+        array = of_delta_net(name, array, config)
     if name.endswith("ffn_gate_inp_shexp.weight"):
         array = array[0]
     return np.ascontiguousarray(reorder(name, array, config, neighbours))
@@ -215,7 +278,7 @@ def feed_forward_length(model):
     """The config's number, or one of each layer where a test has given them unequal widths."""
     parts = [getattr(getattr(layer, "mlp", None), "down_proj", None) for layer in model.model.layers]
     widths = [part.in_features for part in parts if isinstance(part, torch.nn.Linear)]
-    return widths if len(set(widths)) > 1 else model.config.intermediate_size
+    return widths if len(set(widths)) > 1 else getattr(model.config, "intermediate_size", None)
 
 
 def write_gguf(model, path, rope_divisors=None, quantize=()):
@@ -226,10 +289,11 @@ def write_gguf(model, path, rope_divisors=None, quantize=()):
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(feed_forward_length(model))
+    if (length := feed_forward_length(model)) is not None:
+        writer.add_feed_forward_length(length)
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
-    head_dim = model.model.layers[0].self_attn.head_dim
+    head_dim = next(layer.self_attn.head_dim for layer in model.model.layers if hasattr(layer, "self_attn"))
     if head_dim * config.num_attention_heads != config.hidden_size:
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)

@@ -21,7 +21,11 @@ MAX_NOISE_RATIO = 4.0
 PROMPT = 48
 LEAST_LEAD = 3e-3
 LEAST_GAP = 1e-3  # between the router's logits of the last expert chosen and the first that is not: several times their error
-CONFIGS = {"Gemma3": transformers.Gemma3TextConfig}
+CONFIGS = {
+    "Gemma3": transformers.Gemma3TextConfig,
+    "Qwen3_5": transformers.Qwen3_5TextConfig,
+    "Qwen3_5Moe": transformers.Qwen3_5MoeTextConfig,
+}
 
 
 def random_model(family, head_dim, heads, kv_heads, tied, rope, **options):
@@ -49,7 +53,12 @@ def random_model(family, head_dim, heads, kv_heads, tied, rope, **options):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("norm.weight"):
-                parameter.uniform_(0.5, 1.5).sub_(1.0 if family.startswith("Gemma") else 0.0)  # Gemma adds the 1 itself
+                adds_one = family.startswith(("Gemma", "Qwen3_5")) and "linear_attn" not in name  # the model adds the 1 itself
+                parameter.uniform_(0.5, 1.5).sub_(1.0 if adds_one else 0.0)
+            elif name.endswith(("A_log", "dt_bias")):
+                parameter.uniform_(-3.0, 1.0)  # decays of a few tokens and of hundreds
+            elif name.endswith("conv1d.weight"):
+                parameter.normal_(0.0, 1.0)
             elif name.endswith("bias"):
                 parameter.normal_(0.0, 0.3)
             elif name.endswith("sinks"):

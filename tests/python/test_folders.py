@@ -41,7 +41,8 @@ def same_logits(model, folder, run_probe, tmp_path, quantize=()):
     of_file = engine_logits(run_probe, tmp_path / "model.gguf", ids, tmp_path)
     between, from_reference = mean_kld(of_file, found), mean_kld(logits_of(model, ids), found)
     print(f"mean KL divergence {between:.2e} from GGUF, {from_reference:.2e} from transformers")
-    differs = FAMILIES[model.config.model_type].has_neighbours or "attention_factor" in model.config.rope_parameters
+    family = FAMILIES[model.config.model_type]
+    differs = family.has_neighbours or family.tiles_values or "attention_factor" in model.config.rope_parameters
     most = max(MAX_FORMAT_KLD, 12 * MAX_PUSHED_SHARE * from_reference if differs else 0.0)
     assert between <= most, f"{between:.2e} from the GGUF file, wanted at most {most:.2e}"
     return from_reference

@@ -30,6 +30,7 @@ MemoryReport KvCache::memory_report() const {
   for (const auto& [id, sequence] : s.sequences) {
     report.page_tables += node_bytes() + sequence.record_bytes();
     report.num_tokens += sequence.shortest();
+    report.recurrent += static_cast<std::int64_t>(sequence.recurrent.capacity() * sizeof(float));
     for (int l = 0; l < s.config.num_layers; ++l) {
       const Sequence::Layer& layer = sequence.layers[static_cast<std::size_t>(l)];
       LayerMemory& part = s.groups.of(l).forgets() ? report.windowed : report.full;
@@ -56,7 +57,7 @@ std::int64_t KvCache::page_bytes(int layer) const {
 
 double MemoryReport::bits(const CacheConfig& config) const {
   const double numbers = 2.0 * static_cast<double>(full.kept_tokens + windowed.kept_tokens) * config.num_kv_heads * config.head_dim;
-  return numbers > 0 ? 8.0 * static_cast<double>(total()) / numbers : 0.0;
+  return numbers > 0 ? 8.0 * static_cast<double>(total() - recurrent) / numbers : 0.0;
 }
 
 double KvCache::bits() const { return memory_report().bits(config()); }

@@ -50,6 +50,12 @@ void KvCache::State::check_keeps_all(std::string_view operation) const {
   if (!keeps) fail(ErrorKind::unsupported, operation, "found layer_retention, wanted a cache whose layers keep all tokens");
 }
 
+void KvCache::State::check_no_recurrent_state(std::string_view operation) const {
+  if (config.recurrent_numbers == 0) return;
+  fail(ErrorKind::unsupported, operation, "found sequences with a recurrent state of ", config.recurrent_numbers,
+       " numbers, wanted a cache of layers with keys alone");
+}
+
 HeldTokens KvCache::State::held(const Sequence& sequence, int layer) const {
   const Sequence::Layer& rows = sequence.layers[static_cast<std::size_t>(layer)];
   const auto sealed = static_cast<std::size_t>(rows.length / layout::kPageTokens);
@@ -65,6 +71,7 @@ std::int64_t KvCache::State::rows_bytes() const {
 // On a GPU every layer's tail and sinks stand one after the other in the memory of its sequence.
 Sequence KvCache::State::new_sequence() {
   Sequence sequence(config.num_layers, groups.count());
+  sequence.recurrent.resize(static_cast<std::size_t>(config.recurrent_numbers));
   if (!gpu) return sequence;
   if (gpu->spare_rows.empty()) gpu->spare_rows.emplace_back(backend, rows_bytes());
   auto* memory = reinterpret_cast<std::uint16_t*>(gpu->spare_rows.back().data());

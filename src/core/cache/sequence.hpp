@@ -80,6 +80,9 @@ struct Sequence {
   std::vector<PageTable> tables;  // [groups]
   std::vector<Layer> layers;
   DeviceMemory rows;  // on a GPU: that of all blocks
+  // Of layers without keys: their numbers, and after how many tokens they are so.
+  std::vector<float> recurrent;
+  std::int64_t recurrent_tokens = 0;
 };
 
 }  // namespace qjl

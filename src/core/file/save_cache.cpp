@@ -80,6 +80,7 @@ Saver::Saver(const KvCache::State& state, std::span<const SequenceId> sequences,
           "a sequence stands twice, wanted each once");
   if (s_.config.on_seal)
     fail(ErrorKind::unsupported, kOperation, "found a cache with on_seal, wanted one without: a file has no code");
+  s_.check_no_recurrent_state(kOperation);
   token_ids_.resize(sequences.size());
   for (const SequenceId id : sequences) add_sequence(id);
   contents_.config = s_.config;
