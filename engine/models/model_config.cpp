@@ -83,7 +83,7 @@ void read_windows(const ModelFile& file, const MetadataKeys& keys, RopeOptions r
 
 // Layers with a state, and its shape. Names as llama.cpp writes them for Qwen 3.5; ssm.value_heads_grouped is of our own, where value
 // heads stand as transformers has them.
-void read_state_layers(const ModelFile& file, const MetadataKeys& keys, ModelConfig& config) {
+void read_state_layers(const MetadataKeys& keys, ModelConfig& config) {
   const Architecture& family = *config.family;
   if (!family.has_state_layers) return;
   constexpr std::int64_t kMostDim = 1024, kMostHeads = 4096, kMostKernel = 64;
@@ -184,7 +184,7 @@ ModelConfig read_model_config(const ModelFile& file, const RopeOptions& rope) {
   for (const std::int64_t width : keys.of_layers(width_key, config.num_layers, kMostWidth * 4)) {
     config.layers.push_back({.rope = usual_rope, .window = 0, .feed_forward = width});
   }
-  read_state_layers(file, keys, config);
+  read_state_layers(keys, config);
   read_windows(file, keys, rope, config);
   read_experts(file, keys, config);
   if (config.family->describe != nullptr) config.family->describe(keys, config);

@@ -76,8 +76,8 @@ void ForwardPass::prepare() {
   const int layers = config_.num_cached_layers();
   if (shape.num_layers != layers || shape.num_kv_heads != config_.num_kv_heads || shape.head_dim != config_.head_dim ||
       shape.recurrent_numbers != config_.recurrent_numbers()) {
-    const auto text = [](int layers, int heads, int dim, std::int64_t state) {
-      return std::to_string(layers) + " layers, " + std::to_string(heads) + " kv heads, head_dim " + std::to_string(dim) +
+    const auto text = [](int count, int heads, int dim, std::int64_t state) {
+      return std::to_string(count) + " layers, " + std::to_string(heads) + " kv heads, head_dim " + std::to_string(dim) +
              (state > 0 ? ", " + std::to_string(state) + " recurrent numbers" : "");
     };
     throw Error(ErrorKind::invalid_argument,

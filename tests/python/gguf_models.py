@@ -7,6 +7,7 @@ GGUF holds the rows of llama's q and k so that rotated pairs are neighbours: row
 import dataclasses
 
 import gguf
+import gguf_delta_net
 import numpy as np
 import torch
 import transformers
@@ -31,19 +32,6 @@ POST_NORMS = {
     "post_attention_norm.weight": "post_attention_layernorm.weight",
     "ffn_norm.weight": "pre_feedforward_layernorm.weight",
     "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
-}
-DELTA_NET = {
-    "attn_qkv.weight": "linear_attn.in_proj_qkv.weight",
-    "attn_gate.weight": "linear_attn.in_proj_z.weight",
-    "ssm_alpha.weight": "linear_attn.in_proj_a.weight",
-    "ssm_beta.weight": "linear_attn.in_proj_b.weight",
-    "ssm_conv1d.weight": "linear_attn.conv1d.weight",
-    "ssm_a": "linear_attn.A_log",
-    "ssm_dt.bias": "linear_attn.dt_bias",
-    "ssm_norm.weight": "linear_attn.norm.weight",
-    "ssm_out.weight": "linear_attn.out_proj.weight",
-    "ffn_norm.weight": "none",
-    "post_attention_norm.weight": "post_attention_layernorm.weight",
 }
 SHARED_EXPERT = {f"ffn_{part}_shexp.weight": f"mlp.shared_expert.{part}_proj.weight" for part in ("gate", "up", "down")}
 
@@ -74,17 +62,6 @@ def granite_keys(writer, config):
 
 def ministral3_keys(writer, config):
     writer.add_attn_temperature_scale(config.rope_parameters["llama_4_scaling_beta"])
-
-
-def state_keys(writer, config):
-    writer.add_ssm_conv_kernel(config.linear_conv_kernel_dim)
-    writer.add_ssm_state_size(config.linear_key_head_dim)
-    writer.add_ssm_group_count(config.linear_num_key_heads)
-    writer.add_ssm_time_step_rank(config.linear_num_value_heads)
-    writer.add_ssm_inner_size(config.linear_value_head_dim * config.linear_num_value_heads)
-    every = config.layer_types.index("full_attention") + 1
-    writer.add_full_attention_interval(every)
-    writer.add_rope_dimension_sections([11, 11, 10, 0])
 
 
 def expert_keys(writer, config):
@@ -133,13 +110,13 @@ FAMILIES = {
     ),
     "qwen3": Family("qwen3"),
     "qwen3_moe": Family("qwen3moe", {"ffn_gate_inp.weight": "mlp.gate.weight"}, (expert_keys,), experts="mlp.experts"),
-    "qwen3_5_text": Family("qwen35", DELTA_NET, (state_keys,), adds_one=True, tiles_values=True),
+    "qwen3_5_text": Family("qwen35", gguf_delta_net.NAMES, (gguf_delta_net.state_keys,), adds_one=True, tiles_values=True),
     "qwen3_5_moe_text": Family(
         "qwen35moe",
         {"ffn_gate_inp.weight": "mlp.gate.weight", "ffn_gate_inp_shexp.weight": "mlp.shared_expert_gate.weight"}
-        | DELTA_NET
+        | gguf_delta_net.NAMES
         | SHARED_EXPERT,
-        (state_keys, expert_keys),
+        (gguf_delta_net.state_keys, expert_keys),
         adds_one=True,
         experts="mlp.experts",
         tiles_values=True,
@@ -189,31 +166,6 @@ def halves(rows, heads):
     return rows.reshape(heads, -1, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
-def tiled(array, config, width, axis=0):
-    """Heads of values, `width` numbers each: those of a key head stand together, and then one of each key head in turn."""
-    heads = config.linear_num_key_heads
-    shape = array.shape
-    parts = array.reshape(*shape[:axis], heads, config.linear_num_value_heads // heads, width, *shape[axis + 1 :])
-    return parts.swapaxes(axis, axis + 1).reshape(shape)
-
-
-def of_delta_net(name, array, config):
-    keys, dim = 2 * config.linear_num_key_heads * config.linear_key_head_dim, config.linear_value_head_dim
-    if name.endswith("ssm_a"):
-        array = -np.exp(array)
-    if name.endswith("ssm_conv1d.weight"):
-        array = array[:, 0]
-    if name.endswith(("ssm_a", "ssm_dt.bias", "ssm_alpha.weight", "ssm_beta.weight")):
-        return tiled(array, config, 1)
-    if name.endswith("attn_gate.weight"):
-        return tiled(array, config, dim)
-    if name.endswith("ssm_out.weight"):
-        return tiled(array, config, dim, axis=1)
-    if name.endswith(("attn_qkv.weight", "ssm_conv1d.weight")):
-        return np.concatenate([array[:keys], tiled(array[keys:], config, dim)])
-    return array
-
-
 def reorder(name, array, config, change):
     if FAMILIES[config.model_type].has_neighbours and ".attn_q." in name:
         return change(array, config.num_attention_heads)
@@ -227,7 +179,7 @@ def as_stored(name, array, config):
     if FAMILIES[config.model_type].adds_one and name.endswith("norm.weight") and not name.endswith("ssm_norm.weight"):
         array = array + 1
     if FAMILIES[config.model_type].tiles_values:
-        array = of_delta_net(name, array, config)
+        array = gguf_delta_net.as_stored(name, array, config)
     if name.endswith("ffn_gate_inp_shexp.weight"):
         array = array[0]
     return np.ascontiguousarray(reorder(name, array, config, neighbours))

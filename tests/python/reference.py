@@ -9,12 +9,15 @@ same 64 greedy tokens as plain `transformers`, after the first prompt where it d
 """
 
 import copy
+import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import transformers
 
 torch.set_num_threads(1)  # small models: threads cost more than they bring
+PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
 MAX_KLD = 1e-5
 MAX_PUSHED_SHARE = 0.01
 MAX_NOISE_RATIO = 4.0
@@ -168,3 +171,33 @@ def check(model, path, ids, run_probe, tmp_path):
 def set_layers(model, part, name, value):
     for layer in model.model.layers:
         setattr(getattr(layer, part) if part else layer, name, value)
+
+
+def one_expert_fewer(model):
+    for module in model.modules():
+        if type(module).__name__.endswith("TopKRouter"):
+            module.top_k -= 1
+
+
+def silent(part):
+    """Weights of a part are 0."""
+
+    def apply(model):
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if part in name:
+                    parameter.zero_()
+
+    return apply
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    family: str
+    shape: tuple  # head_dim, query heads, kv heads, whether input and output share a matrix
+    rope: dict
+    options: dict = dataclasses.field(default_factory=dict)
+    breaks: dict[str, Callable] = dataclasses.field(default_factory=dict)
+
+    def model(self):
+        return random_model(self.family, *self.shape, self.rope, **self.options)

@@ -2,16 +2,26 @@
 tokens must be those of `transformers`; and every part of a family is felt: a reference without it is far away."""
 
 import copy
-import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from gguf_models import write_gguf
-from reference import MAX_KLD, check, clear_ids, engine_logits, logits_of, mean_kld, random_model, set_layers
+from hybrid_cases import HYBRIDS
+from reference import (
+    MAX_KLD,
+    PLAIN,
+    Case,
+    check,
+    clear_ids,
+    engine_logits,
+    logits_of,
+    mean_kld,
+    one_expert_fewer,
+    set_layers,
+    silent,
+)
 
-PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
 YARN = {
     "rope_type": "yarn",
     "rope_theta": 10000.0,
@@ -88,62 +98,6 @@ def reweigh(model):
         layer.mlp.gate.norm_topk_prob = not layer.mlp.gate.norm_topk_prob
 
 
-def one_expert_fewer(model):
-    for module in model.modules():
-        if type(module).__name__.endswith("TopKRouter"):
-            module.top_k -= 1
-
-
-def silent(part):
-    """Weights of a part are 0."""
-
-    def apply(model):
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if part in name:
-                    parameter.zero_()
-
-    return apply
-
-
-def deltas(model):
-    return [layer.linear_attn for layer in model.model.layers if hasattr(layer, "linear_attn")]
-
-
-def no_gate_of_heads(model):
-    """Gates of 1/2 everywhere."""
-    with torch.no_grad():
-        for layer in model.model.layers:
-            if hasattr(layer, "self_attn"):
-                dim = layer.self_attn.head_dim
-                layer.self_attn.q_proj.weight.view(-1, 2, dim, model.config.hidden_size)[:, 1].zero_()
-
-
-def one_tap(model):
-    with torch.no_grad():
-        for delta in deltas(model):
-            delta.conv1d.weight[..., :-1].zero_()
-
-
-def no_decay(model):
-    with torch.no_grad():
-        for delta in deltas(model):
-            delta.A_log.fill_(-100.0)
-
-
-def plain_rate(model):
-    with torch.no_grad():
-        for delta in deltas(model):
-            delta.in_proj_b.weight.zero_()
-
-
-def other_value_heads(model):
-    """The last value head of all in the place of the first."""
-    with torch.no_grad():
-        for delta in deltas(model):
-            delta.out_proj.weight.copy_(delta.out_proj.weight.roll(delta.head_v_dim, 1))
-
-
 def no_sinks(model):
     with torch.no_grad():
         for layer in model.model.layers:
@@ -161,38 +115,7 @@ def whole_pairs(model):
     model.model.rotary_emb.inv_freq.copy_(type(model.model.rotary_emb)(config).inv_freq)
 
 
-@dataclasses.dataclass(frozen=True)
-class Case:
-    family: str
-    shape: tuple  # head_dim, query heads, kv heads, whether input and output share a matrix
-    rope: dict
-    options: dict = dataclasses.field(default_factory=dict)
-    breaks: dict[str, Callable] = dataclasses.field(default_factory=dict)
-
-    def model(self):
-        return random_model(self.family, *self.shape, self.rope, **self.options)
-
-
-QUARTER = PLAIN | {"partial_rotary_factor": 0.25}
-DELTA = {
-    "num_hidden_layers": 5,
-    "layer_types": ["linear_attention", "linear_attention", "full_attention"] * 2,
-    "linear_num_key_heads": 2,
-    "linear_num_value_heads": 6,
-    "linear_key_head_dim": 32,
-    "linear_value_head_dim": 48,
-}
-DELTA_BREAKS = {
-    "no gate of heads": no_gate_of_heads,
-    "no convolution": one_tap,
-    "no decay": no_decay,
-    "the same rate for all": plain_rate,
-    "value heads in another order": other_value_heads,
-    "RoPE in all channels": change(),
-}
-
-
-CASES = {
+CASES = HYBRIDS | {
     "gemma2": Case(
         "Gemma2",
         (64, 6, 2, True),
@@ -315,21 +238,6 @@ CASES = {
             "no clamp": no_clamp,
             "YaRN between whole pairs": whole_pairs,
         },
-    ),
-    "qwen3.5": Case("Qwen3_5", (128, 3, 1, True), QUARTER, DELTA, DELTA_BREAKS),
-    "qwen3.5-one-value-a-key": Case(
-        "Qwen3_5",
-        (64, 4, 2, False),
-        QUARTER,
-        DELTA | {"linear_num_value_heads": 2, "linear_num_key_heads": 2, "linear_value_head_dim": 48, "num_hidden_layers": 4},
-    ),
-    "qwen3.5moe": Case(
-        "Qwen3_5Moe",
-        (64, 6, 2, False),
-        QUARTER,
-        DELTA
-        | {"num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 160, "shared_expert_intermediate_size": 288},
-        {"one expert fewer": one_expert_fewer, "no shared expert": silent("shared_expert.down_proj"), "no decay": no_decay},
     ),
     "heads-of-100": Case("Qwen2", (100, 3, 1, True), PLAIN),
     "heads-of-32": Case("Llama", (32, 6, 3, False), PLAIN),
