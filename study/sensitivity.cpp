@@ -30,8 +30,8 @@ std::vector<LayerDamage> list_cases(const ModelConfig& model, const SensitivityC
   for (int layer = 0; config.layers.empty() && layer < model.num_cached_layers(); ++layer) layers.push_back(layer);
   for (const int layer : layers) {
     if (layer < 0 || layer >= model.num_cached_layers()) {
-      throw Error(ErrorKind::invalid_argument,
-                  "[sensitivity] found layer " + std::to_string(layer) + ", wanted 0 to " + std::to_string(model.num_cached_layers() - 1));
+      throw Error(ErrorKind::invalid_argument, "[sensitivity] found layer " + std::to_string(layer) + ", wanted 0 to " +
+                                                   std::to_string(model.num_cached_layers() - 1));
     }
     add(layer, CacheSide::keys, config.key_codes);
     add(layer, CacheSide::values, config.value_codes);

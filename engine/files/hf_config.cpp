@@ -80,7 +80,7 @@ constexpr std::string_view kIgnored[] = {
     "neftune_noise_alpha",
     "max_length",
     "ep_size",
-    "mamba_ssm_dtype",  // states are fp32
+    "mamba_ssm_dtype",        // states are fp32
     "mtp_num_hidden_layers",  // tensors that are left out, as the next two
     "mtp_use_dedicated_embeddings",
     "mtp_loss_weight",

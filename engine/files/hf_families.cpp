@@ -68,7 +68,8 @@ constexpr HfFamily kFamilies[] = {
      .norms_add_one = true,
      .has_state_layers = true,
      .has_experts = true,
-     .defaults = R"({"norm_topk_prob": true, "rms_norm_eps": 1e-6, "head_dim": 256, "partial_rotary_factor": 0.25, "full_attention_interval": 4,
+     .defaults =
+         R"({"norm_topk_prob": true, "rms_norm_eps": 1e-6, "head_dim": 256, "partial_rotary_factor": 0.25, "full_attention_interval": 4,
                      "linear_conv_kernel_dim": 4, "linear_key_head_dim": 128, "linear_value_head_dim": 128,
                      "linear_num_key_heads": 16, "linear_num_value_heads": 32})"},
     {.model_type = "qwen3_5_text",

@@ -16,8 +16,8 @@ extern const Architecture kGemma2, kGemma3, kGptOss, kGranite, kGraniteMoe, kLla
 namespace {
 
 constexpr std::array kArchitectures = {
-    &kGemma2, &kGemma3, &kGptOss, &kGranite,  &kGraniteMoe, &kLlama,    &kMistral3,
-    &kOlmo2,  &kPhi3,   &kQwen2,  &kQwen2Moe, &kQwen3,      &kQwen35, &kQwen35Moe, &kQwen3Moe, &kSmollm3,
+    &kGemma2, &kGemma3, &kGptOss,   &kGranite, &kGraniteMoe, &kLlama,     &kMistral3, &kOlmo2,
+    &kPhi3,   &kQwen2,  &kQwen2Moe, &kQwen3,   &kQwen35,     &kQwen35Moe, &kQwen3Moe, &kSmollm3,
 };
 
 // Families of which users ask why they are not here: what their layers have that no row can say.
@@ -30,8 +30,7 @@ constexpr Absent kAbsent[] = {
     {"arwkv", kRecurrent},       {"bailingmoe3", kRecurrent}, {"deepseek2", kLatent},        {"deepseek32", kLatent},
     {"falcon-h1", kRecurrent},   {"glm-dsa", kLatent},        {"granitehybrid", kRecurrent}, {"jamba", kRecurrent},
     {"kimi-linear", kRecurrent}, {"lfm2", kRecurrent},        {"mamba", kRecurrent},         {"minicpm3", kLatent},
-    {"nemotron_h", kRecurrent},  {"plamo2", kRecurrent},      {"qwen3next", kRecurrent},
-    {"rwkv", kRecurrent},
+    {"nemotron_h", kRecurrent},  {"plamo2", kRecurrent},      {"qwen3next", kRecurrent},     {"rwkv", kRecurrent},
 };
 
 // "a, b or c"

@@ -42,8 +42,8 @@ struct DeltaShape {
   }
   std::int64_t key_width() const { return std::int64_t{key_heads} * key_dim; }
   std::int64_t value_width() const { return std::int64_t{value_heads} * value_dim; }
-  std::int64_t mixed_width() const { return 2 * key_width() + value_width(); }  // of a row of query, key and value
-  std::int64_t row_numbers() const { return (kernel - 1) * mixed_width(); }     // of the rows that are kept
+  std::int64_t mixed_width() const { return 2 * key_width() + value_width(); }            // of a row of query, key and value
+  std::int64_t row_numbers() const { return (kernel - 1) * mixed_width(); }               // of the rows that are kept
   std::int64_t state_numbers() const { return row_numbers() + value_width() * key_dim; }  // of a layer: rows, then matrices
 };
 

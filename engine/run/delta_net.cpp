@@ -39,7 +39,8 @@ DeltaNet::DeltaNet(const ModelConfig& config, Arithmetic arithmetic, DeltaScratc
       delta_(delta_ops()) {}
 
 // Decays and rates stay in fp32 as routers do: a state feels their errors for as long as it remembers.
-void DeltaNet::project(const DeltaWeights& weights, const float* x, std::int64_t tokens, RowKind kind) {
+void DeltaNet::project(const DeltaWeights& weights, const DeltaRows& rows) {
+  const auto& [x, tokens, kind] = rows;
   const std::int64_t hidden = config_.hidden, heads = shape_.value_heads;
   const Product small[] = {{&weights.decay, grow(s_.decay, tokens * heads), heads},
                            {&weights.rate, grow(s_.rate, tokens * heads), heads}};
@@ -97,15 +98,16 @@ void DeltaNet::step(const DeltaPart& part, int value_head) const {
   }
 }
 
-void DeltaNet::run(const DeltaWeights& weights, std::span<const DeltaPart> parts, const float* x, std::int64_t tokens, RowKind kind,
-                   const Weight& next, float* y) {
+void DeltaNet::run(const DeltaWeights& weights, std::span<const DeltaPart> parts, const DeltaRows& rows, const Weight& next,
+                   float* y) {
+  const std::int64_t tokens = rows.tokens;
   const std::int64_t values = shape_.value_width();
   const float unit = 1.0f / std::sqrt(static_cast<float>(shape_.key_dim));
   s_.key_units.assign(static_cast<std::size_t>(shape_.key_dim), unit);
   s_.query_units.assign(static_cast<std::size_t>(shape_.key_dim), unit * unit);  // the answers' 1 / sqrt(key_dim) besides
   grow(s_.convolved, tokens * shape_.mixed_width());
   grow(s_.answers, tokens * values);
-  project(weights, x, tokens, kind);
+  project(weights, rows);
   for (const DeltaPart& part : parts) convolve(weights, part);
   threads_.run(std::ssize(parts) * shape_.value_heads, [&](std::int64_t i, int) {
     step(parts[static_cast<std::size_t>(i / shape_.value_heads)], static_cast<int>(i % shape_.value_heads));
@@ -118,7 +120,7 @@ void DeltaNet::run(const DeltaWeights& weights, std::span<const DeltaPart> parts
     ops_.silu_mul(gate, answer, values);
   });
   const Product output{&weights.output, y, config_.hidden};
-  multiply({{&output, 1}, {s_.gate.data(), tokens, values}, arithmetic_, &next, kind}, products_, threads_);
+  multiply({{&output, 1}, {s_.gate.data(), tokens, values}, arithmetic_, &next, rows.kind}, products_, threads_);
 }
 
 }  // namespace qjl::engine

@@ -29,6 +29,13 @@ struct DeltaPart {
   std::int64_t begin, count;
 };
 
+// Rows of one kind, [tokens, hidden].
+struct DeltaRows {
+  const float* x;
+  std::int64_t tokens;
+  RowKind kind;
+};
+
 // Grown on first use: [block, ...].
 struct DeltaScratch {
   std::vector<float> mixed, convolved, gate, answers, decay, rate;
@@ -41,12 +48,11 @@ class DeltaNet {
  public:
   DeltaNet(const ModelConfig& config, Arithmetic arithmetic, DeltaScratch& scratch, ProductScratch& products, ThreadPool& threads);
 
-  // y [tokens, hidden] of x [tokens, hidden], rows of one kind; `next` is multiplied with after that.
-  void run(const DeltaWeights& weights, std::span<const DeltaPart> parts, const float* x, std::int64_t tokens, RowKind kind,
-           const Weight& next, float* y);
+  // y [tokens, hidden] of the rows; `next` is multiplied with after that.
+  void run(const DeltaWeights& weights, std::span<const DeltaPart> parts, const DeltaRows& rows, const Weight& next, float* y);
 
  private:
-  void project(const DeltaWeights& weights, const float* x, std::int64_t tokens, RowKind kind);
+  void project(const DeltaWeights& weights, const DeltaRows& rows);
   void convolve(const DeltaWeights& weights, const DeltaPart& part);
   void keep_rows(const DeltaPart& part) const;
   void step(const DeltaPart& part, int value_head) const;

@@ -34,23 +34,23 @@ bool has_other_pairs(const CacheConfig& cache, bool interleaved) {
 }  // namespace
 
 ForwardPass::ForwardPass(LoadedModel& model, KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,
-              ThreadPool& threads)
-      : config_(model.config),
-        weights_(model.weights),
-        s_(model.scratch),
-        ropes_(model.ropes),
-        ops_(row_ops()),
-        feed_forward_(config_, options.arithmetic, s_.feed_forward, s_.products, threads),
-        delta_net_(config_, options.arithmetic, s_.delta, s_.products, threads),
-        cache_(cache),
-        items_(items),
-        options_(options),
-        threads_(threads),
-        reorders_(has_other_pairs(cache.config(), config_.layers.front().rope.interleaved)),
-        query_width_(std::int64_t{config_.num_heads} * config_.head_dim),
-        key_width_(std::int64_t{config_.num_kv_heads} * config_.head_dim),
-        gate_width_(config_.family->gates_attention ? std::int64_t{config_.num_heads} * config_.key_dim : 0),
-        is_padded_(config_.key_dim != config_.head_dim || config_.value_dim != config_.head_dim) {}
+                         ThreadPool& threads)
+    : config_(model.config),
+      weights_(model.weights),
+      s_(model.scratch),
+      ropes_(model.ropes),
+      ops_(row_ops()),
+      feed_forward_(config_, options.arithmetic, s_.feed_forward, s_.products, threads),
+      delta_net_(config_, options.arithmetic, s_.delta, s_.products, threads),
+      cache_(cache),
+      items_(items),
+      options_(options),
+      threads_(threads),
+      reorders_(has_other_pairs(cache.config(), config_.layers.front().rope.interleaved)),
+      query_width_(std::int64_t{config_.num_heads} * config_.head_dim),
+      key_width_(std::int64_t{config_.num_kv_heads} * config_.head_dim),
+      gate_width_(config_.family->gates_attention ? std::int64_t{config_.num_heads} * config_.key_dim : 0),
+      is_padded_(config_.key_dim != config_.head_dim || config_.value_dim != config_.head_dim) {}
 
 void ForwardPass::check_item(std::size_t i) const {
   const auto refuse = [i](const std::string& text) {
@@ -63,7 +63,8 @@ void ForwardPass::check_item(std::size_t i) const {
   }
   const std::int64_t held = s_.first_position[i], told = cache_.recurrent_tokens(items_[i].sequence);
   if (config_.recurrent_numbers() > 0 && told != held)
-    refuse("has a recurrent state after " + std::to_string(told) + " tokens, wanted one after the " + std::to_string(held) + " it holds");
+    refuse("has a recurrent state after " + std::to_string(told) + " tokens, wanted one after the " + std::to_string(held) +
+           " it holds");
   for (const Token token : items_[i].tokens) {
     if (token < 0 || token >= config_.vocab_size) {
       refuse("has token " + std::to_string(token) + ", wanted 0 to " + std::to_string(config_.vocab_size - 1));
@@ -81,9 +82,8 @@ void ForwardPass::prepare() {
              (state > 0 ? ", " + std::to_string(state) + " recurrent numbers" : "");
     };
     throw Error(ErrorKind::invalid_argument,
-                "[forward] the cache has " +
-                    text(shape.num_layers, shape.num_kv_heads, shape.head_dim, shape.recurrent_numbers) + ", wanted " +
-                    text(layers, config_.num_kv_heads, config_.head_dim, config_.recurrent_numbers()));
+                "[forward] the cache has " + text(shape.num_layers, shape.num_kv_heads, shape.head_dim, shape.recurrent_numbers) +
+                    ", wanted " + text(layers, config_.num_kv_heads, config_.head_dim, config_.recurrent_numbers()));
   }
   s_.first_row.clear();
   s_.first_position.clear();
@@ -212,7 +212,7 @@ void ForwardPass::mix_block(const LayerWeights& layer, std::int64_t state_at, co
     const std::int64_t first = std::max(s_.first_row[i], block.begin), last = std::min(s_.first_row[i] + tokens(i), block.end);
     if (first < last) s_.parts.push_back({s_.states[i].data() + state_at, first - block.begin, last - first});
   }
-  delta_net_.run(layer.delta, s_.parts, s_.normed.data(), block.end - block.begin, block.kind, after_branch(layer),
+  delta_net_.run(layer.delta, s_.parts, {s_.normed.data(), block.end - block.begin, block.kind}, after_branch(layer),
                  s_.projected.data());
   finish_branch(layer, block);
 }

@@ -14,8 +14,8 @@ std::int64_t ForwardScratch::bytes() const {
 }
 
 void ForwardScratch::release() {
-  for (std::vector<float>* buffer : {&hidden, &query, &key, &value, &attended, &angles, &lse, &query_scale, &gates, &normed,
-                                     &gated_query, &projected}) {
+  for (std::vector<float>* buffer :
+       {&hidden, &query, &key, &value, &attended, &angles, &lse, &query_scale, &gates, &normed, &gated_query, &projected}) {
     std::vector<float>().swap(*buffer);
   }
   states = {};

@@ -64,8 +64,9 @@ void check_magnitudes(const CacheFile& saved, const ModelConfig& model) {
 void check_saved(const CacheFile& saved, const CacheConfig& shape, std::int64_t vocab_size, std::int64_t context) {
   const CacheFileInfo& info = saved.info();
   if (shape.recurrent_numbers > 0) {
-    throw Error(ErrorKind::unsupported,
-                "[generate] found a saved cache for a model whose layers keep a recurrent state, which files do not hold; wanted none");
+    throw Error(
+        ErrorKind::unsupported,
+        "[generate] found a saved cache for a model whose layers keep a recurrent state, which files do not hold; wanted none");
   }
   if (!info.exact.empty()) {
     throw Error(ErrorKind::unsupported, "[generate] the saved cache keeps " + std::to_string(info.exact.size()) +
@@ -131,8 +132,9 @@ Generator::Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threa
 
 void Generator::check_can_save() const {
   if (cache_->config().recurrent_numbers == 0) return;
-  throw Error(ErrorKind::unsupported,
-              "[generate] found a model whose layers keep a recurrent state, which saved caches do not hold; wanted another to save");
+  throw Error(
+      ErrorKind::unsupported,
+      "[generate] found a model whose layers keep a recurrent state, which saved caches do not hold; wanted another to save");
 }
 
 void Generator::save(const std::string& path, std::map<std::string, std::string> notes) const {

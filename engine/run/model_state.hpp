@@ -45,7 +45,7 @@ struct ForwardScratch {
   std::vector<LogitRows> logit_rows;
   std::vector<AttendRequest> requests;
   std::vector<float> hidden, query, key, value, attended, angles, lse, query_scale, gates;  // [rows, ...]
-  std::vector<float> normed, gated_query, projected;                                         // [block, ...]
+  std::vector<float> normed, gated_query, projected;                                        // [block, ...]
   std::vector<std::vector<float>> states;  // of each item: its sequence's when the pass is over, the one before after that
   std::vector<DeltaPart> parts;
   DeltaScratch delta;

@@ -33,11 +33,10 @@ POST_NORMS = {
     "ffn_norm.weight": "pre_feedforward_layernorm.weight",
     "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
 }
-SHARED_EXPERT = {f"ffn_{part}_shexp.weight": f"mlp.shared_expert.{part}_proj.weight" for part in ("gate", "up", "down")}
-
-
-def nothing(_writer, _config):
-    pass
+SHARED_EXPERT = {f"ffn_{part}_shexp.weight": f"mlp.shared_expert.{part}_proj.weight" for part in ("gate", "up", "down")} | {
+    "ffn_gate_inp.weight": "mlp.gate.weight",
+    "ffn_gate_inp_shexp.weight": "mlp.shared_expert_gate.weight",
+}
 
 
 def gemma_keys(writer, config):
@@ -102,20 +101,13 @@ FAMILIES = {
         experts="block_sparse_moe.experts",
     ),
     "qwen2": Family("qwen2"),
-    "qwen2_moe": Family(
-        "qwen2moe",
-        {"ffn_gate_inp.weight": "mlp.gate.weight", "ffn_gate_inp_shexp.weight": "mlp.shared_expert_gate.weight"} | SHARED_EXPERT,
-        (expert_keys,),
-        experts="mlp.experts",
-    ),
+    "qwen2_moe": Family("qwen2moe", SHARED_EXPERT, (expert_keys,), experts="mlp.experts"),
     "qwen3": Family("qwen3"),
     "qwen3_moe": Family("qwen3moe", {"ffn_gate_inp.weight": "mlp.gate.weight"}, (expert_keys,), experts="mlp.experts"),
     "qwen3_5_text": Family("qwen35", gguf_delta_net.NAMES, (gguf_delta_net.state_keys,), adds_one=True, tiles_values=True),
     "qwen3_5_moe_text": Family(
         "qwen35moe",
-        {"ffn_gate_inp.weight": "mlp.gate.weight", "ffn_gate_inp_shexp.weight": "mlp.shared_expert_gate.weight"}
-        | gguf_delta_net.NAMES
-        | SHARED_EXPERT,
+        gguf_delta_net.NAMES | SHARED_EXPERT,
         (gguf_delta_net.state_keys, expert_keys),
         adds_one=True,
         experts="mlp.experts",

@@ -116,8 +116,6 @@ std::optional<Refusal> Scheduler::State::check(const Request& r) const {
 std::unique_ptr<Job> Scheduler::State::job_of(Request request) {
   auto job = std::make_unique<Job>();
   job->request = std::move(request);
-  // Pages of a prefix are no beginning without the state after them, which nobody keeps.
-  if (model.config().recurrent_numbers() > 0) job->request.reads_prefixes = false;
   job->ticket = std::make_shared<TicketState>();
   job->ticket->bell = bell;
   job->arrival = Clock::now();

@@ -26,13 +26,14 @@ constexpr std::string_view kCopy = "copy_sequence", kExtend = "extend_sequence";
 void check_same(const CacheConfig& from, const CacheConfig& to, std::string_view operation) {
   const auto name = [](const CacheConfig& c) { return cache_type_name(c.codec); };
   require(name(from) == name(to), operation, "the caches have the types ", name(from), " and ", name(to), ", wanted the same");
-  require(from.num_layers == to.num_layers && from.num_kv_heads == to.num_kv_heads && from.head_dim == to.head_dim &&
-              from.tail_dtype == to.tail_dtype && from.layer_codes == to.layer_codes && from.codec.rope == to.codec.rope &&
-              from.layer_ropes == to.layer_ropes && from.layer_windows == to.layer_windows &&
-              from.layer_retention == to.layer_retention && from.recurrent_numbers == to.recurrent_numbers,
-          operation,
-          "the caches differ in layers, heads, head_dim, tail_dtype, codes of layers, RoPE, windows, retention or recurrent numbers, "
-          "wanted the same");
+  require(
+      from.num_layers == to.num_layers && from.num_kv_heads == to.num_kv_heads && from.head_dim == to.head_dim &&
+          from.tail_dtype == to.tail_dtype && from.layer_codes == to.layer_codes && from.codec.rope == to.codec.rope &&
+          from.layer_ropes == to.layer_ropes && from.layer_windows == to.layer_windows &&
+          from.layer_retention == to.layer_retention && from.recurrent_numbers == to.recurrent_numbers,
+      operation,
+      "the caches differ in layers, heads, head_dim, tail_dtype, codes of layers, RoPE, windows, retention or recurrent numbers, "
+      "wanted the same");
 }
 
 // One sequence on its way from one cache to another.
