@@ -54,12 +54,13 @@ TEST_F(StateLayers, OnlyLayersThatAttendHaveACache) {
 TEST_F(StateLayers, ChunksAgreeWithOneCall) {
   const Tokens ids = random_tokens(400, 1);
   KvCache whole(shape()), parts(shape());
-  const std::vector<float> wanted = run(whole, whole.create(), ids, {.logits = Logits::all});
+  const std::vector<float> wanted = run(whole, whole.create(), ids, {.logits = Logits::all, .observe_kv = {}});
   const SequenceId sequence = parts.create();
   std::vector<float> found;
   for (std::size_t begin = 0, size = 1; begin < ids.size(); begin += size, size = size % 7 == 0 ? 90 : size + 1) {
     size = std::min(size, ids.size() - begin);
-    const std::vector<float> part = run(parts, sequence, std::span(ids).subspan(begin, size), {.logits = Logits::all});
+    const std::vector<float> part =
+        run(parts, sequence, std::span(ids).subspan(begin, size), {.logits = Logits::all, .observe_kv = {}});
     found.insert(found.end(), part.begin(), part.end());
   }
   expect_near(found, wanted, "chunks");
@@ -68,8 +69,9 @@ TEST_F(StateLayers, ChunksAgreeWithOneCall) {
 TEST_F(StateLayers, FastArithmeticIsNear) {
   const Tokens ids = random_tokens(300, 1);
   KvCache exact(shape()), fast(shape());
-  const std::vector<float> wanted = run(exact, exact.create(), ids, {.logits = Logits::all});
-  const std::vector<float> found = run(fast, fast.create(), ids, {.logits = Logits::all, .arithmetic = Arithmetic::fast});
+  const std::vector<float> wanted = run(exact, exact.create(), ids, {.logits = Logits::all, .observe_kv = {}});
+  const std::vector<float> found =
+      run(fast, fast.create(), ids, {.logits = Logits::all, .arithmetic = Arithmetic::fast, .observe_kv = {}});
   double squares = 0, of_wanted = 0;
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     squares += std::pow(static_cast<double>(found[i]) - wanted[i], 2);
@@ -88,11 +90,11 @@ TEST_F(StateLayers, WhatIsBesideChangesNothing) {
     for (const Tokens* ids : {&a, &b, &c}) {
       const RowKind kind = ids->size() == 1 ? RowKind::decode : RowKind::prompt;
       const ForwardItem item{single.create(), *ids, Logits::last, kind};
-      const auto part = model.forward(single, {&item, 1}, {.arithmetic = arithmetic}, threads);
+      const auto part = model.forward(single, {&item, 1}, {.arithmetic = arithmetic, .observe_kv = {}}, threads);
       wanted.insert(wanted.end(), part.begin(), part.end());
       items.push_back({batch.create(), *ids, Logits::last, kind});
     }
-    const auto found = model.forward(batch, items, {.arithmetic = arithmetic}, threads);
+    const auto found = model.forward(batch, items, {.arithmetic = arithmetic, .observe_kv = {}}, threads);
     EXPECT_TRUE(std::ranges::equal(found, wanted));
     for (std::size_t i = 0; i < items.size(); ++i)
       EXPECT_TRUE(std::ranges::equal(batch.recurrent_state(items[i].sequence), single.recurrent_state(items[i].sequence))) << i;
@@ -156,7 +158,10 @@ TEST_F(StateLayers, TurnsOfAGenerator) {
   for (int i = 0; i < kVocab; ++i) data.tokens.push_back(std::to_string(i) + ",");
   data.types.assign(kVocab, TokenizerData::Type::normal);
   const Tokenizer tokenizer{data};
-  const GenerateConfig config{.codec = codec_config("f16"), .max_tokens = 5, .arithmetic = Arithmetic::exact};
+  GenerateConfig config;
+  config.codec = codec_config("f16");
+  config.max_tokens = 5;
+  config.arithmetic = Arithmetic::exact;
   const auto ignore = [](std::string_view) {};
   Generator talk(model, tokenizer, threads, config);
   talk.continue_text(random_tokens(150, 8), ignore);
