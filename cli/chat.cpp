@@ -214,7 +214,6 @@ Exit run_chat(const ChatOptions& options) {
   const std::optional<CacheFile> saved = open_saved(options.saved, options.cache);
   LoadedModel loaded(options.model);
   auto generator = make_generator(loaded, cache, device, options.generate, saved);
-  if (!options.saved.save.empty()) generator.check_can_save();
   Chat chat(options, loaded, generator, begin_conversation(options, saved, generator));
   chat.run();
   save_generator(generator, options.saved, chat.messages());

@@ -53,7 +53,6 @@ Exit run_run(const RunOptions& options) {
   const std::optional<CacheFile> saved = open_saved(options.saved, options.cache);
   LoadedModel loaded(options.model);
   auto generator = make_generator(loaded, cache, device, options.generate, saved);
-  if (!options.saved.save.empty()) generator.check_can_save();
   const auto prompt = joined(generator.tokens(), prompt_tokens(loaded, options), loaded.tokenizer.data());
   const bool streams = !options.output.json && options.output.file.empty();
   std::string answer;

@@ -63,11 +63,6 @@ void check_magnitudes(const CacheFile& saved, const ModelConfig& model) {
 
 void check_saved(const CacheFile& saved, const CacheConfig& shape, std::int64_t vocab_size, std::int64_t context) {
   const CacheFileInfo& info = saved.info();
-  if (shape.recurrent_numbers > 0) {
-    throw Error(
-        ErrorKind::unsupported,
-        "[generate] found a saved cache for a model whose layers keep a recurrent state, which files do not hold; wanted none");
-  }
   if (!info.exact.empty()) {
     throw Error(ErrorKind::unsupported, "[generate] the saved cache keeps " + std::to_string(info.exact.size()) +
                                             " tensors of layers apart, exactly, wanted one with all layers in the cache");
@@ -130,18 +125,12 @@ Generator::Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threa
   }
 }
 
-void Generator::check_can_save() const {
-  if (cache_->config().recurrent_numbers == 0) return;
-  throw Error(
-      ErrorKind::unsupported,
-      "[generate] found a model whose layers keep a recurrent state, which saved caches do not hold; wanted another to save");
-}
-
 void Generator::save(const std::string& path, std::map<std::string, std::string> notes) const {
-  check_can_save();
   CacheFileInfo info{.model = model_.config().name, .notes = std::move(notes)};
   for (const LayerShape& layer : model_.config().layers) {
-    info.layer_types.emplace_back(layer.window == 0 ? "full_attention" : "sliding_attention");
+    info.layer_types.emplace_back(layer.keeps_state   ? "linear_attention"
+                                  : layer.window == 0 ? "full_attention"
+                                                      : "sliding_attention");
   }
   if (std::string magnitudes = magnitudes_note(model_.config()); !magnitudes.empty())
     info.notes[kMagnitudes] = std::move(magnitudes);

@@ -83,9 +83,7 @@ class Generator {
   Turn continue_text(std::span<const Token> prompt, const TextCallback& on_text, const PromptCallback& on_prompt = {},
                      const SpecialCallback& on_special = {});
 
-  // Errors: unsupported where a file would not hold all of the text's state.
-  void check_can_save() const;
-  // Writes the cache with its token ids (cache_file.hpp). Errors: as of save_cache(), and of the check.
+  // Writes the cache with its token ids (cache_file.hpp). Errors: as of save_cache().
   void save(const std::string& path, std::map<std::string, std::string> notes = {}) const;
 
   const KvCache& cache() const { return *cache_; }

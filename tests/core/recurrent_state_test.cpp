@@ -107,12 +107,28 @@ TEST_F(RecurrentState, IsCountedAndGoesWithADrop) {
   EXPECT_EQ(cache.memory_report().recurrent, 0);
 }
 
-TEST_F(RecurrentState, WhatWouldLoseItIsRefused) {
+TEST_F(RecurrentState, IsSavedWithItsTokens) {
   const std::string path = testing::TempDir() + "recurrent_state_test.qjlkv.safetensors";
-  EXPECT_NE(error_of([&] { save_cache(path, cache, {&id, 1}); }, ErrorKind::unsupported)
-                .find("[save_cache] found sequences with a recurrent state of 12"),
-            std::string::npos);
-  EXPECT_FALSE(std::filesystem::exists(path));
+  const SequenceId fresh = cache.create(), both[] = {id, fresh};
+  save_cache(path, cache, both);
+  const CacheFile file(path);
+  EXPECT_EQ(file.config().recurrent_numbers, kNumbers);
+  const LoadedCache loaded = file.load(8);
+  EXPECT_EQ(state_of(*loaded.cache, loaded.sequences[0]), std::vector<float>(kNumbers, 2.0f));
+  EXPECT_EQ(loaded.cache->recurrent_tokens(loaded.sequences[0]), 200);
+  EXPECT_EQ(state_of(*loaded.cache, loaded.sequences[1]), std::vector<float>(kNumbers, 0.0f));
+  file.check_model(config);
+  EXPECT_NE(error_of([&] { file.check_model(with_state(0)); }).find("recurrent_numbers is 12, wanted 0"), std::string::npos);
+  append(cache, id, tokens, {200, 1}, threads);
+  EXPECT_EQ(error_of([&] { save_cache(path, cache, {&id, 1}); }),
+            "[save_cache] a sequence of 201 tokens has a recurrent state after 200, wanted one after all");
+  set_state(cache, id, NAN);
+  save_cache(path, cache, {&id, 1});
+  EXPECT_NE(error_of([&] { CacheFile(path).load(); }, ErrorKind::bad_file).find("a recurrent state has NaN"), std::string::npos);
+  std::filesystem::remove(path);
+}
+
+TEST_F(RecurrentState, WhatWouldLoseItIsRefused) {
   const SequenceId onto = cache.create();
   append(cache, onto, tokens, {0, 128}, threads);
   EXPECT_NE(error_of([&] { cache.extend(onto, id, 128); }, ErrorKind::unsupported)

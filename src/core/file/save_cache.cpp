@@ -80,7 +80,6 @@ Saver::Saver(const KvCache::State& state, std::span<const SequenceId> sequences,
           "a sequence stands twice, wanted each once");
   if (s_.config.on_seal)
     fail(ErrorKind::unsupported, kOperation, "found a cache with on_seal, wanted one without: a file has no code");
-  s_.check_no_recurrent_state(kOperation);
   token_ids_.resize(sequences.size());
   for (const SequenceId id : sequences) add_sequence(id);
   contents_.config = s_.config;
@@ -92,6 +91,8 @@ void Saver::add_sequence(SequenceId id) {
   const Sequence& sequence = s_.find(id, kOperation);
   const std::int64_t tokens = sequence.shortest(), longest = sequence.longest();
   require(tokens == longest, kOperation, "layers of a sequence have ", tokens, " to ", longest, " tokens, wanted all the same");
+  require(sequence.recurrent.empty() || sequence.recurrent_tokens == tokens, kOperation, "a sequence of ", tokens,
+          " tokens has a recurrent state after ", sequence.recurrent_tokens, ", wanted one after all");
   const auto ids = std::ssize(token_ids_[sequences_.size()]);
   require(ids == 0 || ids >= tokens, kOperation, "found ", ids, " token ids, wanted none or those of all ", tokens, " tokens");
   std::vector<std::int64_t>& table = tables_.emplace_back();
@@ -137,6 +138,9 @@ std::map<std::string, Saver::Writer> Saver::writers() const {
       file.write(bytes_of(token_ids_[i].data(), std::ssize(token_ids_[i])));
     };
     by_name[sinks_name(i)] = [this, i](WholeFile& file) { write_rows(file, i, &Sequence::Layer::sinks, contents_.sink_tokens(i)); };
+    by_name[recurrent_name(i)] = [this, i](WholeFile& file) {
+      file.write(bytes_of(sequences_[i]->recurrent.data(), std::ssize(sequences_[i]->recurrent)));
+    };
     by_name[tail_name(i)] = [this, i](WholeFile& file) { write_rows(file, i, &Sequence::Layer::tail, contents_.open_tokens(i)); };
   }
   for (const ExactTensor& exact : contents_.info.exact) {

@@ -151,7 +151,7 @@ TEST_F(StateLayers, AStateOfAnotherLengthIsRefused) {
   EXPECT_EQ(run(filled, b, next), run(seen, a, next));
 }
 
-// A turn that goes on keeps what is there; one that goes back reads all anew. Nothing is saved.
+// A turn that goes on keeps what is there; one that goes back reads all anew; a saved text goes on.
 TEST_F(StateLayers, TurnsOfAGenerator) {
   TokenizerData data;
   data.pre = "gpt-2";
@@ -178,7 +178,14 @@ TEST_F(StateLayers, TurnsOfAGenerator) {
   const Turn back = talk.continue_text(text, ignore);
   EXPECT_EQ(back.cached_tokens, 0);
   EXPECT_EQ(back.text, alone(text));
-  EXPECT_THROW(talk.save(testing::TempDir() + "state_layers_test.qjlkv.safetensors"), Error);
+  const std::string path = testing::TempDir() + "state_layers_test.qjlkv.safetensors";
+  talk.save(path);
+  Generator loaded(model, tokenizer, threads, config, CacheFile(path));
+  text = talk.tokens();
+  text.insert(text.end(), more.begin(), more.end());
+  const Turn after = loaded.continue_text(text, ignore);
+  EXPECT_EQ(after.cached_tokens, 104);
+  EXPECT_EQ(after.text, alone(text));
 }
 
 }  // namespace
