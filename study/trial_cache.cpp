@@ -1,6 +1,7 @@
 // Ours or a rival's: a rival codes each page as it is sealed and leaves its own numbers in an exact cache.
 #include "trial_cache.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "cache_type.hpp"
@@ -19,7 +20,8 @@ double side_bits(int head_dim, const CodecConfig& codec, CacheSide side) {
 
 void copy_state(const KvCache& from, SequenceId sequence, KvCache& to, SequenceId onto) {
   const std::span<const float> state = from.recurrent_state(sequence);
-  std::vector<float> numbers(state.begin(), state.end());
+  std::vector<float> numbers(static_cast<std::size_t>(from.config().recurrent_numbers));
+  std::ranges::copy(state, numbers.begin());
   to.set_recurrent_state(onto, numbers);
 }
 

@@ -100,6 +100,7 @@ void ForwardPass::prepare() {
   for (std::size_t i = 0; config_.recurrent_numbers() > 0 && i < items_.size(); ++i) {
     const std::span<const float> state = cache_.recurrent_state(items_[i].sequence);
     s_.states[i].assign(state.begin(), state.end());
+    s_.states[i].resize(static_cast<std::size_t>(config_.recurrent_numbers()));  // of a new sequence: zeros
   }
   for (std::size_t i = 0; i < items_.size(); ++i) cache_.reserve(items_[i].sequence, s_.first_position[i] + tokens(i));
 }

@@ -115,11 +115,12 @@ class KvCache {
             Queue queue = {}) const;
 
   // What layers without keys keep of a sequence, config().recurrent_numbers numbers in the host's memory, and of how many tokens they
-  // tell; all 0 in an empty one. The cache copies them with the sequence and never looks inside. Valid until the sequence changes.
+  // tell; an empty span where all are 0, as in a new sequence. They go with the sequence, the cache never looks inside, and forks share them
+  // until one goes on. Valid until the sequence changes.
   std::span<const float> recurrent_state(SequenceId sequence) const;
   std::int64_t recurrent_tokens(SequenceId sequence) const;
-  // The state after all tokens that the sequence has by now; `numbers` holds the old one then. Errors: invalid_argument on another
-  // count of numbers.
+  // The state after all tokens that the sequence has by now; `numbers` holds the old one then. Takes no memory after reserve().
+  // Errors: invalid_argument on another count of numbers.
   void set_recurrent_state(SequenceId sequence, std::vector<float>& numbers);
 
   // Until all work on the queue is done; on the host nothing is left to wait for.

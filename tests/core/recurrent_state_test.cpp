@@ -21,7 +21,7 @@ CacheConfig with_state(std::int64_t numbers = kNumbers) {
 
 std::vector<float> state_of(const KvCache& cache, SequenceId id) {
   const std::span<const float> state = cache.recurrent_state(id);
-  return {state.begin(), state.end()};
+  return state.empty() ? std::vector<float>(kNumbers, 0.0f) : std::vector<float>(state.begin(), state.end());
 }
 
 void set_state(KvCache& cache, SequenceId id, float number) {
@@ -58,9 +58,11 @@ TEST_F(RecurrentState, BeginsWithZerosAndTellsItsLength) {
 TEST_F(RecurrentState, AForkHasItsOwn) {
   const SequenceId fork = cache.fork(id);
   EXPECT_EQ(cache.recurrent_tokens(fork), 200);
+  EXPECT_EQ(cache.memory_report().recurrent, kNumbers * 4) << "shared until one goes on";
   set_state(cache, id, 5.0f);
   EXPECT_EQ(state_of(cache, fork), std::vector<float>(kNumbers, 2.0f));
   EXPECT_EQ(state_of(cache, id), std::vector<float>(kNumbers, 5.0f));
+  EXPECT_EQ(cache.memory_report().recurrent, 2 * kNumbers * 4);
 }
 
 TEST_F(RecurrentState, IsCutToItsOwnLengthOrNone) {

@@ -26,11 +26,13 @@ MemoryReport KvCache::memory_report() const {
   }
   report.page_tables =
       s.pool.record_bytes() + static_cast<std::int64_t>(sizeof(State) + s.sequences.bucket_count() * sizeof(void*));
-  std::unordered_set<const RowBlock*> counted{nullptr};  // forks share blocks
+  std::unordered_set<const RowBlock*> counted{nullptr};           // forks share blocks
+  std::unordered_set<const std::vector<float>*> states{nullptr};  // and states
   for (const auto& [id, sequence] : s.sequences) {
     report.page_tables += node_bytes() + sequence.record_bytes();
     report.num_tokens += sequence.shortest();
-    report.recurrent += static_cast<std::int64_t>(sequence.recurrent.capacity() * sizeof(float));
+    if (states.insert(sequence.recurrent.get()).second)
+      report.recurrent += static_cast<std::int64_t>(sequence.recurrent->capacity() * sizeof(float));
     for (int l = 0; l < s.config.num_layers; ++l) {
       const Sequence::Layer& layer = sequence.layers[static_cast<std::size_t>(l)];
       LayerMemory& part = s.groups.of(l).forgets() ? report.windowed : report.full;

@@ -129,6 +129,7 @@ void KvCache::reserve(SequenceId sequence, std::int64_t num_tokens) {
     check_room(s, group, span(group), table(group), "reserve");
     has_all = has_all && span(group).num_new(table(group)) == 0;
   }
+  s.own_recurrent_state(found);
   if (has_all) return;  // as in most steps of a decode, which take nothing from the heap
   GroupPlaces places;
   for (int group = 0; group < s.groups.count(); ++group) places.push_back(span(group).new_places(table(group)));
@@ -146,7 +147,8 @@ std::int64_t KvCache::num_tokens(SequenceId sequence, int layer) const {
 std::int64_t KvCache::num_tokens(SequenceId sequence) const { return state_->find(sequence, "num_tokens").shortest(); }
 
 std::span<const float> KvCache::recurrent_state(SequenceId sequence) const {
-  return state_->find(sequence, "recurrent_state").recurrent;
+  const Sequence& found = state_->find(sequence, "recurrent_state");
+  return found.recurrent ? std::span<const float>(*found.recurrent) : std::span<const float>();
 }
 
 std::int64_t KvCache::recurrent_tokens(SequenceId sequence) const {
@@ -155,9 +157,11 @@ std::int64_t KvCache::recurrent_tokens(SequenceId sequence) const {
 
 void KvCache::set_recurrent_state(SequenceId sequence, std::vector<float>& numbers) {
   Sequence& found = state_->find(sequence, "set_recurrent_state");
-  require(numbers.size() == found.recurrent.size(), "set_recurrent_state", "found ", numbers.size(), " numbers, wanted ",
-          found.recurrent.size());
-  found.recurrent.swap(numbers);
+  require(std::ssize(numbers) == state_->config.recurrent_numbers, "set_recurrent_state", "found ", numbers.size(),
+          " numbers, wanted ", state_->config.recurrent_numbers);
+  if (numbers.empty()) return;
+  state_->own_recurrent_state(found);
+  found.recurrent->swap(numbers);
   found.recurrent_tokens = found.shortest();
 }
 

@@ -50,6 +50,14 @@ void KvCache::State::check_keeps_all(std::string_view operation) const {
   if (!keeps) fail(ErrorKind::unsupported, operation, "found layer_retention, wanted a cache whose layers keep all tokens");
 }
 
+void KvCache::State::own_recurrent_state(Sequence& sequence) const {
+  const bool is_own = sequence.recurrent && sequence.recurrent.use_count() == 1;
+  if (is_own || config.recurrent_numbers == 0) return;
+  sequence.recurrent = sequence.recurrent
+                           ? std::make_shared<std::vector<float>>(*sequence.recurrent)
+                           : std::make_shared<std::vector<float>>(static_cast<std::size_t>(config.recurrent_numbers));
+}
+
 void KvCache::State::check_no_recurrent_state(std::string_view operation) const {
   if (config.recurrent_numbers == 0) return;
   fail(ErrorKind::unsupported, operation, "found sequences with a recurrent state of ", config.recurrent_numbers,
@@ -71,7 +79,6 @@ std::int64_t KvCache::State::rows_bytes() const {
 // On a GPU every layer's tail and sinks stand one after the other in the memory of its sequence.
 Sequence KvCache::State::new_sequence() {
   Sequence sequence(config.num_layers, groups.count());
-  sequence.recurrent.resize(static_cast<std::size_t>(config.recurrent_numbers));
   if (!gpu) return sequence;
   if (gpu->spare_rows.empty()) gpu->spare_rows.emplace_back(backend, rows_bytes());
   auto* memory = reinterpret_cast<std::uint16_t*>(gpu->spare_rows.back().data());

@@ -48,7 +48,7 @@ class Move {
   void run(std::int64_t first_page, const Sequence& source, const Sequence& moved) {
     rows_.resize(source.layers.size());
     for (std::size_t i = 0; i < rows_.size(); ++i) rows_[i] = copy_rows(source.layers[i], moved.layers[i]);
-    recurrent_ = source.recurrent;
+    if (source.recurrent) recurrent_ = std::make_shared<std::vector<float>>(*source.recurrent);
     for (int layer = 0; layer < from_.config.num_layers; ++layer) {
       std::vector<std::int32_t> from, to;
       for (std::int64_t i = first_page; i < source.layers[static_cast<std::size_t>(layer)].length / kPage; ++i) {
@@ -68,7 +68,7 @@ class Move {
       layer.set_length(source.layers[i].length);
       layer.gap = source.layers[i].gap;
     }
-    moved.recurrent.swap(recurrent_);
+    moved.recurrent = std::move(recurrent_);
     moved.recurrent_tokens = source.recurrent_tokens;
   }
 
@@ -122,7 +122,7 @@ class Move {
   const KvCache::State& copying_;
   DeviceStream stream_;
   std::vector<Rows> rows_;  // [num_layers]
-  std::vector<float> recurrent_;
+  std::shared_ptr<std::vector<float>> recurrent_;
 };
 
 // The cache whose queue copies.

@@ -244,8 +244,9 @@ Sequence CacheFile::State::sequence(KvCache::State& target, std::size_t i) const
   }
   if (contents.config.recurrent_numbers > 0) {
     const std::span<const std::byte> state = bytes(recurrent_name(i));
-    std::memcpy(sequence.recurrent.data(), state.data(), state.size());
-    if (!std::ranges::all_of(sequence.recurrent, [](float number) { return std::isfinite(number); }))
+    target.own_recurrent_state(sequence);
+    std::memcpy(sequence.recurrent->data(), state.data(), state.size());
+    if (!std::ranges::all_of(*sequence.recurrent, [](float number) { return std::isfinite(number); }))
       refuse_file("a recurrent state has NaN or infinity, wanted finite numbers");
     sequence.recurrent_tokens = contents.num_tokens[i];
   }
