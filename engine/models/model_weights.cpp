@@ -152,7 +152,8 @@ void load_projections(TensorReader& tensors, const ModelConfig& config, const st
     layer.value = tensors.matrix(prefix + "attn_v.weight", value_rows, hidden);
   }
   layer.output = tensors.matrix(prefix + "attn_output.weight", hidden, output_columns);
-  layer.query_bias = tensors.optional_vector(prefix + "attn_q.bias", query_rows);
+  // A bias of a query and its gate nobody has written yet: it stays untaken, and is refused.
+  if (!config.family->gates_attention) layer.query_bias = tensors.optional_vector(prefix + "attn_q.bias", query_rows);
   layer.key_bias = tensors.optional_vector(prefix + "attn_k.bias", key_rows);
   layer.value_bias = tensors.optional_vector(prefix + "attn_v.bias", value_rows);
   layer.output_bias = tensors.optional_vector(prefix + "attn_output.bias", hidden);

@@ -72,6 +72,9 @@ TEST(DeltaConfig, BadNumbers) {
   TinyModel other;  // a family without such layers
   other.keys["llama.ssm.state_size"] = 16u;
   expect_error(other, ErrorKind::unsupported, {"llama.ssm.state_size"});
+  TinyModel biased = TinyModel::qwen35();
+  biased.tensors["blk.1.attn_q.bias"] = {{256}, std::vector(256, 1.0f)};
+  expect_error(biased, ErrorKind::unsupported, {"blk.1.attn_q.bias"});
   TinyModel mute = TinyModel::qwen35();
   mute.tensors.erase("blk.0.ssm_a");
   expect_error(mute, ErrorKind::bad_file, {"blk.0.ssm_a"});
