@@ -115,7 +115,7 @@ class KvCache {
             Queue queue = {}) const;
 
   // What layers without keys keep of a sequence, config().recurrent_numbers numbers in the host's memory, and of how many tokens they
-  // tell; an empty span where all are 0, as in a new sequence. They go with the sequence, the cache never looks inside, and forks share them
+  // tell; an empty span where all are 0, as in a new sequence. They go with it, the cache never looks inside, and forks share them
   // until one goes on. Valid until the sequence changes.
   std::span<const float> recurrent_state(SequenceId sequence) const;
   std::int64_t recurrent_tokens(SequenceId sequence) const;

@@ -63,7 +63,8 @@ class CacheFile {
   const std::vector<std::int64_t>& num_tokens() const;  // of each sequence
 
   // Errors: invalid_argument naming both unless a model of that shape can go on with the file: layers, kv heads, head_dim, windows,
-  // recurrent numbers and RoPE, whose frequencies may differ in rounding. Channels may stand in another order (KeyRope::pairs): the caller permutes.
+  // recurrent numbers and RoPE, whose frequencies may differ in rounding. Channels may stand in another order (KeyRope::pairs): the
+  // caller permutes.
   void check_model(const CacheConfig& model) const;
 
   // A new cache with these sequences and room for max_pages (0: those of the file). It does not need this object afterwards.
