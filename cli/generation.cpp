@@ -141,6 +141,7 @@ nlohmann::ordered_json cache_json(const KvCache& cache) {
     json["full_layers_mb"] = static_cast<double>(report.full.total()) / 1e6;
     json["windowed_layers_mb"] = static_cast<double>(report.windowed.total()) / 1e6;
   }
+  if (report.recurrent > 0) json["recurrent_mb"] = static_cast<double>(report.recurrent) / 1e6;
   return json;
 }
 

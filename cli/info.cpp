@@ -81,6 +81,14 @@ void add_parts(const engine::ModelConfig& c, Json& json) {
   json.update({{"window", first->window}, {"layers_with_window", std::ranges::count_if(c.layers, has_window)}});
 }
 
+// Layers without keys, and the bytes that a sequence keeps of them whatever its length.
+void add_state(const engine::ModelConfig& c, Json& json) {
+  if (c.recurrent_numbers() == 0) return;
+  json.update({{"layers_with_cache", c.num_cached_layers()},
+               {"layers_with_state", c.num_layers - c.num_cached_layers()},
+               {"state_mb", static_cast<double>(c.recurrent_numbers()) * sizeof(float) / 1e6}});
+}
+
 // One number, or a list where layers differ.
 Json feed_forward_json(const engine::ModelConfig& c) {
   Json widths = Json::array();
@@ -102,6 +110,7 @@ Json model_json(const LoadedModel& loaded) {
                {"context_length", c.context_length},
                {"weight_mb", static_cast<double>(loaded.model.weight_bytes()) / 1e6}};
   add_parts(c, json);
+  add_state(c, json);
   return json;
 }
 

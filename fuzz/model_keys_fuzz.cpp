@@ -12,7 +12,8 @@ using qjl_fuzz::FuzzInput;
 
 namespace {
 
-constexpr const char* kFamilies[] = {"llama", "gemma3", "qwen2", "qwen3", "phi3", "gemma2", "granite", "olmo2", "gpt-oss"};
+constexpr const char* kFamilies[] = {"llama",  "gemma3",  "qwen2", "qwen3",   "phi3",
+                                     "gemma2", "granite", "olmo2", "gpt-oss", "qwen35"};
 constexpr const char* kKeys[] = {"block_count",
                                  "embedding_length",
                                  "feed_forward_length",
@@ -37,7 +38,14 @@ constexpr const char* kKeys[] = {"block_count",
                                  "rope.scaling.original_context_length",
                                  "embedding_scale",
                                  "residual_scale",
-                                 "logit_scale"};
+                                 "logit_scale",
+                                 "full_attention_interval",
+                                 "nextn_predict_layers",
+                                 "ssm.conv_kernel",
+                                 "ssm.state_size",
+                                 "ssm.group_count",
+                                 "ssm.time_step_rank",
+                                 "ssm.inner_size"};
 
 // Numbers near those that fit, and any.
 std::uint32_t draw_number(FuzzInput& input) {
@@ -49,6 +57,7 @@ std::uint32_t draw_number(FuzzInput& input) {
 // The tensors that a family has beside llama's or instead of them, so that its unchanged model is evaluated.
 test::TinyModel tiny_of(const std::string& family) {
   if (family == "gemma3") return test::TinyModel::gemma3();
+  if (family == "qwen35") return test::TinyModel::qwen35();
   test::TinyModel tiny(family);
   const auto ones = [](std::int64_t length) {
     return test::TinyTensor{{length}, std::vector(static_cast<std::size_t>(length), 1.0f)};

@@ -8,6 +8,7 @@
 #include "cache_type.hpp"
 #include "finite.hpp"
 #include "qjl/error.hpp"
+#include "trial_cache.hpp"
 
 namespace qjl::engine {
 namespace {
@@ -46,7 +47,8 @@ std::vector<Lane> make_lanes(const Model& model, const DecodeSpeedConfig& config
 // The keys and values of an exact pass do not depend on the cache, so one pass serves all lanes.
 void fill(Model& model, std::span<const Token> prompt, std::vector<Lane>& lanes, ThreadPool& threads) {
   KvCache exact(model.cache_config(codec_config("f16"), static_cast<std::int64_t>(prompt.size())));
-  const ForwardItem item{exact.create(), prompt};
+  const SequenceId sequence = exact.create();
+  const ForwardItem item{sequence, prompt};
   const auto copy = [&](int layer, std::size_t, const TensorView& keys, const TensorView& values) {
     for (auto& lane : lanes) lane.cache->append(lane.sequence, layer, keys, values, threads);
   };
@@ -54,7 +56,10 @@ void fill(Model& model, std::span<const Token> prompt, std::vector<Lane>& lanes,
   const auto logits = model.forward(exact, {&item, 1}, options, threads);
   require_finite(logits, "logits");
   const auto best = static_cast<Token>(std::max_element(logits.begin(), logits.end()) - logits.begin());
-  for (auto& lane : lanes) lane.next = best;
+  for (auto& lane : lanes) {
+    copy_state(exact, sequence, *lane.cache, lane.sequence);
+    lane.next = best;
+  }
 }
 
 void step(Model& model, Lane& lane, ThreadPool& threads) {

@@ -126,6 +126,9 @@ void Evaluation::process_prompt() {
     const auto pass = [&](TrialCache& trial) {
       const ForwardItem item{trial.sequence(), tokens_.first(static_cast<std::size_t>(prompt_))};
       model_.forward(trial.cache(), {&item, 1}, options, threads_);
+      for (Run& run : runs_) {
+        if (options.observe_kv) run.trial.copy_state(trial.cache(), trial.sequence());
+      }
     };
     if (arithmetic_ == Arithmetic::exact) options.observe_kv = fill;
     pass(exact_.trial);

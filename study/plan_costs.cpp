@@ -49,7 +49,7 @@ class Measurement {
         config_(config),
         threads_(threads),
         progress_(progress),
-        num_layers_(model.config().num_layers),
+        num_layers_(model.config().num_cached_layers()),
         side_codes_{codes_of_side(kKeys, model.config().head_dim), codes_of_side(kValues, model.config().head_dim)} {
     const auto layers = static_cast<std::int64_t>(num_layers_);
     total_cases_ = 2 * layers + 2 * (std::ssize(side_codes_[kKeys]) + std::ssize(side_codes_[kValues])) + 1;

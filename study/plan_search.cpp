@@ -136,10 +136,11 @@ std::vector<Codes> choose_codes(const std::vector<LayerDamages>& layers, const M
   }
   const ModelConfig& m = model.config();
   CacheConfig config = model.cache_config({}, room.context, room.batch);
-  const std::int64_t row = 2 * 2 * std::int64_t{m.num_layers} * m.num_kv_heads * m.head_dim;  // a token in 16 bit
+  const std::int64_t row = 2 * 2 * std::int64_t{m.num_cached_layers()} * m.num_kv_heads * m.head_dim;  // a token in 16 bit
   const std::int64_t pages = room.context / kTokensPerPage, all_pages = pages * room.batch * m.num_kv_heads;
   // A sequence's open page, sinks and records, with room for tables that grew by doubling.
-  const std::int64_t sequence = (kTokensPerPage + config.codec.sink_tokens) * row + 8 * pages + 64 * m.num_layers + 256;
+  const std::int64_t sequence =
+      (kTokensPerPage + config.codec.sink_tokens) * row + 8 * pages + 64 * m.num_cached_layers() + 256 + 4 * m.recurrent_numbers();
   std::int64_t fixed = room.batch * sequence;
   std::vector<Codes> codes;
   // The tables of the codes in use count too, and which are in use is only known after the choice. Each round knows more of them.

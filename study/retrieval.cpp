@@ -29,13 +29,15 @@ std::size_t shared_tokens(std::span<const RetrievalQuestion> questions) {
 
 void fill_caches(Model& model, std::span<const Token> context, std::span<TrialCache> caches, ThreadPool& threads) {
   KvCache exact(model.cache_config(codec_config("f16"), std::ssize(context)));
-  const ForwardItem item{exact.create(), context};
+  const SequenceId sequence = exact.create();
+  const ForwardItem item{sequence, context};
   ForwardOptions options;
   options.logits = ForwardOptions::Logits::none;
   options.observe_kv = [&](int layer, std::size_t, const TensorView& keys, const TensorView& values) {
     for (TrialCache& trial : caches) trial.append_prompt(layer, keys, values, threads);
   };
   model.forward(exact, {&item, 1}, options, threads);
+  for (TrialCache& trial : caches) trial.copy_state(exact, sequence);
 }
 
 RetrievalAnswer answer(Model& model, TrialCache& trial, const RetrievalQuestion& question, std::size_t shared,

@@ -27,11 +27,11 @@ std::vector<LayerDamage> list_cases(const ModelConfig& model, const SensitivityC
     }
   };
   std::vector<int> layers = config.layers;
-  for (int layer = 0; config.layers.empty() && layer < model.num_layers; ++layer) layers.push_back(layer);
+  for (int layer = 0; config.layers.empty() && layer < model.num_cached_layers(); ++layer) layers.push_back(layer);
   for (const int layer : layers) {
-    if (layer < 0 || layer >= model.num_layers) {
-      throw Error(ErrorKind::invalid_argument,
-                  "[sensitivity] found layer " + std::to_string(layer) + ", wanted 0 to " + std::to_string(model.num_layers - 1));
+    if (layer < 0 || layer >= model.num_cached_layers()) {
+      throw Error(ErrorKind::invalid_argument, "[sensitivity] found layer " + std::to_string(layer) + ", wanted 0 to " +
+                                                   std::to_string(model.num_cached_layers() - 1));
     }
     add(layer, CacheSide::keys, config.key_codes);
     add(layer, CacheSide::values, config.value_codes);
@@ -43,7 +43,7 @@ EvalCache cache_of(const Model& model, const LayerDamage& damage, std::int64_t c
   EvalCache cache;
   cache.name = std::to_string(damage.layer);
   cache.config = model.cache_config(exact_codec(), context);
-  cache.config.layer_codes.assign(static_cast<std::size_t>(model.config().num_layers), {Code::f16, Code::f16});
+  cache.config.layer_codes.assign(static_cast<std::size_t>(model.config().num_cached_layers()), {Code::f16, Code::f16});
   auto& codes = cache.config.layer_codes[static_cast<std::size_t>(damage.layer)];
   (damage.side == CacheSide::keys ? codes.first : codes.second) = damage.code;
   return cache;

@@ -1,6 +1,7 @@
 // Ours or a rival's: a rival codes each page as it is sealed and leaves its own numbers in an exact cache.
 #include "trial_cache.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "cache_type.hpp"
@@ -15,6 +16,13 @@ double side_bits(int head_dim, const CodecConfig& codec, CacheSide side) {
   (side == CacheSide::keys ? exact.key_code : exact.value_code) = Code::f16;
   const std::int64_t saved = PageCodec(head_dim, exact).page_bytes() - PageCodec(head_dim, codec).page_bytes();
   return 16.0 - static_cast<double>(saved) * 8 / (static_cast<double>(kTokensPerPage) * head_dim);
+}
+
+void copy_state(const KvCache& from, SequenceId sequence, KvCache& to, SequenceId onto) {
+  const std::span<const float> state = from.recurrent_state(sequence);
+  std::vector<float> numbers(static_cast<std::size_t>(from.config().recurrent_numbers));
+  std::ranges::copy(state, numbers.begin());
+  to.set_recurrent_state(onto, numbers);
 }
 
 TrialCache::TrialCache(const std::string& cache_type, const ModelConfig& model, CacheConfig shape) : name_(cache_type) {

@@ -17,6 +17,9 @@ enum class CacheSide : std::uint8_t { keys, values };
 // Bits a number of one side of a sealed page: what a page with that side in 16 bits has more, taken from 16.
 double side_bits(int head_dim, const CodecConfig& codec, CacheSide side);
 
+// A recurrent state is what exact layers before it make of a text, whatever cache it goes on with: `onto` has the same tokens.
+void copy_state(const KvCache& from, SequenceId sequence, KvCache& to, SequenceId onto);
+
 class TrialCache {
  public:
   // `shape`: of Model::cache_config(); the codec, but for its RoPE, is that of `cache_type`. Errors: invalid_argument on an unknown
@@ -35,6 +38,8 @@ class TrialCache {
 
   // One layer of the prompt, whole: a rival may learn from it before its pages are coded.
   void append_prompt(int layer, const TensorView& keys, const TensorView& values, ThreadPool& threads);
+  // What layers without keys keep of the prompt, from the sequence of an exact cache that has read it.
+  void copy_state(const KvCache& from, SequenceId sequence) { qjl::engine::copy_state(from, sequence, *cache_, sequence_); }
   // Whether there must be a prompt.
   bool learns() const;
 

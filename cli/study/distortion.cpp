@@ -77,7 +77,7 @@ class DistortionStudy {
   void compare_text(const StudyText& text) {
     const auto tokens = std::ssize(text.tokens) / kTokensPerPage * kTokensPerPage;
     if (tokens == 0) return spdlog::warn("{} has {} tokens, less than a page", text.name, text.tokens.size());
-    const auto names = missing(model_name(loaded_), text.name, tokens, loaded_.model.config().num_layers - 1);
+    const auto names = missing(model_name(loaded_), text.name, tokens, loaded_.model.config().num_cached_layers() - 1);
     if (names.empty()) return;
     std::vector<engine::TrialCache> trials;
     for (const auto& name : names) trials.push_back(caches_.make(name, tokens));
@@ -88,7 +88,7 @@ class DistortionStudy {
                         check_interrupt();
                         put(model_name(loaded_), text.name, layer, trial);
                       }
-                      bar.update(layer.layer + 1, loaded_.model.config().num_layers);
+                      bar.update(layer.layer + 1, loaded_.model.config().num_cached_layers());
                     });
     rows_.save();
   }

@@ -83,7 +83,7 @@ std::string report_table(const std::vector<Row>& rows, const engine::EvalReport&
 
 // What the exact cache holds for as many tokens: 16 bits a number.
 double exact_megabytes(const engine::ModelConfig& config, std::int64_t tokens) {
-  return 2.0 * 2.0 * static_cast<double>(tokens) * config.num_layers * config.num_kv_heads * config.head_dim / 1e6;
+  return 2.0 * 2.0 * static_cast<double>(tokens) * config.num_cached_layers() * config.num_kv_heads * config.head_dim / 1e6;
 }
 
 std::vector<Row> evaluate_rows(LoadedModel& loaded, const EvalOptions& options, engine::EvalReport& report) {

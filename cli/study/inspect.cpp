@@ -35,7 +35,7 @@ Json channels_json(const engine::CapturedRows& rows, std::int64_t head) {
 
 Json layer_json(const engine::ModelConfig& model, const engine::CapturedLayer& layer, std::vector<engine::TrialCache>& trials,
                 ThreadPool& threads) {
-  const auto before = engine::keys_before_rope(model.layers[static_cast<std::size_t>(layer.layer)].rope, layer.keys);
+  const auto before = engine::keys_before_rope(model.cached_layer(layer.layer).rope, layer.keys);
   Json heads = Json::array();
   for (std::int64_t head = 0; head < layer.keys.heads; ++head) {
     heads.push_back({{"keys_before_rope", channels_json(before, head)},
@@ -99,7 +99,7 @@ Exit run_inspect(const InspectOptions& options) {
     engine::capture(loaded.model, tokens, kErrorQueries, loaded.threads, [&](const engine::CapturedLayer& layer) {
       check_interrupt();
       json["layers"].push_back(layer_json(loaded.model.config(), layer, trials, loaded.threads));
-      bar.update(layer.layer + 1, loaded.model.config().num_layers);
+      bar.update(layer.layer + 1, loaded.model.config().num_cached_layers());
     });
   }
   write_result(options.output.file, options.output.json ? json_line(json) + "\n" : layers_table(json));

@@ -157,8 +157,8 @@ engine::Plan make_plan(const LoadedModel& loaded, const engine::PlanCosts& costs
                     .head_dim = model.head_dim,
                     .texts = costs.texts};
   const auto layers = usable_damages(costs, options);
-  if (std::ssize(layers) != model.num_layers) throw Usage("[plan] the costs are of a model with other layers");
-  const double page_bits = 8.0 / (2.0 * kTokensPerPage * model.head_dim * model.num_layers);
+  if (std::ssize(layers) != model.num_cached_layers()) throw Usage("[plan] the costs are of a model with other layers");
+  const double page_bits = 8.0 / (2.0 * kTokensPerPage * model.head_dim * model.num_cached_layers());
   plan.layer_codes =
       budget.bytes > 0
           ? engine::choose_codes(layers, loaded.model, {.bytes = budget.bytes, .context = loaded.context, .batch = options.batch})

@@ -56,7 +56,7 @@ class SensitivityStudy {
   // Layers that lack a row.
   std::vector<int> missing_layers(const StudyText& text, const engine::SensitivityConfig& config) const {
     std::vector<int> layers;
-    for (int layer = 0; layer < loaded_.model.config().num_layers; ++layer) {
+    for (int layer = 0; layer < loaded_.model.config().num_cached_layers(); ++layer) {
       const auto lacks = [&](engine::CacheSide side, const std::vector<Code>& codes) {
         return std::any_of(codes.begin(), codes.end(), [&](Code code) {
           const Json* row = rows_.find(key(text, {.layer = layer, .side = side, .code = code}));

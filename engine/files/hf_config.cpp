@@ -80,6 +80,14 @@ constexpr std::string_view kIgnored[] = {
     "neftune_noise_alpha",
     "max_length",
     "ep_size",
+    "mamba_ssm_dtype",        // states are fp32
+    "mtp_num_hidden_layers",  // tensors that are left out, as the next two
+    "mtp_use_dedicated_embeddings",
+    "mtp_loss_weight",
+    "image_token_id",
+    "video_token_id",
+    "vision_start_token_id",
+    "vision_end_token_id",
 };
 
 // Keys that would change the arithmetic, with what they say when they do not; null never does.
@@ -155,8 +163,6 @@ class ConfigReader {
   void read_shape();
   void read_scales();
   void read_experts();
-  void read_windows();
-  std::vector<std::int64_t> windowed_layers();
   void check_activation();
   void read_ends();
   void check_no_rope_layers();
@@ -173,7 +179,9 @@ void ConfigReader::read_shape() {
   layers_ = keys_.integer("num_hidden_layers");
   if (layers_ < 1 || layers_ > 1024) keys_.fail("num_hidden_layers", std::to_string(layers_), "1 to 1024");
   copy_needed("hidden_size", "embedding_length");
-  copy_needed("intermediate_size", "feed_forward_length");
+  // A model of experts alone need not have a width of others.
+  (config_.family->has_experts ? copy("intermediate_size", "feed_forward_length")
+                               : copy_needed("intermediate_size", "feed_forward_length"));
   copy_needed("num_attention_heads", "attention.head_count");
   copy("num_key_value_heads", "attention.head_count_kv");
   copy("head_dim", "attention.key_length");
@@ -211,44 +219,6 @@ void ConfigReader::read_experts() {
   copy("moe_intermediate_size", "expert_feed_forward_length");
   copy("shared_expert_intermediate_size", "expert_shared_feed_forward_length");
   if (keys_.find("moe_intermediate_size") != nullptr) set("expert_weights_norm", keys_.boolean_or("norm_topk_prob", false));
-}
-
-// One number a layer: 1 where it sees a window.
-std::vector<std::int64_t> ConfigReader::windowed_layers() {
-  std::vector<std::int64_t> flags;
-  if (const FileJson* types = keys_.find("layer_types")) {
-    if (!types->is_array()) keys_.fail("layer_types", json_text(*types), "a list");
-    for (const FileJson& type : *types) {
-      if (type != "full_attention" && type != "sliding_attention")
-        keys_.refuse("layer_types", json_text(type), "full_attention or sliding_attention");
-      flags.push_back(type == "sliding_attention" ? 1 : 0);
-    }
-    if (std::ssize(flags) != layers_) keys_.fail("layer_types", std::to_string(flags.size()) + " layers", std::to_string(layers_));
-    return flags;
-  }
-  if (config_.family->windows == HfWindows::where_used) keys_.refuse("use_sliding_window", "true without layer_types", "these too");
-  const char* old = keys_.find("_sliding_window_pattern") != nullptr ? "_sliding_window_pattern" : "sliding_window_pattern";
-  const std::int64_t every = config_.family->windows == HfWindows::by_pattern ? keys_.integer(old) : 0;
-  for (std::int64_t l = 0; l < layers_; ++l) flags.push_back(every > 0 && (l + 1) % every == 0 ? 0 : 1);
-  return flags;
-}
-
-void ConfigReader::read_windows() {
-  const HfWindows kind = config_.family->windows;
-  const std::int64_t window = keys_.integer_or("sliding_window", 0);
-  const bool is_used = kind != HfWindows::where_used || keys_.boolean_or("use_sliding_window", false);
-  if (kind == HfWindows::none || !is_used || window == 0) {
-    const FileJson* types = keys_.find("layer_types");
-    const bool is_windowed =
-        types != nullptr && types->is_array() && std::ranges::find(*types, "sliding_attention") != types->end();
-    if (is_windowed) keys_.refuse("layer_types", "sliding_attention", "full_attention, as there is no sliding_window");
-    if (types != nullptr) windowed_layers();
-    return;
-  }
-  const std::vector<std::int64_t> flags = windowed_layers();
-  if (std::ranges::find(flags, 1) == flags.end() && kind != HfWindows::by_pattern) return;
-  set("attention.sliding_window", window);
-  set("attention.sliding_window_pattern", flags);
 }
 
 void ConfigReader::check_activation() {
@@ -302,7 +272,7 @@ HfConfig ConfigReader::read() {
   read_shape();
   read_scales();
   read_experts();
-  read_windows();
+  read_hf_layers(keys_, config_);
   check_activation();
   check_no_rope_layers();
   read_ends();

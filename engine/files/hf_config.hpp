@@ -57,7 +57,10 @@ class HfKeys {
   mutable std::set<std::string> asked_;
 };
 
-// The part of read_hf_config that is about RoPE (hf_rope.cpp): adds to values and divisors.
+// The part of read_hf_config that is about layers that differ (hf_layers.cpp): adds to values.
+void read_hf_layers(const HfKeys& keys, HfConfig& config);
+
+// The part of read_hf_config that is about RoPE (hf_layers.cpp): adds to values and divisors.
 void read_hf_rope(const HfKeys& keys, HfConfig& config);
 
 }  // namespace qjl::engine

@@ -23,6 +23,7 @@ struct HfFamily {
   HfWindows windows = HfWindows::none;
   bool norms_after_branches = false;  // post_attention_layernorm stands after attention, not before the feed-forward part
   bool norms_add_one = false;         // norms multiply by 1 + w
+  bool has_state_layers = false;      // layer_types may name linear_attention (gated delta nets)
   bool windows_turn_plainly = false;  // layers with a window turn by a RoPE of their own, without scaling
   bool has_experts = false;
   bool experts_by_columns = false;  // gate_up_proj [experts, hidden, 2 width], a gate's column beside its up's

@@ -18,6 +18,13 @@ constexpr std::pair<std::string_view, std::string_view> kModules[] = {
     {"self_attn.o_proj", "attn_output"},
     {"self_attn.q_norm", "attn_q_norm"},
     {"self_attn.k_norm", "attn_k_norm"},
+    {"linear_attn.in_proj_qkv", "attn_qkv"},
+    {"linear_attn.in_proj_z", "attn_gate"},
+    {"linear_attn.in_proj_a", "ssm_alpha"},
+    {"linear_attn.in_proj_b", "ssm_beta"},
+    {"linear_attn.conv1d", "ssm_conv1d"},
+    {"linear_attn.norm", "ssm_norm"},
+    {"linear_attn.out_proj", "ssm_out"},
     {"pre_feedforward_layernorm", "ffn_norm"},
     {"post_feedforward_layernorm", "post_ffw_norm"},
     {"mlp.gate_proj", "ffn_gate"},
@@ -38,10 +45,12 @@ constexpr std::pair<std::string_view, std::string_view> kExpertModules[] = {
     {"gate_proj", "ffn_gate"}, {"up_proj", "ffn_up"}, {"down_proj", "ffn_down"},
     {"w1", "ffn_gate"},        {"w3", "ffn_up"},      {"w2", "ffn_down"},
 };
+constexpr std::string_view kWholeNames[][2] = {
+    {"self_attn.sinks", "attn_sinks.weight"}, {"linear_attn.A_log", "ssm_a"}, {"linear_attn.dt_bias", "ssm_dt.bias"}};
 constexpr std::string_view kOuter[][2] = {
     {"embed_tokens.weight", "token_embd.weight"}, {"norm.weight", "output_norm.weight"}, {"lm_head.weight", "output.weight"}};
-// Of models that see pictures, and of older versions.
-constexpr std::string_view kLeftOut[] = {"vision_tower.", "vision_model.", "multi_modal_projector.", "visual."};
+// Of models that see pictures, and of older versions; mtp. guesses tokens further ahead.
+constexpr std::string_view kLeftOut[] = {"vision_tower.", "vision_model.", "multi_modal_projector.", "visual.", "mtp."};
 
 bool take_prefix(std::string_view& text, std::string_view prefix) {
   if (!text.starts_with(prefix)) return false;
@@ -68,7 +77,9 @@ std::string_view look_up(const Table& table, std::string_view module) {
 
 // What stands after "layers.L."; empty when no rule knows it.
 std::string name_in_layer(std::string_view rest, const HfFamily& family) {
-  if (rest == "self_attn.sinks") return "attn_sinks.weight";
+  for (const auto& [theirs, ours] : kWholeNames) {
+    if (rest == theirs) return std::string(ours);
+  }
   const std::size_t dot = rest.rfind('.');
   if (dot == std::string_view::npos) return {};
   std::string_view module = rest.substr(0, dot);

@@ -1,6 +1,7 @@
 // read_hf_tensors: experts that stand together first, then every other tensor by its name.
 #include "hf_tensors.hpp"
 
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -64,10 +65,15 @@ void TensorMaker::add_stored(const SafeTensor& stored) {
   if (tensor.name.ends_with("ffn_gate_inp_shexp.weight") && tensor.shape.size() == 2 && tensor.shape[0] == 1) {
     tensor.shape.erase(tensor.shape.begin());
   }
-  if (config_.family->norms_add_one && tensor.name.ends_with("norm.weight")) {
+  if (tensor.name.ends_with("ssm_conv1d.weight") && tensor.shape.size() == 3 && tensor.shape[1] == 1) {
+    tensor.shape.erase(tensor.shape.begin() + 1);
+  }
+  const bool adds_one =
+      config_.family->norms_add_one && tensor.name.ends_with("norm.weight") && !tensor.name.ends_with("ssm_norm.weight");
+  if (const bool is_logarithm = tensor.name.ends_with(".ssm_a"); adds_one || is_logarithm) {
     std::vector<float> numbers(static_cast<std::size_t>(count_of(tensor)));
     dequantize(tensor.type, tensor.data.data(), std::ssize(numbers), numbers.data());
-    for (float& number : numbers) number += 1.0f;
+    for (float& number : numbers) number = is_logarithm ? -std::exp(number) : number + 1.0f;
     add_numbers(std::move(tensor), numbers);
     return;
   }

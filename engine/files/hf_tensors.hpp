@@ -2,8 +2,9 @@
 //
 //   model.layers.3.self_attn.q_proj.weight   ->   blk.3.attn_q.weight
 //
-// Most stay where they are mapped. What GGUF holds otherwise is made anew, in memory of its own: norms that multiply by 1 + w, divisors
-// of RoPE, experts that stand column by column or in blocks of MXFP4, and tensors at an address that their numbers do not divide.
+// Most stay where they are mapped. What GGUF holds otherwise is made anew, in memory of its own: norms that multiply by 1 + w, slopes
+// that stand as logarithms, divisors of RoPE, experts that stand column by column or in blocks of MXFP4, and tensors at an address that
+// their numbers do not divide.
 #pragma once
 
 #include <cstddef>

@@ -11,27 +11,26 @@
 namespace qjl::engine {
 
 extern const Architecture kGemma2, kGemma3, kGptOss, kGranite, kGraniteMoe, kLlama, kMistral3, kOlmo2, kPhi3, kQwen2, kQwen2Moe,
-    kQwen3, kQwen3Moe, kSmollm3;
+    kQwen3, kQwen35, kQwen35Moe, kQwen3Moe, kSmollm3;
 
 namespace {
 
 constexpr std::array kArchitectures = {
-    &kGemma2, &kGemma3, &kGptOss, &kGranite,  &kGraniteMoe, &kLlama,    &kMistral3,
-    &kOlmo2,  &kPhi3,   &kQwen2,  &kQwen2Moe, &kQwen3,      &kQwen3Moe, &kSmollm3,
+    &kGemma2, &kGemma3, &kGptOss,   &kGranite, &kGraniteMoe, &kLlama,     &kMistral3, &kOlmo2,
+    &kPhi3,   &kQwen2,  &kQwen2Moe, &kQwen3,   &kQwen35,     &kQwen35Moe, &kQwen3Moe, &kSmollm3,
 };
 
 // Families of which users ask why they are not here: what their layers have that no row can say.
 struct Absent {
   std::string_view start, what;
 };
-constexpr std::string_view kRecurrent = "layers with a recurrent state, which a cache of pages does not hold";
+constexpr std::string_view kRecurrent = "layers with a recurrent state of another kind than qwen35's";
 constexpr std::string_view kLatent = "keys and values from a shared latent vector";
 constexpr Absent kAbsent[] = {
     {"arwkv", kRecurrent},       {"bailingmoe3", kRecurrent}, {"deepseek2", kLatent},        {"deepseek32", kLatent},
     {"falcon-h1", kRecurrent},   {"glm-dsa", kLatent},        {"granitehybrid", kRecurrent}, {"jamba", kRecurrent},
     {"kimi-linear", kRecurrent}, {"lfm2", kRecurrent},        {"mamba", kRecurrent},         {"minicpm3", kLatent},
-    {"nemotron_h", kRecurrent},  {"plamo2", kRecurrent},      {"qwen35", kRecurrent},        {"qwen3next", kRecurrent},
-    {"rwkv", kRecurrent},
+    {"nemotron_h", kRecurrent},  {"plamo2", kRecurrent},      {"qwen3next", kRecurrent},     {"rwkv", kRecurrent},
 };
 
 // "a, b or c"

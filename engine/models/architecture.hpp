@@ -48,6 +48,10 @@ struct Architecture {
   int full_attention_every = 0;
   bool plain_rope_in_window = false;
   double window_rope_base = 0.0;
+  // Where the file has layers with a state (ssm.state_size): the same period of those that attend, unless the file says another
+  // (full_attention_interval), or which (attention.recurrent_layers).
+  bool has_state_layers = false;
+  bool gates_attention = false;     // a query's rows come with those of a gate of its head's output, head by head
   bool yarn_between_pairs = false;  // YaRN's blend begins and ends between pairs (YarnScaling::Bounds::exact)
   // What the family computes from its keys beyond those that all have; called when the rest of the config is read. Null: nothing.
   void (*describe)(const MetadataKeys& keys, ModelConfig& config) = nullptr;

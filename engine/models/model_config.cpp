@@ -81,6 +81,45 @@ void read_windows(const ModelFile& file, const MetadataKeys& keys, RopeOptions r
   }
 }
 
+// Layers with a state, and its shape. Names as llama.cpp writes them for Qwen 3.5; ssm.value_heads_grouped is of our own, where value
+// heads stand as transformers has them.
+void read_state_layers(const MetadataKeys& keys, ModelConfig& config) {
+  const Architecture& family = *config.family;
+  if (!family.has_state_layers) return;
+  constexpr std::int64_t kMostDim = 1024, kMostHeads = 4096, kMostKernel = 64;
+  DeltaShape& delta = config.delta;
+  delta.kernel = static_cast<int>(keys.integer("ssm.conv_kernel", kMostKernel));
+  delta.key_dim = static_cast<int>(keys.integer("ssm.state_size", kMostDim));
+  delta.key_heads = static_cast<int>(keys.integer("ssm.group_count", kMostHeads));
+  delta.value_heads = static_cast<int>(keys.integer("ssm.time_step_rank", kMostHeads));
+  const std::int64_t inner = keys.integer("ssm.inner_size", kMostDim * kMostHeads);
+  if (inner % delta.value_heads != 0 || inner / delta.value_heads > kMostDim) {
+    refuse_model(keys.prefix() + "ssm.inner_size", std::to_string(inner),
+                 std::to_string(delta.value_heads) + " heads of the same width, at most " + std::to_string(kMostDim));
+  }
+  delta.value_dim = static_cast<int>(inner / delta.value_heads);
+  if (delta.value_heads % delta.key_heads != 0) {
+    refuse_model(keys.prefix() + "ssm.time_step_rank", std::to_string(delta.value_heads),
+                 "a multiple of the " + std::to_string(delta.key_heads) + " key heads");
+  }
+  const bool is_grouped = keys.boolean_or("ssm.value_heads_grouped", false);
+  delta.key_of_value = is_grouped ? DeltaShape::KeyOfValue::grouped : DeltaShape::KeyOfValue::tiled;
+  const char* which = "attention.recurrent_layers";
+  const auto flags = keys.flags(which);
+  if (flags && std::ssize(*flags) < config.num_layers) {
+    refuse_model("the length of " + keys.prefix() + which, std::to_string(flags->size()), std::to_string(config.num_layers));
+  }
+  const std::int64_t every = keys.integer_or("full_attention_interval", family.full_attention_every, 1024);
+  for (std::size_t l = 0; l < config.layers.size(); ++l) {
+    config.layers[l].keeps_state = flags ? (*flags)[l] : (static_cast<std::int64_t>(l) + 1) % every != 0;
+  }
+  if (config.num_cached_layers() == 0) refuse_model("the number of layers that attend", "0", "one at least");
+  if (family.gates_attention && config.key_dim != config.value_dim) {
+    refuse_model(keys.prefix() + "attention.value_length", std::to_string(config.value_dim),
+                 "that of keys, " + std::to_string(config.key_dim));
+  }
+}
+
 void read_experts(const ModelFile& file, const MetadataKeys& keys, ModelConfig& config) {
   if (!keys.has_positive("expert_count")) return;
   constexpr std::int64_t kMostExperts = 4096, kMostWidth = std::int64_t{1} << 22;
@@ -105,6 +144,15 @@ void read_experts(const ModelFile& file, const MetadataKeys& keys, ModelConfig& 
 
 }  // namespace
 
+int ModelConfig::num_cached_layers() const {
+  return num_layers - static_cast<int>(std::ranges::count(layers, true, &LayerShape::keeps_state));
+}
+
+const LayerShape& ModelConfig::cached_layer(int cached_idx) const {
+  const auto attends = [&cached_idx](const LayerShape& layer) { return !layer.keeps_state && cached_idx-- == 0; };
+  return *std::ranges::find_if(layers, attends);
+}
+
 ModelConfig read_model_config(const ModelFile& file, const RopeOptions& rope) {
   constexpr std::int64_t kMostWidth = std::int64_t{1} << 20, kMostVocab = std::int64_t{1} << 24;
   constexpr double kMostScale = 1e6;
@@ -113,6 +161,11 @@ ModelConfig read_model_config(const ModelFile& file, const RopeOptions& rope) {
   config.name = file.text_or("general.name", std::string(config.family->name));
   const MetadataKeys keys(file, config.family->name);
   config.num_layers = static_cast<int>(keys.integer("block_count", 1024));
+  // Blocks at the end that guess tokens further ahead are no part of the model's own pass.
+  if (const char* guessing = "nextn_predict_layers"; config.family->has_state_layers && keys.has_positive(guessing)) {
+    config.left_out_layers = static_cast<int>(keys.integer(guessing, config.num_layers - 1));
+    config.num_layers -= config.left_out_layers;
+  }
   config.hidden = keys.integer("embedding_length", kMostWidth);
   read_heads(file, keys, config);
   config.context_length = keys.integer("context_length", kMostContext);
@@ -126,9 +179,12 @@ ModelConfig read_model_config(const ModelFile& file, const RopeOptions& rope) {
   config.attention_soft_cap = scale_or("attn_logit_softcapping", 0.0f);
   config.logit_soft_cap = scale_or("final_logit_softcapping", 0.0f);
   const RopeConfig usual_rope = read_rope(file, keys, *config.family, config.key_dim, rope);
-  for (const std::int64_t width : keys.of_layers("feed_forward_length", config.num_layers, kMostWidth * 4)) {
-    config.layers.push_back({usual_rope, 0, width});
+  const bool are_all_experts = !keys.has("feed_forward_length") && keys.has("expert_feed_forward_length");
+  const char* width_key = are_all_experts ? "expert_feed_forward_length" : "feed_forward_length";
+  for (const std::int64_t width : keys.of_layers(width_key, config.num_layers, kMostWidth * 4)) {
+    config.layers.push_back({.rope = usual_rope, .window = 0, .feed_forward = width});
   }
+  read_state_layers(keys, config);
   read_windows(file, keys, rope, config);
   read_experts(file, keys, config);
   if (config.family->describe != nullptr) config.family->describe(keys, config);

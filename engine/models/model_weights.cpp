@@ -54,6 +54,17 @@ class TensorReader {
     return has(name) ? vector(name, length) : std::vector<float>{};
   }
 
+  // [rows, columns], column after column.
+  std::vector<float> columns(const std::string& name, std::int64_t rows, std::int64_t columns) {
+    const std::vector<float> by_row = numbers(take(name, {rows, columns}));
+    std::vector<float> out(by_row.size());
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t c = 0; c < columns; ++c)
+        out[static_cast<std::size_t>(c * rows + r)] = by_row[static_cast<std::size_t>(r * columns + c)];
+    }
+    return out;
+  }
+
   // [count, length] as one row for each of the first extent; empty rows when there is no such tensor.
   std::vector<std::vector<float>> optional_rows(const std::string& name, std::int64_t count, std::int64_t length) {
     std::vector<std::vector<float>> rows(static_cast<std::size_t>(count));
@@ -66,6 +77,12 @@ class TensorReader {
   }
 
   void ignore(const std::string& name) { taken_.insert(name); }
+  void ignore_layer(std::size_t l) {
+    const std::string prefix = "blk." + std::to_string(l) + ".";
+    for (const FileTensor& tensor : file_.tensors()) {
+      if (tensor.name.starts_with(prefix)) ignore(tensor.name);
+    }
+  }
 
   void check_all_taken(const std::string& architecture) const {
     for (const FileTensor& tensor : file_.tensors()) {
@@ -123,7 +140,8 @@ class TensorReader {
 
 void load_projections(TensorReader& tensors, const ModelConfig& config, const std::string& prefix, LayerWeights& layer) {
   const std::int64_t hidden = config.hidden, key_dim = config.key_dim, value_dim = config.value_dim;
-  const std::int64_t query_rows = config.num_heads * key_dim, key_rows = config.num_kv_heads * key_dim;
+  const std::int64_t query_rows = config.num_heads * key_dim * (config.family->gates_attention ? 2 : 1);
+  const std::int64_t key_rows = config.num_kv_heads * key_dim;
   const std::int64_t value_rows = config.num_kv_heads * value_dim, output_columns = config.num_heads * value_dim;
   if (tensors.has(prefix + "attn_qkv.weight")) {
     const std::vector<Weight> parts = tensors.fused(prefix + "attn_qkv.weight", {query_rows, key_rows, value_rows}, hidden);
@@ -134,7 +152,8 @@ void load_projections(TensorReader& tensors, const ModelConfig& config, const st
     layer.value = tensors.matrix(prefix + "attn_v.weight", value_rows, hidden);
   }
   layer.output = tensors.matrix(prefix + "attn_output.weight", hidden, output_columns);
-  layer.query_bias = tensors.optional_vector(prefix + "attn_q.bias", query_rows);
+  // A bias of a query and its gate nobody has written yet: it stays untaken, and is refused.
+  if (!config.family->gates_attention) layer.query_bias = tensors.optional_vector(prefix + "attn_q.bias", query_rows);
   layer.key_bias = tensors.optional_vector(prefix + "attn_k.bias", key_rows);
   layer.value_bias = tensors.optional_vector(prefix + "attn_v.bias", value_rows);
   layer.output_bias = tensors.optional_vector(prefix + "attn_output.bias", hidden);
@@ -143,6 +162,22 @@ void load_projections(TensorReader& tensors, const ModelConfig& config, const st
   const bool each = config.family->head_norms == HeadNorms::each_head;
   layer.query_norm = tensors.vector(prefix + "attn_q_norm.weight", each ? key_dim : query_rows);
   layer.key_norm = tensors.vector(prefix + "attn_k_norm.weight", each ? key_dim : key_rows);
+}
+
+DeltaWeights load_delta(TensorReader& tensors, const ModelConfig& config, const std::string& prefix) {
+  const DeltaShape& shape = config.delta;
+  const std::int64_t hidden = config.hidden, heads = shape.value_heads;
+  DeltaWeights weights;
+  weights.mixed = tensors.matrix(prefix + "attn_qkv.weight", shape.mixed_width(), hidden);
+  weights.gate = tensors.matrix(prefix + "attn_gate.weight", shape.value_width(), hidden);
+  weights.output = tensors.matrix(prefix + "ssm_out.weight", hidden, shape.value_width());
+  weights.decay = tensors.matrix(prefix + "ssm_alpha.weight", heads, hidden);
+  weights.rate = tensors.matrix(prefix + "ssm_beta.weight", heads, hidden);
+  weights.taps = tensors.columns(prefix + "ssm_conv1d.weight", shape.mixed_width(), shape.kernel);
+  weights.slope = tensors.vector(prefix + "ssm_a", heads);
+  weights.decay_bias = tensors.vector(prefix + "ssm_dt.bias", heads);
+  weights.norm = tensors.vector(prefix + "ssm_norm.weight", shape.value_dim);
+  return weights;
 }
 
 void load_norms(TensorReader& tensors, const ModelConfig& config, const std::string& prefix, LayerWeights& layer) {
@@ -204,7 +239,11 @@ ExpertWeights load_experts(TensorReader& tensors, const ModelConfig& config, con
 LayerWeights load_layer(TensorReader& tensors, const ModelConfig& config, std::size_t l) {
   const std::string prefix = "blk." + std::to_string(l) + ".";
   LayerWeights layer;
-  load_projections(tensors, config, prefix, layer);
+  if (config.layers[l].keeps_state) {
+    layer.delta = load_delta(tensors, config, prefix);
+  } else {
+    load_projections(tensors, config, prefix, layer);
+  }
   load_norms(tensors, config, prefix, layer);
   if (config.experts.count > 0 && tensors.has(prefix + "ffn_gate_inp.weight")) {
     layer.experts = load_experts(tensors, config, prefix);
@@ -226,6 +265,7 @@ ModelWeights load_weights(const ModelFile& file, const ModelConfig& config) {
   for (const char* name : {"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"}) {
     tensors.ignore(name);  // read with the config
   }
+  for (int i = 0; i < config.left_out_layers; ++i) tensors.ignore_layer(config.layers.size() + static_cast<std::size_t>(i));
   tensors.check_all_taken(std::string(config.family->name));
   return weights;
 }

@@ -24,8 +24,20 @@ struct ExpertWeights {
   Weight shared_gate;                      // [1, hidden]: the shared expert counts by the sigmoid of this; or without data
 };
 
+// Of a layer that keeps a state (DeltaShape). `mixed` is query, key and value before the convolution, of all heads.
+struct DeltaWeights {
+  Weight mixed, gate, output;            // [mixed_width, hidden], [value_width, hidden], [hidden, value_width]
+  Weight decay, rate;                    // [value_heads, hidden] each
+  std::vector<float> taps;               // [kernel, mixed_width] of the convolution, the last of the token itself
+  std::vector<float> slope, decay_bias;  // [value_heads]: below 0; what the decay has is exp(slope softplus(decay x + bias))
+  std::vector<float> norm;               // [value_dim]
+};
+
 struct LayerWeights {
-  Weight query, key, value, output;                     // [heads * key_dim, hidden], ..., [hidden, heads * value_dim]
+  // [heads * key_dim, hidden], ..., [hidden, heads * value_dim]; a gated query [heads, query and gate, key_dim, hidden]. Without data
+  // in a layer that keeps a state.
+  Weight query, key, value, output;
+  DeltaWeights delta;                                   // without data in a layer that attends
   std::vector<float> query_bias, key_bias, value_bias;  // [heads * key_dim] ... or empty
   std::vector<float> output_bias;                       // [hidden] or empty
   std::vector<float> query_norm, key_norm;              // [key_dim], [heads * key_dim] or empty
@@ -36,6 +48,8 @@ struct LayerWeights {
   std::vector<float> attention_norm, feed_forward_norm, post_attention_norm, post_feed_forward_norm;
 
   bool has_experts() const { return !experts.routed.empty(); }
+  bool keeps_state() const { return delta.mixed.data != nullptr; }
+  const Weight& first() const { return keeps_state() ? delta.mixed : query; }  // that a pass multiplies with
 };
 
 struct ModelWeights {

@@ -1,20 +1,20 @@
 // Model::forward: layer by layer over all rows, block by block inside a layer.
 //
 //   per layer:  q, k, v = rope(norm?(W x + b)), x = rmsnorm(h)                       blocks of rows
-//               o = attend(q; cached keys and values, then k and v)                  all rows at once
+//               o = attend(q; cached keys and values, then k and v), gated?          all rows at once
 //               k and v are appended to the cache and forgotten
+//               or, in a layer that keeps a state, the branch of delta_net.hpp       blocks of rows
 //               h += norm?(Wo o);  h += norm?(feed_forward(x))                       blocks of rows
 //
+// States are taken further in memory of the pass and become those of the sequences when all else has come to be.
 // What differs between families is asked of the config (engine/models/architecture.hpp), never of a name.
 // Memory: hidden, q, k, v, o of all rows; everything wider (feed-forward, logits) for one block only.
 #include <algorithm>
 #include <cmath>
 #include <string>
 
-#include "feed_forward.hpp"
+#include "forward_pass.hpp"
 #include "logits.hpp"
-#include "model_state.hpp"
-#include "ops.hpp"
 #include "qjl/error.hpp"
 #include "rope.hpp"
 #include "rows.hpp"
@@ -31,73 +31,26 @@ bool has_other_pairs(const CacheConfig& cache, bool interleaved) {
   return first != ropes.end() && (first->pairs == KeyRope::Pairs::interleaved) != interleaved;
 }
 
-class ForwardPass {
- public:
-  ForwardPass(LoadedModel& model, KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,
-              ThreadPool& threads)
-      : config_(model.config),
-        weights_(model.weights),
-        s_(model.scratch),
-        ropes_(model.ropes),
-        ops_(row_ops()),
-        feed_forward_(config_, options.arithmetic, s_.feed_forward, s_.products, threads),
-        cache_(cache),
-        items_(items),
-        options_(options),
-        threads_(threads),
-        reorders_(has_other_pairs(cache.config(), config_.layers.front().rope.interleaved)),
-        query_width_(std::int64_t{config_.num_heads} * config_.head_dim),
-        key_width_(std::int64_t{config_.num_kv_heads} * config_.head_dim),
-        is_padded_(config_.key_dim != config_.head_dim || config_.value_dim != config_.head_dim) {}
+}  // namespace
 
-  // Checks everything that can be known before the first layer; takes the pages of all items.
-  void prepare();
-  void run();
-  // Back to the lengths before the call, after an error in the middle of the layers.
-  void undo() noexcept;
-
- private:
-  void check_item(std::size_t i) const;
-  void embed();
-  void make_blocks();
-  void project_block(int layer_idx, const RowStretch& block);
-  void finish_row(int layer_idx, std::int64_t row) const;
-  void join_row(std::int64_t row, float* branch, const std::vector<float>& bias, const std::vector<float>& norm) const;
-  void normalise(std::int64_t row, const std::vector<float>& norm, float* out) const;
-  void finish_attended(const LayerWeights& layer, std::size_t item, std::int64_t token) const;
-  AttendOptions attend_options(int layer_idx) const;
-  AttendRequest layer_request(std::size_t item, const LayerRows& rows) const;
-  void attend_and_append(int layer_idx);
-  void observe(int layer_idx, const LayerRows& rows) const;
-  void finish_block(const LayerWeights& layer, const RowStretch& block);
-  void multiply(std::span<const Product> products, const Activations& x, const Weight& next, RowKind kind) {
-    engine::multiply({products, x, options_.arithmetic, &next, kind}, s_.products, threads_);
-  }
-  // What is multiplied first after a layer.
-  const Weight& after(const LayerWeights& layer) const {
-    return &layer == &weights_.layers.back() ? weights_.output : (&layer + 1)->query;
-  }
-  const LayerWeights& layer_weights(int layer_idx) const { return weights_.layers[static_cast<std::size_t>(layer_idx)]; }
-  std::int64_t tokens(std::size_t i) const { return std::ssize(items_[i].tokens); }
-  float* hidden_row(std::int64_t row) const { return s_.hidden.data() + row * config_.hidden; }
-
-  const ModelConfig& config_;
-  const ModelWeights& weights_;
-  ForwardScratch& s_;
-  const ModelRopes& ropes_;
-  const RowOps& ops_;
-  FeedForward feed_forward_;
-  KvCache& cache_;
-  std::span<const ForwardItem> items_;
-  const ForwardOptions& options_;
-  ThreadPool& threads_;
-  bool reorders_;                         // the cache has its keys' channels in the order of the other kind of pairs
-  std::int64_t query_width_, key_width_;  // of rows as the cache has them
-  bool is_padded_;                        // heads of the model are narrower: zeros follow their numbers
-  std::int64_t rows_ = 0;
-  bool prompts_only_ = false;  // no item has cached tokens
-  bool has_kinds_ = false;     // some item's rows are not by_count
-};
+ForwardPass::ForwardPass(LoadedModel& model, KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,
+                         ThreadPool& threads)
+    : config_(model.config),
+      weights_(model.weights),
+      s_(model.scratch),
+      ropes_(model.ropes),
+      ops_(row_ops()),
+      feed_forward_(config_, options.arithmetic, s_.feed_forward, s_.products, threads),
+      delta_net_(config_, options.arithmetic, s_.delta, s_.products, threads),
+      cache_(cache),
+      items_(items),
+      options_(options),
+      threads_(threads),
+      reorders_(has_other_pairs(cache.config(), config_.layers.front().rope.interleaved)),
+      query_width_(std::int64_t{config_.num_heads} * config_.head_dim),
+      key_width_(std::int64_t{config_.num_kv_heads} * config_.head_dim),
+      gate_width_(config_.family->gates_attention ? std::int64_t{config_.num_heads} * config_.key_dim : 0),
+      is_padded_(config_.key_dim != config_.head_dim || config_.value_dim != config_.head_dim) {}
 
 void ForwardPass::check_item(std::size_t i) const {
   const auto refuse = [i](const std::string& text) {
@@ -108,6 +61,10 @@ void ForwardPass::check_item(std::size_t i) const {
     if (items_[j].sequence == items_[i].sequence)
       refuse("has the sequence of item " + std::to_string(j) + ", wanted each sequence once");
   }
+  const std::int64_t held = s_.first_position[i], told = cache_.recurrent_tokens(items_[i].sequence);
+  if (config_.recurrent_numbers() > 0 && told != held)
+    refuse("has a recurrent state after " + std::to_string(told) + " tokens, wanted one after the " + std::to_string(held) +
+           " it holds");
   for (const Token token : items_[i].tokens) {
     if (token < 0 || token >= config_.vocab_size) {
       refuse("has token " + std::to_string(token) + ", wanted 0 to " + std::to_string(config_.vocab_size - 1));
@@ -117,13 +74,16 @@ void ForwardPass::check_item(std::size_t i) const {
 
 void ForwardPass::prepare() {
   const CacheConfig& shape = cache_.config();
-  if (shape.num_layers != config_.num_layers || shape.num_kv_heads != config_.num_kv_heads || shape.head_dim != config_.head_dim) {
-    const auto text = [](int layers, int heads, int dim) {
-      return std::to_string(layers) + " layers, " + std::to_string(heads) + " kv heads, head_dim " + std::to_string(dim);
+  const int layers = config_.num_cached_layers();
+  if (shape.num_layers != layers || shape.num_kv_heads != config_.num_kv_heads || shape.head_dim != config_.head_dim ||
+      shape.recurrent_numbers != config_.recurrent_numbers()) {
+    const auto text = [](int count, int heads, int dim, std::int64_t state) {
+      return std::to_string(count) + " layers, " + std::to_string(heads) + " kv heads, head_dim " + std::to_string(dim) +
+             (state > 0 ? ", " + std::to_string(state) + " recurrent numbers" : "");
     };
-    throw Error(ErrorKind::invalid_argument, "[forward] the cache has " +
-                                                 text(shape.num_layers, shape.num_kv_heads, shape.head_dim) + ", wanted " +
-                                                 text(config_.num_layers, config_.num_kv_heads, config_.head_dim));
+    throw Error(ErrorKind::invalid_argument,
+                "[forward] the cache has " + text(shape.num_layers, shape.num_kv_heads, shape.head_dim, shape.recurrent_numbers) +
+                    ", wanted " + text(layers, config_.num_kv_heads, config_.head_dim, config_.recurrent_numbers()));
   }
   s_.first_row.clear();
   s_.first_position.clear();
@@ -136,6 +96,12 @@ void ForwardPass::prepare() {
   prompts_only_ = std::ranges::all_of(s_.first_position, [](std::int64_t position) { return position == 0; });
   has_kinds_ = std::ranges::any_of(items_, [](const ForwardItem& item) { return item.rows != RowKind::by_count; });
   make_blocks();
+  if (config_.recurrent_numbers() > 0) s_.states.resize(std::max(s_.states.size(), items_.size()));
+  for (std::size_t i = 0; config_.recurrent_numbers() > 0 && i < items_.size(); ++i) {
+    const std::span<const float> state = cache_.recurrent_state(items_[i].sequence);
+    s_.states[i].assign(state.begin(), state.end());
+    s_.states[i].resize(static_cast<std::size_t>(config_.recurrent_numbers()));  // of a new sequence: zeros
+  }
   for (std::size_t i = 0; i < items_.size(); ++i) cache_.reserve(items_[i].sequence, s_.first_position[i] + tokens(i));
 }
 
@@ -215,11 +181,41 @@ void ForwardPass::project_block(int layer_idx, const RowStretch& block) {
   const std::int64_t begin = block.begin, end = block.end;
   for_rows(begin, end, threads_,
            [&](std::int64_t row) { normalise(row, layer.attention_norm, s_.normed.data() + (row - begin) * config_.hidden); });
-  const Product products[] = {{&layer.query, s_.query.data() + begin * query_width_, query_width_},
+  const bool is_gated = gate_width_ > 0;
+  float* query = is_gated ? s_.gated_query.data() : s_.query.data() + begin * query_width_;
+  const Product products[] = {{&layer.query, query, is_gated ? 2 * gate_width_ : query_width_},
                               {&layer.key, s_.key.data() + begin * key_width_, key_width_},
                               {&layer.value, s_.value.data() + begin * key_width_, key_width_}};
   multiply(products, {s_.normed.data(), end - begin, config_.hidden}, layer.output, block.kind);
-  for_rows(begin, end, threads_, [&](std::int64_t row) { finish_row(layer_idx, row); });
+  for_rows(begin, end, threads_, [&](std::int64_t row) {
+    if (is_gated) take_gate(query + (row - begin) * 2 * gate_width_, row);
+    finish_row(layer_idx, row);
+  });
+}
+
+// Of each head: a query, then its gate.
+void ForwardPass::take_gate(const float* both, std::int64_t row) const {
+  const std::int64_t dim = config_.key_dim;
+  float *query = s_.query.data() + row * query_width_, *gate = s_.gates.data() + row * gate_width_;
+  for (std::int64_t at = 0; at < gate_width_; at += dim) {
+    std::copy_n(both + 2 * at, dim, query + at);
+    std::copy_n(both + 2 * at + dim, dim, gate + at);
+  }
+}
+
+// A layer that keeps a state, which stands at `state_at` of an item's.
+void ForwardPass::mix_block(const LayerWeights& layer, std::int64_t state_at, const RowStretch& block) {
+  for_rows(block.begin, block.end, threads_, [&](std::int64_t row) {
+    normalise(row, layer.attention_norm, s_.normed.data() + (row - block.begin) * config_.hidden);
+  });
+  s_.parts.clear();
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    const std::int64_t first = std::max(s_.first_row[i], block.begin), last = std::min(s_.first_row[i] + tokens(i), block.end);
+    if (first < last) s_.parts.push_back({s_.states[i].data() + state_at, first - block.begin, last - first});
+  }
+  delta_net_.run(layer.delta, s_.parts, {s_.normed.data(), block.end - block.begin, block.kind}, after_branch(layer),
+                 s_.projected.data());
+  finish_branch(layer, block);
 }
 
 AttendOptions ForwardPass::attend_options(int layer_idx) const {
@@ -249,16 +245,16 @@ AttendRequest ForwardPass::layer_request(std::size_t item, const LayerRows& rows
   return request;
 }
 
-void ForwardPass::observe(int layer_idx, const LayerRows& rows) const {
+void ForwardPass::observe(int cached_idx, const LayerRows& rows) const {
   if (!options_.observe_queries && !options_.observe_kv) return;
   for (std::size_t i = 0; i < items_.size(); ++i) {
     const AttendRequest request = layer_request(i, rows);
-    if (options_.observe_queries) options_.observe_queries(layer_idx, i, request.queries);
-    if (options_.observe_kv) options_.observe_kv(layer_idx, i, request.chunk_keys, request.chunk_values);
+    if (options_.observe_queries) options_.observe_queries(cached_idx, i, request.queries);
+    if (options_.observe_kv) options_.observe_kv(cached_idx, i, request.chunk_keys, request.chunk_values);
   }
 }
 
-void ForwardPass::attend_and_append(int layer_idx) {
+void ForwardPass::attend_and_append(int layer_idx, int cached_idx) {
   const Device device = cache_.device();
   const bool is_here = device == Device::cpu();
   const LayerWeights& layer = layer_weights(layer_idx);
@@ -272,22 +268,23 @@ void ForwardPass::attend_and_append(int layer_idx) {
     AttendRequest& request = s_.requests.emplace_back(layer_request(i, rows));
     request.queries.device = request.chunk_keys.device = request.chunk_values.device = request.out.device = device;
   }
-  attend(cache_, layer_idx, s_.requests, attend_options(layer_idx), s_.attend, queue);
-  observe(layer_idx, host);
+  attend(cache_, cached_idx, s_.requests, attend_options(layer_idx), s_.attend, queue);
+  observe(cached_idx, host);
   for (const AttendRequest& request : s_.requests) {
-    cache_.append(request.sequence, layer_idx, request.chunk_keys, request.chunk_values, queue);
+    cache_.append(request.sequence, cached_idx, request.chunk_keys, request.chunk_values, queue);
   }
   if (!is_here) {
     s_.on_device.take_back(host, numbers);
     cache_.wait(queue);  // tells of numbers that do not fit
   }
-  for (std::size_t i = 0; (is_padded_ || !layer.sink_logits.empty()) && i < items_.size(); ++i) {
+  const bool is_unfinished = is_padded_ || gate_width_ > 0 || !layer.sink_logits.empty();
+  for (std::size_t i = 0; is_unfinished && i < items_.size(); ++i) {
     for_rows(0, tokens(i), threads_, [&](std::int64_t t) { finish_attended(layer, i, t); });
   }
 }
 
 // Of one token: a sink is a logit without a value, so it takes its share of the weights and leaves the rest,
-// out * e^lse / (e^lse + e^sink). Then heads as wide as the model's.
+// out * e^lse / (e^lse + e^sink). Then heads as wide as the model's, times the sigmoid of their gates.
 void ForwardPass::finish_attended(const LayerWeights& layer, std::size_t item, std::int64_t token) const {
   const std::int64_t row = s_.first_row[item] + token;
   float* out = s_.attended.data() + row * query_width_;
@@ -297,6 +294,8 @@ void ForwardPass::finish_attended(const LayerWeights& layer, std::size_t item, s
     ops_.scale(out + static_cast<std::int64_t>(h) * config_.head_dim, share, config_.head_dim);
   }
   if (is_padded_) narrow_heads(out, config_.num_heads, config_.value_dim, config_.head_dim);
+  const float* gate = s_.gates.data() + row * gate_width_;
+  for (std::int64_t c = 0; c < gate_width_; ++c) out[c] /= 1.0f + std::exp(-gate[c]);
 }
 
 // h += scale norm?(branch + bias), one row.
@@ -308,10 +307,15 @@ void ForwardPass::join_row(std::int64_t row, float* branch, const std::vector<fl
 }
 
 void ForwardPass::finish_block(const LayerWeights& layer, const RowStretch& block) {
+  const Product output{&layer.output, s_.projected.data(), config_.hidden};
+  multiply({&output, 1}, {s_.attended.data() + block.begin * query_width_, block.end - block.begin, query_width_},
+           after_branch(layer), block.kind);
+  finish_branch(layer, block);
+}
+
+// What the projected rows of a block become: part of the hidden rows, then the feed-forward part.
+void ForwardPass::finish_branch(const LayerWeights& layer, const RowStretch& block) {
   const std::int64_t begin = block.begin, n = block.end - begin, hidden = config_.hidden;
-  const Product output{&layer.output, s_.projected.data(), hidden};
-  multiply({&output, 1}, {s_.attended.data() + begin * query_width_, n, query_width_},
-           layer.has_experts() ? layer.experts.router : layer.dense.gate, block.kind);
   for_rows(0, n, threads_, [&](std::int64_t t) {
     join_row(begin + t, s_.projected.data() + t * hidden, layer.output_bias, layer.post_attention_norm);
     normalise(begin + t, layer.feed_forward_norm, s_.normed.data() + t * hidden);
@@ -327,12 +331,26 @@ void ForwardPass::run() {
   for (std::vector<float>* buffer : {&s_.key, &s_.value}) grow(*buffer, rows_ * key_width_);
   for (std::vector<float>* buffer : {&s_.normed, &s_.projected}) grow(*buffer, block * config_.hidden);
   grow(s_.lse, rows_ * config_.num_heads);
+  grow(s_.gates, rows_ * gate_width_);
+  grow(s_.gated_query, block * 2 * gate_width_);
   embed();
+  int cached_idx = 0;
   for (int l = 0; l < config_.num_layers; ++l) {
+    const LayerWeights& layer = layer_weights(l);
+    if (layer.keeps_state()) {
+      const std::int64_t state_at = (l - cached_idx) * config_.delta.state_numbers();
+      for (const RowStretch& rows : s_.blocks) mix_block(layer, state_at, rows);
+      continue;
+    }
     for (const RowStretch& rows : s_.blocks) project_block(l, rows);
-    attend_and_append(l);
-    for (const RowStretch& rows : s_.blocks) finish_block(layer_weights(l), rows);
+    attend_and_append(l, cached_idx++);
+    for (const RowStretch& rows : s_.blocks) finish_block(layer, rows);
   }
+}
+
+void ForwardPass::keep_states() {
+  for (std::size_t i = 0; config_.recurrent_numbers() > 0 && i < items_.size(); ++i)
+    cache_.set_recurrent_state(items_[i].sequence, s_.states[i]);
 }
 
 void ForwardPass::undo() noexcept {
@@ -342,26 +360,6 @@ void ForwardPass::undo() noexcept {
     } catch (...) {  // the first error is the one to report; num_tokens(), the shortest layer's, is right even so
     }
   }
-}
-
-}  // namespace
-
-std::int64_t ForwardScratch::bytes() const {
-  std::int64_t total = products.bytes() + attend.bytes() + on_device.bytes() + feed_forward.bytes();
-  for (const std::vector<float>* buffer : {&hidden, &query, &key, &value, &attended, &angles, &lse, &query_scale, &normed,
-                                           &projected, &logits_input, &logits, &taken_logits}) {
-    total += static_cast<std::int64_t>(buffer->capacity() * sizeof(float));
-  }
-  return total;
-}
-
-void ForwardScratch::release() {
-  for (std::vector<float>* buffer : {&hidden, &query, &key, &value, &attended, &angles, &lse, &query_scale, &normed, &projected}) {
-    std::vector<float>().swap(*buffer);
-  }
-  feed_forward = {};
-  attend = {};
-  on_device = {};
 }
 
 std::span<const float> Model::forward(KvCache& cache, std::span<const ForwardItem> items, const ForwardOptions& options,
@@ -374,6 +372,7 @@ std::span<const float> Model::forward(KvCache& cache, std::span<const ForwardIte
   try {
     pass.run();
     logits = LogitPass(*state_, items, options, threads).run();
+    pass.keep_states();
   } catch (...) {
     pass.undo();
     throw;

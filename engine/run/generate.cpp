@@ -128,7 +128,9 @@ Generator::Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threa
 void Generator::save(const std::string& path, std::map<std::string, std::string> notes) const {
   CacheFileInfo info{.model = model_.config().name, .notes = std::move(notes)};
   for (const LayerShape& layer : model_.config().layers) {
-    info.layer_types.emplace_back(layer.window == 0 ? "full_attention" : "sliding_attention");
+    info.layer_types.emplace_back(layer.keeps_state   ? "linear_attention"
+                                  : layer.window == 0 ? "full_attention"
+                                                      : "sliding_attention");
   }
   if (std::string magnitudes = magnitudes_note(model_.config()); !magnitudes.empty())
     info.notes[kMagnitudes] = std::move(magnitudes);
@@ -175,7 +177,7 @@ std::int64_t Generator::keep_shared(std::span<const Token> prompt) {
 
 std::span<const float> Generator::process(std::span<const Token> tokens, const PromptCallback& on_prompt) {
   const std::size_t chunk = config_.chunk > 0 ? static_cast<std::size_t>(config_.chunk) : tokens.size();
-  const auto layers = static_cast<std::size_t>(model_.config().num_layers);
+  const auto layers = static_cast<std::size_t>(model_.config().num_cached_layers());
   std::span<const float> logits;
   for (std::size_t begin = 0; begin < tokens.size(); begin += chunk) {
     const auto part = tokens.subspan(begin, std::min(chunk, tokens.size() - begin));

@@ -75,8 +75,8 @@ class Generator {
   Generator(Model& model, const Tokenizer& tokenizer, ThreadPool& threads, const GenerateConfig& config, const CacheFile& saved);
 
   // Continues `prompt`, the whole of the text so far: the longest beginning that the cache holds from earlier turns is kept, only
-  // the rest is processed. Where windowed layers have forgotten what a cut back to there needs, all of it is. The repeat penalty sees the prompt and what is made.
-  // A callback may throw to stop the turn, and must not call the model.
+  // the rest is processed. Where windowed layers have forgotten what a cut back to there needs, or layers keep a state, all of it is.
+  // The repeat penalty sees the prompt and what is made. A callback may throw to stop the turn, and must not call the model.
   // Errors: invalid_argument when the prompt is empty or leaves no room in the context (found and wanted); those of
   // Model::forward. After an error, or an exception of a callback, the cache keeps the chunks and steps that were complete (what a
   // cut pass had sealed comes back as KvCache::truncate says), and the next turn starts from them.

@@ -49,7 +49,7 @@ void LogitPass::logits_of(std::span<const LogitRows> list, RowKind kind, float* 
     n += rows.count;
   }
   const Product product{&weights_.output, out, vocab};
-  multiply({{&product, 1}, {input, n, hidden}, options_.arithmetic, &weights_.layers.front().query, kind}, s_.products, threads_);
+  multiply({{&product, 1}, {input, n, hidden}, options_.arithmetic, &weights_.layers.front().first(), kind}, s_.products, threads_);
   if (config_.logit_scale != 1.0f) ops_.scale(out, config_.logit_scale, n * vocab);
   if (const float cap = config_.logit_soft_cap; cap != 0.0f) {
     for (std::int64_t i = 0; i < n * vocab; ++i) out[i] = cap * std::tanh(out[i] / cap);

@@ -64,18 +64,20 @@ CacheConfig Model::cache_config(const CodecConfig& codec, std::int64_t context_t
     throw Error(ErrorKind::invalid_argument, "[cache_config] " + std::to_string(num_sequences) + " sequences, wanted at least 1");
   }
   CacheConfig config;
-  config.num_layers = model.num_layers;
+  config.num_layers = model.num_cached_layers();
+  config.recurrent_numbers = model.recurrent_numbers();
   config.num_kv_heads = model.num_kv_heads;
   config.head_dim = model.head_dim;
   config.max_pages = (context_tokens + kTokensPerPage - 1) / kTokensPerPage * num_sequences;
   config.codec = codec;
   const ModelRopes& ropes = state_->ropes;
   config.codec.rope = key_rope(ropes.distinct().front());
-  for (int l = 0; ropes.distinct().size() > 1 && l < model.num_layers; ++l) {
-    config.layer_ropes.push_back(key_rope(ropes.of_layer(l)));
-  }
-  if (std::ranges::any_of(model.layers, [](const LayerShape& layer) { return layer.window != 0; })) {
-    for (const LayerShape& layer : model.layers) config.layer_windows.push_back(layer.window);
+  const bool has_windows = std::ranges::any_of(model.layers, [](const LayerShape& layer) { return layer.window != 0; });
+  for (int l = 0; l < model.num_layers; ++l) {
+    const LayerShape& layer = model.layers[static_cast<std::size_t>(l)];
+    if (layer.keeps_state) continue;
+    if (ropes.distinct().size() > 1) config.layer_ropes.push_back(key_rope(ropes.of_layer(l)));
+    if (has_windows) config.layer_windows.push_back(layer.window);
   }
   return config;
 }

@@ -38,8 +38,8 @@ struct ForwardOptions {
   using Logits = ForwardLogits;
   Logits logits = Logits::last;
   Arithmetic arithmetic = Arithmetic::exact;
-  // Called once per layer and item with that layer's keys (after RoPE) and values, [kv_heads, tokens, head_dim], before they are
-  // appended to the cache; valid during the call. `eval` fills its other caches with it.
+  // Called once per layer that attends (counted among these) and item with its keys (after RoPE) and values, [kv_heads, tokens,
+  // head_dim], before they are appended to the cache; valid during the call. `eval` fills its other caches with it.
   std::function<void(int layer, std::size_t item, const TensorView& keys, const TensorView& values)> observe_kv;
   // The same for the queries after RoPE, [query_heads, tokens, head_dim], just before observe_kv.
   std::function<void(int layer, std::size_t item, const TensorView& queries)> observe_queries = {};

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "delta_net.hpp"
 #include "feed_forward.hpp"
 #include "layer_rows.hpp"
 #include "model.hpp"
@@ -43,8 +44,11 @@ struct ForwardScratch {
   std::vector<RowStretch> blocks;
   std::vector<LogitRows> logit_rows;
   std::vector<AttendRequest> requests;
-  std::vector<float> hidden, query, key, value, attended, angles, lse, query_scale;  // [rows, ...]
-  std::vector<float> normed, projected;                                              // [block, ...]
+  std::vector<float> hidden, query, key, value, attended, angles, lse, query_scale, gates;  // [rows, ...]
+  std::vector<float> normed, gated_query, projected;                                        // [block, ...]
+  std::vector<std::vector<float>> states;  // of each item: its sequence's when the pass is over, the one before after that
+  std::vector<DeltaPart> parts;
+  DeltaScratch delta;
   FeedForwardScratch feed_forward;
   std::vector<float> logits_input, logits, taken_logits;
   ProductScratch products;

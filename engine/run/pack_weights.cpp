@@ -13,7 +13,8 @@ void pack_weights(LoadedModel& model, ThreadPool& threads) {
   model.is_packed = true;
   std::vector<Weight*> weights;
   for (LayerWeights& l : model.weights.layers) {
-    for (Weight* weight : {&l.query, &l.key, &l.value, &l.output}) weights.push_back(weight);
+    for (Weight* weight : {&l.query, &l.key, &l.value, &l.output, &l.delta.mixed, &l.delta.gate, &l.delta.output})
+      weights.push_back(weight);
     const auto add = [&](FeedForwardWeights& part) {
       for (Weight* weight : {&part.gate, &part.up, &part.down}) weights.push_back(weight);
     };

@@ -19,9 +19,10 @@ namespace {
 #define SPACE "\\t-\\r\\x{85}\\p{Z}"
 #define TRAILING_SPACE "[" SPACE "]+(?![^" SPACE "])|[" SPACE "]+"
 #define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^" SPACE "\\p{L}\\p{N}]+|" TRAILING_SPACE
-// The llama-3 expression with its number part given.
-#define LLAMA3(NUMBER)                                                                                                 \
-  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" NUMBER "| ?[^" SPACE "\\p{L}\\p{N}]+[\\r\\n]*|[" SPACE \
+// The llama-3 expression with its number part given; with the classes of what makes a word.
+#define LLAMA3(NUMBER) LETTERS("\\p{L}", NUMBER)
+#define LETTERS(LETTER, NUMBER)                                                                                               \
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[" LETTER "]+|" NUMBER "| ?[^" SPACE LETTER "\\p{N}]+[\\r\\n]*|[" SPACE \
   "]*[\\r\\n]+|" TRAILING_SPACE
 #define UPPER "\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}"
 #define LOWER "\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}"
@@ -47,6 +48,7 @@ const std::vector<PretokenizerRule>& rules() {
        .adds_bos = true},
       {.names = {"dbrx", "smaug-bpe"}, .stages = {LLAMA3("\\p{N}{1,3}")}},
       {.names = {"qwen2", "deepseek-r1-qwen", "megrez"}, .stages = {LLAMA3("\\p{N}")}, .nfc = true},
+      {.names = {"qwen35"}, .stages = {LETTERS("\\p{L}\\p{M}", "\\p{N}")}, .nfc = true},
       {.names = {"kormo", "f2llmv2", "stablelm2", "hunyuan", "solar-open"}, .stages = {LLAMA3("\\p{N}")}},
       {.names = {"gpt-4o"}, .stages = {GPT4O}},
       // What llama.cpp takes where a file names none.

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "qjl/config.hpp"
 #include "qjl/device.hpp"
@@ -39,12 +40,15 @@ struct MemoryReport {
   std::int64_t page_tables = 0;   // page tables, reference counts, per-sequence records
   std::int64_t codec_tables = 0;  // signs, frames and sketches
   std::int64_t scratch = 0;       // on a GPU: rounded rows on their way into pages, rows of dropped sequences kept for new ones
+  std::int64_t recurrent = 0;     // states of layers without keys (CacheConfig::recurrent_numbers)
   std::int64_t num_tokens = 0;    // tokens held, summed over sequences (a shared token counts once per sequence)
   LayerMemory full, windowed;     // layers that keep all tokens, and those that forget (CacheConfig::layer_retention)
-  std::int64_t total() const { return sealed_pages + free_pages + sinks + tails + page_tables + codec_tables + scratch; }
+  std::int64_t total() const {
+    return sealed_pages + free_pages + sinks + tails + page_tables + codec_tables + scratch + recurrent;
+  }
 
-  // Honest bits per number that a cache of this config keeps: total() * 8 / (2 kept_tokens num_kv_heads head_dim), kept_tokens those of
-  // all its layers; 0 when empty.
+  // Honest bits per number that a cache of this config keeps: (total() - recurrent) * 8 / (2 kept_tokens num_kv_heads head_dim),
+  // kept_tokens those of all its layers; 0 when empty. A state is of no token, so it is told apart.
   double bits(const CacheConfig& config) const;
 };
 
@@ -77,13 +81,13 @@ class KvCache {
 
   // `onto`, which has whole pages, at least one, goes on with those of `from` up to num_tokens, a multiple of 128: they are shared. The
   // caller knows that both texts begin the same. Pages reserved beyond them stay reserved. Cost: O(pages). Errors: invalid_argument;
-  // unsupported where layers forget tokens; nothing has changed then.
+  // unsupported where layers forget tokens, or keep a state; nothing has changed then.
   void extend(SequenceId onto, SequenceId from, std::int64_t num_tokens);
 
   // Keeps the first num_tokens tokens of every layer. A cut inside a sealed page reopens it: its kept tokens become exact rows
   // holding the decoded numbers. num_tokens above the length of the shortest layer is an error. Pages reserved beyond it are
-  // given back. Errors: also where a layer has forgotten tokens that it would keep at that length (CacheConfig::layer_retention);
-  // can_truncate() tells before.
+  // given back. Errors: also where a layer has forgotten tokens that it would keep at that length (CacheConfig::layer_retention), and
+  // where a recurrent state is of another length: 0, which clears it, and its own are what can be cut to; can_truncate() tells before.
   void truncate(SequenceId sequence, std::int64_t num_tokens, Queue queue = {});
   bool can_truncate(SequenceId sequence, std::int64_t num_tokens) const;
 
@@ -109,6 +113,15 @@ class KvCache {
   // Cost: one decode per page and kv head.
   void read(SequenceId sequence, int layer, std::int64_t first, const OutputView& keys, const OutputView& values,
             Queue queue = {}) const;
+
+  // What layers without keys keep of a sequence, config().recurrent_numbers numbers in the host's memory, and of how many tokens they
+  // tell; an empty span where all are 0, as in a new sequence. They go with it, the cache never looks inside, and forks share them
+  // until one goes on. Valid until the sequence changes.
+  std::span<const float> recurrent_state(SequenceId sequence) const;
+  std::int64_t recurrent_tokens(SequenceId sequence) const;
+  // The state after all tokens that the sequence has by now; `numbers` holds the old one then. Takes no memory after reserve().
+  // Errors: invalid_argument on another count of numbers.
+  void set_recurrent_state(SequenceId sequence, std::vector<float>& numbers);
 
   // Until all work on the queue is done; on the host nothing is left to wait for.
   // Errors: invalid_argument when an append since the last wait met a number that tail_dtype cannot hold.

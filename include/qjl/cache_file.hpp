@@ -36,7 +36,7 @@ struct CacheFileInfo {
 // Writes sequences of a cache: pages that they share once. The file is there whole or not at all: until the last step the old one
 // stays. Cost: a write of every byte, and an fsync.
 // Errors: invalid_argument on a sequence that does not exist or stands twice, layers of unequal length, fewer token ids than
-// tokens, RoPEs of unlike pairs, bad names; unsupported with on_seal; io.
+// tokens, a recurrent state of another length, RoPEs of unlike pairs, bad names; unsupported with on_seal; io.
 void save_cache(const std::string& path, const KvCache& cache, std::span<const SequenceId> sequences,
                 const CacheFileInfo& info = {}, Queue queue = {});
 
@@ -62,8 +62,9 @@ class CacheFile {
   const CacheFileInfo& info() const;                    // exact tensors point into the file: valid while this object lives
   const std::vector<std::int64_t>& num_tokens() const;  // of each sequence
 
-  // Errors: invalid_argument naming both unless a model of that shape can go on with the file: layers, kv heads, head_dim, windows
-  // and RoPE, whose frequencies may differ in rounding. Channels may stand in another order (KeyRope::pairs): the caller permutes.
+  // Errors: invalid_argument naming both unless a model of that shape can go on with the file: layers, kv heads, head_dim, windows,
+  // recurrent numbers and RoPE, whose frequencies may differ in rounding. Channels may stand in another order (KeyRope::pairs): the
+  // caller permutes.
   void check_model(const CacheConfig& model) const;
 
   // A new cache with these sequences and room for max_pages (0: those of the file). It does not need this object afterwards.

@@ -88,6 +88,8 @@ struct CacheConfig {
   // them are forgotten: they go back to the pool once all layers are past them, and what would need them is an error. At
   // least the layer's window, at most 2^40; a page (128) is always kept. On the host alone.
   std::vector<std::int64_t> layer_retention = {};
+  // Numbers that a sequence has beside its tokens: what layers without keys keep of them (KvCache::recurrent_state). 0 to 2^32.
+  std::int64_t recurrent_numbers = 0;
   DType tail_dtype = DType::f16;  // 16-bit format of sinks and open pages: f16 or bf16
   // The door for simulation: called once per page and layer before it is coded, from several threads at once. What it leaves is
   // rounded to tail_dtype and coded: with an exact codec the cache then holds the numbers that another method would decode. It must

@@ -13,6 +13,7 @@ Json bytes_json(const engine::CacheAccount& cache) {
           {"page_tables", memory.page_tables},
           {"codec_tables", memory.codec_tables},
           {"scratch", memory.scratch},
+          {"recurrent", memory.recurrent},
           {"total", memory.total()}};
 }
 

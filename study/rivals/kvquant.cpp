@@ -62,11 +62,13 @@ class Keys final : public Side {
  public:
   Keys(int bits, const ModelConfig& model)
       : bits_(bits),
-        layers_(model.layers),
         width_(model.num_kv_heads * model.head_dim),
-        ranges_(static_cast<std::size_t>(model.num_layers)),
-        levels_(static_cast<std::size_t>(model.num_layers)) {
-    for (const LayerShape& layer : layers_) frequencies_.push_back(rope_frequencies(layer.rope));
+        ranges_(static_cast<std::size_t>(model.num_cached_layers())),
+        levels_(static_cast<std::size_t>(model.num_cached_layers())) {
+    for (int layer = 0; layer < model.num_cached_layers(); ++layer) {
+      layers_.push_back(model.cached_layer(layer));
+      frequencies_.push_back(rope_frequencies(layers_.back().rope));
+    }
   }
 
   bool learns() const override { return true; }
@@ -146,7 +148,7 @@ void Keys::code(const Rows& page) const {
 class Values final : public Side {
  public:
   Values(int bits, const ModelConfig& model)
-      : bits_(bits), width_(model.num_kv_heads * model.head_dim), levels_(static_cast<std::size_t>(model.num_layers)) {}
+      : bits_(bits), width_(model.num_kv_heads * model.head_dim), levels_(static_cast<std::size_t>(model.num_cached_layers())) {}
 
   bool learns() const override { return true; }
   void learn(const PromptRows& prompt) override;

@@ -70,7 +70,7 @@ class QjlKeys final : public Side {
         sketch_(make(settings.rows, settings.seed)),
         initial_(make(settings.initial_rows, settings.seed + 1)),
         outlier_sketch_(make(settings.outliers == Outliers::per_prompt ? settings.outlier_rows : 0, settings.seed + 2)),
-        prompt_masks_(static_cast<std::size_t>(model.num_layers * model.num_kv_heads)) {}
+        prompt_masks_(static_cast<std::size_t>(model.num_cached_layers() * model.num_kv_heads)) {}
 
   bool learns() const override { return settings_.outliers == Outliers::per_prompt; }
   void learn(const PromptRows& prompt) override {

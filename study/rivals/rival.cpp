@@ -201,7 +201,7 @@ void check_rival(std::string_view cache_type) {
 }
 
 Rival::Rival(std::string_view cache_type, const ModelConfig& model)
-    : num_layers_(model.num_layers), num_kv_heads_(model.num_kv_heads), head_dim_(model.head_dim) {
+    : num_layers_(model.num_cached_layers()), num_kv_heads_(model.num_kv_heads), head_dim_(model.head_dim) {
   check_rival(cache_type);
   const Entry* entry = find(plain_name(cache_type));
   if (head_dim_ % entry->channels != 0) {

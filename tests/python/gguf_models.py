@@ -7,6 +7,7 @@ GGUF holds the rows of llama's q and k so that rotated pairs are neighbours: row
 import dataclasses
 
 import gguf
+import gguf_delta_net
 import numpy as np
 import torch
 import transformers
@@ -32,11 +33,10 @@ POST_NORMS = {
     "ffn_norm.weight": "pre_feedforward_layernorm.weight",
     "post_ffw_norm.weight": "post_feedforward_layernorm.weight",
 }
-SHARED_EXPERT = {f"ffn_{part}_shexp.weight": f"mlp.shared_expert.{part}_proj.weight" for part in ("gate", "up", "down")}
-
-
-def nothing(_writer, _config):
-    pass
+SHARED_EXPERT = {f"ffn_{part}_shexp.weight": f"mlp.shared_expert.{part}_proj.weight" for part in ("gate", "up", "down")} | {
+    "ffn_gate_inp.weight": "mlp.gate.weight",
+    "ffn_gate_inp_shexp.weight": "mlp.shared_expert_gate.weight",
+}
 
 
 def gemma_keys(writer, config):
@@ -66,8 +66,8 @@ def ministral3_keys(writer, config):
 def expert_keys(writer, config):
     writer.add_expert_count(getattr(config, "num_local_experts", None) or config.num_experts)
     writer.add_expert_used_count(config.num_experts_per_tok)
-    writer.add_expert_feed_forward_length(getattr(config, "moe_intermediate_size", config.intermediate_size))
-    if config.model_type == "qwen2_moe":
+    writer.add_expert_feed_forward_length(getattr(config, "moe_intermediate_size", None) or config.intermediate_size)
+    if hasattr(config, "shared_expert_intermediate_size"):
         writer.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
 
 
@@ -81,6 +81,7 @@ class Family:
     has_neighbours: bool = False  # rows of q and k are held so that rotated pairs are neighbours
     adds_one: bool = False  # norms multiply by 1 + w
     experts: str = ""  # where a layer has its experts
+    tiles_values: bool = False  # heads of values stand in turns of their key heads, not group by group
 
 
 FAMILIES = {
@@ -100,14 +101,18 @@ FAMILIES = {
         experts="block_sparse_moe.experts",
     ),
     "qwen2": Family("qwen2"),
-    "qwen2_moe": Family(
-        "qwen2moe",
-        {"ffn_gate_inp.weight": "mlp.gate.weight", "ffn_gate_inp_shexp.weight": "mlp.shared_expert_gate.weight"} | SHARED_EXPERT,
-        (expert_keys,),
-        experts="mlp.experts",
-    ),
+    "qwen2_moe": Family("qwen2moe", SHARED_EXPERT, (expert_keys,), experts="mlp.experts"),
     "qwen3": Family("qwen3"),
     "qwen3_moe": Family("qwen3moe", {"ffn_gate_inp.weight": "mlp.gate.weight"}, (expert_keys,), experts="mlp.experts"),
+    "qwen3_5_text": Family("qwen35", gguf_delta_net.NAMES, (gguf_delta_net.state_keys,), adds_one=True, tiles_values=True),
+    "qwen3_5_moe_text": Family(
+        "qwen35moe",
+        gguf_delta_net.NAMES | SHARED_EXPERT,
+        (gguf_delta_net.state_keys, expert_keys),
+        adds_one=True,
+        experts="mlp.experts",
+        tiles_values=True,
+    ),
     "gemma2": Family("gemma2", POST_NORMS, (gemma_keys,), adds_one=True),
     "gemma3_text": Family("gemma3", POST_NORMS, (gemma_keys,), adds_one=True),
     "phi3": Family(
@@ -163,8 +168,10 @@ def reorder(name, array, config, change):
 
 def as_stored(name, array, config):
     """The tensor that GGUF holds under a name."""
-    if FAMILIES[config.model_type].adds_one and name.endswith("norm.weight"):
+    if FAMILIES[config.model_type].adds_one and name.endswith("norm.weight") and not name.endswith("ssm_norm.weight"):
         array = array + 1
+    if FAMILIES[config.model_type].tiles_values:
+        array = gguf_delta_net.as_stored(name, array, config)
     if name.endswith("ffn_gate_inp_shexp.weight"):
         array = array[0]
     return np.ascontiguousarray(reorder(name, array, config, neighbours))
@@ -215,7 +222,7 @@ def feed_forward_length(model):
     """The config's number, or one of each layer where a test has given them unequal widths."""
     parts = [getattr(getattr(layer, "mlp", None), "down_proj", None) for layer in model.model.layers]
     widths = [part.in_features for part in parts if isinstance(part, torch.nn.Linear)]
-    return widths if len(set(widths)) > 1 else model.config.intermediate_size
+    return widths if len(set(widths)) > 1 else getattr(model.config, "intermediate_size", None)
 
 
 def write_gguf(model, path, rope_divisors=None, quantize=()):
@@ -226,10 +233,11 @@ def write_gguf(model, path, rope_divisors=None, quantize=()):
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(feed_forward_length(model))
+    if (length := feed_forward_length(model)) is not None:
+        writer.add_feed_forward_length(length)
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
-    head_dim = model.model.layers[0].self_attn.head_dim
+    head_dim = next(layer.self_attn.head_dim for layer in model.model.layers if hasattr(layer, "self_attn"))
     if head_dim * config.num_attention_heads != config.hidden_size:
         writer.add_key_length(head_dim)
         writer.add_value_length(head_dim)

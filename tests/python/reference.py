@@ -9,19 +9,26 @@ same 64 greedy tokens as plain `transformers`, after the first prompt where it d
 """
 
 import copy
+import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import transformers
 
 torch.set_num_threads(1)  # small models: threads cost more than they bring
+PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
 MAX_KLD = 1e-5
 MAX_PUSHED_SHARE = 0.01
 MAX_NOISE_RATIO = 4.0
 PROMPT = 48
 LEAST_LEAD = 3e-3
 LEAST_GAP = 1e-3  # between the router's logits of the last expert chosen and the first that is not: several times their error
-CONFIGS = {"Gemma3": transformers.Gemma3TextConfig}
+CONFIGS = {
+    "Gemma3": transformers.Gemma3TextConfig,
+    "Qwen3_5": transformers.Qwen3_5TextConfig,
+    "Qwen3_5Moe": transformers.Qwen3_5MoeTextConfig,
+}
 
 
 def random_model(family, head_dim, heads, kv_heads, tied, rope, **options):
@@ -49,7 +56,12 @@ def random_model(family, head_dim, heads, kv_heads, tied, rope, **options):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if name.endswith("norm.weight"):
-                parameter.uniform_(0.5, 1.5).sub_(1.0 if family.startswith("Gemma") else 0.0)  # Gemma adds the 1 itself
+                adds_one = family.startswith(("Gemma", "Qwen3_5")) and "linear_attn" not in name  # the model adds the 1 itself
+                parameter.uniform_(0.5, 1.5).sub_(1.0 if adds_one else 0.0)
+            elif name.endswith(("A_log", "dt_bias")):
+                parameter.uniform_(-3.0, 1.0)  # decays of a few tokens and of hundreds
+            elif name.endswith("conv1d.weight"):
+                parameter.normal_(0.0, 1.0)
             elif name.endswith("bias"):
                 parameter.normal_(0.0, 0.3)
             elif name.endswith("sinks"):
@@ -159,3 +171,33 @@ def check(model, path, ids, run_probe, tmp_path):
 def set_layers(model, part, name, value):
     for layer in model.model.layers:
         setattr(getattr(layer, part) if part else layer, name, value)
+
+
+def one_expert_fewer(model):
+    for module in model.modules():
+        if type(module).__name__.endswith("TopKRouter"):
+            module.top_k -= 1
+
+
+def silent(part):
+    """Weights of a part are 0."""
+
+    def apply(model):
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if part in name:
+                    parameter.zero_()
+
+    return apply
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    family: str
+    shape: tuple  # head_dim, query heads, kv heads, whether input and output share a matrix
+    rope: dict
+    options: dict = dataclasses.field(default_factory=dict)
+    breaks: dict[str, Callable] = dataclasses.field(default_factory=dict)
+
+    def model(self):
+        return random_model(self.family, *self.shape, self.rope, **self.options)

@@ -2,16 +2,26 @@
 tokens must be those of `transformers`; and every part of a family is felt: a reference without it is far away."""
 
 import copy
-import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 from gguf_models import write_gguf
-from reference import MAX_KLD, check, clear_ids, engine_logits, logits_of, mean_kld, random_model, set_layers
+from hybrid_cases import HYBRIDS
+from reference import (
+    MAX_KLD,
+    PLAIN,
+    Case,
+    check,
+    clear_ids,
+    engine_logits,
+    logits_of,
+    mean_kld,
+    one_expert_fewer,
+    set_layers,
+    silent,
+)
 
-PLAIN = {"rope_type": "default", "rope_theta": 10000.0}
 YARN = {
     "rope_type": "yarn",
     "rope_theta": 10000.0,
@@ -88,24 +98,6 @@ def reweigh(model):
         layer.mlp.gate.norm_topk_prob = not layer.mlp.gate.norm_topk_prob
 
 
-def one_expert_fewer(model):
-    for module in model.modules():
-        if type(module).__name__.endswith("TopKRouter"):
-            module.top_k -= 1
-
-
-def silent(part):
-    """Weights of a part are 0."""
-
-    def apply(model):
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if part in name:
-                    parameter.zero_()
-
-    return apply
-
-
 def no_sinks(model):
     with torch.no_grad():
         for layer in model.model.layers:
@@ -123,19 +115,7 @@ def whole_pairs(model):
     model.model.rotary_emb.inv_freq.copy_(type(model.model.rotary_emb)(config).inv_freq)
 
 
-@dataclasses.dataclass(frozen=True)
-class Case:
-    family: str
-    shape: tuple  # head_dim, query heads, kv heads, whether input and output share a matrix
-    rope: dict
-    options: dict = dataclasses.field(default_factory=dict)
-    breaks: dict[str, Callable] = dataclasses.field(default_factory=dict)
-
-    def model(self):
-        return random_model(self.family, *self.shape, self.rope, **self.options)
-
-
-CASES = {
+CASES = HYBRIDS | {
     "gemma2": Case(
         "Gemma2",
         (64, 6, 2, True),

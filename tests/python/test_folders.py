@@ -41,7 +41,8 @@ def same_logits(model, folder, run_probe, tmp_path, quantize=()):
     of_file = engine_logits(run_probe, tmp_path / "model.gguf", ids, tmp_path)
     between, from_reference = mean_kld(of_file, found), mean_kld(logits_of(model, ids), found)
     print(f"mean KL divergence {between:.2e} from GGUF, {from_reference:.2e} from transformers")
-    differs = FAMILIES[model.config.model_type].has_neighbours or "attention_factor" in model.config.rope_parameters
+    family = FAMILIES[model.config.model_type]
+    differs = family.has_neighbours or family.tiles_values or "attention_factor" in model.config.rope_parameters
     most = max(MAX_FORMAT_KLD, 12 * MAX_PUSHED_SHARE * from_reference if differs else 0.0)
     assert between <= most, f"{between:.2e} from the GGUF file, wanted at most {most:.2e}"
     return from_reference
@@ -59,7 +60,7 @@ def test_random_model(make, run_probe, tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "stored"), [(torch.float16, "F16"), (torch.bfloat16, "BF16")])
-@pytest.mark.parametrize("name", ["llama-d64-default", "gemma3-d64-layered", "qwen3moe", "gpt-oss"])
+@pytest.mark.parametrize("name", ["llama-d64-default", "gemma3-d64-layered", "qwen3moe", "gpt-oss", "qwen3.5"])
 def test_16_bit_weights(name, kind, stored, run_probe, tmp_path):
     """A GGUF file of the same 16-bit matrices; vectors are F32 there, with the same numbers."""
     model = MODELS[name]()
@@ -69,7 +70,7 @@ def test_16_bit_weights(name, kind, stored, run_probe, tmp_path):
     copy.deepcopy(model).to(kind).save_pretrained(tmp_path / "folder")
     types = gguf.GGMLQuantizationType
     names = ["attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_output.weight", "token_embd", "output.weight"]
-    names += ["ffn_gate", "ffn_up", "ffn_down"]
+    names += ["ffn_gate", "ffn_up", "ffn_down", "attn_qkv", "attn_gate", "ssm_out", "ssm_alpha", "ssm_beta"]
     quantize = [(part, types[stored]) for part in names if not part.endswith("norm")]
     quantize = [("bias", types.F32), ("ffn_gate_inp", types.F32), ("norm", types.F32), *quantize]
     assert same_logits(model, tmp_path / "folder", run_probe, tmp_path, quantize) <= MAX_KLD
@@ -129,6 +130,27 @@ def test_model_that_sees_pictures(run_probe, tmp_path):
     assert same_logits(model, folder, run_probe, tmp_path) <= MAX_KLD
 
 
+def test_hybrid_that_sees_pictures(run_probe, tmp_path):
+    """As Qwen 3.5 is shipped: text_config with all its words, parts of pictures and the block that guesses ahead left out."""
+    model = MODELS["qwen3.5"]()
+    folder = tmp_path / "folder"
+    model.save_pretrained(folder)
+    sections = {"mrope_interleaved": True, "mrope_section": [11, 11, 10]}
+    words = {"attn_output_gate": True, "mamba_ssm_dtype": "float32", "mtp_num_hidden_layers": 1, "full_attention_interval": 3}
+
+    def wrap(config):
+        text = dict(config, rope_parameters=config["rope_parameters"] | sections, **words)
+        config.update(text_config=text, model_type="qwen3_5", vision_config={"depth": 1}, image_token_id=5)
+
+    old_config(folder, wrap)
+    tensors = safetensors.torch.load_file(folder / "model.safetensors")
+    tensors = {name.replace("model.", "model.language_model.", 1): tensor for name, tensor in tensors.items()}
+    tensors["model.visual.blocks.0.norm1.weight"] = torch.ones(8)
+    tensors["mtp.fc.weight"] = torch.ones(8, 8)
+    safetensors.torch.save_file(tensors, folder / "model.safetensors")
+    assert same_logits(model, folder, run_probe, tmp_path) <= MAX_KLD
+
+
 def mxfp4_parts(rows):
     """Blocks and scales of rows, and the numbers that they stand for."""
     kind = gguf.GGMLQuantizationType.MXFP4
@@ -174,6 +196,23 @@ REFUSALS = {
     "a text as a number": ({"hidden_size": "384"}, "hidden_size"),
     "too many layers": ({"num_hidden_layers": 4}, "blk.3"),
 }
+
+
+HYBRID_REFUSALS = {
+    "no gate": ({"attn_output_gate": False}, "attn_output_gate"),
+    "a window": ({"layer_types": ["linear_attention"] * 4 + ["sliding_attention"]}, "sliding_attention"),
+    "fewer layers": ({"layer_types": ["linear_attention", "full_attention"]}, "2 layers"),
+    "no keys": ({"layer_types": ["linear_attention"] * 5}, "layers that attend"),
+    "heads that do not fit": ({"linear_num_value_heads": 5}, "multiple of the 2 key heads"),
+}
+
+
+@pytest.mark.parametrize(("values", "said"), HYBRID_REFUSALS.values(), ids=HYBRID_REFUSALS)
+def test_hybrid_config_is_refused(values, said, run_probe, tmp_path):
+    MODELS["qwen3.5"]().save_pretrained(tmp_path / "folder")
+    old_config(tmp_path / "folder", lambda config: config.update(values))
+    with pytest.raises(AssertionError, match=said):
+        engine_logits(run_probe, tmp_path / "folder", [1, 2], tmp_path)
 
 
 @pytest.mark.parametrize(("values", "said"), REFUSALS.values(), ids=REFUSALS)

@@ -24,7 +24,15 @@ TEKKEN = (
 CONTRACTION = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 GPT4O = TEKKEN.replace("]+|", "]+" + CONTRACTION + "|", 1).replace("]*|\\p{N}|", "]*" + CONTRACTION + r"|\p{N}{1,3}|")
 DEFAULT = [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"]
-EXPRESSIONS = {"llama-bpe": [LLAMA3], "qwen2": [QWEN2], "tekken": [TEKKEN], "gpt-4o": [GPT4O], "default": DEFAULT}
+QWEN35 = QWEN2.replace(r"?\p{L}+", r"?[\p{L}\p{M}]+").replace(r"^\s\p{L}", r"^\s\p{L}\p{M}")
+EXPRESSIONS = {
+    "llama-bpe": [LLAMA3],
+    "qwen2": [QWEN2],
+    "qwen35": [QWEN35],
+    "tekken": [TEKKEN],
+    "gpt-4o": [GPT4O],
+    "default": DEFAULT,
+}
 PRETOKENIZERS = ["gpt-2", "smollm", *EXPRESSIONS]
 
 
@@ -56,7 +64,7 @@ def hugging_face(fields: dict[str, Any], pre: str) -> Tokenizer:
             *(pre_tokenizers.Split(Regex(expression), "isolated") for expression in EXPRESSIONS[pre]),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
-    if pre == "qwen2":
+    if pre in ("qwen2", "qwen35"):
         out.normalizer = normalizers.NFC()
     out.pre_tokenizer = pre_tokenizers.Sequence(stages)
     out.decoder = decoders.ByteLevel()

@@ -22,7 +22,8 @@ def byte_tokens() -> list[str]:
 
 
 def write_tiny_model(path: Path, *, layers: int = 2, context: int = 1 << 17, **changes: Any) -> Path:
-    """changes: name= architecture= vocab= tokens= types= template= and tensors=, a dict of arrays in place of the random ones."""
+    """changes: name= architecture= vocab= tokens= types= template=, keys= whole numbers of the architecture, shapes= of tensors that it
+    has besides, or none where it lacks a usual one, and tensors=, a dict of arrays in place of the random ones."""
     random = np.random.default_rng(5)
     architecture = changes.get("architecture", "llama")
     tokens = changes.get("tokens", [*byte_tokens(), "!!"])
@@ -37,6 +38,8 @@ def write_tiny_model(path: Path, *, layers: int = 2, context: int = 1 << 17, **c
     writer.add_context_length(context)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(vocab)
+    for key, number in changes.get("keys", {}).items():
+        writer.add_uint32(f"{architecture}.{key}", number)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)
@@ -59,6 +62,7 @@ def write_tiny_model(path: Path, *, layers: int = 2, context: int = 1 << 17, **c
             ("ffn_down", (HIDDEN, FEED_FORWARD)),
         ):
             shapes[f"blk.{layer}.{name}.weight"] = shape
+    shapes = {name: shape for name, shape in (shapes | changes.get("shapes", {})).items() if shape is not None}
     given = changes.get("tensors", {})
     for name, shape in shapes.items():
         numbers = np.ones(shape) if len(shape) == 1 else random.normal(size=shape) / np.sqrt(shape[-1])

@@ -58,6 +58,8 @@ void write_tensors(std::ostringstream& out) {
          "page 0 is sealed |\n"
       << "| `tail.S` | `tail_type` [layers, 2, kv heads, tokens, head_dim] | keys, then values of the tokens after the last page "
          "|\n"
+      << "| `recurrent.S` | F32 [`recurrent_numbers`] | of layers without keys, after the sequence's tokens; only with that word "
+         "|\n"
       << "| `exact.NAME` | F16, BF16 or F32, any | what a hybrid model keeps beside the cache |\n";
 }
 
@@ -83,7 +85,7 @@ void write_example(std::ostringstream& out) {
 
 std::string cache_file_markdown() {
   std::ostringstream out;
-  out << "# Saved caches, versions " << kCacheFileVersion << " and " << kForgettingVersion << "\n\n"
+  out << "# Saved caches, versions " << kCacheFileVersion << " to " << kRecurrentVersion << "\n\n"
       << "Made by `tools/format_doc/cache_file_doc.cpp` from `src/core/file/cache_words.hpp` and `cache_tensors.hpp`; a test "
          "compares.\n"
       << "`include/qjl/cache_file.hpp` writes and reads it; the bytes of a page are in [format.md](format.md).\n\n"

@@ -210,8 +210,9 @@ void Batch::share_prefix(Job& job) {
 }
 
 // What a choice has read, or made, is found from now on. With reproducible results only whole chunks of prompts are: other pages
-// depend on where an answer began.
+// depend on where an answer began. Nothing is found where layers keep a state.
 void Batch::keep_prefix(Job& job, Choice& choice, std::span<const Token> text) {
+  if (model_.config().recurrent_numbers() > 0) return;
   if (config_.is_reproducible) text = text.first(static_cast<std::size_t>(std::ssize(text) / job.chunk * job.chunk));
   PrefixTree& tree = cache(job.request.cache_type).tree();
   PrefixTree::Node* node = tree.insert(job.key(), text, choice.sequence, choice.pin);

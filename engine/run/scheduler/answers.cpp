@@ -144,8 +144,8 @@ void Batch::count_usage(Job& job, const Choice& choice) {
   const bool is_first = &choice == &job.choices.front();
   const std::int64_t held = job.held_tokens(choice), pages = held / kTokensPerPage;
   job.usage.generated_tokens += std::ssize(choice.made);
-  job.usage.own_bytes +=
-      (pages - choice.shared_pages) * typed.page_bytes() + (held % kTokensPerPage > 0 ? typed.open_row_bytes() : 0);
+  job.usage.own_bytes += (pages - choice.shared_pages) * typed.page_bytes() +
+                         (held % kTokensPerPage > 0 ? typed.open_row_bytes() - typed.recurrent_bytes() : 0);
   if (is_first) job.usage.shared_bytes += choice.shared_pages * typed.page_bytes();
   job.usage.held_tokens += is_first ? held : held - job.prompt_tokens();
   job.usage.compressed_tokens += (is_first ? pages : pages - choice.shared_pages) * kTokensPerPage;

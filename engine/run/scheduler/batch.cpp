@@ -22,6 +22,8 @@ Batch::~Batch() = default;
 
 void Batch::submit(std::unique_ptr<Job> job) {
   job->chunk = job->request.chunk > 0 ? job->request.chunk : config_.chunk;
+  // Pages of a prefix are no beginning without the state after them, which nobody keeps.
+  if (model_.config().recurrent_numbers() > 0) job->request.reads_prefixes = false;
   queue_.push_back(std::move(job));
 }
 

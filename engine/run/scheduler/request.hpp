@@ -41,7 +41,7 @@ struct Usage {
   std::int64_t generated_tokens = 0;  // tokens that end a text included
   std::string cache_type = {};
   double bits = 0;                     // honest bits per number of what this request holds: (own + shared bytes) over its tokens
-  std::int64_t own_bytes = 0;          // of the cache, this request's alone: pages, sinks, tails, tables
+  std::int64_t own_bytes = 0;          // of the cache, this request's alone: pages, sinks, tails, tables, no recurrent state
   std::int64_t shared_bytes = 0;       // pages that it shares with prefixes or other requests
   std::int64_t compressed_tokens = 0;  // tokens held in sealed pages
   std::int64_t held_tokens = 0;        // tokens held in all

@@ -35,6 +35,8 @@ SchedulerConfig completed(SchedulerConfig config, const Model& model) {
   if (config.max_queue < 0) refuse("max_queue is " + number(config.max_queue) + ", wanted 0 or more");
   if (config.prefix_dir_bytes < 0) refuse("prefix_dir_bytes is " + number(config.prefix_dir_bytes) + ", wanted 0 or more");
   if (config.prefix_dir_bytes > 0 && config.prefix_dir.empty()) refuse("found prefix_dir_bytes without prefix_dir, wanted both");
+  if (!config.prefix_dir.empty() && model.config().recurrent_numbers() > 0)
+    refuse("found prefix_dir for a model whose layers keep a recurrent state, wanted none: saved prefixes do not hold it");
   return config;
 }
 

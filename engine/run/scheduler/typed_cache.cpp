@@ -44,6 +44,7 @@ TypedCache::TypedCache(const Model& model, const CacheType& type, int index, std
   page_bytes_f16_ = std::int64_t{4} * c.num_layers * c.num_kv_heads * kTokensPerPage * c.head_dim;
   // 16-bit keys and values of a page and of the sinks.
   open_row_bytes_ = std::int64_t{4} * c.num_layers * c.num_kv_heads * (kTokensPerPage + c.codec.sink_tokens) * c.head_dim;
+  open_row_bytes_ += c.recurrent_numbers * static_cast<std::int64_t>(sizeof(float));  // and the state
   // Tables, and some room for the records of sequences, which a request that has all of the cache may count on.
   const MemoryReport empty = one.memory_report();
   fixed_bytes_ = empty.codec_tables + empty.page_tables + budget_bytes / 64;

@@ -42,7 +42,10 @@ class TypedCache {
   int index() const { return index_; }  // among the types served
 
   std::int64_t page_bytes() const { return page_bytes_; }
-  std::int64_t open_row_bytes() const { return open_row_bytes_; }  // of one sequence, sinks included
+  std::int64_t open_row_bytes() const { return open_row_bytes_; }  // of one sequence, sinks and a recurrent state included
+  std::int64_t recurrent_bytes() const {                           // of these
+    return cache_->config().recurrent_numbers * static_cast<std::int64_t>(sizeof(float));
+  }
   std::int64_t capacity_pages() const { return pages_beside(1, fixed_bytes_); }
   std::int64_t capacity_tokens() const { return capacity_pages() * kTokensPerPage + kTokensPerPage - 1; }
 

@@ -26,10 +26,13 @@ MemoryReport KvCache::memory_report() const {
   }
   report.page_tables =
       s.pool.record_bytes() + static_cast<std::int64_t>(sizeof(State) + s.sequences.bucket_count() * sizeof(void*));
-  std::unordered_set<const RowBlock*> counted{nullptr};  // forks share blocks
+  std::unordered_set<const RowBlock*> counted{nullptr};           // forks share blocks
+  std::unordered_set<const std::vector<float>*> states{nullptr};  // and states
   for (const auto& [id, sequence] : s.sequences) {
     report.page_tables += node_bytes() + sequence.record_bytes();
     report.num_tokens += sequence.shortest();
+    if (states.insert(sequence.recurrent.get()).second)
+      report.recurrent += static_cast<std::int64_t>(sequence.recurrent->capacity() * sizeof(float));
     for (int l = 0; l < s.config.num_layers; ++l) {
       const Sequence::Layer& layer = sequence.layers[static_cast<std::size_t>(l)];
       LayerMemory& part = s.groups.of(l).forgets() ? report.windowed : report.full;
@@ -56,7 +59,7 @@ std::int64_t KvCache::page_bytes(int layer) const {
 
 double MemoryReport::bits(const CacheConfig& config) const {
   const double numbers = 2.0 * static_cast<double>(full.kept_tokens + windowed.kept_tokens) * config.num_kv_heads * config.head_dim;
-  return numbers > 0 ? 8.0 * static_cast<double>(total()) / numbers : 0.0;
+  return numbers > 0 ? 8.0 * static_cast<double>(total() - recurrent) / numbers : 0.0;
 }
 
 double KvCache::bits() const { return memory_report().bits(config()); }

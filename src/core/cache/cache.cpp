@@ -59,6 +59,8 @@ SequenceId KvCache::fork(SequenceId sequence, Queue queue) {
     to.pages.assign(from.pages.begin(), from.pages.begin() + s.lengths(parent, group).shortest / layout::kPageTokens);
   }
   FilledTables filled(s.pool, child, own);
+  child.recurrent = parent.recurrent;
+  child.recurrent_tokens = parent.recurrent_tokens;
   copy_rows_of(s, parent, child, stream);
   for (int layer = 0; layer < s.config.num_layers; ++layer) {
     for (const std::int64_t i : own[static_cast<std::size_t>(s.groups.index_of(layer))]) {
@@ -82,6 +84,7 @@ SequenceId KvCache::fork(SequenceId sequence, Queue queue) {
 void KvCache::extend(SequenceId onto, SequenceId from, std::int64_t num_tokens) {
   State& s = *state_;
   s.check_keeps_all("extend");
+  s.check_no_recurrent_state("extend");
   Sequence& extended = s.find(onto, "extend");
   const Sequence& source = s.find(from, "extend");
   const std::int64_t had = extended.shortest(), pages = num_tokens / layout::kPageTokens, first = had / layout::kPageTokens;
@@ -126,6 +129,7 @@ void KvCache::reserve(SequenceId sequence, std::int64_t num_tokens) {
     check_room(s, group, span(group), table(group), "reserve");
     has_all = has_all && span(group).num_new(table(group)) == 0;
   }
+  s.own_recurrent_state(found);
   if (has_all) return;  // as in most steps of a decode, which take nothing from the heap
   GroupPlaces places;
   for (int group = 0; group < s.groups.count(); ++group) places.push_back(span(group).new_places(table(group)));
@@ -141,6 +145,25 @@ std::int64_t KvCache::num_tokens(SequenceId sequence, int layer) const {
 }
 
 std::int64_t KvCache::num_tokens(SequenceId sequence) const { return state_->find(sequence, "num_tokens").shortest(); }
+
+std::span<const float> KvCache::recurrent_state(SequenceId sequence) const {
+  const Sequence& found = state_->find(sequence, "recurrent_state");
+  return found.recurrent ? std::span<const float>(*found.recurrent) : std::span<const float>();
+}
+
+std::int64_t KvCache::recurrent_tokens(SequenceId sequence) const {
+  return state_->find(sequence, "recurrent_tokens").recurrent_tokens;
+}
+
+void KvCache::set_recurrent_state(SequenceId sequence, std::vector<float>& numbers) {
+  Sequence& found = state_->find(sequence, "set_recurrent_state");
+  require(std::ssize(numbers) == state_->config.recurrent_numbers, "set_recurrent_state", "found ", numbers.size(),
+          " numbers, wanted ", state_->config.recurrent_numbers);
+  if (numbers.empty()) return;
+  state_->own_recurrent_state(found);
+  found.recurrent->swap(numbers);
+  found.recurrent_tokens = found.shortest();
+}
 
 std::int64_t KvCache::first_kept(SequenceId sequence, int layer) const {
   const Sequence& found = state_->find(sequence, "first_kept");

@@ -17,6 +17,7 @@ namespace qjl {
 namespace {
 
 constexpr int kMaxLayers = 4096, kMaxKvHeads = 4096;
+constexpr std::int64_t kMostRecurrentNumbers = std::int64_t{1} << 32;
 
 void check_layers(const CacheConfig& c) {
   const auto check_size = [&](const char* name, std::size_t found) {
@@ -65,6 +66,8 @@ void check_layers_config(const CacheConfig& c) {
           kMaxKvHeads);
   require(c.codec.sink_tokens >= 0 && c.codec.sink_tokens <= layout::kMaxSinks, "cache", "sink_tokens is ", c.codec.sink_tokens,
           ", wanted 0 to ", layout::kMaxSinks);
+  require(c.recurrent_numbers >= 0 && c.recurrent_numbers <= kMostRecurrentNumbers, "cache", "recurrent_numbers is ",
+          c.recurrent_numbers, ", wanted 0 to 2^32");
   require(c.tail_dtype == DType::f16 || c.tail_dtype == DType::bf16, "cache", "tail_dtype is f32, wanted f16 or bf16");
   check_layers(c);
 }

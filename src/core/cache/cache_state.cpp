@@ -50,6 +50,20 @@ void KvCache::State::check_keeps_all(std::string_view operation) const {
   if (!keeps) fail(ErrorKind::unsupported, operation, "found layer_retention, wanted a cache whose layers keep all tokens");
 }
 
+void KvCache::State::own_recurrent_state(Sequence& sequence) const {
+  const bool is_own = sequence.recurrent && sequence.recurrent.use_count() == 1;
+  if (is_own || config.recurrent_numbers == 0) return;
+  sequence.recurrent = sequence.recurrent
+                           ? std::make_shared<std::vector<float>>(*sequence.recurrent)
+                           : std::make_shared<std::vector<float>>(static_cast<std::size_t>(config.recurrent_numbers));
+}
+
+void KvCache::State::check_no_recurrent_state(std::string_view operation) const {
+  if (config.recurrent_numbers == 0) return;
+  fail(ErrorKind::unsupported, operation, "found sequences with a recurrent state of ", config.recurrent_numbers,
+       " numbers, wanted a cache of layers with keys alone");
+}
+
 HeldTokens KvCache::State::held(const Sequence& sequence, int layer) const {
   const Sequence::Layer& rows = sequence.layers[static_cast<std::size_t>(layer)];
   const auto sealed = static_cast<std::size_t>(rows.length / layout::kPageTokens);

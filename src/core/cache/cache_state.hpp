@@ -33,6 +33,10 @@ struct KvCache::State : CacheLayers {
 
   // Errors: unsupported when layers forget tokens.
   void check_keeps_all(std::string_view operation) const;
+  // The numbers of a recurrent state in memory that no fork shares.
+  void own_recurrent_state(Sequence& sequence) const;
+  // Errors: unsupported when layers without keys keep a state.
+  void check_no_recurrent_state(std::string_view operation) const;
 
   CacheLayer layer(int index) const { return {this, index, pool.places(index)}; }
   // What a sequence holds in a layer.

@@ -26,12 +26,14 @@ constexpr std::string_view kCopy = "copy_sequence", kExtend = "extend_sequence";
 void check_same(const CacheConfig& from, const CacheConfig& to, std::string_view operation) {
   const auto name = [](const CacheConfig& c) { return cache_type_name(c.codec); };
   require(name(from) == name(to), operation, "the caches have the types ", name(from), " and ", name(to), ", wanted the same");
-  require(from.num_layers == to.num_layers && from.num_kv_heads == to.num_kv_heads && from.head_dim == to.head_dim &&
-              from.tail_dtype == to.tail_dtype && from.layer_codes == to.layer_codes && from.codec.rope == to.codec.rope &&
-              from.layer_ropes == to.layer_ropes && from.layer_windows == to.layer_windows &&
-              from.layer_retention == to.layer_retention,
-          operation,
-          "the caches differ in layers, heads, head_dim, tail_dtype, codes of layers, RoPE, windows or retention, wanted the same");
+  require(
+      from.num_layers == to.num_layers && from.num_kv_heads == to.num_kv_heads && from.head_dim == to.head_dim &&
+          from.tail_dtype == to.tail_dtype && from.layer_codes == to.layer_codes && from.codec.rope == to.codec.rope &&
+          from.layer_ropes == to.layer_ropes && from.layer_windows == to.layer_windows &&
+          from.layer_retention == to.layer_retention && from.recurrent_numbers == to.recurrent_numbers,
+      operation,
+      "the caches differ in layers, heads, head_dim, tail_dtype, codes of layers, RoPE, windows, retention or recurrent numbers, "
+      "wanted the same");
 }
 
 // One sequence on its way from one cache to another.
@@ -46,6 +48,7 @@ class Move {
   void run(std::int64_t first_page, const Sequence& source, const Sequence& moved) {
     rows_.resize(source.layers.size());
     for (std::size_t i = 0; i < rows_.size(); ++i) rows_[i] = copy_rows(source.layers[i], moved.layers[i]);
+    if (source.recurrent) recurrent_ = std::make_shared<std::vector<float>>(*source.recurrent);
     for (int layer = 0; layer < from_.config.num_layers; ++layer) {
       std::vector<std::int32_t> from, to;
       for (std::int64_t i = first_page; i < source.layers[static_cast<std::size_t>(layer)].length / kPage; ++i) {
@@ -65,6 +68,8 @@ class Move {
       layer.set_length(source.layers[i].length);
       layer.gap = source.layers[i].gap;
     }
+    moved.recurrent = std::move(recurrent_);
+    moved.recurrent_tokens = source.recurrent_tokens;
   }
 
  private:
@@ -117,6 +122,7 @@ class Move {
   const KvCache::State& copying_;
   DeviceStream stream_;
   std::vector<Rows> rows_;  // [num_layers]
+  std::shared_ptr<std::vector<float>> recurrent_;
 };
 
 // The cache whose queue copies.

@@ -80,6 +80,10 @@ struct Sequence {
   std::vector<PageTable> tables;  // [groups]
   std::vector<Layer> layers;
   DeviceMemory rows;  // on a GPU: that of all blocks
+  // Of layers without keys: their numbers, null while all are 0, and after how many tokens they are so. Forks share them until one
+  // goes on.
+  std::shared_ptr<std::vector<float>> recurrent;
+  std::int64_t recurrent_tokens = 0;
 };
 
 }  // namespace qjl

@@ -77,6 +77,11 @@ void reopen_on_device(const KvCache::State& s, Sequence& sequence, int layer, st
 // What a layer of `tokens` keeps: queries that come see no further back.
 std::int64_t first_needed(const LayerGroup& group, std::int64_t tokens) { return group.first_page(tokens) * layout::kPageTokens; }
 
+// A recurrent state does not go back: it stays, or begins anew.
+bool can_follow(const KvCache::State& s, const Sequence& sequence, std::int64_t tokens) {
+  return s.config.recurrent_numbers == 0 || tokens == 0 || tokens == sequence.recurrent_tokens;
+}
+
 }  // namespace
 
 void KvCache::truncate(SequenceId sequence, std::int64_t num_tokens, Queue queue) {
@@ -88,6 +93,10 @@ void KvCache::truncate(SequenceId sequence, std::int64_t num_tokens, Queue queue
   for (int layer = 0; layer < s.config.num_layers; ++layer) {
     const std::int64_t first = first_needed(s.groups.of(layer), num_tokens);
     s.check_kept(found, layer, first, num_tokens, "truncate", "a cut to " + std::to_string(num_tokens) + " tokens");
+  }
+  if (!can_follow(s, found, num_tokens)) {
+    fail(ErrorKind::unsupported, "truncate", "num_tokens is ", num_tokens, ", wanted 0 or ", found.recurrent_tokens,
+         ": the sequence's recurrent state is that after ", found.recurrent_tokens, " tokens and does not go back");
   }
   const std::int64_t pages = num_tokens / layout::kPageTokens, open = num_tokens % layout::kPageTokens;
   const DeviceStream stream = stream_of(queue, s.device, "truncate");
@@ -118,12 +127,15 @@ void KvCache::truncate(SequenceId sequence, std::int64_t num_tokens, Queue queue
     }
     table.pages.resize(first_dropped);
   }
+  if (num_tokens > 0) return;
+  found.recurrent.reset();
+  found.recurrent_tokens = 0;
 }
 
 bool KvCache::can_truncate(SequenceId sequence, std::int64_t num_tokens) const {
   const State& s = *state_;
   const Sequence& found = s.find(sequence, "can_truncate");
-  if (num_tokens < 0 || num_tokens > found.shortest()) return false;
+  if (num_tokens < 0 || num_tokens > found.shortest() || !can_follow(s, found, num_tokens)) return false;
   for (int layer = 0; layer < s.config.num_layers; ++layer) {
     if (!s.has_tokens(found, layer, first_needed(s.groups.of(layer), num_tokens), num_tokens)) return false;
   }

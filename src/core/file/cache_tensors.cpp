@@ -25,6 +25,8 @@ std::string token_ids_name(std::size_t sequence) { return "token_ids." + std::to
 std::string sinks_name(std::size_t sequence) { return "sinks." + std::to_string(sequence); }
 std::string tail_name(std::size_t sequence) { return "tail." + std::to_string(sequence); }
 
+std::string recurrent_name(std::size_t sequence) { return "recurrent." + std::to_string(sequence); }
+
 FileType file_type(DType dtype) {
   switch (dtype) {
     case DType::f32: return FileType::f32;
@@ -57,6 +59,7 @@ std::vector<StoredTensor> tensors_of(const CacheContents& contents) {
     };
     rows(sinks_name(i), contents.sink_tokens(i));
     rows(tail_name(i), contents.open_tokens(i));
+    if (c.recurrent_numbers > 0) tensors.push_back({recurrent_name(i), FileType::f32, {c.recurrent_numbers}});
   }
   for (const ExactTensor& exact : contents.info.exact) {
     tensors.push_back({kExactPrefix + exact.name, file_type(exact.dtype), exact.shape});

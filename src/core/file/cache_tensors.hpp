@@ -7,6 +7,7 @@
 //   token_ids.S      I64 [num_token_ids]
 //   sinks.S          F16 [layers, keys and values, kv_heads, sinks, head_dim]
 //   tail.S           F16 [layers, keys and values, kv_heads, open tokens, head_dim]
+//   recurrent.S      F32 [recurrent_numbers]                           after the sequence's tokens; where layers keep a state
 //   exact.NAME       the caller's
 #pragma once
 
@@ -30,6 +31,7 @@ std::string page_table_name(std::size_t sequence);
 std::string token_ids_name(std::size_t sequence);
 std::string sinks_name(std::size_t sequence);
 std::string tail_name(std::size_t sequence);
+std::string recurrent_name(std::size_t sequence);
 
 // In the order of a file: pages first, then by falling size of a number, so that each stands at a multiple of it. The exact ones of
 // info among them. Errors: bad_file when a size does not fit 63 bits.

@@ -129,10 +129,14 @@ class Reader {
   const Words& words_;
 };
 
+int file_version(bool has_retention, bool has_recurrent) {
+  return has_recurrent ? kRecurrentVersion : has_retention ? kForgettingVersion : kCacheFileVersion;
+}
+
 void check_kind(const Reader& words) {
   if (words.find("format") == nullptr) refuse_file("found no format in the metadata, wanted \"", kFormat, "\": no saved cache");
   if (words.text("format") != kFormat) words.refuse("format", quoted(kFormat));
-  const int version = words.find("layer_retention") == nullptr ? kCacheFileVersion : kForgettingVersion;
+  const int version = file_version(words.find("layer_retention") != nullptr, words.find("recurrent_numbers") != nullptr);
   if (words.text("format_version") != std::to_string(version)) {
     words.refuse("format_version", quoted(std::to_string(version)) + ", which this library reads");
   }
@@ -211,6 +215,8 @@ void read_shape(const Reader& words, CacheConfig& config) {
   constexpr std::int64_t kMostWindow = std::numeric_limits<std::int64_t>::max();  // a cache takes all
   if (words.find("layer_windows") != nullptr) config.layer_windows = words.numbers("layer_windows", kMostWindow);
   if (words.find("layer_retention") != nullptr) config.layer_retention = words.numbers("layer_retention", kMostRetention);
+  if (words.find("recurrent_numbers") != nullptr)
+    config.recurrent_numbers = words.number("recurrent_numbers", 1, std::numeric_limits<std::int64_t>::max());
   check_layers_config(config);
 }
 
@@ -225,7 +231,7 @@ std::int64_t CacheContents::sink_tokens(std::size_t sequence) const {
 Words words_of(const CacheContents& contents) {
   const CacheConfig& config = contents.config;
   Words words{{"format", kFormat},
-              {"format_version", std::to_string(config.layer_retention.empty() ? kCacheFileVersion : kForgettingVersion)},
+              {"format_version", std::to_string(file_version(!config.layer_retention.empty(), config.recurrent_numbers > 0))},
               {"library", "qjl " QJL_VERSION},
               {"page_format", std::to_string(layout::kFormatVersion)},
               {"cache", cache_type_name(config.codec)},
@@ -243,6 +249,7 @@ Words words_of(const CacheContents& contents) {
   if (!config.layer_codes.empty()) words["layer_codes"] = list_text(config.layer_codes, ',', codes);
   if (!config.layer_windows.empty()) words["layer_windows"] = list_text(config.layer_windows);
   if (!config.layer_retention.empty()) words["layer_retention"] = list_text(config.layer_retention);
+  if (config.recurrent_numbers > 0) words["recurrent_numbers"] = std::to_string(config.recurrent_numbers);
   if (!contents.info.layer_types.empty()) {
     for (const std::string& type : contents.info.layer_types) {
       require(!type.empty() && type.find(',') == std::string::npos, kSave, "a layer type is ", quoted(type),

@@ -11,7 +11,8 @@
 
 namespace qjl {
 
-inline constexpr int kCacheFileVersion = 1, kForgettingVersion = 2;  // of files without and with layer_retention
+// Of files without and with layer_retention, and with recurrent_numbers.
+inline constexpr int kCacheFileVersion = 1, kForgettingVersion = 2, kRecurrentVersion = 3;
 inline constexpr std::string_view kNotePrefix = "note.";
 
 // A word and what stands behind it, for readers of docs/cache_file.md. Optional ones may be missing.
@@ -21,7 +22,7 @@ struct CacheWord {
 };
 inline constexpr CacheWord kCacheWords[] = {
     {"format", "`qjl-kv`"},
-    {"format_version", "of this file, the words and tensors below: 1, or 2 with `layer_retention`"},
+    {"format_version", "of this file, the words and tensors below: 1, 2 with `layer_retention`, 3 with `recurrent_numbers`"},
     {"library", "what wrote it"},
     {"page_format", "version of the pages' bytes, docs/format.md"},
     {"cache", "cache type with its options, `k3v2:seed=7`; with `layer_codes` only its options count"},
@@ -41,6 +42,7 @@ inline constexpr CacheWord kCacheWords[] = {
      "tables "
      "and pages are a group's; groups are in the order of their first layers",
      true},
+    {"recurrent_numbers", "where layers without keys keep a state beside the cache: how many numbers of each sequence", true},
     {"layer_types", "of the model's layers, compressed or not, in the words of Transformers: `full_attention,sliding_attention`",
      true},
     {"model", "its name, may be empty"},

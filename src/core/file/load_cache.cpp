@@ -111,7 +111,8 @@ CacheFile::State::State(const std::string& name)
 
 // Every tensor that the words promise, of the type and shape that they promise; then exact ones and no other.
 void CacheFile::State::check_tensors() {
-  const std::size_t least = 2 * static_cast<std::size_t>(contents.config.num_layers) + 4 * contents.num_tokens.size();
+  const std::size_t of_sequence = contents.config.recurrent_numbers > 0 ? 5 : 4;
+  const std::size_t least = 2 * static_cast<std::size_t>(contents.config.num_layers) + of_sequence * contents.num_tokens.size();
   if (tensors.size() < least) refuse_file("found ", tensors.size(), " tensors, wanted ", least, " by the metadata");
   std::ranges::sort(tensors, {}, &StoredTensor::name);
   for (const StoredTensor& wanted : tensors_of(contents)) {
@@ -241,6 +242,14 @@ Sequence CacheFile::State::sequence(KvCache::State& target, std::size_t i) const
     if (sinks > 0) layer.sinks = rows(bytes(sinks_name(i)), l, sinks, sinks);
     if (open > 0) layer.tail = rows(bytes(tail_name(i)), l, layout::kPageTokens, open);
   }
+  if (contents.config.recurrent_numbers > 0) {
+    const std::span<const std::byte> state = bytes(recurrent_name(i));
+    target.own_recurrent_state(sequence);
+    std::memcpy(sequence.recurrent->data(), state.data(), state.size());
+    if (!std::ranges::all_of(*sequence.recurrent, [](float number) { return std::isfinite(number); }))
+      refuse_file("a recurrent state has NaN or infinity, wanted finite numbers");
+    sequence.recurrent_tokens = contents.num_tokens[i];
+  }
   for (int group = 0; group < groups.count(); ++group) {
     const std::span<const std::int64_t> places = table(i, group);
     PageTable& own = sequence.tables[static_cast<std::size_t>(group)];
@@ -302,6 +311,7 @@ void CacheFile::check_model(const CacheConfig& model) const {
   same("num_layers", found.num_layers, model.num_layers);
   same("num_kv_heads", found.num_kv_heads, model.num_kv_heads);
   same("head_dim", found.head_dim, model.head_dim);
+  same("recurrent_numbers", found.recurrent_numbers, model.recurrent_numbers);
   for (int layer = 0; layer < model.num_layers; ++layer) {
     const auto window = [layer](const CacheConfig& c) {
       return c.layer_windows.empty() ? std::int64_t{0} : c.layer_windows[static_cast<std::size_t>(layer)];

@@ -91,6 +91,8 @@ void Saver::add_sequence(SequenceId id) {
   const Sequence& sequence = s_.find(id, kOperation);
   const std::int64_t tokens = sequence.shortest(), longest = sequence.longest();
   require(tokens == longest, kOperation, "layers of a sequence have ", tokens, " to ", longest, " tokens, wanted all the same");
+  require(s_.config.recurrent_numbers == 0 || sequence.recurrent_tokens == tokens, kOperation, "a sequence of ", tokens,
+          " tokens has a recurrent state after ", sequence.recurrent_tokens, ", wanted one after all");
   const auto ids = std::ssize(token_ids_[sequences_.size()]);
   require(ids == 0 || ids >= tokens, kOperation, "found ", ids, " token ids, wanted none or those of all ", tokens, " tokens");
   std::vector<std::int64_t>& table = tables_.emplace_back();
@@ -136,6 +138,11 @@ std::map<std::string, Saver::Writer> Saver::writers() const {
       file.write(bytes_of(token_ids_[i].data(), std::ssize(token_ids_[i])));
     };
     by_name[sinks_name(i)] = [this, i](WholeFile& file) { write_rows(file, i, &Sequence::Layer::sinks, contents_.sink_tokens(i)); };
+    by_name[recurrent_name(i)] = [this, i](WholeFile& file) {
+      const auto& state = sequences_[i]->recurrent;
+      if (!state) return file.zeros(s_.config.recurrent_numbers * static_cast<std::int64_t>(sizeof(float)));
+      file.write(bytes_of(state->data(), std::ssize(*state)));
+    };
     by_name[tail_name(i)] = [this, i](WholeFile& file) { write_rows(file, i, &Sequence::Layer::tail, contents_.open_tokens(i)); };
   }
   for (const ExactTensor& exact : contents_.info.exact) {

@@ -85,6 +85,7 @@ void run_attend(const PagedCache::State& s, const PagedLayer& memory, std::span<
 
 PagedCache::PagedCache(CacheConfig config, Device device) : state_(std::make_unique<State>(std::move(config), device)) {
   require(this->config().layer_retention.empty(), "cache", "found layer_retention, wanted none: the caller has the pages");
+  require(this->config().recurrent_numbers == 0, "cache", "found recurrent_numbers, wanted 0: the caller has the states");
 }
 PagedCache::~PagedCache() = default;
 

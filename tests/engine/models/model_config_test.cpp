@@ -109,8 +109,8 @@ TEST(ModelConfig, RefusesWhatItCannotRun) {
   TinyModel other;
   other.keys["general.architecture"] = "mamba";
   expect_error(other, ErrorKind::unsupported, {"mamba", "recurrent state", "gemma2, gemma3, gpt-oss", "qwen3moe or smollm3"});
-  other.keys["general.architecture"] = "qwen35moe";
-  expect_error(other, ErrorKind::unsupported, {"qwen35moe", "recurrent state"});
+  other.keys["general.architecture"] = "qwen3next";
+  expect_error(other, ErrorKind::unsupported, {"qwen3next", "recurrent state"});
   TinyModel experts;
   experts.keys["llama.expert_count"] = 8u;
   experts.keys["llama.expert_used_count"] = 9u;

@@ -31,8 +31,8 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std
 namespace qjl::engine::test {
 namespace {
 
-void check_steps(Arithmetic arithmetic) {
-  const std::vector<std::byte> bytes = TinyModel().bytes(TinyModel::Matrices::q8_0);
+void check_steps(const TinyModel& tiny, Arithmetic arithmetic) {
+  const std::vector<std::byte> bytes = tiny.bytes(TinyModel::Matrices::q8_0);
   Model model = Model::load(parse_model_file(bytes, "tiny"));
   ThreadPool threads(2);
   KvCache cache(model.cache_config(codec_config("k3v2"), 512));
@@ -53,8 +53,9 @@ void check_steps(Arithmetic arithmetic) {
   EXPECT_GT(num_allocations - before, 0) << "the counter counts";
 }
 
-TEST(Allocation, NoBufferInAnExactDecodeStep) { check_steps(Arithmetic::exact); }
-TEST(Allocation, NoBufferInAFastDecodeStep) { check_steps(Arithmetic::fast); }
+TEST(Allocation, NoBufferInAnExactDecodeStep) { check_steps(TinyModel(), Arithmetic::exact); }
+TEST(Allocation, NoBufferInAFastDecodeStep) { check_steps(TinyModel(), Arithmetic::fast); }
+TEST(Allocation, NoBufferWhereLayersKeepAState) { check_steps(TinyModel::qwen35(), Arithmetic::fast); }
 
 }  // namespace
 }  // namespace qjl::engine::test

@@ -1,4 +1,4 @@
-// A random llama, or Gemma 3, of two layers as the bytes of a GGUF file, for tests that need no trained model. Its keys and tensors
+// A random llama, Gemma 3 or Qwen 3.5 of two layers as the bytes of a GGUF file, for tests that need no trained model. Its keys and tensors
 // can be changed before it is written.
 #pragma once
 
@@ -67,6 +67,35 @@ struct TinyModel {
     return tiny;
   }
 
+  // Qwen 3.5: the first layer keeps a state, of 2 key heads of 16 and 4 value heads of 24; the second attends, with gates.
+  static TinyModel qwen35() {
+    TinyModel tiny("qwen35");
+    for (const auto& [name, number] : {std::pair{"full_attention_interval", 2u},
+                                       {"rope.dimension_count", 16u},
+                                       {"ssm.conv_kernel", 4u},
+                                       {"ssm.state_size", 16u},
+                                       {"ssm.group_count", 2u},
+                                       {"ssm.time_step_rank", 4u},
+                                       {"ssm.inner_size", 96u}}) {
+      tiny.keys[std::string("qwen35.") + name] = number;
+    }
+    for (const char* name : {"attn_q", "attn_k", "attn_v", "attn_output"})
+      tiny.tensors.erase(std::string("blk.0.") + name + ".weight");
+    tiny.matrix("blk.1.attn_q.weight", 256, 128, 1.0);
+    for (const char* name : {"blk.1.attn_q_norm.weight", "blk.1.attn_k_norm.weight"})
+      tiny.tensors[name] = {{64}, std::vector(64, 1.0f)};
+    tiny.matrix("blk.0.attn_qkv.weight", 160, 128, 1.0);
+    tiny.matrix("blk.0.attn_gate.weight", 96, 128, 1.0);
+    tiny.matrix("blk.0.ssm_alpha.weight", 4, 128, 1.0);
+    tiny.matrix("blk.0.ssm_beta.weight", 4, 128, 1.0);
+    tiny.matrix("blk.0.ssm_conv1d.weight", 160, 4, 2.0);
+    tiny.matrix("blk.0.ssm_out.weight", 128, 96, 1.0);
+    tiny.tensors["blk.0.ssm_a"] = {{4}, {-0.02f, -0.1f, -0.4f, -1.0f}};
+    tiny.tensors["blk.0.ssm_dt.bias"] = {{4}, {-2.0f, -1.0f, 0.0f, 1.0f}};
+    tiny.tensors["blk.0.ssm_norm.weight"] = {{24}, std::vector(24, 1.0f)};
+    return tiny;
+  }
+
   void matrix(const std::string& name, std::int64_t rows, std::int64_t columns, double gain) {
     std::normal_distribution<float> normal(0.0f, static_cast<float>(gain / std::sqrt(static_cast<double>(columns))));
     TinyTensor& tensor = tensors[name] = {{rows, columns}, std::vector<float>(static_cast<std::size_t>(rows * columns))};
@@ -77,7 +106,9 @@ struct TinyModel {
   // GGUF version 3, alignment 32; matrices as F32, or as Q8_0 (rounded up to half a step).
   enum class Matrices : std::uint8_t { f32, q8_0 };
   std::vector<std::byte> bytes(Matrices matrices = Matrices::f32) const {
-    const auto is_coded = [&](const TinyTensor& tensor) { return matrices == Matrices::q8_0 && tensor.shape.size() >= 2; };
+    const auto is_coded = [&](const TinyTensor& tensor) {
+      return matrices == Matrices::q8_0 && tensor.shape.size() >= 2 && tensor.shape.back() % 32 == 0;
+    };
     std::string out = "GGUF";
     put(out, std::uint32_t{3});
     put(out, std::uint64_t{tensors.size()});
