@@ -67,8 +67,9 @@ class Change:
 
 
 def code_of(line: str) -> str:
-    """The line without its comment; strings stay, their content is masked by spaces of the same length."""
+    """The line without its comments; strings stay, their content is masked by spaces of the same length."""
     masked = re.sub(r'"(\\.|[^"\\])*"', lambda m: '"' + " " * (len(m[0]) - 2) + '"', line)
+    masked = re.sub(r"/\*.*?\*/", lambda m: " " * len(m[0]), masked)
     return masked.split("//")[0]
 
 
