@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "gguf_builder.hpp"
 #include "model.hpp"
 #include "model_config.hpp"
 #include "qjl/error.hpp"
@@ -59,6 +61,24 @@ TEST(ModelBounds, KvHeadsDivideHeads) {
   for (const std::uint32_t other : {0u, 4u, 5u, 7u, 12u}) {
     tiny.keys["llama.attention.head_count_kv"] = other;
     expect_error(tiny, ErrorKind::bad_file, {"head_count"});
+  }
+}
+
+TEST(ModelBounds, WithoutAVocabSizeTheTokensAreCounted) {
+  for (const std::size_t count : {0u, 1u, 5u}) {
+    qjl_test::GgufBuilder file;
+    file.text("general.architecture", "llama").f32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    for (const char* key : {"block_count", "attention.head_count", "attention.head_count_kv"})
+      file.u32(std::string("llama.") + key, 1);
+    for (const char* key : {"embedding_length", "feed_forward_length", "context_length"}) file.u32(std::string("llama.") + key, 64);
+    file.texts("tokenizer.ggml.tokens", std::vector<std::string>(count, "a"));
+    const qjl_test::Bytes bytes = file.build();
+    const auto read = [&] { return read_model_config(*parse_model_file(bytes, "tiny")).vocab_size; };
+    if (count == 0) {
+      EXPECT_THROW(read(), Error);
+    } else {
+      EXPECT_EQ(read(), static_cast<std::int64_t>(count));
+    }
   }
 }
 
