@@ -186,7 +186,7 @@ TEST(Attend, SixteenBitQueriesAndBfloatTails) {
     AttendRequest request;
     request.sequence = id;
     request.queries = narrow.view();
-    request.out = {out.data(), 4, 2, 64, 70, 4 * 70};
+    request.out = {out.data(), 4, 2, 64, 70, 4 * 70, Device::cpu()};
     AttendPlan plan;
     attend(cache, 0, {&request, 1}, {}, plan, threads);
     for (std::size_t head = 0; head < 4; ++head) {
