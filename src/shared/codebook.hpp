@@ -21,38 +21,27 @@ struct Codebook {
   int count;  // positive levels; 0: codes without levels
   float unit;
   float level[kMaxLevels];
-  // Candidates of the scale g that encoders judge, evenly from `first` to `last`.
-  int candidates;
-  double first, last;
+  // Candidates of the scale g that encoders judge, evenly from `first` to `last`; those of fine codes are in search_tables.hpp.
+  int candidates = 0;
+  double first = 1.0, last = 1.0;
 };
 
-inline constexpr Codebook kNoLevels{0, 1.0f, {}, 0, 1.0, 1.0};
-inline constexpr Codebook kSigns{1, 1.0f, {1}, 0, 1.0, 1.0};
+inline constexpr Codebook kNoLevels{0, 1.0f, {}};
+inline constexpr Codebook kSigns{1, 1.0f, {1}};
 inline constexpr Codebook kL4{2, 0.012587f, {36, 120}, 7, 0.8, 1.25};
 inline constexpr Codebook kL8{4, 0.016945f, {14, 45, 79, 127}, 9, 0.8, 1.25};
 inline constexpr Codebook kL16{8, 0.021517f, {6, 18, 31, 44, 58, 75, 96, 127}, 16, 0.75, 1.4};
 // Of trellis codes: by index, not in order. Their encoder judges no candidates.
-inline constexpr Codebook kT2{8, 0.0165682f, {9, 15, 28, 38, 59, 65, 86, 127}, 0, 1.0, 1.0};
-inline constexpr Codebook kT2w{8, 0.016636f, {6, 16, 25, 39, 51, 68, 84, 127}, 0, 1.0, 1.0};
-inline constexpr Codebook kT3{16, 0.0208744f, {4, 5, 13, 13, 23, 22, 32, 33, 43, 45, 57, 57, 70, 79, 97, 127}, 0, 1.0, 1.0};
+inline constexpr Codebook kT2{8, 0.0165682f, {9, 15, 28, 38, 59, 65, 86, 127}};
+inline constexpr Codebook kT2w{8, 0.016636f, {6, 16, 25, 39, 51, 68, 84, 127}};
+inline constexpr Codebook kT3{16, 0.0208744f, {4, 5, 13, 13, 23, 22, 32, 33, 43, 45, 57, 57, 70, 79, 97, 127}};
+inline constexpr Codebook kT4{32, 0.0237924f, {3,  3,  4,  4,  10, 10, 11, 12, 17, 17, 20, 20, 24, 25, 29,  28,
+                                               33, 34, 38, 39, 43, 45, 49, 52, 56, 60, 64, 70, 78, 89, 104, 127}};
 
-inline constexpr Codebook kT4{
-    32,
-    0.0237924f,
-    {3, 3, 4, 4, 10, 10, 11, 12, 17, 17, 20, 20, 24, 25, 29, 28, 33, 34, 38, 39, 43, 45, 49, 52, 56, 60, 64, 70, 78, 89, 104, 127},
-    0,
-    1.0,
-    1.0};
-
-// Of fine codes: the whole numbers of least distortion. Their candidates: search_tables.hpp.
-inline constexpr Codebook kL32{16, 0.0258f, {3, 8, 13, 18, 23, 29, 35, 41, 47, 54, 61, 69, 78, 89, 104, 127}, 0, 1.0, 1.0};
-inline constexpr Codebook kL64{
-    32,
-    0.02975f,
-    {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 24, 27, 30, 33, 36, 39, 42, 45, 48, 51, 55, 59, 63, 67, 72, 77, 83, 90, 98, 109, 127},
-    0,
-    1.0,
-    1.0};
+// Of fine codes: the whole numbers of least distortion.
+inline constexpr Codebook kL32{16, 0.0258f, {3, 8, 13, 18, 23, 29, 35, 41, 47, 54, 61, 69, 78, 89, 104, 127}};
+inline constexpr Codebook kL64{32, 0.02975f, {1,  3,  5,  7,  9,  11, 13, 15, 17, 19, 21, 24, 27, 30, 33,  36,
+                                              39, 42, 45, 48, 51, 55, 59, 63, 67, 72, 77, 83, 90, 98, 109, 127}};
 
 constexpr const Codebook& codebook(Code code) {
   switch (code) {

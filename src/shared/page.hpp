@@ -89,8 +89,8 @@ constexpr int key_coordinates(const PageShape& shape) {
 // triples: 3 bits: rows 3T .. 3T+2 are a triple of 6-bit groups: low 6 bits of row 3T+r = coordinates 8T+2r (low 3 bits) and
 //          8T+2r+1; the top two bits of the three rows, in order, are the fourth group = coordinates 8T+6 and 8T+7.
 // words:   4 bits: [half][word w][frame mod 4][lane] 32-bit words; nibble pair i of a word = coordinates 8w+i (low), 8w+4+i (high).
-// strings: the token's string in groups of S steps and B bytes (trellis.hpp, key_group): [half][word w][frame mod 4][byte p < B][lane] 32-bit
-//          words; byte i of a word = byte p of group 4w+i, whose step c is coordinate 4 S w + 4c + i.
+// strings: the token's string in groups of S steps and B bytes (trellis.hpp, key_group): [half][word w][frame mod 4][byte p < B][lane]
+//          32-bit words; byte i of a word = byte p of group 4w+i, whose step c is coordinate 4 S w + 4c + i.
 constexpr int key_row_bytes(const CodeTraits& code, int head_dim) { return head_dim * code.frames * code.bits / 8; }  // a token
 
 // Rows come in triples [triple][half][3 rows], then the rest [half][row].

@@ -2,7 +2,7 @@
 //
 //   levels   candidates of a vector's scale, as thresholds of magnitudes         l4, l8, l16
 //   signs    targets, and how much each round of the annealing softens them      s2
-//   fine     candidates of a vector's scale, as steps of the stored ones           l32, l64
+//   fine     candidates of a vector's scale, as steps of the stored ones         l32, l64
 //   trellis  levels in whole steps, the index of every window                    t2, t2w, t3, t4
 #pragma once
 

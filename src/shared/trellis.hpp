@@ -44,9 +44,9 @@ constexpr Trellis trellis(Code code) {
     case Code::t2: return {6, {8, 12, 10, 15, 12, 4}};
     case Code::t2w: return {8, {12, 8, 2, 9, 10, 10, 12, 4}};
     case Code::t3: return {8, {28, 16, 4, 1, 3, 21, 9, 13}};
+    case Code::t4: return {8, {8, 35, 29, 25, 53, 37, 57, 33}};
     case Code::l32: return {5, {1, 2, 4, 8, 16}};
     case Code::l64: return {6, {1, 2, 4, 8, 16, 32}};
-    case Code::t4: return {8, {8, 35, 29, 25, 53, 37, 57, 33}};
   }
   return {};
 }

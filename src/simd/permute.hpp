@@ -17,8 +17,7 @@ QJL_PASS_BEGIN
 namespace qjl::simd::QJL_NAMESPACE {
 
 // lookup<Levels>(table, index): entry index mod 16 of a table that repeats its first `Levels` entries, so an index may carry other
-// bits above those of the code. lookup<32> and lookup<64> take
-// tables of the positive ones.
+// bits above those of the code. lookup<32> and lookup<64> take tables of the positive ones.
 #if QJL_LANES == 16
 
 struct Levels {

@@ -1,6 +1,5 @@
 // attend() over a KvCache, judged by softmax attention in doubles over the numbers that the cache stands for: sealed pages as the
 // oracle reads their bytes, sinks, tail and chunk as the caller gave them, rounded once to 16 bits.
-//
 // Every group size meets every length and every number of queries; head_dim, cache type, number format, soft cap, window, chunk and
 // pieces of append are drawn for each case. Bounds: docs/numerics.md.
 #include <numeric>
@@ -255,8 +254,7 @@ TEST(OracleAttend, EveryGroupLengthAndNumberOfQueries) {
   constexpr const char* kTypes[] = {"k2v2", "k3v2", "k3v3", "k4v3", "k4v4", "f16", "paper", "k1v1"};
   constexpr int kDims[] = {64, 80, 96, 128};
   Integers random(3);
-  int number = 0;
-  for (int tokens : {0, 1, 127, 128, 129, 300}) {
+  for (int number = 0; int tokens : {0, 1, 127, 128, 129, 300}) {
     for (int group : {1, 3, 4, 7, 8, 9}) {
       for (int queries : {1, 2, 5, 130}) {
         Case c{.group = group, .tokens = tokens, .queries = queries};
@@ -286,8 +284,10 @@ TEST(OracleAttend, LongSequences) {
       {.group = 4, .tokens = 4096, .queries = 5, .kv_heads = 1, .d = 64, .cache_type = "k3v3", .chunk = true},
       {.group = 8, .tokens = 4096, .queries = 130, .kv_heads = 1, .d = 64, .cache_type = "k4v3", .chunk = true},
       {.group = 7, .tokens = 4099, .queries = 130, .kv_heads = 1, .d = 64, .cache_type = "k4v4"},
+      {.group = 9, .tokens = 4096, .queries = 1, .kv_heads = 2, .d = 64, .cache_type = "k2v2", .options = {.sliding_window = 1500}},
       {.group = 9, .tokens = 4096, .queries = 1, .kv_heads = 2, .d = 64, .cache_type = "t3v3", .options = {.sliding_window = 1500}},
       {.group = 32, .tokens = 1500, .queries = 3, .kv_heads = 1, .d = 80, .cache_type = "k3v2", .chunk = true},
+      {.group = 2, .tokens = 600, .queries = 2, .kv_heads = 1, .d = 256, .cache_type = "k4v4"},
       {.group = 2, .tokens = 600, .queries = 2, .kv_heads = 1, .d = 256, .cache_type = "k6v6"},
       {.group = 2, .tokens = 600, .queries = 2, .kv_heads = 1, .d = 256, .cache_type = "k2v2", .options = {.logit_soft_cap = 3}},
       {.group = 40, .tokens = 260, .queries = 2, .kv_heads = 1, .d = 64, .cache_type = "paper"},

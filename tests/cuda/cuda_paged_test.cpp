@@ -94,7 +94,7 @@ TEST_P(CudaPaged, BytesAndNumbersOfAKvCache) {
   expect_same_bytes(pages.host(), memory.pages, blocks, on_host, brought);
 }
 INSTANTIATE_TEST_SUITE_P(, CudaPaged, ::testing::Values("k3v2", "k2v2", "k4v4", "kl8vf16", "f16", "paper"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& one) { return std::string(one.param); });
 
 TEST(CudaPagedErrors, MemoryOfAnotherPlaceIsRefused) {
   PagedCache paged(cache_config("k3v2", kDim, 8, 1), Device::cuda());

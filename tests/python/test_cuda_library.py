@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+pytestmark = pytest.mark.alone
+
 OBJECTS = sorted((ROOT / "build/cuda/src/cuda/CMakeFiles/qjl_cuda.dir").rglob("*.cu.o"))
 ARCHITECTURES = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"]
 HOST_ONLY = ("devices.cu.o", "cuda_backend.cu.o")

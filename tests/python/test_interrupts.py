@@ -19,6 +19,8 @@ from pathlib import Path
 import pytest
 from tiny_models import write_tiny_model
 
+pytestmark = pytest.mark.alone
+
 TIMES = int(os.environ.get("QJL_INTERRUPTS", "6"))  # a verb; see docs/reliability.md
 LONGEST_DELAY = 0.5  # seconds; every verb below works for longer
 ANSWER = 0.3  # seconds from the signal to the end, the median

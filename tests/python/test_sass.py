@@ -11,6 +11,8 @@ import pytest
 import sass
 from conftest import ROOT
 
+pytestmark = pytest.mark.alone
+
 OBJECTS = ROOT / "build/cuda/src/cuda/CMakeFiles/qjl_cuda.dir"
 PAIRS = ("signs_l4", "l8_l4", "l8_l8", "l16_l8", "l16_l16")  # codes of keys and values
 ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120")

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from tiny_models import write_tiny_model
 
+pytestmark = pytest.mark.alone
+
 MARK = b"> "
 SECONDS = 20  # that a read waits at most, on a machine with other work
 

@@ -113,9 +113,9 @@ class Histories(RuleBasedStateMachine):
             for ours, wanted in zip(found, model.numbers(), strict=True):
                 np.testing.assert_array_equal(ours, wanted[:, first:last])
 
-    # Byte loops add up to 3 % to the variance of the code's own error (docs/decisions/cpu.md); to an output, with few samples, up to three
-    # times that. A query's rounding is one error for all tokens of a page, where codes err token by token and average out, so in lse it is
-    # measured by the scores: (sum_t w_t e_t)^2 <= sum_t w_t e_t^2.
+    # Byte loops add up to 3 % to the variance of the code's own error (docs/decisions/cpu.md); to an output, with few samples, up to
+    # three times that. A query's rounding is one error for all tokens of a page, where codes err token by token and average out, so in
+    # lse it is measured by the scores: (sum_t w_t e_t)^2 <= sum_t w_t e_t^2.
     @precondition(lambda self: any(model.shortest >= 20 for model in self.models.values()))
     @rule(window=st.sampled_from([None, 1, 100]), soft_cap=st.sampled_from([0.0, 20.0]))
     def attend(self, window: int | None, soft_cap: float) -> None:

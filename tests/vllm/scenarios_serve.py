@@ -96,11 +96,20 @@ def lm_eval() -> dict[str, Any]:
 
 
 def by_transformers(asked: list[list[str]]) -> dict[str, Any]:
-    """The same by the exact model: tokens of an answer are those that its context does not have."""
+    """The same by a model whose keys and values are rounded to half floats, as exact rows stand in a cache, and nothing else: tokens of
+    an answer are those that its context does not have."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AttentionInterface, AttentionMaskInterface, AutoModelForCausalLM, AutoTokenizer
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import sdpa_mask
 
-    tokenizer, model = AutoTokenizer.from_pretrained(SMOLLM2), AutoModelForCausalLM.from_pretrained(SMOLLM2, dtype=torch.float32)
+    def halves(module: Any, query: Any, key: Any, value: Any, mask: Any, **more: Any) -> Any:
+        return sdpa_attention_forward(module, query, key.half().float(), value.half().float(), mask, **more)
+
+    AttentionInterface.register("halves", halves)
+    AttentionMaskInterface.register("halves", sdpa_mask)
+    tokenizer = AutoTokenizer.from_pretrained(SMOLLM2)
+    model = AutoModelForCausalLM.from_pretrained(SMOLLM2, dtype=torch.float32, attn_implementation="halves")
     scores = []
     with torch.no_grad():
         for context, answer in asked:

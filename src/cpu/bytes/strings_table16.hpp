@@ -1,5 +1,5 @@
 // Scores of keys whose codes are strings (trellis.hpp) where a look-up takes 16 entries: indices by shifts and exclusive ors
-// (tile/strings.hpp), then levels of 7 bits times an int8 query, as of nibbles.
+// (tile/strings.hpp), then levels (of 7 bits, or whole: index_levels.hpp) times an int8 query.
 #if defined(QJL_BYTES_STRINGS_TABLE16) == defined(QJL_TARGET_TOGGLE)
 #ifdef QJL_BYTES_STRINGS_TABLE16
 #undef QJL_BYTES_STRINGS_TABLE16
