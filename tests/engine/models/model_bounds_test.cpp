@@ -94,5 +94,19 @@ TEST(ModelBounds, ExpertsAreCounted) {
   expect_error(tiny, ErrorKind::bad_file, {"expert_count", "4097"});
 }
 
+TEST(ModelBounds, ExpertsHaveTheirWidth) {
+  constexpr std::uint32_t kMost = 1u << 22;
+  TinyModel tiny = described("expert_count", 4);
+  tiny.keys["llama.expert_used_count"] = 2u;
+  EXPECT_EQ(config_of(tiny).experts.feed_forward, 192);  // that of the layers
+  for (const char* key : {"expert_shared_feed_forward_length", "expert_feed_forward_length"}) {
+    tiny.keys[std::string("llama.") + key] = kMost + 1;
+    expect_error(tiny, ErrorKind::bad_file, {key, std::to_string(kMost + 1), std::to_string(kMost)});
+    tiny.keys[std::string("llama.") + key] = kMost;
+  }
+  EXPECT_EQ(config_of(tiny).experts.feed_forward, kMost);
+  EXPECT_EQ(config_of(tiny).experts.shared_feed_forward, kMost);
+}
+
 }  // namespace
 }  // namespace qjl::engine::test
