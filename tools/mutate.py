@@ -32,7 +32,7 @@ SUBJECTS = {
     "cli/study/npy.cpp": ["readers_test"],
     "cli/ranges.cpp": ["words_test"],
     "cli/text_input.cpp": ["words_test"],
-    "src/core/threads.cpp": ["threads_test"],
+    "src/core/threads.cpp": ["threads_test", "faults_test"],
     "src/core/processors.cpp": ["processors_test"],
     "src/core/memory/rows.cpp": ["rows_test", "bounds_capi_test", "errors_test"],
     "study/decode_speed.cpp": ["decode_speed_test"],

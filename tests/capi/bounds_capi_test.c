@@ -69,6 +69,8 @@ static void check_attends(void) {
   CHECK_OK(attend(1, 2, INT64_MIN, kDim, 1)); /* nor this one */
   CHECK_OK(attend(4, 1, kDim, INT64_MIN, 1));
   CHECK(refused(attend(4, 2, 0, kDim, 1)));
+  CHECK(refused(attend(4, 1, 0, kDim, 1)));
+  CHECK(refused(attend(1, 2, kDim, 0, 1)));
   CHECK(refused(attend(4, 2, 2 * kDim, 0, 1)));
   CHECK(refused(attend(4, 2, kDim, kDim, 1)));
   CHECK(refused(attend(4, 2, 2 * kDim - 1, kDim, 1)));

@@ -70,7 +70,7 @@ TEST(Npy, WhatIsNoArrayIsRefused) {
     expect_bad_file([&] { parse_npy(npy(shape, 8), "file"); }, shape);
   }
   const std::string good = npy("(2, 4)", 8);
-  for (const auto& [from, to] : {std::pair("<f4", "<i4"), {"<f4", ">f4"}, {"False", "True "}}) {
+  for (const auto& [from, to] : {std::pair("<f4", "<i4"), {"<f4", ">f4"}, {"False", "True "}, {"'shape'", "'shade'"}}) {
     std::string other = good;
     expect_bad_file([&] { parse_npy(other.replace(other.find(from), std::strlen(from), to), "file"); }, to);
   }
