@@ -51,7 +51,7 @@ static void check_appends(void) {
 static int attend(int64_t heads, int64_t tokens, int64_t head_stride, int64_t token_stride, size_t requests) {
   qjl_attend_request request = {0};
   qjl_attend_call call = {0};
-  const qjl_tensor queries = {numbers, QJL_F32, heads, tokens, kDim, kDim * tokens, kDim, QJL_CPU};
+  const qjl_tensor queries = {numbers, QJL_F32, heads, tokens, kDim, 2 * kDim, kDim, QJL_CPU}; /* of counts that are taken */
   const qjl_output output = {out, heads, tokens, kDim, head_stride, token_stride, QJL_CPU};
   request.sequence = sequence;
   request.queries = queries;
@@ -69,6 +69,8 @@ static void check_attends(void) {
   CHECK_OK(attend(1, 2, INT64_MIN, kDim, 1)); /* nor this one */
   CHECK_OK(attend(4, 1, kDim, INT64_MIN, 1));
   CHECK(refused(attend(4, 2, 0, kDim, 1)));
+  CHECK(refused(attend(4, 1, 0, kDim, 1)));
+  CHECK(refused(attend(1, 2, kDim, 0, 1)));
   CHECK(refused(attend(4, 2, 2 * kDim, 0, 1)));
   CHECK(refused(attend(4, 2, kDim, kDim, 1)));
   CHECK(refused(attend(4, 2, 2 * kDim - 1, kDim, 1)));

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "npy.hpp"
 #include "qjl/error.hpp"
@@ -46,12 +48,32 @@ TEST(Npy, ReadsShapeAndNumbers) {
   EXPECT_EQ(parse_npy(npy("()", 1), "file").numbers.size(), 1u);
 }
 
+// Version 1 has two bytes of length; each length is that of the header, no byte more or less.
+TEST(Npy, TheHeaderIsAsLongAsItSays) {
+  const std::string later = npy("(3,)", 3);
+  std::string first = later;
+  first[6] = 1;
+  first.erase(10, 2);
+  EXPECT_EQ(parse_npy(first, "file").numbers, (std::vector<float>{0, 0.5, 1}));
+  for (const std::string& file : {first, later}) {
+    for (const int more : {-1, 1, 12, 13, 100}) {
+      std::string other = file;
+      other[8] = static_cast<char>(other[8] + more);
+      expect_bad_file([&] { parse_npy(other, "file"); }, std::to_string(more));
+    }
+  }
+}
+
 TEST(Npy, WhatIsNoArrayIsRefused) {
   for (const char* shape : {"(2, 3)", "(2, 4", "2, 4", "(-2, -4)", "(8x)", "(2000000000, 8)", "(99999999999999999999)",
                             "(4294967296, 4294967296, 8)", "(1000000004, 2)"}) {
     expect_bad_file([&] { parse_npy(npy(shape, 8), "file"); }, shape);
   }
   const std::string good = npy("(2, 4)", 8);
+  for (const auto& [from, to] : {std::pair("<f4", "<i4"), {"<f4", ">f4"}, {"False", "True "}, {"'shape'", "'shade'"}}) {
+    std::string other = good;
+    expect_bad_file([&] { parse_npy(other.replace(other.find(from), std::strlen(from), to), "file"); }, to);
+  }
   for (const std::size_t size : {0, 6, 10, 11, 12, 40, 90}) {
     expect_bad_file([&] { parse_npy(good.substr(0, size), "file"); }, std::to_string(size));
   }

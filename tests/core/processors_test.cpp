@@ -2,6 +2,7 @@
 #include "processors.hpp"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -48,6 +49,19 @@ TEST_F(ProcessorsTest, AQuotaIsRoundedUp) {
     put("cpu.max", text);
     EXPECT_EQ(quota("0::/"), wanted) << text;
   }
+}
+
+TEST_F(ProcessorsTest, AffinityCounts) {
+  cpu_set_t before, one;
+  ASSERT_EQ(sched_getaffinity(0, sizeof(before), &before), 0);
+  EXPECT_LE(available_processors(), CPU_COUNT(&before));
+  int first = 0;
+  while (!CPU_ISSET(first, &before)) ++first;
+  CPU_ZERO(&one);
+  CPU_SET(first, &one);
+  ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
+  EXPECT_EQ(available_processors(), 1);
+  EXPECT_EQ(sched_setaffinity(0, sizeof(before), &before), 0);
 }
 
 TEST_F(ProcessorsTest, TheLeastOnTheWayCounts) {

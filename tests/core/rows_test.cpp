@@ -125,6 +125,27 @@ TEST(Rows, SixteenBitFormatsIntoEachOther) {
   EXPECT_EQ(out[3], 0x0001);
 }
 
+// One bad number in [2, 5, 3]: found by the stretches of rows that hold it, and by no other.
+TEST(Rows, AStretchIsItsRowsAndNoOther) {
+  constexpr std::int64_t kHeads = 2, kTokens = 5, kDim = 3;
+  for (std::int64_t bad = 0; bad < kHeads * kTokens; ++bad) {
+    std::vector<float> numbers(kHeads * kTokens * kDim, 1.0f);
+    numbers[static_cast<std::size_t>(bad * kDim + bad % kDim)] = 1e6f;
+    const TensorView rows = TensorView::contiguous(numbers.data(), DType::f32, kHeads, kTokens, kDim);
+    for (std::int64_t head = 0; head < kHeads; ++head) {
+      for (std::int64_t first = 0; first < kTokens; ++first) {
+        for (std::int64_t count = 0; first + count <= kTokens; ++count) {
+          const std::int64_t begin = head * kTokens + first;
+          const bool has_it = begin <= bad && bad < begin + count;
+          std::vector<std::uint16_t> out(static_cast<std::size_t>(count * kDim));
+          EXPECT_EQ(rows_fit(rows, head, first, count, DType::f16), !has_it) << bad << ' ' << head << ' ' << first << ' ' << count;
+          EXPECT_EQ(round_rows(rows, head, first, count, DType::f16, out.data()), !has_it);
+        }
+      }
+    }
+  }
+}
+
 TEST(Rows, DecodedNumbersStayFinite) {
   const float numbers[] = {1e6f, -1e6f, 65504.0f};
   std::uint16_t out[3];

@@ -34,6 +34,7 @@ def test_checks_are_left_out() -> None:
 def test_comments_texts_and_directives_stay() -> None:
     assert texts("  // a < 3") == set()
     assert texts('  f("a < 3");  // == 1') == set()
+    assert texts("  f(a /* 7 */);  // 8") == set()
     assert texts("#include <a>") == set()
     assert texts("  std::vector<int> p->q << r;") == set()
 

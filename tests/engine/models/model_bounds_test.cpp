@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
+#include "gguf_builder.hpp"
 #include "model.hpp"
 #include "model_config.hpp"
 #include "qjl/error.hpp"
@@ -62,6 +64,24 @@ TEST(ModelBounds, KvHeadsDivideHeads) {
   }
 }
 
+TEST(ModelBounds, WithoutAVocabSizeTheTokensAreCounted) {
+  for (const std::size_t count : {0u, 1u, 5u}) {
+    qjl_test::GgufBuilder file;
+    file.text("general.architecture", "llama").f32("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    for (const char* key : {"block_count", "attention.head_count", "attention.head_count_kv"})
+      file.u32(std::string("llama.") + key, 1);
+    for (const char* key : {"embedding_length", "feed_forward_length", "context_length"}) file.u32(std::string("llama.") + key, 64);
+    file.texts("tokenizer.ggml.tokens", std::vector<std::string>(count, "a"));
+    const qjl_test::Bytes bytes = file.build();
+    const auto read = [&] { return read_model_config(*parse_model_file(bytes, "tiny")).vocab_size; };
+    if (count == 0) {
+      EXPECT_THROW(read(), Error);
+    } else {
+      EXPECT_EQ(read(), static_cast<std::int64_t>(count));
+    }
+  }
+}
+
 TEST(ModelBounds, ExpertsAreCounted) {
   TinyModel tiny = described("expert_count", 4096);
   tiny.keys["llama.expert_used_count"] = 4096u;
@@ -72,6 +92,20 @@ TEST(ModelBounds, ExpertsAreCounted) {
   expect_error(tiny, ErrorKind::bad_file, {"expert_used_count", "0"});
   tiny.keys["llama.expert_count"] = 4097u;
   expect_error(tiny, ErrorKind::bad_file, {"expert_count", "4097"});
+}
+
+TEST(ModelBounds, ExpertsHaveTheirWidth) {
+  constexpr std::uint32_t kMost = 1u << 22;
+  TinyModel tiny = described("expert_count", 4);
+  tiny.keys["llama.expert_used_count"] = 2u;
+  EXPECT_EQ(config_of(tiny).experts.feed_forward, 192);  // that of the layers
+  for (const char* key : {"expert_shared_feed_forward_length", "expert_feed_forward_length"}) {
+    tiny.keys[std::string("llama.") + key] = kMost + 1;
+    expect_error(tiny, ErrorKind::bad_file, {key, std::to_string(kMost + 1), std::to_string(kMost)});
+    tiny.keys[std::string("llama.") + key] = kMost;
+  }
+  EXPECT_EQ(config_of(tiny).experts.feed_forward, kMost);
+  EXPECT_EQ(config_of(tiny).experts.shared_feed_forward, kMost);
 }
 
 }  // namespace

@@ -120,6 +120,22 @@ TEST(ModelConfig, RefusesWhatItCannotRun) {
   expect_error(experts, ErrorKind::unsupported, {"expert_gating_func", "2"});
 }
 
+// The number of llama.cpp for the softmax of the chosen counts more than the family; that of a softmax leaves the family's.
+TEST(ModelConfig, RoutingOfExperts) {
+  for (const char* family : {"qwen2moe", "llama"}) {
+    TinyModel tiny(family);
+    const std::string prefix = std::string(family) + ".";
+    tiny.keys[prefix + "expert_count"] = 4u;
+    tiny.keys[prefix + "expert_used_count"] = 2u;
+    const Routing own = config_of(tiny).experts.routing;
+    EXPECT_EQ(own, family == std::string("llama") ? Routing::softmax_of_chosen : Routing::softmax_of_all);
+    tiny.keys[prefix + "expert_gating_func"] = 1u;
+    EXPECT_EQ(config_of(tiny).experts.routing, own);
+    tiny.keys[prefix + "expert_gating_func"] = 3u;
+    EXPECT_EQ(config_of(tiny).experts.routing, Routing::softmax_of_chosen);
+  }
+}
+
 // What the model of 27B has of its own, and what the others have.
 TEST(ModelConfig, Gemma3) {
   TinyModel tiny("gemma3");
