@@ -196,6 +196,7 @@ typedef struct qjl_layer_memory {
 /* Bytes by kind. */
 typedef struct qjl_memory_report {
   int64_t sealed_pages, free_pages, sinks, tails, page_tables, codec_tables, scratch;
+  int64_t recurrent; /* states of layers without keys, which only a file of the engine brings */
   int64_t total;
   int64_t num_tokens;              /* summed over sequences */
   qjl_layer_memory full, windowed; /* layers that keep all tokens, and those with a retention */

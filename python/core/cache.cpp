@@ -123,6 +123,7 @@ nb::dict memory_report(const Cache& self) {
   report["page_tables"] = r.page_tables;
   report["codec_tables"] = r.codec_tables;
   report["scratch"] = r.scratch;
+  report["recurrent"] = r.recurrent;
   report["total"] = r.total();
   report["num_tokens"] = r.num_tokens;
   report["full_layers"] = r.full.total();
@@ -205,9 +206,9 @@ void bind_contents(nb::class_<Cache>& c) {
 void bind_accounts(nb::class_<Cache>& c) {
   c.def("memory_report", memory_report,
         "memory_report() -> dict[str, int]\n\nBytes by kind (sealed_pages, free_pages, sinks, tails, page_tables, codec_tables, "
-        "scratch), "
-        "their total, and\nnum_tokens: tokens held, summed over sequences. full_layers and windowed_layers: of pages, sinks and "
-        "tails,\nwhat layers that keep all tokens have, and those with a retention.")
+        "scratch, and\nrecurrent: states of layers without keys, from a file of the program), their total, and num_tokens: tokens "
+        "held,\nsummed over sequences. full_layers and windowed_layers: of pages, sinks and tails, what layers that keep all "
+        "tokens\nhave, and those with a retention.")
       .def(
           "bits", [](const Cache& self) { return self.memory_report().bits(self.config()); },
           "bits() -> float\n\nBits for each number held, every byte of the cache counted; 0 when empty.")

@@ -150,8 +150,8 @@ int qjl_cache_memory(const qjl_cache* cache, qjl_memory_report* report) {
     const auto part = [](const qjl::LayerMemory& p) {
       return qjl_layer_memory{p.num_layers, p.sealed_pages, p.free_pages, p.sinks, p.tails, p.kept_tokens};
     };
-    out = {r.sealed_pages, r.free_pages, r.sinks,      r.tails,      r.page_tables,   r.codec_tables,
-           r.scratch,      r.total(),    r.num_tokens, part(r.full), part(r.windowed)};
+    out = {r.sealed_pages, r.free_pages, r.sinks,   r.tails,      r.page_tables, r.codec_tables,
+           r.scratch,      r.recurrent,  r.total(), r.num_tokens, part(r.full),  part(r.windowed)};
   });
 }
 

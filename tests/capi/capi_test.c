@@ -164,7 +164,7 @@ static void check_memory(const qjl_cache* cache) {
   int64_t number = 0;
   double bits = 0;
   CHECK_OK(qjl_cache_memory(cache, &r));
-  CHECK(r.total == r.sealed_pages + r.free_pages + r.sinks + r.tails + r.page_tables + r.codec_tables + r.scratch &&
+  CHECK(r.total == r.sealed_pages + r.free_pages + r.sinks + r.tails + r.page_tables + r.codec_tables + r.scratch + r.recurrent &&
         r.scratch == 0);
   CHECK(r.num_tokens == kTokens);
   CHECK_OK(qjl_cache_page_bytes(cache, 0, &number));

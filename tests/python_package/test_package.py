@@ -169,7 +169,7 @@ def test_accounts(rows: Rows) -> None:
     for layer in range(2):
         cache.append(sequence, layer, rows(2, 900, 64), rows(2, 900, 64))
     report = cache.memory_report()
-    kinds = ["sealed_pages", "free_pages", "sinks", "tails", "page_tables", "codec_tables", "scratch"]
+    kinds = ["sealed_pages", "free_pages", "sinks", "tails", "page_tables", "codec_tables", "scratch", "recurrent"]
     assert report["total"] == sum(report[kind] for kind in kinds) and set(report) == {
         *kinds,
         "total",

