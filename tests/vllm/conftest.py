@@ -13,8 +13,6 @@ BESIDE = {
     "test_smollm2.py": "smollm2:by_transformers",
     "test_one_worker.py": "tiny:by_transformers",
 }
-
-
 MISSING = [name for name in ("vllm", "torch", "qjl") if find_spec(name) is None]
 
 
