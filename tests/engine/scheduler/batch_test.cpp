@@ -9,21 +9,7 @@
 namespace qjl::engine::test {
 namespace {
 
-struct BatchTest : SchedulerFixture {
-  // One request by itself in a cache with room.
-  std::shared_ptr<Recorder> alone(const Tokens& prompt, std::int64_t max_tokens, std::uint64_t seed = 5) {
-    Driver driver(*this, config(100, 10));
-    auto recorder = driver.ask(prompt, max_tokens, seed);
-    driver.run();
-    EXPECT_TRUE(recorder->is_done());
-    return recorder;
-  }
-  static void expect_same(const Recorder& found, const Recorder& wanted, const std::string& what) {
-    EXPECT_EQ(found.tokens(), wanted.tokens()) << what;
-    EXPECT_EQ(found.logprobs(), wanted.logprobs()) << what;
-    EXPECT_EQ(found.ends.size(), 1u) << what;
-  }
-};
+using BatchTest = SchedulerFixture;
 
 TEST_F(BatchTest, MixedRequestsInASmallCacheGiveWhatEachGivesAlone) {
   const Tokens common = random_tokens(384, 1);
@@ -46,7 +32,7 @@ TEST_F(BatchTest, MixedRequestsInASmallCacheGiveWhatEachGivesAlone) {
   for (std::size_t i = 0; i < prompts.size(); ++i) {
     ASSERT_TRUE(found[i]->is_done()) << i << ": " << (found[i]->ends.empty() ? "no end" : found[i]->ends[0].message);
     EXPECT_EQ(std::ssize(found[i]->tokens()), lengths[i]);
-    expect_same(*found[i], *alone(prompts[i], lengths[i], i), "request " + std::to_string(i));
+    expect_same(*found[i], *alone(*this, prompts[i], lengths[i], i), "request " + std::to_string(i));
   }
 }
 
@@ -123,7 +109,8 @@ TEST_F(BatchTest, EqualBeginningsThatComeTogetherAreComputedOnce) {
   std::int64_t cached = 0;
   for (const auto& each : all) cached += each->ends[0].usage.cached_tokens;
   EXPECT_EQ(cached, 5 * 1024);
-  for (std::uint64_t i = 0; i < 6; ++i) expect_same(*all[i], *alone(joined(common, random_tokens(10, 50 + i)), 1), "one of six");
+  for (std::uint64_t i = 0; i < 6; ++i)
+    expect_same(*all[i], *alone(*this, joined(common, random_tokens(10, 50 + i)), 1), "one of six");
 }
 
 TEST_F(BatchTest, ChoicesAreForks) {
@@ -139,7 +126,7 @@ TEST_F(BatchTest, ChoicesAreForks) {
   EXPECT_EQ(recorder->ends[0].usage.generated_tokens, 300);
   EXPECT_EQ(driver.batch.accounts().computed_tokens, 300 + 5 * 59);
   for (int i = 0; i < 5; ++i) {
-    const auto one = alone(prompt, 60, 5 + static_cast<std::uint64_t>(i));
+    const auto one = alone(*this, prompt, 60, 5 + static_cast<std::uint64_t>(i));
     EXPECT_EQ(recorder->tokens(i), one->tokens()) << i;
     EXPECT_EQ(recorder->logprobs(i), one->logprobs()) << i;
   }
@@ -261,7 +248,7 @@ TEST_F(BatchTest, TwoTypesSideBySide) {
   EXPECT_EQ(packed->ends[0].usage.cache_type, "k3v2");
   EXPECT_LT(packed->ends[0].usage.bits, exact->ends[0].usage.bits);
   EXPECT_NE(packed->logprobs(), exact->logprobs());
-  expect_same(*packed, *alone(prompt, 30), "beside f16");
+  expect_same(*packed, *alone(*this, prompt, 30), "beside f16");
 }
 
 }  // namespace

@@ -148,4 +148,20 @@ struct Driver {
   std::int64_t last_id = 0;
 };
 
+// One request by itself in a cache with room.
+inline std::shared_ptr<Recorder> alone(SchedulerFixture& fixture, const Tokens& prompt, std::int64_t max_tokens,
+                                       std::uint64_t seed = 5) {
+  Driver driver(fixture, fixture.config(100, 10));
+  auto recorder = driver.ask(prompt, max_tokens, seed);
+  driver.run();
+  EXPECT_TRUE(recorder->is_done());
+  return recorder;
+}
+
+inline void expect_same(const Recorder& found, const Recorder& wanted, const std::string& what) {
+  EXPECT_EQ(found.tokens(), wanted.tokens()) << what;
+  EXPECT_EQ(found.logprobs(), wanted.logprobs()) << what;
+  EXPECT_EQ(found.ends.size(), 1u) << what;
+}
+
 }  // namespace qjl::engine::test

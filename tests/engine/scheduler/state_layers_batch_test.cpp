@@ -16,13 +16,6 @@ struct StateLayersBatch : SchedulerFixture {
     bytes = tiny.bytes(TinyModel::Matrices::q8_0);
     model = Model::load(parse_model_file(bytes, "tiny"));
   }
-  std::shared_ptr<Recorder> alone(const Tokens& prompt, std::int64_t max_tokens, std::uint64_t seed = 5) {
-    Driver driver(*this, config(100, 10));
-    auto recorder = driver.ask(prompt, max_tokens, seed);
-    driver.run();
-    EXPECT_TRUE(recorder->is_done());
-    return recorder;
-  }
 };
 
 TEST_F(StateLayersBatch, MixedRequestsGiveWhatEachGivesAlone) {
@@ -41,9 +34,8 @@ TEST_F(StateLayersBatch, MixedRequestsGiveWhatEachGivesAlone) {
   EXPECT_EQ(accounts.caches[0].memory.recurrent, 0) << "all have gone";
   for (std::uint64_t i = 0; i < 9; ++i) {
     ASSERT_TRUE(found[i]->is_done()) << i;
-    const auto wanted = alone(prompts[i], static_cast<std::int64_t>(3 + 30 * i), i);
-    EXPECT_EQ(found[i]->tokens(), wanted->tokens()) << i;
-    EXPECT_EQ(found[i]->logprobs(), wanted->logprobs()) << i;
+    const auto wanted = alone(*this, prompts[i], static_cast<std::int64_t>(3 + 30 * i), i);
+    expect_same(*found[i], *wanted, "request " + std::to_string(i));
   }
 }
 
@@ -63,8 +55,7 @@ TEST_F(StateLayersBatch, AParkedAnswerIsTheSame) {
     wanted->stop_after = 900;
     roomy.submit(request_of(prompt, -1, wanted));
     roomy.run();
-    EXPECT_EQ(found->tokens(), wanted->tokens());
-    EXPECT_EQ(found->logprobs(), wanted->logprobs());
+    expect_same(*found, *wanted, "parked");
   }
 }
 
@@ -79,7 +70,7 @@ TEST_F(StateLayersBatch, ChoicesAreForks) {
   ASSERT_TRUE(recorder->is_done());
   EXPECT_EQ(driver.batch.accounts().computed_tokens, 200 + 3 * 39);
   for (int i = 0; i < 3; ++i) {
-    const auto wanted = alone(prompt, 40, 5 + static_cast<std::uint64_t>(i));
+    const auto wanted = alone(*this, prompt, 40, 5 + static_cast<std::uint64_t>(i));
     EXPECT_EQ(recorder->tokens(i), wanted->tokens()) << i;
     EXPECT_EQ(recorder->logprobs(i), wanted->logprobs()) << i;
   }
