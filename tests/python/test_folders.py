@@ -207,17 +207,16 @@ HYBRID_REFUSALS = {
 }
 
 
-@pytest.mark.parametrize(("values", "said"), HYBRID_REFUSALS.values(), ids=HYBRID_REFUSALS)
-def test_hybrid_config_is_refused(values, said, run_probe, tmp_path):
-    MODELS["qwen3.5"]().save_pretrained(tmp_path / "folder")
-    old_config(tmp_path / "folder", lambda config: config.update(values))
-    with pytest.raises(AssertionError, match=said):
-        engine_logits(run_probe, tmp_path / "folder", [1, 2], tmp_path)
+OF_BOTH = {
+    f"{model}: {what}": (model, *case)
+    for model, cases in (("llama-d64-default", REFUSALS), ("qwen3.5", HYBRID_REFUSALS))
+    for what, case in cases.items()
+}
 
 
-@pytest.mark.parametrize(("values", "said"), REFUSALS.values(), ids=REFUSALS)
-def test_config_is_refused(values, said, run_probe, tmp_path):
-    MODELS["llama-d64-default"]().save_pretrained(tmp_path / "folder")
+@pytest.mark.parametrize(("model", "values", "said"), OF_BOTH.values(), ids=OF_BOTH)
+def test_config_is_refused(model, values, said, run_probe, tmp_path):
+    MODELS[model]().save_pretrained(tmp_path / "folder")
     old_config(tmp_path / "folder", lambda config: config.update(values))
     with pytest.raises(AssertionError, match=said):
         engine_logits(run_probe, tmp_path / "folder", [1, 2], tmp_path)
