@@ -1,6 +1,6 @@
 """Runs the speed measurements and keeps their rows in docs/results/speed: one JSON lines file a part.
 
-    run.py [PART...]        quick, kernels, targets, paper, cost; default all of them
+    run.py [PART...]        quick, kernels, targets, codes, paper, cost; default all of them
     run.py --peers [PART...]  attend, engine, quality against llama.cpp (needs its environment: ./dev bench-peers)
 
 A part works in build/bench and moves its file when it is complete, so that an interrupted run goes on where it stopped.
@@ -20,7 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs/results/speed"
 WORK = ROOT / "build/bench"
-PARTS = ["quick", "kernels", "targets", "paper", "cost"]
+PARTS = ["quick", "kernels", "targets", "codes", "paper", "cost"]
+NAMES_ITS_MACHINE = {"codes"}  # its rows may be of another one than the other parts'
 PEER_PARTS = ["attend", "engine", "quality"]
 
 
@@ -56,6 +57,19 @@ class Runner:
             words = ["--tokens", tokens, "--threads", 1, "--cache", "k2v2,k3v2,k4v4", *self.options.more]
             self.call(self.bench, "kernels", "--out", WORK / "targets.jsonl", *words, target=target)
         self.keep("targets.jsonl")
+
+    def codes(self) -> None:
+        """Trellis codes beside the others, on every instruction set that is not the slow baseline."""
+        rows = [{"kind": "machine", **self.machine()}]
+        for target in self.machine()["cpu_targets"]:
+            if target != "scalar":
+                env = dict(os.environ) | {"QJL_CPU_TARGET": target}
+                done = subprocess.run(
+                    [self.bench, "codes", *self.options.more], check=True, capture_output=True, text=True, env=env
+                )
+                rows += json.loads(done.stdout)["rows"]
+        (WORK / "codes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        self.keep("codes.jsonl")
 
     def paper(self) -> None:
         self.call(self.bench, "paper", "--out", WORK / "paper.jsonl")
@@ -94,7 +108,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     options = parse()
     runner = Runner(options)
-    (options.results / "machine.json").write_text(json.dumps(runner.machine(), indent=1) + "\n")
+    if set(options.parts) - NAMES_ITS_MACHINE:
+        (options.results / "machine.json").write_text(json.dumps(runner.machine(), indent=1) + "\n")
     for part in options.parts:
         start = time.monotonic()
         print(f"== {part}", file=sys.stderr)

@@ -226,6 +226,7 @@ Verb add_chat(CLI::App& program) {
   auto options = std::make_shared<ChatOptions>();
   auto* command = program.add_subcommand("chat", "talk with a model, the history in one cache");
   add_model_options(*command, options->model);
+  add_memory_option(*command, options->model);
   add_generate_options(*command, options->generate);
   add_cache_options(*command, options->cache);
   add_saved_cache_options(*command, options->saved);

@@ -8,6 +8,7 @@
 
 #include "files.hpp"
 #include "interrupt.hpp"
+#include "memory_budget.hpp"
 #include "named_templates.hpp"
 #include "progress.hpp"
 #include "qjl/error.hpp"
@@ -34,12 +35,25 @@ void check_sampling(const engine::SamplingConfig& config) {
   }
 }
 
+// With --memory a prompt is read in chunks: what a pass takes grows with its rows.
+GenerateOptions within_memory(LoadedModel& loaded, const engine::CacheType& cache, Device device, GenerateOptions options) {
+  if (loaded.memory == 0) return options;
+  if (device != Device::cpu())
+    throw Usage("--memory: found --device " + device_name(device) + ", wanted cpu: it counts the host's");
+  if (options.chunk == 0) options.chunk = kMemoryChunk;
+  const MemoryBudget budget =
+      measure_memory(loaded, cache, loaded.memory, {.rows = options.chunk, .arithmetic = options.arithmetic});
+  loaded.context = context_within(loaded, cache, budget, loaded.context);
+  return options;
+}
+
 }  // namespace
 
-engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, Device device, const GenerateOptions& options,
+engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, Device device, const GenerateOptions& asked,
                                  const std::optional<CacheFile>& saved) {
-  check_sampling(options.sampling);
+  check_sampling(asked.sampling);
   if (!saved) warn_of_other_model(loaded, cache);
+  const GenerateOptions options = within_memory(loaded, cache, device, asked);
   loaded.model.prepare(options.arithmetic, loaded.threads);
   const engine::GenerateConfig config{.sampling = options.sampling,
                                       .codec = cache.codec,

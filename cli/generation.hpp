@@ -16,8 +16,8 @@
 
 namespace qjl::cli {
 
-// A generator with room for loaded.context tokens, its cache on `device`: a new one of that type, or the saved one where there is
-// one. Usage on a sampling number out of range.
+// A generator with room for loaded.context tokens, or for as many as fit loaded.memory, its cache on `device`: a new one of that type,
+// or the saved one where there is one. Usage on a sampling number out of range, a memory that is too small.
 engine::Generator make_generator(LoadedModel& loaded, const engine::CacheType& cache, Device device, const GenerateOptions& options,
                                  const std::optional<CacheFile>& saved);
 

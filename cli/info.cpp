@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "cache_size.hpp"
 #include "files.hpp"
 #include "generate.hpp"
 #include "loaded_model.hpp"
+#include "memory_budget.hpp"
 #include "options.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/device.hpp"
@@ -26,29 +29,16 @@ struct InfoOptions {
   OutputOptions output;
 };
 
-// Bytes that `tokens` tokens take in a layer that keeps the last `kept` (0: all): whole pages sealed, the rest and the sinks as exact
-// 16-bit rows.
-std::int64_t layer_bytes(const KvCache& cache, int layer, std::int64_t tokens, std::int64_t kept) {
-  const auto& config = cache.config();
-  const std::int64_t pages = tokens / kTokensPerPage, open = tokens % kTokensPerPage;
-  const std::int64_t forgotten =
-      kept == 0 ? 0 : std::max<std::int64_t>(0, tokens - std::max<std::int64_t>(kept, kTokensPerPage)) / kTokensPerPage;
-  const std::int64_t exact_rows = open + (pages > 0 ? config.codec.sink_tokens : 0);
-  const std::int64_t row = 2 * config.head_dim * dtype_bytes(config.tail_dtype);
-  return config.num_kv_heads * ((pages - forgotten) * cache.page_bytes(layer) + exact_rows * row);
-}
-
 // Megabytes of a cache of `tokens` tokens; where layers forget, of full and windowed layers apart too, and of one that kept all.
 Json cache_row(const KvCache& cache, std::int64_t tokens) {
-  const auto& retention = cache.config().layer_retention;
-  double full = 0.0, windowed = 0.0, all = 0.0;
-  for (int layer = 0; layer < cache.config().num_layers; ++layer) {
-    const std::int64_t kept = retention.empty() ? 0 : retention[static_cast<std::size_t>(layer)];
-    (kept > 0 ? windowed : full) += static_cast<double>(layer_bytes(cache, layer, tokens, kept)) / 1e6;
-    all += static_cast<double>(layer_bytes(cache, layer, tokens, 0)) / 1e6;
+  const CacheSize size = cache_size(cache, tokens);
+  const auto megabytes = [](std::int64_t bytes) { return static_cast<double>(bytes) / 1e6; };
+  Json row = {{"bits_sealed", cache.bits_sealed()}, {"cache_mb", megabytes(size.full + size.windowed)}};
+  if (size.windowed > 0) {
+    row.update({{"full_layers_mb", megabytes(size.full)},
+                {"windowed_layers_mb", megabytes(size.windowed)},
+                {"all_kept_mb", megabytes(size.all_kept)}});
   }
-  Json row = {{"bits_sealed", cache.bits_sealed()}, {"cache_mb", full + windowed}};
-  if (windowed > 0.0) row.update({{"full_layers_mb", full}, {"windowed_layers_mb", windowed}, {"all_kept_mb", all}});
   return row;
 }
 
@@ -114,7 +104,17 @@ Json model_json(const LoadedModel& loaded) {
   return json;
 }
 
-Json caches_json(const LoadedModel& loaded) {
+Json budget_json(const MemoryBudget& budget) {
+  const auto megabytes = [](std::int64_t bytes) { return static_cast<double>(bytes) / 1e6; };
+  return {{"total_mb", megabytes(budget.total)},
+          {"weights_mb", megabytes(budget.weights)},
+          {"program_mb", megabytes(budget.program)},
+          {"scratch_mb", megabytes(budget.scratch)},
+          {"cache_mb", megabytes(budget.cache())}};
+}
+
+// With a budget, the context that it gives each type, too.
+Json caches_json(const LoadedModel& loaded, const std::optional<MemoryBudget>& budget) {
   Json caches = Json::array();
   for (const char* type : kCacheTypes) {
     const CacheConfig config = engine::forgetting(loaded.model.cache_config(codec_config(type), loaded.context));
@@ -122,6 +122,8 @@ Json caches_json(const LoadedModel& loaded) {
     const KvCache cache(config);
     Json& row = caches.emplace_back(Json{{"cache", type}});
     row.update(cache_row(cache, loaded.context));
+    if (budget)
+      row["context_within_memory"] = tokens_within(cache, budget->cache() - cache.memory_report().total(), loaded.context);
   }
   return caches;
 }
@@ -145,13 +147,20 @@ std::string info_text(const Json& json) {
   for (const auto& [key, value] : json["model"].items()) {
     text += fmt::format("  {:<20}{}\n", key, value.is_string() ? one_line(value.get<std::string>()) : json_line(value));
   }
+  if (json.contains("memory")) {
+    text += fmt::format("\nmemory\n");
+    for (const auto& [key, value] : json["memory"].items()) text += fmt::format("  {:<20}{:.1f}\n", key, value.get<double>());
+  }
   const bool forgets = json["caches"][0].contains("windowed_layers_mb");
   text += fmt::format("\ncache at {} tokens\n  {:<8}{:>12}{:>10}{:>8}{}\n", json["context"].get<std::int64_t>(), "type",
-                      "bits sealed", "MB", "ratio", forgets ? "  full layers MB  windowed layers MB  all kept MB" : "");
+                      "bits sealed", "MB", "ratio",
+                      std::string(json.contains("memory") ? "  context in --memory" : "") +
+                          (forgets ? "  full layers MB  windowed layers MB  all kept MB" : ""));
   const double exact = json["caches"][0]["cache_mb"];
   for (const auto& row : json["caches"]) {
     text += fmt::format("  {:<8}{:>12.2f}{:>10.2f}{:>7.1f}x", row["cache"].get<std::string>(), row["bits_sealed"].get<double>(),
                         row["cache_mb"].get<double>(), exact / row["cache_mb"].get<double>());
+    if (row.contains("context_within_memory")) text += fmt::format("{:>21}", row["context_within_memory"].get<std::int64_t>());
     if (forgets)
       text += fmt::format("{:>16.2f}{:>20.2f}{:>13.2f}", row["full_layers_mb"].get<double>(),
                           row["windowed_layers_mb"].get<double>(), row["all_kept_mb"].get<double>());
@@ -164,10 +173,15 @@ Exit run_info(const InfoOptions& options) {
   check_output(options.output.file);
   Json json = program_json();
   if (!options.model.path.empty()) {
-    const LoadedModel loaded(options.model);
+    LoadedModel loaded(options.model);
     json["model"] = model_json(loaded);
     json["context"] = loaded.context;
-    json["caches"] = caches_json(loaded);
+    std::optional<MemoryBudget> budget;
+    if (loaded.memory > 0) {
+      budget = measure_memory(loaded, engine::read_cache_type("k3v2"), loaded.memory, {.rows = kMemoryChunk});
+      json["memory"] = budget_json(*budget);
+    }
+    json["caches"] = caches_json(loaded, budget);
   }
   write_result(options.output.file, options.output.json ? json_text(json) : info_text(json));
   return Exit::ok;
@@ -179,6 +193,7 @@ Verb add_info(CLI::App& program) {
   auto options = std::make_shared<InfoOptions>();
   auto* command = program.add_subcommand("info", "describe this program, a model, and its cache sizes");
   add_model_options(*command, options->model);
+  add_memory_option(*command, options->model);
   command->get_option("--model")->required(false);
   add_output_options(*command, options->output);
   return {command, [options] {

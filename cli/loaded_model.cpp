@@ -32,7 +32,8 @@ LoadedModel::LoadedModel(const ModelOptions& options)
     : model(load(options)),
       tokenizer(model.file().tokenizer_data()),
       threads(options.threads),
-      context(options.context > 0 ? options.context : model.config().context_length) {
+      context(options.context > 0 ? options.context : model.config().context_length),
+      memory(options.memory) {
   const auto& config = model.config();
   if (tokenizer.vocab_size() > config.vocab_size) {
     throw Error(ErrorKind::bad_file, "[open] " + options.path + ": found a tokenizer of " + std::to_string(tokenizer.vocab_size()) +

@@ -16,6 +16,7 @@ struct LoadedModel {
   engine::Tokenizer tokenizer;
   ThreadPool threads;
   std::int64_t context;  // tokens: --ctx-size, or what the model was trained for
+  std::int64_t memory;   // bytes: --memory; 0: not said
 
   // Says in the log what a user should know: a context above the trained one, keys of the file that are not followed.
   // Errors: as of open_model_file(), Model and Tokenizer; Usage when --ctx-size is above what any model takes.

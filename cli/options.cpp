@@ -59,6 +59,15 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   add_rope_options(command, options.rope);
 }
 
+void add_memory_option(CLI::App& command, ModelOptions& options) {
+  command
+      .add_option_function<std::string>(
+          "--memory", [&options](const std::string& text) { options.memory = read_bytes(text); },
+          "instead of -c: 6G, 1500M ... for weights, passes and cache together; prompts are read in chunks")
+      ->excludes("--ctx-size")
+      ->group("Model");
+}
+
 void add_cache_options(CLI::App& command, CacheOptions& options) {
   command
       .add_option("--cache", options.type,

@@ -41,6 +41,7 @@ Verb add_serve(CLI::App& program);
 struct ModelOptions {
   std::string path;
   std::int64_t context = 0;  // tokens; 0: what the model was trained for
+  std::int64_t memory = 0;   // bytes of all that a run takes; 0: not said
   int threads = 0;           // 0: every processor that the process may use
   engine::RopeOptions rope;  // instead of what the file says
 };
@@ -79,6 +80,8 @@ struct GenerateOptions {
 };
 
 void add_model_options(CLI::App& command, ModelOptions& options);
+// --memory, which gives the context.
+void add_memory_option(CLI::App& command, ModelOptions& options);
 void add_cache_options(CLI::App& command, CacheOptions& options);
 void add_saved_cache_options(CLI::App& command, SavedCacheOptions& options);
 void add_arithmetic_option(CLI::App& command, engine::Arithmetic& arithmetic);

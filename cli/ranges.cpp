@@ -60,6 +60,23 @@ CLI::Validator positive_share() {
   return real([](double x) { return x > 0 && x <= 1; }, "above 0, at most 1");
 }
 
+std::int64_t read_bytes(const std::string& text) {
+  struct Unit {
+    std::string_view name;
+    double bytes;
+  };
+  constexpr Unit kUnits[] = {{"", 1}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}, {"Ki", 1 << 10}, {"Mi", 1 << 20}, {"Gi", 1 << 30}};
+  constexpr double kMost = 1e15;
+  const char* const end = text.data() + text.size();
+  double number = 0;
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  for (const Unit& unit : kUnits) {
+    if (error != std::errc() || std::string_view(stop, end) != unit.name) continue;
+    if (const double bytes = number * unit.bytes; bytes >= 1 && bytes <= kMost) return static_cast<std::int64_t>(bytes);
+  }
+  throw CLI::ValidationError("--memory", "found " + text + ", wanted bytes as 6G, 1500M or 6Gi, at most 1000000G");
+}
+
 std::uint64_t read_seed(const std::string& text) {
   std::uint64_t seed = 0;
   if (read_number(text, seed)) return seed;

@@ -18,6 +18,9 @@ CLI::Validator not_negative();
 CLI::Validator share();           // 0 to 1
 CLI::Validator positive_share();  // above 0, at most 1
 
+// Of --memory: 6G, 1500M, 900000K or bytes, powers of 1000; 6Gi, 1500Mi, 900000Ki of 1024. Errors: CLI::ValidationError.
+std::int64_t read_bytes(const std::string& text);
+
 // Of --seed: 0 to 2^64 - 1, or -1 for one by chance. Errors: CLI::ValidationError.
 std::uint64_t read_seed(const std::string& text);
 

@@ -84,6 +84,7 @@ Verb add_run(CLI::App& program) {
   auto options = std::make_shared<RunOptions>();
   auto* command = program.add_subcommand("run", "continue a prompt, or answer a question about a file");
   add_model_options(*command, options->model);
+  add_memory_option(*command, options->model);
   command->add_option("-p,--prompt", options->prompt, "text to continue; after --file: a question below it")->group("Prompt");
   command->add_option("-f,--file", options->file, "text file to begin with, - for standard input")->group("Prompt");
   command->add_flag("-e,--escape", options->escape, "read \\n, \\t, \\xNN and the like in --prompt as in C")->group("Prompt");

@@ -16,6 +16,7 @@
 #include "chat_prompt.hpp"
 #include "files.hpp"
 #include "generation.hpp"
+#include "memory_budget.hpp"
 #include "qjl/codec.hpp"
 #include "qjl/error.hpp"
 #include "scheduler.hpp"
@@ -108,11 +109,23 @@ server::HttpConfig http_config(const ServeOptions& options) {
   return config;
 }
 
-engine::SchedulerConfig scheduler_config(const ServeOptions& options, std::vector<engine::CacheType> types,
-                                         const LoadedModel& loaded) {
+// That a request may ask for.
+std::int64_t most_chunk(const ServeOptions& options) {
+  return std::max(options.scheduler.chunk, server::ServedConfig{}.most_chunk);
+}
+
+// Of all caches: --cache-mb, or what --memory leaves beside a chunk of a prompt whose rows are scored and a token of every request.
+std::int64_t cache_bytes(const ServeOptions& options, const std::vector<engine::CacheType>& types, LoadedModel& loaded) {
+  if (loaded.memory == 0) return options.cache_mb * 1'000'000;
+  const LargestPass pass{
+      .rows = most_chunk(options) + options.scheduler.parallel, .scores_rows = true, .arithmetic = options.arithmetic};
+  return measure_memory(loaded, types.front(), loaded.memory, pass).cache();
+}
+
+engine::SchedulerConfig scheduler_config(const ServeOptions& options, std::vector<engine::CacheType> types, LoadedModel& loaded) {
   engine::SchedulerConfig config = options.scheduler;
+  config.cache_bytes = cache_bytes(options, types, loaded);
   config.cache_types = std::move(types);
-  config.cache_bytes = options.cache_mb * 1'000'000;
   config.context = loaded.context;
   config.arithmetic = options.arithmetic;
   config.prefix_dir_bytes = options.prefix_dir_mb * 1'000'000;
@@ -127,7 +140,7 @@ server::ServedConfig served_config(const ServeOptions& options, const std::vecto
           .cache_types = std::move(names),
           .sampling = options.sampling,
           .has_seed = options.has_seed,
-          .most_chunk = std::max(options.scheduler.chunk, server::ServedConfig{}.most_chunk),
+          .most_chunk = most_chunk(options),
           .max_tokens = options.max_tokens,
           .template_variables = chat_options(options.chat_template).variables};
 }
@@ -141,8 +154,11 @@ void warn_of_open_port(const server::HttpServer& http, const server::HttpConfig&
                config.host.c_str());
 }
 
-void log_capacity(const engine::Accounts& accounts) {
-  for (const auto& cache : accounts.caches) {
+void log_capacity(const engine::Scheduler& scheduler) {
+  for (const auto& type : scheduler.config().cache_types) {
+    if (type.forecast_kld) spdlog::info("plan {}: forecast KL divergence {:.5f}", type.name, *type.forecast_kld);
+  }
+  for (const auto& cache : scheduler.accounts().caches) {
     spdlog::info("cache {}: {:.0f} MB hold {} tokens at {:.2f} bits a number; f16 would hold {}", cache.name,
                  static_cast<double>(cache.budget_bytes) / 1e6, cache.capacity_tokens, cache.bits_sealed,
                  cache.capacity_tokens_f16);
@@ -201,7 +217,7 @@ Exit run_serve(const ServeOptions& options) {
   engine::Scheduler scheduler(loaded.model, loaded.tokenizer, loaded.threads, scheduler_config(options, std::move(types), loaded));
   const server::ServedModel model(loaded.tokenizer, format, config);
   server::Service service(model, scheduler);
-  log_capacity(scheduler.accounts());
+  log_capacity(scheduler);
   ready = &service;
   std::cout << "listening on " << address(options.host, port) << std::endl;
   const int signal = io.wait();
@@ -237,7 +253,9 @@ void add_scheduler_options(CLI::App& command, ServeOptions& options) {
     return std::stoll(word) % kTokensPerPage == 0 ? std::string()
                                                   : "found " + word + ", wanted a multiple of " + std::to_string(kTokensPerPage);
   };
-  add("--cache-mb", options.cache_mb, "megabytes of all caches: pages, tails, tables (default 512)")->check(CLI::Range(1, 1 << 30));
+  add("--cache-mb", options.cache_mb, "megabytes of all caches: pages, tails, tables (default 512)")
+      ->check(CLI::Range(1, 1 << 30))
+      ->excludes("--memory");
   add("-n,--n-predict", options.max_tokens, "tokens to make at most where a request does not say")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30));
   // -np is no word of CLI11's: spell_out_short_words() makes it --parallel.
@@ -260,6 +278,7 @@ Verb add_serve(CLI::App& program) {
   auto options = std::make_shared<ServeOptions>();
   auto* command = program.add_subcommand("serve", "answer clients of OpenAI's endpoints on a port");
   add_model_options(*command, options->model);
+  add_memory_option(*command, options->model);
   add_arithmetic_option(*command, options->arithmetic);
   add_template_options(*command, options->chat_template);
   add_port_options(*command, *options);

@@ -41,6 +41,7 @@ SECTIONS = [
     ("Two threads", "`./dev bench kernels`", tables.two_threads, None),
     ("Encoding", "`./dev bench kernels`", tables.encoding, None),
     ("Instruction sets", "`./dev bench targets`", tables.targets, None),
+    ("Trellis codes", "`./dev bench codes`", tables.codes, None),
     ("Attention beside ggml's", "`./dev bench-peers attend`", tables.peers_attention, "peers"),
     ("The whole model beside llama.cpp", "`./dev bench-peers engine`", tables.engine, "engine"),
     ("Arithmetic: KL divergence from the fp32 path", "`./dev bench-peers quality`", tables.quality, None),

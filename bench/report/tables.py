@@ -138,6 +138,38 @@ def targets(results: dict) -> str | None:
     return markdown(head, body, 5) if body else None
 
 
+TRELLIS = {"t2v2": "k2v2", "t3v2": "k3v2", "t3v3": "k3v3", "t4v4": "k4v4"}  # each beside the level code of about its bits
+
+
+def codes(results: dict) -> str | None:
+    rows = results["codes"]
+    if not rows:
+        return None
+    caches = unique(select(rows, kind="encode"), "cache")
+    body = []
+
+    def add(what: str, digits: int, figure: str, **shape: object) -> None:
+        found = {row["cache"]: row[figure] for row in select(rows, **shape)}
+        against = {cache: f" ({found[cache] / found[TRELLIS[cache]]:.2f}x)" for cache in found if TRELLIS.get(cache) in found}
+        cells = [f"{found[cache]:.{digits}f}{against.get(cache, '')}" if cache in found else "" for cache in caches]
+        body.append([shape["cpu_target"], shape["head_dim"], what, *cells])
+
+    for target in unique(select(rows, kind="encode"), "cpu_target"):
+        for head_dim in unique(select(rows, kind="encode"), "head_dim"):
+            here = {"cpu_target": target, "head_dim": head_dim}
+            for group in unique(select(rows, kind="attend"), "group"):
+                add(f"attend, G={group}, ns", 2, "ns_best", kind="attend", group=group, **here)
+            add("encode, ns a pair", 0, "ns_best", kind="encode", **here)
+            add("longest decode step over the median", 1, "step_longest_over_median", kind="encode", **here)
+    note = (
+        f"\n\nMeasured on: {machine_name(one(rows, kind='machine'))}. Attention cold at 16k tokens, 8 kv heads, one thread; in brackets a "
+        "trellis code over the level code of about its bits ("
+        + ", ".join(f"{trellis} over {level}" for trellis, level in TRELLIS.items())
+        + "). The longest of 256 decode steps of one layer, with G=4, is one that seals a page."
+    )
+    return markdown(["instruction set", "head_dim", "what", *caches], body, 3) + note
+
+
 def peers_attention(results: dict) -> str | None:
     rows = results["peers_attend"]
     if not rows:

@@ -4,7 +4,6 @@
 #include "read_json.hpp"
 
 #include <array>
-#include <limits>
 
 #include "mapped_file.hpp"
 #include "printable.hpp"
@@ -23,8 +22,9 @@ std::size_t string_end(std::string_view text, std::size_t at) {
 
 }  // namespace
 
-void check_json_bounds(std::string_view text, const std::string& name, int most_keys) {
+void check_json_bounds(std::string_view text, const std::string& name, JsonObjects objects) {
   std::array<int, kJsonDepth + 1> keys{};  // of the object at each depth
+  std::int64_t looks = 0;
   std::size_t depth = 0;
   for (std::size_t at = 0; at < text.size(); ++at) {
     switch (text[at]) {
@@ -41,8 +41,15 @@ void check_json_bounds(std::string_view text, const std::string& name, int most_
         if (depth > 0) --depth;
         break;
       case ':':
-        if (++keys[depth] > most_keys) {
-          refuse_json(name, "an object of more than " + std::to_string(most_keys) + " keys", "at most that many");
+        if (objects == JsonObjects::sorted) break;
+        looks += keys[depth];
+        if (++keys[depth] > kJsonKeys) {
+          refuse_json(name, "an object of more than " + std::to_string(kJsonKeys) + " keys", "at most that many");
+        }
+        if (looks > kJsonLooks) {
+          refuse_json(name,
+                      "objects of so many keys that reading them takes more than " + std::to_string(kJsonLooks) + " comparisons",
+                      "at most that many");
         }
         break;
       default: break;
@@ -65,7 +72,7 @@ void refuse_json(const std::string& name, const std::string& found, const std::s
 }
 
 FileJson parse_json_object(std::string_view text, const std::string& name) {
-  check_json_bounds(text, name, std::numeric_limits<int>::max());  // its keys are sorted
+  check_json_bounds(text, name, JsonObjects::sorted);
   FileJson json;
   try {
     json = FileJson::parse(text.begin(), text.end());

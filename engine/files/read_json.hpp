@@ -17,12 +17,16 @@
 namespace qjl::engine {
 
 inline constexpr int kJsonDepth = 64;
-// Of one object. nlohmann's ordered objects are searched from the front at every new key.
+// nlohmann's ordered objects are searched from the front at every new key: so many keys of one object, and so many looks at a key in
+// all objects together (an object of n keys takes n (n - 1) / 2; a quarter of a second).
 inline constexpr int kJsonKeys = 1000;
+inline constexpr std::int64_t kJsonLooks = 50'000'000;
 
-// Errors: bad_file "[name] ..." on brackets deeper than kJsonDepth and objects of more than `most_keys` keys. Cost: one read of the
-// text.
-void check_json_bounds(std::string_view text, const std::string& name = "json", int most_keys = kJsonKeys);
+enum class JsonObjects : std::uint8_t { ordered, sorted };
+
+// Errors: bad_file "[name] ..." on brackets deeper than kJsonDepth and, where objects are ordered, beyond kJsonKeys or kJsonLooks.
+// Cost: one read of the text.
+void check_json_bounds(std::string_view text, const std::string& name = "json", JsonObjects objects = JsonObjects::ordered);
 
 // Errors: those, and nlohmann's on what is no JSON.
 nlohmann::ordered_json parse_json(std::string_view text);

@@ -17,7 +17,7 @@ CacheType read_cache_type(const std::string& cache_type) {
   if (!file) throw Error(ErrorKind::io, "[plan] found no file `" + cache_type + "` that can be read");
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   const Plan plan = read_plan(text, cache_type);
-  CacheType type{cache_type, {}, plan.layer_codes, plan.fingerprint};
+  CacheType type{cache_type, {}, plan.layer_codes, plan.fingerprint, plan.forecast_kld};
   type.codec.seed = plan.seed;
   type.codec.sink_tokens = plan.sink_tokens;
   return type;

@@ -1,6 +1,7 @@
 // How a cache codes: a cache type of the library (qjl/config.hpp), or a plan's file.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -15,6 +16,7 @@ struct CacheType {
   CodecConfig codec;
   std::vector<std::pair<Code, Code>> layer_codes = {};  // empty: codec's everywhere
   std::string fingerprint = {};                         // of the model that a plan was made for
+  std::optional<double> forecast_kld = {};              // of a plan
   // Sets it in a cache of a model's shape; the model's own RoPE stays. Errors: invalid_argument when the plan is for other shapes.
   void apply(CacheConfig& config) const;
 };

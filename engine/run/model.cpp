@@ -39,14 +39,25 @@ Model Model::load(std::unique_ptr<ModelFile> file, const RopeOptions& rope) {
   for (const FileTensor& tensor : file->tensors()) weight_bytes += std::ssize(tensor.data);
   ModelRopes ropes(config.layers);
   Model model;
-  model.state_ = std::make_unique<State>(
-      State{{std::move(file), std::move(config), std::move(weights), std::move(ropes), weight_bytes, false, {}, {}, {}}});
+  model.state_ = std::make_unique<State>(State{{std::move(file),
+                                                std::move(config),
+                                                std::move(weights),
+                                                std::move(ropes),
+                                                weight_bytes,
+                                                weight_bytes,
+                                                0,
+                                                false,
+                                                {},
+                                                {},
+                                                {}}});
   return model;
 }
 
 const ModelConfig& Model::config() const { return state_->config; }
 const ModelFile& Model::file() const { return *state_->file; }
 std::int64_t Model::weight_bytes() const { return state_->weight_bytes; }
+std::int64_t Model::resident_weight_bytes() const { return state_->resident_weight_bytes; }
+std::int64_t Model::packed_weight_bytes() const { return state_->packed_weight_bytes; }
 std::int64_t Model::weight_bytes_read() const { return state_->scratch.products.weight_bytes; }
 std::int64_t Model::peak_scratch_bytes() const { return state_->scratch.peak_bytes; }
 

@@ -60,6 +60,10 @@ class Model {
   const ModelFile& file() const;
   std::int64_t weight_bytes() const;
 
+  // What of them takes memory: prepare() puts a packed copy in the place of the file's bytes, which an embedding still reads.
+  std::int64_t resident_weight_bytes() const;
+  std::int64_t packed_weight_bytes() const;  // of the copy alone
+
   // Bytes of the matrices that forward() has multiplied with since the model was loaded: what its steps have read.
   std::int64_t weight_bytes_read() const;
 

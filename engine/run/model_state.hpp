@@ -86,7 +86,7 @@ struct LoadedModel {
   ModelConfig config;
   ModelWeights weights;
   ModelRopes ropes;
-  std::int64_t weight_bytes = 0;
+  std::int64_t weight_bytes = 0, resident_weight_bytes = 0, packed_weight_bytes = 0;
   bool is_packed = false;  // pack_weights() has run
   PackedMemory packed_memory = {};
   std::vector<std::unique_ptr<PackedWeight>> packed = {};  // the matrices that fast arithmetic takes

@@ -28,12 +28,16 @@ void pack_weights(LoadedModel& model, ThreadPool& threads) {
   for (const Weight* weight : weights) bytes += PackedWeight::packed_bytes(*weight);
   if (bytes == 0) return;
   model.packed_memory = PackedMemory(bytes);
+  model.packed_weight_bytes = bytes;
+  model.resident_weight_bytes += bytes;
   std::byte* next = model.packed_memory.data();
   for (Weight* weight : weights) {
     model.packed.push_back(std::make_unique<PackedWeight>(*weight, next, threads));
     weight->packed = model.packed.back().get();
     next += PackedWeight::packed_bytes(*weight);
-    model.file->forget({weight->data, static_cast<std::size_t>(weight->rows * weight->row_bytes())});
+    const std::int64_t file_bytes = weight->rows * weight->row_bytes();
+    model.file->forget({weight->data, static_cast<std::size_t>(file_bytes)});
+    if (weight->data != model.weights.embedding.data) model.resident_weight_bytes -= file_bytes;
   }
 }
 

@@ -74,6 +74,9 @@ def measured(bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shape = ["--head-dim", "64,128", "--group", "1,3", "--threads", 1, "--kv-heads", 2, "--cache", "k2v2,paper", "--seconds", 0.01]
     bench("kernels", "--out", folder / "kernels.jsonl", "--tokens", "128,1024", *shape)
     bench("paper", "--out", folder / "paper.jsonl", "--tokens", 1024, "--cache", "k3v2", "--seconds", 0.01)
+    codes = ["--cache", "k2v2,t2v2", "--head-dim", 64, "--group", 1, "--tokens", 1024, "--kv-heads", 2, "--seconds", 0.01]
+    rows = [{"kind": "machine", **json.loads(bench("machine"))}, *json.loads(bench("codes", *codes))["rows"]]
+    (folder / "codes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "machine.json").write_text(bench("machine"))
     costs = json.loads(bench("cost"))
     (folder / "cost.jsonl").write_text("".join(json.dumps(row) + "\n" for row in costs))
@@ -100,6 +103,10 @@ def test_page_and_pictures_come_from_the_rows(measured: Path, tmp_path: Path) ->
     page = report(measured, tmp_path / "speed.md")
     row = next(row for row in rows_of(measured / "kernels.jsonl") if row["cache"] == "k2v2" and row["kind"] == "attend")
     assert f"{row['ns_best']:.2f}" in page
+    level, trellis = (
+        next(row for row in rows_of(measured / "codes.jsonl") if row.get("cache") == cache) for cache in ("k2v2", "t2v2")
+    )
+    assert f"| {level['ns_best']:.2f} | {trellis['ns_best']:.2f} ({trellis['ns_best'] / level['ns_best']:.2f}x) |" in page
     # A page of k2v2 at 128 channels has 32 + 32 bytes of codes and two scales a token.
     assert "| 128 | k2v2 | 32.00 | 32.00 | 2.00 |" in (tmp_path / "cost_model.md").read_text()
     for name in ("contexts", "paper"):
@@ -136,3 +143,14 @@ def test_engine_server_decodes_and_keeps_its_place(build_dir: Path, model: Path,
     assert [len(answer["seconds"]) for answer in answers[2:4]] == [2, 2]
     assert logits.stat().st_size == (200 - 128) * answers[4]["vocabulary"] * 4
     assert "nonsense" in answers[5]["error"]
+
+
+def test_builds_are_compared_in_one_table(build_dir: Path, model: Path) -> None:
+    words = [sys.executable, ROOT / "bench/engine/compare_builds.py", "--model", model, "--before", build_dir, "--after", build_dir]
+    few = ["--depths", 0, "--rounds", 1, "--tokens", 2048, "--kv-heads", 2, "--seconds", 0.1]
+    done = subprocess.run([*map(str, words + few)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = {cells[1]: cells[2:5] for line in done.stdout.splitlines()[2:] if (cells := [cell.strip() for cell in line.split("|")])}
+    assert {"prompt of 512 at 0, tokens/s, 2 threads", "decode at 0, tokens/s, 1 thread", "`encode_ns_per_pair`"} <= set(rows)
+    for before, after, ratio in rows.values():
+        assert float(before) > 0 and float(after) > 0 and float(ratio) > 0

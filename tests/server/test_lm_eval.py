@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
-from conftest import Server
+from conftest import ROOT, Server
 
 api_models = pytest.importorskip("lm_eval.models.openai_completions", reason="lm_eval is absent; ./dev test installs it")
 from lm_eval.api.instance import Instance  # noqa: E402
@@ -20,16 +24,18 @@ PAIRS = [
 ]
 
 
-def score(server: Server, batch: int, connections: int) -> list[tuple[float, bool]]:
+def score(
+    server: Server, batch: int, connections: int, pairs: Sequence[tuple[str, str]] = PAIRS, name: str = "smol"
+) -> list[tuple[float, bool]]:
     model = api_models.LocalCompletionsAPI(
         base_url=server.url + "/v1/completions",
-        model="smol",
+        model=name,
         tokenizer_backend="remote",
         num_concurrent=connections,
         batch_size=batch,
         max_length=2048,
     )
-    instances = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(PAIRS)]
+    instances = [Instance("loglikelihood", {}, pair, i) for i, pair in enumerate(pairs)]
     return model.loglikelihood(instances, disable_tqdm=True)
 
 
@@ -53,3 +59,39 @@ def test_generation_by_chat(server: Server) -> None:
         [JsonChatStr(json.dumps(messages))], generate=True, gen_kwargs={"max_gen_toks": 16, "until": ["\n\n"], "temperature": 0}
     )
     assert "Paris" in answer["choices"][0]["message"]["content"]
+
+
+def words_of_south(first: int, count: int) -> str:
+    return " ".join((ROOT / "examples/texts/south.txt").read_text().split()[first : first + count])
+
+
+def test_loglikelihood_is_that_of_eval(serve: Callable, program: Path, model: Path, tmp_path: Path) -> None:
+    """In exact arithmetic: the server reads all as a prompt, `qjl eval` token by token, and fast products round these otherwise."""
+    context, continuation = words_of_south(0, 300), " " + words_of_south(300, 40)
+    with serve("--cache", "f16", "--alias", "smol", "--arithmetic", "exact") as server:
+        tokens = [len(server.post("/tokenize", {"content": text}).json()["tokens"]) for text in (context, context + continuation)]
+        ((found, _),) = score(server, 1, 1, [(context, continuation)])
+    text = tmp_path / "text.txt"
+    text.write_text(context + continuation)
+    words = ["-c", tokens[1], "--prompt", tokens[0] - 1, "--cache", "f16", "--json"]
+    done = subprocess.run([program, "eval", "-m", model, "-f", text, *map(str, words)], capture_output=True, text=True, check=True)
+    (result,) = json.loads(done.stdout)["results"]
+    scored = result["positions"] - 1  # the last position has no next token
+    assert scored == tokens[1] - tokens[0]
+    assert found == pytest.approx(-scored * math.log(result["ppl"]), abs=0.01)
+
+
+def test_scores_read_the_compressed_cache(serve: Callable) -> None:
+    """Behind a prefix of a thousand tokens, read in chunks, every score sees pages; a prompt in one pass sees none."""
+    questions = [json.loads(line) for line in (ROOT / "tests/vllm/piqa/questions.jsonl").read_text().splitlines()][:1]
+    prefix = words_of_south(0, 750) + "\n\n"
+    pairs = [
+        (f"{prefix}Question: {each['goal']}\nAnswer:", " " + each[choice]) for each in questions for choice in ("sol1", "sol2")
+    ]
+    found = {}
+    for chunk in (128, 2048):
+        with serve("--cache", "f16,k2v2", "--cache-mb", 200, "--alias", "smol", "--chunk", chunk) as server:
+            found[chunk] = {name: score(server, 1, 1, pairs, f"smol@{name}") for name in ("f16", "k2v2")}
+    numbers = lambda chunk, name: [number for number, _ in found[chunk][name]]  # noqa: E731
+    assert numbers(2048, "k2v2") == numbers(2048, "f16")
+    assert all(abs(k2v2 - f16) > 0.01 for k2v2, f16 in zip(numbers(128, "k2v2"), numbers(128, "f16"), strict=True))

@@ -36,7 +36,8 @@ _begun: dict[str, Future[Any]] = {}
 
 
 def begin(scenario: str) -> None:
-    """Runs a scenario without an engine beside those that have one, which leave a processor idle."""
+    """Runs a scenario beside those that are asked for, which leave a processor idle half of their time: one at a time, without an
+    engine or with one that compiles."""
     _begun[scenario] = _beside.submit(_run, scenario, ())
 
 

@@ -12,6 +12,7 @@ BESIDE = {
     "test_gemma.py": "gemma:by_transformers",
     "test_smollm2.py": "smollm2:by_transformers",
     "test_one_worker.py": "tiny:by_transformers",
+    "test_serve.py": "serve:plain",
 }
 MISSING = [name for name in ("vllm", "torch", "qjl") if find_spec(name) is None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,9 +18,18 @@ from typing import Any
 from asking import HERE, SMOLLM2
 from scenarios_smollm2 import SCORED, south
 
-PORT = 8123
 SEQUENCES = 16
 QUESTION, NEW_TOKENS = "The capital of France is", 8
+
+
+def free_port() -> int:
+    """One that this process has to itself: another server may run beside."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+PORT = free_port()
 
 
 def serve(options: dict[str, Any], *more: str) -> dict[str, Any]:

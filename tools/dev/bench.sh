@@ -12,6 +12,10 @@ verb_bench() {
     return
   fi
   build release qjl_bench
+  if [[ ${words[0]:-} == against ]]; then
+    bench_against "${words[@]:1}"
+    return
+  fi
   if [[ ${words[*]} == engine ]]; then
     build release qjl_engine_bench
     verb_model >/dev/null
@@ -29,6 +33,25 @@ verb_bench() {
   need_python bench/requirements.txt
   .venv/bin/python bench/run.py "${words[@]}"
   bench_report
+}
+
+# This state beside an earlier one, which is built in a folder of its own. Options of bench/engine/compare_builds.py may follow.
+bench_against() {  # COMMIT [OPTION...]
+  local commit folder
+  commit=$(git rev-parse --verify --quiet "${1:-}^{commit}") || { say "bench against: found '${1:-}', wanted a commit"; return 2; }
+  folder=build/against/$commit
+  if [[ ! -x $folder/build/release/qjl_engine_bench ]]; then
+    say "building ${commit:0:10} in $folder"
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    git archive "$commit" | tar -x -C "$folder"
+    # As far from its sources as this build, and with their folder as the base: ccache gives what was compiled before.
+    (cd "$folder" && export CCACHE_BASEDIR=$PWD && cmake --preset release --log-level=WARNING -DQJL_CUDA=OFF &&
+      cmake --build --preset release --target qjl_bench qjl_engine_bench) >&2
+  fi
+  build release qjl_engine_bench
+  verb_model >/dev/null
+  python3 bench/engine/compare_builds.py --model "$model" --before "$folder/build/release" "${@:2}"
 }
 
 # The cache in Transformers beside those that Transformers has. Options of bench/python/transformers_bench.py may follow.
