@@ -8,6 +8,7 @@
 // Source: quantize_row_q8_0_ref, quantize_row_q4_0_ref (ggml-quants.c); ggml-org/llama.cpp pull request 21038.
 #include <cmath>
 
+#include "hadamard.hpp"
 #include "numbers.hpp"
 #include "sides.hpp"
 
@@ -15,20 +16,6 @@ namespace qjl::engine::rivals {
 namespace {
 
 constexpr std::size_t kBlock = 32;
-
-void hadamard_transform(std::span<float> x) {
-  for (std::size_t half = 1; half < x.size(); half *= 2) {
-    for (std::size_t base = 0; base < x.size(); base += 2 * half) {
-      for (std::size_t i = base; i < base + half; ++i) {
-        const float a = x[i], b = x[i + half];
-        x[i] = a + b;
-        x[i + half] = a - b;
-      }
-    }
-  }
-  const float norm = 1.0f / std::sqrt(static_cast<float>(x.size()));
-  for (float& number : x) number *= norm;
-}
 
 class Q8_0 final : public RowSide {
  public:

@@ -61,6 +61,11 @@ Sides kvquant(const Settings&, const ModelConfig& m) {
   return {kvquant_keys(kBits, m), kvquant_values(kBits, m)};
 }
 
+template <bool is_float>
+Sides vllm_eight_bits(const Settings&, const ModelConfig& m) {
+  return {eight_bits_per_token(m.head_dim, is_float), eight_bits_per_token(m.head_dim, is_float)};
+}
+
 Sides qjl_paper(const Settings& s, const ModelConfig& m) {
   QjlSettings settings = s.qjl;
   settings.seed = key_seed(s);
@@ -87,6 +92,15 @@ Sides qjl_released(const Settings& s, const ModelConfig& m) {
 
 constexpr std::array kRivals = {
     Entry{"fp8", [](const Settings&, const ModelConfig&) { return Sides{fp8_e4m3(), fp8_e4m3()}; }, 1},
+    Entry{"fp8_token", vllm_eight_bits<true>, 1},
+    Entry{"int8_token", vllm_eight_bits<false>, 1},
+    Entry{"int4_token",
+          [](const Settings& s, const ModelConfig& m) {
+            return Sides{four_bits_per_token(m.head_dim, key_seed(s)), four_bits_per_token(m.head_dim, value_seed(s))};
+          },
+          1},
+    Entry{"nvfp4", [](const Settings&, const ModelConfig&) { return Sides{nvfp4(false), nvfp4(false)}; }, 16},
+    Entry{"nvfp4_4over6", [](const Settings&, const ModelConfig&) { return Sides{nvfp4(true), nvfp4(true)}; }, 16},
     Entry{"q8_0", [](const Settings&, const ModelConfig&) { return Sides{ggml_q8_0(), ggml_q8_0()}; }, 32},
     Entry{"q4_0", [](const Settings&, const ModelConfig&) { return Sides{ggml_q4_0(), ggml_q4_0()}; }, 32},
     Entry{"q4_0h", [](const Settings&, const ModelConfig& m) { return Sides{ggml_q4_0(hadamard_size(m.head_dim)), ggml_q4_0(64)}; },

@@ -4,6 +4,9 @@
 //   name                bits, d = 64 (128)   file
 //   fp8                 8                    fp8.cpp
 //   q8_0 q4_0 q4_0h     8.5, 4.5, 4.5        ggml_blocks.cpp     h: after a Hadamard transform, llama.cpp today
+//   fp8_token           8.5 (8.25)           vllm.cpp            scales of a token and head, as int8_token
+//   int4_token          4.5 (4.25)           vllm.cpp            after random signs and a Hadamard transform
+//   nvfp4 nvfp4_4over6  4.5                  vllm.cpp            fp8 scales of 16 channels
 //   int4 int2           5, 3                 min_max.cpp         groups of 32 channels
 //   kivi4 kivi2         5, 3                 min_max.cpp         keys per channel of 32 tokens
 //   kvquant4 kvquant3                        kvquant.cpp         before RoPE, non-uniform, 1 % outliers

@@ -23,6 +23,11 @@ SidePtr min_max_per_channel(int bits);  // KIVI's keys
 SidePtr turbo_mse(int bits, int head_dim, std::uint64_t seed);
 SidePtr turbo_prod(int bits, int head_dim, std::uint64_t seed);
 
+// vllm.cpp
+SidePtr eight_bits_per_token(int head_dim, bool is_float);
+SidePtr four_bits_per_token(int head_dim, std::uint64_t seed);
+SidePtr nvfp4(bool tries_four);
+
 // polar_quant.cpp
 SidePtr polar_quant(int head_dim, std::uint64_t seed);
 

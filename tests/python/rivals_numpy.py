@@ -27,6 +27,53 @@ def e4m3(x: Array) -> Array:
     return np.sign(x) * table[pick]
 
 
+def e2m1(x: Array) -> Array:
+    """Nearest of 0, 1/2, 1, 3/2, 2, 3, 4, 6 and their negatives, ties to the even code."""
+    table = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6])
+    size = np.minimum(np.abs(x), 6.0)
+    low = np.clip(np.searchsorted(table, size, side="right") - 1, 0, 6)
+    down, up = size - table[low], table[low + 1] - size
+    return np.sign(x) * table[np.where((up < down) | ((up == down) & (low % 2 == 1)), low + 1, low)]
+
+
+def fp8_per_token(x: Array) -> Array:
+    scale = np.maximum(np.abs(x).max(-1, keepdims=True) / 448, 1e-6)
+    return scale * e4m3(x / scale)
+
+
+def int8_per_token(x: Array) -> Array:
+    scale = np.maximum(np.abs(x).max(-1, keepdims=True) / 127, 1e-6)
+    return scale * np.rint(x / scale)
+
+
+def int4_per_token(x: Array, signs: Array) -> Array:
+    """x D H coded by its range, and back."""
+    turned = (x * signs) @ hadamard(x.shape[-1])
+    low, high = turned.min(-1, keepdims=True), turned.max(-1, keepdims=True)
+    scale = (high - low) / 15
+    zero = np.clip(np.rint(-low / scale), 0, 15)
+    codes = np.clip(np.rint(turned / scale) + zero, 0, 15)
+    return ((codes - zero) * scale) @ hadamard(x.shape[-1]) * signs
+
+
+def nvfp4(x: Array, tries_four: bool) -> Array:
+    """The largest number of all is the tensor's."""
+    blocks = x.reshape(*x.shape[:-1], -1, 16)
+    tensor = np.abs(x).max() / (6 * 448)
+    largest = np.abs(blocks).max(-1, keepdims=True)
+
+    def decoded(most: float) -> Array:
+        scale = e4m3(largest / most / tensor) * tensor
+        return scale * e2m1(blocks / scale)
+
+    best = decoded(6)
+    if tries_four:
+        other = decoded(4)
+        errors = [((blocks - each) ** 2).sum(-1, keepdims=True) for each in (best, other)]
+        best = np.where(errors[1] < errors[0], other, best)
+    return best.reshape(x.shape)
+
+
 def q8_0(x: Array) -> Array:
     blocks = x.reshape(*x.shape[:-1], -1, 32)
     step = np.abs(blocks).max(-1, keepdims=True) / 127

@@ -81,6 +81,41 @@ def test_without_matrices(code, name: str, dim: int) -> None:
     assert bits == wanted_bits
 
 
+VLLM = {
+    "fp8_token": (rn.fp8_per_token, 8),
+    "int8_token": (rn.int8_per_token, 8),
+    "nvfp4": (lambda x: rn.nvfp4(x, False), 4),
+    "nvfp4_4over6": (lambda x: rn.nvfp4(x, True), 4),
+}
+
+
+@pytest.mark.parametrize("dim", [64, 128])
+@pytest.mark.parametrize("name", VLLM)
+def test_formats_of_vllm(code, name: str, dim: int) -> None:
+    rows = make_rows(dim)
+    found, bits = code(name, rows)
+    wanted, number_bits = VLLM[name]
+    for side in (0, 1):
+        assert_same(found[side], wanted(rows[side].astype(np.float64)), f"{name}, side {side}")
+    assert bits == number_bits + (8 / 16 if number_bits == 4 else 32 / dim)
+
+
+@pytest.mark.parametrize("dim", [64, 128])
+def test_four_bits_of_vllm(code, matrix, dim: int) -> None:
+    rows = make_rows(dim)
+    found, bits = code("int4_token", rows)
+    for side, seed in enumerate((KEY_SEED, VALUE_SEED)):
+        signs = np.where(matrix("gaussian", 1, dim, seed)[0] < 0, -1.0, 1.0)
+        assert_same(found[side], rn.int4_per_token(rows[side].astype(np.float64), signs), f"side {side}")
+    assert bits == 4 + 32 / dim
+
+
+def test_a_second_scale_never_costs(code) -> None:
+    rows = make_rows(64)
+    errors = [((code(name, rows)[0] - rows) ** 2).sum() for name in ("nvfp4", "nvfp4_4over6")]
+    assert errors[1] < errors[0]
+
+
 @pytest.mark.parametrize("dim", [64, 128])
 def test_hadamard(code, dim: int) -> None:
     rows = make_rows(dim)

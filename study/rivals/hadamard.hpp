@@ -1,0 +1,24 @@
+// The normalised Hadamard transform in Sylvester's order, its own inverse. x.size(): a power of two.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <span>
+
+namespace qjl::engine::rivals {
+
+inline void hadamard_transform(std::span<float> x) {
+  for (std::size_t half = 1; half < x.size(); half *= 2) {
+    for (std::size_t base = 0; base < x.size(); base += 2 * half) {
+      for (std::size_t i = base; i < base + half; ++i) {
+        const float a = x[i], b = x[i + half];
+        x[i] = a + b;
+        x[i + half] = a - b;
+      }
+    }
+  }
+  const float norm = 1.0f / std::sqrt(static_cast<float>(x.size()));
+  for (float& number : x) number *= norm;
+}
+
+}  // namespace qjl::engine::rivals
