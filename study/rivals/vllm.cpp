@@ -10,8 +10,8 @@
 // H: Hadamard, D: random signs. g is of a whole tensor, fp32: the largest number of the prompt over 6 * 448, so that scales use the
 // range of e4m3. vLLM takes it from a checkpoint or from the first tokens that it sees. int4 is in bf16 there before it is coded, here
 // it is not.
-// Source: vllm/v1/attention/ops/triton_reshape_and_cache_flash.py, int4_per_token_head.py; vLLM pull requests 40835 (int4), 37192
-// (nvfp4) and 45187 (4over6).
+// Source: vLLM's modules triton_reshape_and_cache_flash and int4_per_token_head; its pull requests 40835 (int4), 37192 (nvfp4) and
+// 45187 (4over6).
 #include <algorithm>
 #include <cmath>
 #include <vector>
