@@ -10,6 +10,7 @@
 #include "gguf_builder.hpp"
 #include "hf_builder.hpp"
 #include "qjl/cache_file.hpp"
+#include "shard_folder.hpp"
 
 namespace {
 
@@ -41,6 +42,15 @@ void gguf_seeds(const fs::path& folder) {
   numbers.text("general.architecture", "qwen3").alignment(64).numbers<float>("f", 6, {1, 2}).numbers<std::int8_t>("i", 1, {-1, 1});
   numbers.numbers<std::uint64_t>("u", 10, {1}).boolean("b", true).tensor("a", {3, 2}, 0, counting_bytes(24));
   write(folder / "numbers", with_config(numbers, "qwen3").version(2).build());
+}
+
+void shards_seed(const fs::path& folder) {
+  Bytes all;
+  for (std::uint16_t i = 0; i < kShards; ++i) {
+    const Bytes one = shard(i);
+    all.insert(all.end(), one.begin(), one.end());
+  }
+  write(folder / "three", all);
 }
 
 // Of a folder of Hugging Face.
@@ -198,6 +208,7 @@ int main(int argc, char** argv) {
   }
   const fs::path folder = argv[1];
   gguf_seeds(folder / "gguf_fuzz");
+  shards_seed(folder / "gguf_shards_fuzz");
   folder_seeds(folder);
   text_seeds(folder / "tokenizer_fuzz");
   cache_type_seeds(folder / "cache_type_fuzz");

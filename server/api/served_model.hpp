@@ -13,12 +13,14 @@
 
 namespace qjl::server {
 
+inline constexpr std::int64_t kMostChunk = 512;  // that a request may ask for, where the server's own is no larger
+
 struct ServedConfig {
   std::string name;                      // of the model, as clients say it
   std::vector<std::string> cache_types;  // names; the first is the default
   engine::SamplingConfig sampling = {};  // where a request says nothing
   bool has_seed = false;                 // else every request that names none draws its own
-  std::int64_t most_chunk = 512;         // of a request's own: a pass holds memory for all its rows
+  std::int64_t most_chunk = kMostChunk;  // of a request's own: a pass holds memory for all its rows
   std::int64_t max_tokens = -1;          // the same for its length; -1: as each endpoint does
   engine::ChatJson template_variables = engine::ChatJson::object();
 };
