@@ -21,4 +21,10 @@ inline void hadamard_transform(std::span<float> x) {
   for (float& number : x) number *= norm;
 }
 
+// The same in blocks of the largest power of two that divides the row.
+inline void hadamard_blocks(std::span<float> row) {
+  const std::size_t size = row.size() & (~row.size() + 1);
+  for (std::size_t begin = 0; begin < row.size(); begin += size) hadamard_transform(row.subspan(begin, size));
+}
+
 }  // namespace qjl::engine::rivals

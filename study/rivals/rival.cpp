@@ -101,6 +101,8 @@ constexpr std::array kRivals = {
           1},
     Entry{"nvfp4", [](const Settings&, const ModelConfig&) { return Sides{nvfp4(false), nvfp4(false)}; }, 16},
     Entry{"nvfp4_4over6", [](const Settings&, const ModelConfig&) { return Sides{nvfp4(true), nvfp4(true)}; }, 16},
+    Entry{"kvarn_k4v2",
+          [](const Settings&, const ModelConfig& m) { return Sides{kvarn_keys(4, m.head_dim), kvarn_values(2, m.head_dim)}; }, 1},
     Entry{"q8_0", [](const Settings&, const ModelConfig&) { return Sides{ggml_q8_0(), ggml_q8_0()}; }, 32},
     Entry{"q4_0", [](const Settings&, const ModelConfig&) { return Sides{ggml_q4_0(), ggml_q4_0()}; }, 32},
     Entry{"q4_0h", [](const Settings&, const ModelConfig& m) { return Sides{ggml_q4_0(hadamard_size(m.head_dim)), ggml_q4_0(64)}; },

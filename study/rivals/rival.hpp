@@ -7,6 +7,7 @@
 //   fp8_token           8.5 (8.25)           vllm.cpp            scales of a token and head, as int8_token
 //   int4_token          4.5 (4.25)           vllm.cpp            after random signs and a Hadamard transform
 //   nvfp4 nvfp4_4over6  4.5                  vllm.cpp            fp8 scales of 16 channels
+//   kvarn_k4v2          3.56 (3.38)          kvarn.cpp           tiles of 128 tokens, balanced by rows and columns
 //   int4 int2           5, 3                 min_max.cpp         groups of 32 channels
 //   kivi4 kivi2         5, 3                 min_max.cpp         keys per channel of 32 tokens
 //   kvquant4 kvquant3                        kvquant.cpp         before RoPE, non-uniform, 1 % outliers

@@ -28,6 +28,10 @@ SidePtr eight_bits_per_token(int head_dim, bool is_float);
 SidePtr four_bits_per_token(int head_dim, std::uint64_t seed);
 SidePtr nvfp4(bool tries_four);
 
+// kvarn.cpp
+SidePtr kvarn_keys(int bits, int head_dim);
+SidePtr kvarn_values(int bits, int head_dim);
+
 // polar_quant.cpp
 SidePtr polar_quant(int head_dim, std::uint64_t seed);
 

@@ -58,18 +58,13 @@ class FourBits final : public RowSide {
   void flip(std::span<float> row) const {
     for (std::size_t c = 0; c < row.size(); ++c) row[c] *= signs_[c];
   }
-  // By the largest power of two that divides the row, block by block.
-  static void turn(std::span<float> row) {
-    const std::size_t size = row.size() & (~row.size() + 1);
-    for (std::size_t begin = 0; begin < row.size(); begin += size) hadamard_transform(row.subspan(begin, size));
-  }
   void code_row(int, std::span<float> row) const override {
     flip(row);
-    turn(row);
+    hadamard_blocks(row);
     const auto [least, most] = std::ranges::minmax(row);
     const float scale = std::max((most - least) / 15.0f, 1e-6f), zero = std::clamp(std::nearbyint(-least / scale), 0.0f, 15.0f);
     for (float& y : row) y = scale * (std::clamp(std::nearbyint(y / scale) + zero, 0.0f, 15.0f) - zero);
-    turn(row);
+    hadamard_blocks(row);
     flip(row);
   }
 

@@ -74,6 +74,39 @@ def nvfp4(x: Array, tries_four: bool) -> Array:
     return best.reshape(x.shape)
 
 
+def balanced(tile: Array) -> tuple[Array, Array]:
+    """KVarN's scales of rows and of columns [.., rows, 1], [.., 1, columns] of one tile."""
+    rows, columns = np.zeros((tile.shape[0], 1)), np.zeros((1, tile.shape[1]))
+    best, least = (rows, columns), np.inf
+    for _ in range(17):
+        now = tile * np.exp(-rows - columns)
+        of_rows, of_columns = now.std(1, ddof=1, keepdims=True), now.std(0, ddof=1, keepdims=True)
+        imbalance = sum(std.max() / max(std.min(), 1e-8) for std in (of_rows, of_columns))
+        if imbalance <= least:
+            best, least = (rows, columns), imbalance
+        columns = np.clip(columns + np.log(np.clip(of_columns, 1e-3, 1e3)), -0.3, 10)
+        of_rows = (tile * np.exp(-rows - columns)).std(1, ddof=1, keepdims=True)
+        rows = np.clip(rows + np.log(np.clip(of_rows, 1e-3, 1e3)), -0.3, 10)
+    return np.exp(best[0]), np.exp(best[1])
+
+
+def kvarn(x: Array, bits: int, is_key: bool) -> Array:
+    """Tiles of 128 tokens; a row is a channel of keys, a token of values."""
+    turn = hadamard(x.shape[-1])
+    out = np.empty_like(x)
+    for head in range(x.shape[0]):
+        for first in range(0, x.shape[1], 128):
+            tile = x[head, first : first + 128] @ turn
+            tile = tile.T if is_key else tile
+            rows, columns = balanced(tile)
+            even = tile / columns / rows
+            low, step = even.min(1, keepdims=True), np.ptp(even, axis=1, keepdims=True) / (2**bits - 1)
+            codes = np.clip(np.rint((even - low) / step), 0, 2**bits - 1)
+            tile = (codes * half(rows * step) + half(rows * low)) * half(columns)
+            out[head, first : first + 128] = (tile.T if is_key else tile) @ turn
+    return out
+
+
 def q8_0(x: Array) -> Array:
     blocks = x.reshape(*x.shape[:-1], -1, 32)
     step = np.abs(blocks).max(-1, keepdims=True) / 127

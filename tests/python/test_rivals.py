@@ -110,6 +110,18 @@ def test_four_bits_of_vllm(code, matrix, dim: int) -> None:
     assert bits == 4 + 32 / dim
 
 
+@pytest.mark.parametrize("dim", [64, 128])
+def test_kvarn(code, dim: int) -> None:
+    """A decision within a rounding of a tie, of a scale's half float too, turns one number of a rotated row: all of its channels."""
+    rows = make_rows(dim)
+    found, bits = code("kvarn_k4v2", rows)
+    for side, number_bits in enumerate((4, 2)):
+        wanted = rn.kvarn(rows[side].astype(np.float64), number_bits, side == 0)
+        assert_same(found[side], wanted, f"side {side}")
+    key_bits, value_bits = 4 + 0.25 + 16 / dim, 2 + 0.125 + 32 / dim
+    assert bits == (key_bits + value_bits) / 2
+
+
 def test_a_second_scale_never_costs(code) -> None:
     rows = make_rows(64)
     errors = [((code(name, rows)[0] - rows) ** 2).sum() for name in ("nvfp4", "nvfp4_4over6")]

@@ -4,7 +4,7 @@
 presets=k2v2,k3v2,k3v3,k4v3,k4v4
 host_presets=t2v2,t3v2,t3v3,t4v4,k5v4,k5v5,k6v5,k6v6
 plans=$(printf ',examples/plans/smollm2-135m-%s.json' 2.25 2.7 3.25 3.75)
-rivals=paper,fp8,fp8_token,int8_token,int4_token,nvfp4,nvfp4_4over6,q8_0,q4_0,q4_0h,int4,int2,kivi4,kivi2,kvquant4,kvquant3,polar4,tq4,tq3,tq2,tqprod4,tqprod3,qjl3,qjl_repo
+rivals=paper,fp8,fp8_token,int8_token,int4_token,nvfp4,nvfp4_4over6,kvarn_k4v2,q8_0,q4_0,q4_0h,int4,int2,kivi4,kivi2,kvquant4,kvquant3,polar4,tq4,tq3,tq2,tqprod4,tqprod3,qjl3,qjl_repo
 
 # The folder of the texts that are too large for the repository. A relative name, so that results do not name a machine.
 texts_folder() {
