@@ -28,7 +28,7 @@ def shown_name(cache: str) -> str:
 def is_ours(cache: str) -> bool:
     """k3v2, kl8vl4, k3v2:seed=7, a plan, and whatever a codec of ours is called later; `paper` is the published method."""
     trellis = re.fullmatch(r"t\d+v\d+(:.*)?", cache) is not None  # `tq3` is a rival
-    return cache.startswith("plan ") or trellis or (cache[:1] == "k" and not cache.startswith(("kivi", "kvquant")))
+    return cache.startswith("plan ") or trellis or (cache[:1] == "k" and not cache.startswith(("kivi", "kvarn", "kvquant")))
 
 
 def short(tokens: int) -> str:
