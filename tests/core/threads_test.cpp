@@ -2,10 +2,13 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <ctime>
 #include <numeric>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -44,6 +47,18 @@ TEST(Threads, RunsFollowEachOther) {
     if (round % 1000 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));  // let the workers fall asleep
   }
   for (const std::int64_t number : numbers) EXPECT_EQ(number, 3000);
+}
+
+// Runs so short that a worker often comes when one is over or the next has begun.
+TEST(Threads, WhoComesLateDisturbsNobody) {
+  for (const int count : {2, 4}) {
+    ThreadPool pool(count);
+    std::array<std::int64_t, 2> times{};
+    for (int round = 1; round <= 50'000; ++round) {
+      pool.run(2, [&](std::int64_t item, int) { ++times[static_cast<std::size_t>(item)]; });
+      ASSERT_EQ(times, (std::array<std::int64_t, 2>{round, round}));
+    }
+  }
 }
 
 TEST(Threads, TheFirstExceptionArrivesAndThePoolLivesOn) {
@@ -100,10 +115,50 @@ TEST(Threads, SignalsComeAfterTheyWereBlocked) {
   sigaction(SIGUSR1, &before, nullptr);
 }
 
+// Every thread has an item, whether the workers look for it or sleep, one of them or several; and the caller sleeps until the last ends.
+TEST(Threads, AllTakePartAfterEverySleep) {
+  for (const int count : {2, 3}) {
+    ThreadPool pool(count);
+    for (int round = 0; round < 4; ++round) {
+      std::atomic<int> inside{0}, ended{0};
+      pool.run(count, [&](std::int64_t, int worker) {
+        ++inside;
+        while (inside < count) std::this_thread::yield();
+        if (worker != 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));  // longer than any looks before it sleeps
+        ++ended;
+      });
+      EXPECT_EQ(ended, count);
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+}
+
+TEST(Threads, WorkersWithoutWorkTakeNoTime) {
+  ThreadPool pool(3);
+  for (int round = 0; round < 3; ++round) {
+    pool.run(3, [](std::int64_t, int) {});
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    const std::clock_t before = std::clock();  // of all threads of the process
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 50) << "one that looks all the time takes a tenth of a second";
+  }
+}
+
 TEST(Threads, ARunInsideARunIsRefused) {
   ThreadPool pool(2);
   EXPECT_THROW(pool.run(2, [&](std::int64_t, int) { pool.run(1, [](std::int64_t, int) {}); }), Error);
+  EXPECT_NO_THROW(pool.run(2, [&](std::int64_t, int) {
+    for (const std::int64_t none : {0, -1}) pool.run(none, [](std::int64_t, int) {});
+  }));
+}
+
+TEST(Threads, TheirNumberHasBounds) {
   EXPECT_THROW(ThreadPool(-1), Error);
+  EXPECT_THROW(ThreadPool(1025), Error);
+  try {
+    EXPECT_EQ(ThreadPool(1024).num_threads(), 1024);
+  } catch (const std::system_error&) {  // more than this system gives
+  }
   ThreadPool all;
   EXPECT_GE(all.num_threads(), 1);
 }
