@@ -3,8 +3,8 @@
 // it ends.
 #include "read_json.hpp"
 
-#include <array>
 #include <limits>
+#include <vector>
 
 #include "mapped_file.hpp"
 #include "printable.hpp"
@@ -24,24 +24,23 @@ std::size_t string_end(std::string_view text, std::size_t at) {
 }  // namespace
 
 void check_json_bounds(std::string_view text, const std::string& name, int most_keys) {
-  std::array<int, kJsonDepth + 1> keys{};  // of the object at each depth
-  std::size_t depth = 0;
+  std::vector<int> keys(1);  // of the text itself and of each object or list that is open
   for (std::size_t at = 0; at < text.size(); ++at) {
     switch (text[at]) {
       case '"': at = string_end(text, at); break;
       case '{':
       case '[':
-        if (depth == kJsonDepth) {
+        if (std::ssize(keys) > kJsonDepth) {
           refuse_json(name, "brackets deeper than " + std::to_string(kJsonDepth), "at most that many inside each other");
         }
-        keys[++depth] = 0;
+        keys.push_back(0);
         break;
       case '}':
       case ']':
-        if (depth > 0) --depth;
+        if (keys.size() > 1) keys.pop_back();
         break;
       case ':':
-        if (++keys[depth] > most_keys) {
+        if (++keys.back() > most_keys) {
           refuse_json(name, "an object of more than " + std::to_string(most_keys) + " keys", "at most that many");
         }
         break;
@@ -94,8 +93,7 @@ std::string json_text(const FileJson& value) {
 }
 
 const FileJson* find_json(const FileJson& object, const std::string& key) {
-  if (!object.is_object()) return nullptr;
-  const auto at = object.find(key);
+  const auto at = object.find(key);  // the end where it is no object
   return at == object.end() || at->is_null() ? nullptr : &*at;
 }
 
