@@ -1,6 +1,7 @@
 // ThreadPool: every item once, no two at a time on one worker, exceptions carried, reuse after sleep. `./dev tsan` runs it too.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 #include <array>
 #include <atomic>
@@ -27,9 +28,9 @@ TEST(Threads, EveryItemOnceAndOneAtATimePerWorker) {
       std::vector<std::atomic<int>> inside(static_cast<std::size_t>(count));
       std::atomic<int> overlaps{0};
       pool.run(items, [&](std::int64_t item, int worker) {
-        overlaps += inside[static_cast<std::size_t>(worker)]++ != 0;
-        ++seen[static_cast<std::size_t>(item)];
-        --inside[static_cast<std::size_t>(worker)];
+        overlaps += inside.at(static_cast<std::size_t>(worker))++ != 0;
+        ++seen.at(static_cast<std::size_t>(item));
+        --inside.at(static_cast<std::size_t>(worker));
       });
       EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), std::int64_t{0}), items);
       for (const int times : seen) ASSERT_EQ(times, 1) << count << " threads, " << items << " items";
@@ -54,7 +55,7 @@ TEST(Threads, WhoComesLateDisturbsNobody) {
   for (const int count : {2, 4}) {
     ThreadPool pool(count);
     std::array<std::int64_t, 2> times{};
-    for (int round = 1; round <= 50'000; ++round) {
+    for (int round = 1; round <= 400'000; ++round) {
       pool.run(2, [&](std::int64_t item, int) { ++times[static_cast<std::size_t>(item)]; });
       ASSERT_EQ(times, (std::array<std::int64_t, 2>{round, round}));
     }
@@ -142,6 +143,20 @@ TEST(Threads, WorkersWithoutWorkTakeNoTime) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
     EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 50) << "one that looks all the time takes a tenth of a second";
   }
+}
+
+TEST(Threads, OneItemWakesNoWorker) {
+  const auto sleeps = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nvcsw;
+  };
+  ThreadPool pool(8);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const long before = sleeps();
+  pool.run(1, [](std::int64_t, int worker) { EXPECT_EQ(worker, 0); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_LT(sleeps() - before, 7) << "seven workers that woke would sleep again";
 }
 
 TEST(Threads, ARunInsideARunIsRefused) {
