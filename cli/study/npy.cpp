@@ -3,6 +3,7 @@
 
 #include <charconv>
 #include <cstring>
+#include <memory>
 
 #include "files.hpp"
 #include "qjl/error.hpp"
@@ -54,7 +55,7 @@ NpyArray parse_npy(std::string_view bytes, const std::string& name) {
     while (shape.front() == ',' || shape.front() == ' ') shape.remove_prefix(1);
     if (shape.front() == ')') break;
     std::int64_t extent{};
-    const auto [end, error] = std::from_chars(shape.data(), shape.data() + shape.size(), extent);
+    const auto [end, error] = std::from_chars(shape.data(), std::to_address(shape.end()), extent);
     if (error != std::errc() || extent < 0) refuse("no shape");
     if (__builtin_mul_overflow(size, extent, &size)) refuse("a shape beyond any memory");
     array.shape.push_back(extent);
