@@ -21,11 +21,13 @@ struct NpyParts {
 
 // Empty where there is no header.
 NpyParts parts_of(std::string_view bytes) {
-  if (!bytes.starts_with(kMagic) || bytes.size() < 12) return {};
-  const bool brief = bytes[6] == 1;  // the length is 2 bytes in version 1, 4 in version 2
+  // Where the header begins: its length has 2 bytes in version 1 and 4 in version 2.
+  constexpr std::size_t kBriefStart = 10, kStart = 12;
+  if (!bytes.starts_with(kMagic) || bytes.size() < kStart) return {};
+  const bool brief = bytes[6] == 1;
   std::uint32_t length{};
   std::memcpy(&length, bytes.data() + 8, brief ? 2 : 4);
-  const std::size_t begin = brief ? 10 : 12;
+  const std::size_t begin = brief ? kBriefStart : kStart;
   if (length > bytes.size() - begin) return {};
   return {bytes.substr(begin, length), bytes.substr(begin + length)};
 }
