@@ -1,9 +1,11 @@
 // Checks of rows at the door, each at its bounds: device, counts, strides, overlap, and the place of a number that no format holds.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cache_fixtures.hpp"
