@@ -23,7 +23,7 @@ bool read_number(std::string_view text, Number& number) {
 template <typename Holds>
 CLI::Validator real(Holds holds, const std::string& wanted) {
   const auto check = [holds, wanted](std::string& text) {
-    double number = 0;
+    double number{};
     if (read_number(text, number) && std::isfinite(number) && holds(number)) return std::string();
     return "found " + text + ", wanted " + wanted;
   };
@@ -36,7 +36,7 @@ CLI::Validator whole(std::int64_t least, std::int64_t most) {
   const std::string range =
       most == std::numeric_limits<std::int64_t>::max() ? fmt::format("{} or more", least) : fmt::format("{} to {}", least, most);
   const auto read = [least, most, range](std::string& text) {
-    std::int64_t number = 0;
+    std::int64_t number{};
     if (!read_number(text, number) || number < least || number > most) return "found " + text + ", wanted a whole number, " + range;
     text = std::to_string(number);
     return std::string();
@@ -78,7 +78,7 @@ std::int64_t read_bytes(const std::string& text) {
 }
 
 std::uint64_t read_seed(const std::string& text) {
-  std::uint64_t seed = 0;
+  std::uint64_t seed{};
   if (read_number(text, seed)) return seed;
   if (text != "-1") throw CLI::ValidationError("--seed", "found " + text + ", wanted 0 to 2^64 - 1, or -1 for one by chance");
   std::random_device chance;

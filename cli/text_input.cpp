@@ -4,21 +4,33 @@
 #include <charconv>
 #include <iostream>
 #include <string_view>
+#include <utility>
 
 namespace qjl::cli {
 namespace {
 
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-constexpr std::string_view kEscapes = "ntr\\\"'";
-constexpr std::string_view kMeanings = "\n\t\r\\\"'";
 
-// The byte that the two digits at `from` name; -1 when they are none.
-int hex_byte(std::string_view text, std::size_t from) {
-  if (from + 2 > text.size()) return -1;
-  unsigned byte = 0;
-  const char* const end = text.data() + from + 2;
-  const auto [stop, error] = std::from_chars(text.data() + from, end, byte, 16);
-  return error == std::errc() && stop == end ? static_cast<int>(byte) : -1;
+struct Meaning {
+  char byte;
+  std::size_t length;  // of the text that means it
+};
+
+// Of the escape or the plain byte at the start of a text.
+Meaning first_meaning(std::string_view text) {
+  constexpr std::pair<std::string_view, char> kNamed[] = {{"\\n", '\n'},  {"\\t", '\t'}, {"\\r", '\r'},
+                                                          {"\\\\", '\\'}, {"\\\"", '"'}, {"\\'", '\''}};
+  for (const auto& [escape, byte] : kNamed) {
+    if (text.starts_with(escape)) return {byte, escape.size()};
+  }
+  constexpr std::string_view kHex = "\\x";
+  if (text.starts_with(kHex)) {
+    const std::string_view digits = text.substr(kHex.size(), 2);
+    unsigned char byte{};
+    const char* const stop = std::from_chars(digits.data(), digits.data() + digits.size(), byte, 16).ptr;
+    if (stop - digits.data() == 2) return {static_cast<char>(byte), kHex.size() + digits.size()};
+  }
+  return {text.front(), 1};
 }
 
 }  // namespace
@@ -41,18 +53,10 @@ bool read_line(std::string& line) {
 
 std::string unescaped(const std::string& text) {
   std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const std::size_t named = text[i] == '\\' && i + 1 < text.size() ? kEscapes.find(text[i + 1]) : std::string_view::npos;
-    const int byte = text[i] == '\\' && i + 1 < text.size() && text[i + 1] == 'x' ? hex_byte(text, i + 2) : -1;
-    if (named != std::string_view::npos) {
-      out += kMeanings[named];
-      i += 1;
-    } else if (byte >= 0) {
-      out += static_cast<char>(byte);
-      i += 3;
-    } else {
-      out += text[i];
-    }
+  for (std::string_view rest = text; !rest.empty();) {
+    const auto [byte, length] = first_meaning(rest);
+    out += byte;
+    rest.remove_prefix(length);
   }
   return out;
 }

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "cache_type.hpp"
+#include "eval_metrics.hpp"
 #include "finite.hpp"
 #include "qjl/error.hpp"
 #include "trial_cache.hpp"
@@ -16,7 +17,7 @@ namespace {
 struct Lane {  // one cache type and its sequence
   std::unique_ptr<KvCache> cache;
   SequenceId sequence{};
-  Token next = 0;
+  std::vector<Token> next;  // one
   std::vector<double> step_seconds;
 };
 
@@ -44,37 +45,33 @@ std::vector<Lane> make_lanes(const Model& model, const DecodeSpeedConfig& config
   return lanes;
 }
 
+Token best_of(std::span<const float> logits) { return static_cast<Token>(std::ranges::max_element(logits) - logits.begin()); }
+
 // The keys and values of an exact pass do not depend on the cache, so one pass serves all lanes.
 void fill(Model& model, std::span<const Token> prompt, std::vector<Lane>& lanes, ThreadPool& threads) {
   KvCache exact(model.cache_config(codec_config("f16"), static_cast<std::int64_t>(prompt.size())));
   const SequenceId sequence = exact.create();
-  const ForwardItem item{sequence, prompt};
+  const ForwardItem items[] = {{sequence, prompt}};
   const auto copy = [&](int layer, std::size_t, const TensorView& keys, const TensorView& values) {
     for (auto& lane : lanes) lane.cache->append(lane.sequence, layer, keys, values, threads);
   };
   const ForwardOptions options{.logits = ForwardOptions::Logits::last, .observe_kv = copy};
-  const auto logits = model.forward(exact, {&item, 1}, options, threads);
+  const auto logits = model.forward(exact, items, options, threads);
   require_finite(logits, "logits");
-  const auto best = static_cast<Token>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  const Token best = best_of(logits);
   for (auto& lane : lanes) {
     copy_state(exact, sequence, *lane.cache, lane.sequence);
-    lane.next = best;
+    lane.next = {best};
   }
 }
 
 void step(Model& model, Lane& lane, ThreadPool& threads) {
   const auto start = std::chrono::steady_clock::now();
-  const ForwardItem item{lane.sequence, {&lane.next, 1}};
-  const auto logits = model.forward(*lane.cache, {&item, 1}, {}, threads);
+  const ForwardItem items[] = {{lane.sequence, lane.next}};
+  const auto logits = model.forward(*lane.cache, items, {}, threads);
   require_finite(logits, "logits");
-  lane.next = static_cast<Token>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+  lane.next = {best_of(logits)};
   lane.step_seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-}
-
-double median(std::vector<double> numbers) {
-  const auto middle = numbers.begin() + static_cast<std::ptrdiff_t>(numbers.size() / 2);
-  std::nth_element(numbers.begin(), middle, numbers.end());
-  return *middle;
 }
 
 }  // namespace
@@ -93,7 +90,7 @@ std::vector<double> decode_speed(Model& model, std::span<const Token> tokens, co
     }
   }
   std::vector<double> speeds;
-  for (const auto& lane : lanes) speeds.push_back(1.0 / median(lane.step_seconds));
+  for (const auto& lane : lanes) speeds.push_back(1.0 / nearest_rank(lane.step_seconds, 0.5));
   return speeds;
 }
 

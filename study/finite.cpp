@@ -14,7 +14,7 @@ namespace qjl::engine {
 
 void require_finite(std::span<const float> numbers, std::string_view what) {
   constexpr auto kMagnitude = static_cast<std::uint32_t>(std::numeric_limits<std::int32_t>::max());
-  std::uint32_t most = 0;
+  std::uint32_t most{};
   for (const float x : numbers) most = std::max(most, std::bit_cast<std::uint32_t>(x) & kMagnitude);
   if (most < std::bit_cast<std::uint32_t>(std::numeric_limits<float>::infinity())) return;
   const auto bad = std::ranges::find_if(numbers, [](float x) { return !std::isfinite(x); });

@@ -44,10 +44,7 @@ const FileValue* GgufFile::find(std::string_view key) const {
 }
 
 void GgufFile::forget(std::span<const std::byte> part) const {
-  for (const auto& map : state_->maps) {
-    const std::span<const std::byte> all = map->bytes();
-    if (part.data() >= all.data() && part.data() < all.data() + all.size()) map->forget(part);
-  }
+  for (const auto& map : state_->maps) map->forget(part);
 }
 
 std::span<const FileTensor> GgufFile::tensors() const { return state_->parts.tensors; }

@@ -70,10 +70,7 @@ TokenizerData HfFolder::tokenizer_data() const {
 }
 
 void HfFolder::forget(std::span<const std::byte> part) const {
-  for (const auto& map : state_->weights.maps) {
-    const std::span<const std::byte> all = map->bytes();
-    if (part.data() >= all.data() && part.data() < all.data() + all.size()) map->forget(part);
-  }
+  for (const auto& map : state_->weights.maps) map->forget(part);
 }
 
 }  // namespace qjl::engine

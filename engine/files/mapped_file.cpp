@@ -45,6 +45,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
 }
 
 void MappedFile::forget(std::span<const std::byte> part) const {
+  if (part.data() < bytes_.data() || part.data() >= bytes_.data() + bytes_.size()) return;
   const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto address = reinterpret_cast<std::uintptr_t>(part.data());
   const std::uintptr_t skipped = (page - address % page) % page;

@@ -17,6 +17,7 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return bytes_; }
   // Gives back the memory of the whole pages inside `part`, which was read and will hardly be again; a read loads them once more.
+  // Does nothing where `part` is not of this file.
   void forget(std::span<const std::byte> part) const;
 
  private:

@@ -3,7 +3,7 @@
 // it ends.
 #include "read_json.hpp"
 
-#include <array>
+#include <vector>
 
 #include "mapped_file.hpp"
 #include "printable.hpp"
@@ -23,27 +23,26 @@ std::size_t string_end(std::string_view text, std::size_t at) {
 }  // namespace
 
 void check_json_bounds(std::string_view text, const std::string& name, JsonObjects objects) {
-  std::array<int, kJsonDepth + 1> keys{};  // of the object at each depth
+  std::vector<int> keys(1);  // of the text itself and of each object or list that is open
   std::int64_t looks = 0;
-  std::size_t depth = 0;
   for (std::size_t at = 0; at < text.size(); ++at) {
     switch (text[at]) {
       case '"': at = string_end(text, at); break;
       case '{':
       case '[':
-        if (depth == kJsonDepth) {
+        if (std::ssize(keys) > kJsonDepth) {
           refuse_json(name, "brackets deeper than " + std::to_string(kJsonDepth), "at most that many inside each other");
         }
-        keys[++depth] = 0;
+        keys.push_back(0);
         break;
       case '}':
       case ']':
-        if (depth > 0) --depth;
+        if (keys.size() > 1) keys.pop_back();
         break;
       case ':':
         if (objects == JsonObjects::sorted) break;
-        looks += keys[depth];
-        if (++keys[depth] > kJsonKeys) {
+        looks += keys.back();
+        if (++keys.back() > kJsonKeys) {
           refuse_json(name, "an object of more than " + std::to_string(kJsonKeys) + " keys", "at most that many");
         }
         if (looks > kJsonLooks) {
@@ -101,8 +100,7 @@ std::string json_text(const FileJson& value) {
 }
 
 const FileJson* find_json(const FileJson& object, const std::string& key) {
-  if (!object.is_object()) return nullptr;
-  const auto at = object.find(key);
+  const auto at = object.find(key);  // the end where it is no object
   return at == object.end() || at->is_null() ? nullptr : &*at;
 }
 

@@ -11,11 +11,6 @@
 namespace qjl::engine {
 namespace {
 
-std::int64_t bounded(const std::string& key, std::int64_t value, std::int64_t most) {
-  if (value < 1 || value > most) refuse_model(key, std::to_string(value), "1 to " + std::to_string(most));
-  return value;
-}
-
 // Keys that tell of a model and change no number of its forward pass.
 constexpr std::string_view kIgnored[] = {
     "vocab_size",  // where a tokenizer's length is taken
@@ -160,6 +155,11 @@ std::vector<std::string> MetadataKeys::check_others() const {
 
 void refuse_model(const std::string& subject, const std::string& found, const std::string& wanted) {
   throw Error(ErrorKind::bad_file, "[model] " + subject + " is " + found + ", wanted " + wanted);
+}
+
+std::int64_t bounded(const std::string& subject, std::int64_t value, std::int64_t most) {
+  if (value < 1 || value > most) refuse_model(subject, std::to_string(value), "1 to " + std::to_string(most));
+  return value;
 }
 
 std::int64_t MetadataKeys::integer(const char* name, std::int64_t most) const {

@@ -15,6 +15,9 @@ namespace qjl::engine {
 // Throws bad_file: "[model] <subject> is <found>, wanted <wanted>".
 [[noreturn]] void refuse_model(const std::string& subject, const std::string& found, const std::string& wanted);
 
+// The value itself. Errors: bad_file unless it is 1 to `most`.
+std::int64_t bounded(const std::string& subject, std::int64_t value, std::int64_t most);
+
 // Reads "<architecture>.<name>", and remembers which names were asked for. Errors: bad_file on a missing key (where no `absent` is
 // given), another type, or a number out of bounds: integers 1 to `most`, others above 0 and at most `most`.
 class MetadataKeys {

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "metadata_keys.hpp"
 #include "qjl/codec.hpp"
@@ -17,10 +18,7 @@ namespace {
 
 std::int64_t read_vocab_size(const ModelFile& file, const MetadataKeys& keys, std::int64_t most) {
   if (keys.has("vocab_size")) return keys.integer("vocab_size", most);
-  const std::int64_t size = std::ssize(file.texts("tokenizer.ggml.tokens"));
-  if (size < 1 || size > most)
-    refuse_model("the length of tokenizer.ggml.tokens", std::to_string(size), "1 to " + std::to_string(most));
-  return size;
+  return bounded("the length of tokenizer.ggml.tokens", std::ssize(file.texts("tokenizer.ggml.tokens")), most);
 }
 
 void read_heads(const ModelFile& file, const MetadataKeys& keys, ModelConfig& config) {
@@ -34,16 +32,16 @@ void read_heads(const ModelFile& file, const MetadataKeys& keys, ModelConfig& co
                  "a multiple of " + std::to_string(config.num_kv_heads) + " kv heads");
   }
   // Beyond the widths of codes a cache has f16 rows alone.
-  constexpr std::int64_t kMostExactDim = 512, kExactDimStep = 16;
+  constexpr int kMostExactDim = 512, kExactDimStep = 16;
   const std::span<const int> widths = head_dims();
-  const std::int64_t usual = config.hidden / config.num_heads, most = kMostExactDim;
-  config.key_dim = static_cast<int>(keys.integer_or("attention.key_length", usual, most));
-  config.value_dim = static_cast<int>(keys.integer_or("attention.value_length", config.key_dim, most));
+  const std::int64_t usual = config.hidden / config.num_heads;
+  config.key_dim = static_cast<int>(keys.integer_or("attention.key_length", usual, kMostExactDim));
+  config.value_dim = static_cast<int>(keys.integer_or("attention.value_length", config.key_dim, kMostExactDim));
   const int width = std::max(config.key_dim, config.value_dim);
-  config.head_dim = width <= widths.back() ? *std::ranges::lower_bound(widths, width)
-                                           : static_cast<int>((width + kExactDimStep - 1) / kExactDimStep * kExactDimStep);
-  for (const char* other : {"attention.key_length_swa", "attention.value_length_swa"}) {
-    const int same = std::string_view(other).find("key") != std::string_view::npos ? config.key_dim : config.value_dim;
+  const auto fits = std::ranges::lower_bound(widths, width);
+  config.head_dim = fits != widths.end() ? *fits : (width + kExactDimStep - 1) / kExactDimStep * kExactDimStep;
+  for (const auto& [other, same] :
+       {std::pair("attention.key_length_swa", config.key_dim), std::pair("attention.value_length_swa", config.value_dim)}) {
     if (const std::int64_t found = file.integer_or(keys.prefix() + other, same); found != same) {
       throw Error(ErrorKind::unsupported, "[model] " + keys.prefix() + other + " is " + std::to_string(found) +
                                               ", wanted the width of the other layers' heads, " + std::to_string(same));
@@ -120,7 +118,7 @@ void read_state_layers(const MetadataKeys& keys, ModelConfig& config) {
   }
 }
 
-void read_experts(const ModelFile& file, const MetadataKeys& keys, ModelConfig& config) {
+void read_experts(const MetadataKeys& keys, ModelConfig& config) {
   if (!keys.has_positive("expert_count")) return;
   constexpr std::int64_t kMostExperts = 4096, kMostWidth = std::int64_t{1} << 22;
   ExpertShape& experts = config.experts;
@@ -128,11 +126,8 @@ void read_experts(const ModelFile& file, const MetadataKeys& keys, ModelConfig& 
   experts.used = static_cast<int>(keys.integer("expert_used_count", experts.count));
   experts.feed_forward = keys.integer_or("expert_feed_forward_length", config.layers.front().feed_forward, kMostWidth);
   experts.shared_feed_forward = keys.integer_or("expert_shared_feed_forward_length", experts.feed_forward, kMostWidth);
-  experts.routing = config.family->routing;
-  if (keys.has("expert_weights_norm")) {
-    const bool sum_to_one = file.boolean_or(keys.prefix() + "expert_weights_norm", true);
-    experts.routing = sum_to_one ? Routing::softmax_of_chosen : Routing::softmax_of_all;
-  }
+  const bool sum_to_one = keys.boolean_or("expert_weights_norm", config.family->routing == Routing::softmax_of_chosen);
+  experts.routing = sum_to_one ? Routing::softmax_of_chosen : Routing::softmax_of_all;
   constexpr std::int64_t kSoftmax = 1, kSoftmaxOfChosen = 3;  // llama.cpp's numbers
   const std::int64_t gating = keys.integer_or("expert_gating_func", kSoftmax, 1024);
   if (gating == kSoftmaxOfChosen) experts.routing = Routing::softmax_of_chosen;
@@ -182,11 +177,11 @@ ModelConfig read_model_config(const ModelFile& file, const RopeOptions& rope) {
   const bool are_all_experts = !keys.has("feed_forward_length") && keys.has("expert_feed_forward_length");
   const char* width_key = are_all_experts ? "expert_feed_forward_length" : "feed_forward_length";
   for (const std::int64_t width : keys.of_layers(width_key, config.num_layers, kMostWidth * 4)) {
-    config.layers.push_back({.rope = usual_rope, .window = 0, .feed_forward = width});
+    config.layers.push_back({.rope = usual_rope, .feed_forward = width});
   }
   read_state_layers(keys, config);
   read_windows(file, keys, rope, config);
-  read_experts(file, keys, config);
+  read_experts(keys, config);
   if (config.family->describe != nullptr) config.family->describe(keys, config);
   if (config.attention_scale == 0.0f && config.head_dim != config.key_dim) {
     config.attention_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.key_dim)));

@@ -6,6 +6,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -24,14 +25,14 @@ std::string first_word(const fs::path& file, std::string* second = nullptr) {
   return first;
 }
 
-// 0 where a number is missing, or -1 or "max": no quota.
+// 0: no quota. So "max" and -1 say, and where a number is missing it is read as 0.
 int whole_processors(const std::string& quota, const std::string& period) {
+  constexpr int kMost = 1 << 20;  // no machine has more
   std::istringstream words(quota + " " + period);
-  double of_period = 0, whole = 0;
-  if (!(words >> of_period >> whole) || of_period <= 0 || whole <= 0) return 0;
-  const double count = of_period / whole;
-  if (!(count < 1 << 20)) return 0;  // more than any machine has
-  return std::max(1, static_cast<int>(count) + (count > static_cast<int>(count) ? 1 : 0));
+  double granted{}, whole{};
+  words >> granted >> whole;
+  const double count = granted / whole;
+  return std::abs(count) <= kMost ? std::max(0, static_cast<int>(std::ceil(count))) : 0;
 }
 
 int quota_of(const fs::path& folder) {
@@ -79,9 +80,9 @@ int processor_quota(const std::string& root, const std::string& groups) {
 int available_processors() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  int count = 0;
-  if (sched_getaffinity(0, sizeof(set), &set) == 0) count = CPU_COUNT(&set);
-  if (count == 0) count = static_cast<int>(std::thread::hardware_concurrency());  // more than cpu_set_t has room for
+  // Where the system has more than cpu_set_t has room for, all of them.
+  const bool is_known = sched_getaffinity(0, sizeof(set), &set) == 0;
+  const int count = is_known ? CPU_COUNT(&set) : static_cast<int>(std::thread::hardware_concurrency());
   const int quota = processor_quota("/sys/fs/cgroup", "/proc/self/cgroup");
   return std::max(1, less_of(count, quota));
 }

@@ -39,10 +39,7 @@ void relax() {
 
 template <typename Condition>
 bool spin_until(Condition holds) {
-  for (int spin = 0; spin < kSpins; ++spin) {
-    if (holds()) return true;
-    relax();
-  }
+  for (int spin = 0; spin < kSpins && !holds(); ++spin) relax();
   return holds();
 }
 
@@ -56,16 +53,16 @@ struct ThreadPool::State {
   // The job, on one cache line with what guards it: a line takes 0.2 microseconds from core to core, and a worker needs all of it.
   // Written while the gate is 0, read by those who passed it.
   alignas(64) const std::function<void(std::int64_t, int)>* work = nullptr;
-  std::int64_t items = 0;
-  std::atomic<std::int64_t> next{0};
-  std::atomic<std::uint64_t> job{0};  // counts jobs; the last value means stop
-  std::atomic<std::uint32_t> gate{0};
+  std::int64_t items{};
+  std::atomic<std::int64_t> next{};
+  std::atomic<std::uint64_t> job{};  // counts jobs; the last value means stop
+  std::atomic<std::uint32_t> gate{};
 
   alignas(64) std::exception_ptr error;  // first one, guarded by mutex
   std::mutex mutex;
   std::condition_variable wake, done;
-  std::atomic<int> sleepers{0};  // workers that wait for a job
-  std::atomic<bool> caller_sleeps{false};
+  std::atomic<int> sleepers{};  // workers that wait for a job
+  std::atomic<bool> caller_sleeps{};
   static constexpr std::uint64_t kStop = std::numeric_limits<std::uint64_t>::max();
 
   // Works until no item is left. An exception ends the job early.
@@ -88,18 +85,19 @@ struct ThreadPool::State {
   }
 
   void leave() {
-    if (gate.fetch_sub(2) != 2 || !caller_sleeps.load()) return;  // open, others are inside, or the caller looks
-    const std::lock_guard lock(mutex);
-    done.notify_one();
+    if (gate.fetch_sub(2) == 2 && caller_sleeps.load()) {  // closed, and the last who was inside
+      const std::lock_guard lock(mutex);
+      done.notify_one();
+    }
   }
 
   void serve(int worker) {
     for (std::uint64_t seen = 0;;) {
       if (!spin_until([&] { return job.load(std::memory_order_acquire) != seen; })) {
         std::unique_lock lock(mutex);
-        sleepers.fetch_add(1);
+        ++sleepers;
         wake.wait(lock, [&] { return job.load() != seen; });
-        sleepers.fetch_sub(1);
+        --sleepers;
       }
       seen = job.load(std::memory_order_acquire);
       if (seen == kStop) return;
@@ -109,15 +107,17 @@ struct ThreadPool::State {
     }
   }
 
-  void announce(std::uint64_t number) {
-    job.store(number);
-    if (sleepers.load() == 0) return;
-    const std::lock_guard lock(mutex);
-    wake.notify_all();
+  // After the job number has changed.
+  void wake_sleepers() {
+    if (sleepers.load() != 0) {
+      const std::lock_guard lock(mutex);
+      wake.notify_all();
+    }
   }
 
   void stop() {
-    announce(kStop);
+    job.store(kStop);
+    wake_sleepers();
     for (std::thread& worker : workers) worker.join();
   }
 };
@@ -128,9 +128,10 @@ ThreadPool::ThreadPool(int num_threads) : state_(std::make_unique<State>()) {
   state_->stacks.resize(static_cast<std::size_t>(count - 1));
   try {
     const SignalsBlocked for_workers;
-    for (int worker = 1; worker < count; ++worker) {
-      state_->workers.emplace_back([state = state_.get(), worker] {
-        const SignalStack::Use stack(state->stacks[static_cast<std::size_t>(worker - 1)]);
+    int worker = 0;  // the caller
+    for (const SignalStack& stack : state_->stacks) {
+      state_->workers.emplace_back([state = state_.get(), &stack, worker = ++worker] {
+        const SignalStack::Use use(stack);
         state->serve(worker);
       });
     }
@@ -161,7 +162,8 @@ void ThreadPool::run_items(std::int64_t items, const std::function<void(std::int
   s.items = items;
   s.next.store(0, std::memory_order_relaxed);
   s.gate.store(1, std::memory_order_release);
-  s.announce(s.job.load(std::memory_order_relaxed) + 1);
+  ++s.job;
+  s.wake_sleepers();
   s.drain(0);
   s.gate.fetch_sub(1, std::memory_order_acq_rel);
   const auto empty = [&] { return s.gate.load() == 0; };

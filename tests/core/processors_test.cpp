@@ -39,6 +39,10 @@ TEST_F(ProcessorsTest, AQuotaIsRoundedUp) {
                                      {"100001 100000", 2},
                                      {"150000 100000", 2},
                                      {"400000 100000", 4},
+                                     {"1 100000", 1},
+                                     {"3 1", 3},
+                                     {"1048576 1", 1048576},
+                                     {"1048577 1", 0},
                                      {"0 100000", 0},
                                      {"-1 100000", 0},
                                      {"100000", 0},
@@ -72,8 +76,11 @@ TEST_F(ProcessorsTest, TheLeastOnTheWayCounts) {
   EXPECT_EQ(quota("0::/a/b"), 2);
   EXPECT_EQ(quota("0::/a"), 3);
   EXPECT_EQ(quota("0::/elsewhere"), 0);
+  put("a/b/cpu.max", "100000 100000");
+  EXPECT_EQ(quota("0::/a/b"), 1);
   put("cpu.max", "100000 100000");  // a container's own, at the root; its path is another machine's
   EXPECT_EQ(quota("0::/elsewhere"), 1);
+  EXPECT_EQ(quota("0::"), 1);
 }
 
 TEST_F(ProcessorsTest, VersionOneHasTwoFiles) {
@@ -84,6 +91,9 @@ TEST_F(ProcessorsTest, VersionOneHasTwoFiles) {
   put("cpu/a/cpu.cfs_quota_us", "-1");
   EXPECT_EQ(quota("3:cpu,cpuacct:/a"), 0);
   EXPECT_EQ(quota("no line of groups"), 0);
+  put("cpu/cpu.max", "100000 100000");
+  EXPECT_EQ(quota("3:cpu"), 0) << "a line without a path";
+  EXPECT_EQ(quota("3:cpu:"), 1);
 }
 
 TEST_F(ProcessorsTest, ThereIsOneAtLeast) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "half.hpp"
@@ -14,6 +15,8 @@
 
 namespace qjl::test {
 namespace {
+
+constexpr std::uint16_t kUntouched = 0xABCD;  // behind what is written
 
 std::uint16_t door(float number, DType to) {
   std::uint16_t out = 0;
@@ -113,23 +116,36 @@ TEST(Rows, StretchesRefuseWhatTheFormatCannotHold) {
 }
 
 TEST(Rows, SixteenBitFormatsIntoEachOther) {
-  const std::uint16_t halves[] = {0x3C00, 0x0001, 0x7BFF, 0xB555};  // 1, 2^-24, 65504, about -0.33
-  std::uint16_t out[4];
+  const std::uint16_t halves[] = {0x3C00, 0x0001, 0x7BFF, 0xB555,
+                                  0x3C00};  // 1, 2^-24, 65504, about -0.33; and one that is not asked for
+  std::uint16_t out[5] = {0, 0, 0, 0, kUntouched};
   round_rows(TensorView::contiguous(halves, DType::f16, 1, 1, 4), 0, 0, 1, DType::bf16, out);
   EXPECT_EQ(out[0], 0x3F80);
   EXPECT_EQ(out[1], 0x3380);
   EXPECT_EQ(out[2], 0x4780);  // 65504 rounds to 65536
   EXPECT_EQ(out[3], 0xBEAB);  // -0.33325: 0xBEAAA000 rounds up
+  EXPECT_EQ(out[4], kUntouched);
   round_rows(TensorView::contiguous(out, DType::bf16, 1, 1, 2), 0, 0, 1, DType::f16, out + 2);
   EXPECT_EQ(out[2], 0x3C00);
   EXPECT_EQ(out[3], 0x0001);
+}
+
+TEST(Rows, RowsOfTheFormatAreCopied) {
+  const std::vector<std::uint16_t> rows = {0x3C00, 0x0001, 0x7BFF, 0xB555, 0x0000, 0x8001};
+  for (const DType format : {DType::f16, DType::bf16}) {
+    std::vector<std::uint16_t> out(7, kUntouched), wanted = rows;
+    wanted.push_back(kUntouched);
+    EXPECT_TRUE(round_rows(TensorView::contiguous(rows.data(), format, 1, 2, 3), 0, 0, 2, format, out.data()));
+    EXPECT_EQ(out, wanted);
+  }
 }
 
 // One bad number in [2, 5, 3]: found by the stretches of rows that hold it, and by no other.
 TEST(Rows, AStretchIsItsRowsAndNoOther) {
   constexpr std::int64_t kHeads = 2, kTokens = 5, kDim = 3;
   for (std::int64_t bad = 0; bad < kHeads * kTokens; ++bad) {
-    std::vector<float> numbers(kHeads * kTokens * kDim, 1.0f);
+    std::vector<float> numbers(kHeads * kTokens * kDim);
+    std::iota(numbers.begin(), numbers.end(), 1.0f);
     numbers[static_cast<std::size_t>(bad * kDim + bad % kDim)] = 1e6f;
     const TensorView rows = TensorView::contiguous(numbers.data(), DType::f32, kHeads, kTokens, kDim);
     for (std::int64_t head = 0; head < kHeads; ++head) {
@@ -137,9 +153,15 @@ TEST(Rows, AStretchIsItsRowsAndNoOther) {
         for (std::int64_t count = 0; first + count <= kTokens; ++count) {
           const std::int64_t begin = head * kTokens + first;
           const bool has_it = begin <= bad && bad < begin + count;
-          std::vector<std::uint16_t> out(static_cast<std::size_t>(count * kDim));
+          std::vector<std::uint16_t> out(static_cast<std::size_t>(count * kDim), kUntouched), wanted;
+          for (std::int64_t i = begin * kDim; i < (begin + count) * kDim; ++i)
+            wanted.push_back(float_to_half(numbers[static_cast<std::size_t>(i)]));
+          out.push_back(kUntouched), wanted.push_back(kUntouched);
           EXPECT_EQ(rows_fit(rows, head, first, count, DType::f16), !has_it) << bad << ' ' << head << ' ' << first << ' ' << count;
           EXPECT_EQ(round_rows(rows, head, first, count, DType::f16, out.data()), !has_it);
+          if (!has_it) {
+            EXPECT_EQ(out, wanted) << bad << ' ' << head << ' ' << first << ' ' << count;
+          }
         }
       }
     }
@@ -147,12 +169,13 @@ TEST(Rows, AStretchIsItsRowsAndNoOther) {
 }
 
 TEST(Rows, DecodedNumbersStayFinite) {
-  const float numbers[] = {1e6f, -1e6f, 65504.0f};
-  std::uint16_t out[3];
+  const float numbers[] = {1e6f, -1e6f, 65504.0f, 1.0f};
+  std::uint16_t out[4] = {0, 0, 0, kUntouched};
   round_decoded(numbers, 3, DType::f16, out);
   EXPECT_EQ(out[0], 0x7BFF);
   EXPECT_EQ(out[1], 0xFBFF);
   EXPECT_EQ(out[2], 0x7BFF);
+  EXPECT_EQ(out[3], kUntouched);
 }
 
 }  // namespace

@@ -1,11 +1,15 @@
 // ThreadPool: every item once, no two at a time on one worker, exceptions carried, reuse after sleep. `./dev tsan` runs it too.
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
+#include <ctime>
 #include <numeric>
 #include <stdexcept>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -24,9 +28,9 @@ TEST(Threads, EveryItemOnceAndOneAtATimePerWorker) {
       std::vector<std::atomic<int>> inside(static_cast<std::size_t>(count));
       std::atomic<int> overlaps{0};
       pool.run(items, [&](std::int64_t item, int worker) {
-        overlaps += inside[static_cast<std::size_t>(worker)]++ != 0;
-        ++seen[static_cast<std::size_t>(item)];
-        --inside[static_cast<std::size_t>(worker)];
+        overlaps += inside.at(static_cast<std::size_t>(worker))++ != 0;
+        ++seen.at(static_cast<std::size_t>(item));
+        --inside.at(static_cast<std::size_t>(worker));
       });
       EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), std::int64_t{0}), items);
       for (const int times : seen) ASSERT_EQ(times, 1) << count << " threads, " << items << " items";
@@ -44,6 +48,19 @@ TEST(Threads, RunsFollowEachOther) {
     if (round % 1000 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));  // let the workers fall asleep
   }
   for (const std::int64_t number : numbers) EXPECT_EQ(number, 3000);
+}
+
+// Runs so short that a worker often comes when one is over or the next has begun.
+TEST(Threads, WhoComesLateDisturbsNobody) {
+  for (const int count : {2, 4}) {
+    ThreadPool pool(count);
+    std::array<std::int64_t, 2> times{};
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
+    for (std::int64_t round = 1; round % 1000 != 0 || std::chrono::steady_clock::now() < end; ++round) {
+      pool.run(2, [&](std::int64_t item, int) { ++times[static_cast<std::size_t>(item)]; });
+      ASSERT_EQ(times, (std::array<std::int64_t, 2>{round, round}));
+    }
+  }
 }
 
 TEST(Threads, TheFirstExceptionArrivesAndThePoolLivesOn) {
@@ -100,10 +117,64 @@ TEST(Threads, SignalsComeAfterTheyWereBlocked) {
   sigaction(SIGUSR1, &before, nullptr);
 }
 
+// Every thread has an item, whether the workers look for it or sleep, one of them or several; and the caller sleeps until the last ends.
+TEST(Threads, AllTakePartAfterEverySleep) {
+  for (const int count : {2, 3}) {
+    ThreadPool pool(count);
+    for (int round = 0; round < 4; ++round) {
+      std::atomic<int> inside{0}, ended{0};
+      pool.run(count, [&](std::int64_t, int worker) {
+        ++inside;
+        while (inside < count) std::this_thread::yield();
+        if (worker != 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));  // longer than any looks before it sleeps
+        ++ended;
+      });
+      EXPECT_EQ(ended, count);
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  }
+}
+
+TEST(Threads, WorkersWithoutWorkTakeNoTime) {
+  ThreadPool pool(3);
+  for (int round = 0; round < 3; ++round) {
+    pool.run(3, [](std::int64_t, int) {});
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    const std::clock_t before = std::clock();  // of all threads of the process
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    EXPECT_LT(std::clock() - before, CLOCKS_PER_SEC / 50) << "one that looks all the time takes a tenth of a second";
+  }
+}
+
+TEST(Threads, OneItemWakesNoWorker) {
+  const auto sleeps = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nvcsw;
+  };
+  ThreadPool pool(8);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  const long before = sleeps();
+  pool.run(1, [](std::int64_t, int worker) { EXPECT_EQ(worker, 0); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  EXPECT_LT(sleeps() - before, 7) << "seven workers that woke would sleep again";
+}
+
 TEST(Threads, ARunInsideARunIsRefused) {
   ThreadPool pool(2);
   EXPECT_THROW(pool.run(2, [&](std::int64_t, int) { pool.run(1, [](std::int64_t, int) {}); }), Error);
+  EXPECT_NO_THROW(pool.run(2, [&](std::int64_t, int) {
+    for (const std::int64_t none : {0, -1}) pool.run(none, [](std::int64_t, int) {});
+  }));
+}
+
+TEST(Threads, TheirNumberHasBounds) {
   EXPECT_THROW(ThreadPool(-1), Error);
+  EXPECT_THROW(ThreadPool(1025), Error);
+  try {
+    EXPECT_EQ(ThreadPool(1024).num_threads(), 1024);
+  } catch (const std::system_error&) {  // more than this system gives
+  }
   ThreadPool all;
   EXPECT_GE(all.num_threads(), 1);
 }

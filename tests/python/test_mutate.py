@@ -21,8 +21,9 @@ def test_signs_numbers_and_conditions_change_one_at_a_time() -> None:
         "  if (a < 4 && b) x = 1;",
         "  if (a < 3 || b) x = 1;",
         "  if (a < 3 && b) x = 2;",
-        "  if (!a < 3 && b) x = 1;",
+        "  if (!(a < 3 && b)) x = 1;",
     }
+    assert "  if (!(f(a) && g(b))) {" in texts("  if (f(a) && g(b)) {")
 
 
 def test_checks_are_left_out() -> None:

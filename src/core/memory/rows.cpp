@@ -2,10 +2,10 @@
 #include "rows.hpp"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
-#include <limits>
 #include <utility>
 
 #include "fail.hpp"
@@ -28,7 +28,7 @@ constexpr std::uint32_t bad_from(DType from, DType to) {
     case DType::f16: return 0x7C00u;
     case DType::bf16: return to == DType::f16 ? 0x4780u /* 65536, the first above 65504 */ : 0x7F80u;
   }
-  return 0;
+  __builtin_unreachable();
 }
 
 bool row_is_bad(const TensorView& rows, std::int64_t head, std::int64_t token, std::uint32_t limit) {
@@ -52,21 +52,29 @@ bool round_row(const std::uint8_t* row, DType from, std::int64_t dim, DType to, 
   return !rounding().any_above_16(reinterpret_cast<const std::int16_t*>(row), dim, static_cast<std::int16_t>(bad_from(from, to)));
 }
 
+void prefetch(const TensorView& rows, std::int64_t head, std::int64_t token) {
+  const std::uint8_t* row = row_address(rows, head, token);
+  for (std::int64_t i = 0; i < rows.dim * dtype_bytes(rows.dtype); i += layout::kLineBytes) __builtin_prefetch(row + i);
+}
+
 float number_at(const TensorView& rows, std::int64_t head, std::int64_t token, std::int64_t channel) {
   const std::uint8_t* row = row_address(rows, head, token);
   if (rows.dtype == DType::f32) return reinterpret_cast<const float*>(row)[channel];
   return to_float(reinterpret_cast<const std::uint16_t*>(row)[channel], rows.dtype);
 }
 
-[[noreturn]] void fail_at(const TensorView& rows, std::int64_t head, std::int64_t token, std::uint32_t limit,
-                          const RowsName& name) {
+// Names the first bad number. There is one.
+[[noreturn]] void fail_at_first(const TensorView& rows, std::uint32_t limit, const RowsName& name) {
+  std::int64_t bad = 0;  // head * tokens + token
+  while (!row_is_bad(rows, bad / rows.tokens, bad % rows.tokens, limit)) ++bad;
+  const std::int64_t head = bad / rows.tokens, token = bad % rows.tokens;
   const std::uint8_t* row = row_address(rows, head, token);
+  const auto magnitude_bits = [&](std::int64_t c) {
+    return rows.dtype == DType::f32 ? reinterpret_cast<const std::uint32_t*>(row)[c] & 0x7FFFFFFF
+                                    : reinterpret_cast<const std::uint16_t*>(row)[c] & 0x7FFFu;
+  };
   std::int64_t channel = 0;
-  for (std::int64_t c = rows.dim - 1; c >= 0; --c) {
-    const std::uint32_t bits = rows.dtype == DType::f32 ? reinterpret_cast<const std::uint32_t*>(row)[c] & 0x7FFFFFFF
-                                                        : reinterpret_cast<const std::uint16_t*>(row)[c] & 0x7FFFu;
-    if (bits >= limit) channel = c;
-  }
+  while (magnitude_bits(channel) < limit) ++channel;
   fail(ErrorKind::invalid_argument, name.operation, name.tensor, " hold ", number_at(rows, head, token, channel), " at head ", head,
        ", token ", token, ", channel ", channel, ", wanted finite numbers that the 16-bit format can hold");
 }
@@ -104,16 +112,16 @@ void check_extent(std::int64_t heads, std::int64_t tokens, std::int64_t head_str
 
 void check_disjoint(const OutputView& rows, const RowsName& name) {
   if (rows.heads == 0 || rows.tokens == 0) return;  // no row at all
-  // Stride and count; a stride that is never taken may be any number.
-  std::pair near{rows.tokens < 2 ? 0 : rows.token_stride, rows.tokens}, far{rows.heads < 2 ? 0 : rows.head_stride, rows.heads};
-  if (std::abs(near.first) > std::abs(far.first)) std::swap(near, far);
+  // A stride that is never taken may be any number.
+  const auto step = [](std::int64_t stride, std::int64_t count) { return std::pair(count < 2 ? 0 : std::abs(stride), count); };
+  std::array steps{step(rows.token_stride, rows.tokens), step(rows.head_stride, rows.heads)};
+  std::ranges::sort(steps);
   std::int64_t taken = rows.dim;
-  for (const auto& [stride, count] : {near, far}) {
-    if (count < 2) continue;
-    require(std::abs(stride) >= taken, name.operation, name.tensor, " have strides of ", rows.head_stride, " and ",
+  for (const auto& [distance, count] : steps) {
+    require(count < 2 || distance >= taken, name.operation, name.tensor, " have strides of ", rows.head_stride, " and ",
             rows.token_stride, " numbers, under which rows overlap, wanted each of the ", rows.heads, " x ", rows.tokens,
             " rows of ", rows.dim, " apart");
-    taken += (count - 1) * std::abs(stride);
+    taken += (count - 1) * distance;
   }
 }
 
@@ -127,27 +135,20 @@ void check_shape(const TensorView& rows, std::int64_t heads, std::int64_t dim, c
 }
 
 void check_numbers(const TensorView& rows, DType stored, const RowsName& name, ThreadPool& threads) {
-  const std::uint32_t limit = bad_from(rows.dtype, stored);
-  const std::int64_t blocks = (rows.tokens + kTokensPerCheck - 1) / kTokensPerCheck;
-  std::atomic<std::int64_t> first_bad{std::numeric_limits<std::int64_t>::max()};  // head * tokens + token
-  const auto check = [&](std::int64_t item, int) {
-    const std::int64_t head = item / blocks, begin = item % blocks * kTokensPerCheck;
-    for (std::int64_t token = begin; token < std::min(begin + kTokensPerCheck, rows.tokens); ++token) {
-      if (!row_is_bad(rows, head, token, limit)) continue;
-      const std::int64_t here = head * rows.tokens + token;
-      std::int64_t seen = first_bad.load();
-      while (here < seen && !first_bad.compare_exchange_weak(seen, here)) {
-      }
-      return;
-    }
+  std::atomic<bool> fit{true};
+  const auto check = [&](std::int64_t head, std::int64_t first, std::int64_t count) {
+    if (!rows_fit(rows, head, first, count, stored)) fit = false;
   };
-  if (rows.heads * rows.tokens * rows.dim >= kNumbersWorthThreads) {
-    threads.run(rows.heads * blocks, check);
+  if (rows.heads * rows.tokens * rows.dim < kNumbersWorthThreads) {
+    for (std::int64_t head = 0; head < rows.heads; ++head) check(head, 0, rows.tokens);
   } else {
-    for (std::int64_t item = 0; item < rows.heads * blocks; ++item) check(item, 0);
+    const std::int64_t blocks = layout::round_up(rows.tokens, kTokensPerCheck) / kTokensPerCheck;
+    threads.run(rows.heads * blocks, [&](std::int64_t item, int) {
+      const std::int64_t first = item % blocks * kTokensPerCheck;
+      check(item / blocks, first, std::min(kTokensPerCheck, rows.tokens - first));
+    });
   }
-  const std::int64_t bad = first_bad.load();
-  if (bad < rows.heads * rows.tokens) fail_at(rows, bad / rows.tokens, bad % rows.tokens, limit, name);
+  if (!fit) fail_at_first(rows, bad_from(rows.dtype, stored), name);
 }
 
 std::uint32_t refused_from(DType stored) { return bad_from(DType::f32, stored); }
@@ -163,13 +164,11 @@ bool rows_fit(const TensorView& rows, std::int64_t head, std::int64_t first, std
 bool round_rows(const TensorView& rows, std::int64_t head, std::int64_t first, std::int64_t count, DType stored,
                 std::uint16_t* out) {
   bool fit = true;
-  const std::int64_t row_bytes = rows.dim * dtype_bytes(rows.dtype);
-  for (std::int64_t token = 0; token < count; ++token) {
-    if (token + kRowsAhead < count) {
-      const std::uint8_t* ahead = row_address(rows, head, first + token + kRowsAhead);
-      for (std::int64_t i = 0; i < row_bytes; i += layout::kLineBytes) __builtin_prefetch(ahead + i);
-    }
-    fit &= round_row(row_address(rows, head, first + token), rows.dtype, rows.dim, stored, out + token * rows.dim);
+  const std::int64_t end = first + count;
+  for (std::int64_t token = first; token < end; ++token) {
+    if (token + kRowsAhead < end) prefetch(rows, head, token + kRowsAhead);
+    fit &= round_row(row_address(rows, head, token), rows.dtype, rows.dim, stored, out);
+    out += rows.dim;
   }
   return fit;
 }

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -63,6 +64,33 @@ TEST_F(GgufShards, AreOneModel) {
     file.forget(file.tensor(name).data);
     EXPECT_EQ(file.tensor(name).data[5], static_cast<std::byte>(byte)) << name;
   }
+}
+
+// Of the maps of a file, in this process.
+std::int64_t resident_kilobytes(const std::filesystem::path& path) {
+  std::ifstream maps("/proc/self/smaps");
+  std::int64_t sum = 0;
+  bool is_of_file = false;
+  for (std::string line; std::getline(maps, line);) {
+    if (line.find('-') < line.find(' ')) is_of_file = line.ends_with(path.string());  // "BEGIN-END rights ... path" comes first
+    if (is_of_file && line.starts_with("Rss:")) sum += std::stoll(line.substr(4));
+  }
+  return sum;
+}
+
+TEST_F(GgufShards, WhatIsForgottenLeavesTheMemory) {
+  constexpr std::size_t kBytes = 1 << 20;
+  const Bytes ones(kBytes, std::byte{1});
+  const std::filesystem::path path = write("large.gguf", GgufBuilder().tensor("a", {kBytes / 4}, 0, ones).build());
+  const GgufFile file = GgufFile::open(path);
+  const auto are_ones = [](std::span<const std::byte> part) { return std::ranges::count(part, std::byte{1}) == std::ssize(part); };
+  EXPECT_TRUE(are_ones(file.tensor("a").data));
+  EXPECT_GE(resident_kilobytes(path), 1024);
+  file.forget(file.tensor("a").data);
+  EXPECT_LE(resident_kilobytes(path), 64);
+  EXPECT_TRUE(are_ones(file.tensor("a").data));
+  file.forget(ones);  // memory of another: without its pages it would be zeros
+  EXPECT_TRUE(are_ones(ones));
 }
 
 TEST_F(GgufShards, FaultsAreNamed) {

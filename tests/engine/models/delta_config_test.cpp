@@ -26,6 +26,13 @@ TEST(DeltaConfig, ReadsWhatIsThere) {
   EXPECT_TRUE(c.warnings.empty());
 }
 
+TEST(DeltaConfig, LayersByAPeriod) {
+  TinyModel tiny = TinyModel::qwen35();
+  tiny.keys["qwen35.block_count"] = 4u;
+  tiny.keys["qwen35.full_attention_interval"] = 3u;
+  EXPECT_EQ(keeps_state(tiny), (std::vector{true, true, false, true}));
+}
+
 TEST(DeltaConfig, LayersByAList) {
   TinyModel tiny = TinyModel::qwen35();
   tiny.keys["qwen35.attention.recurrent_layers"] = std::vector<std::int32_t>{1, 0};

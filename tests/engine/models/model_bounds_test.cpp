@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "gguf_builder.hpp"
@@ -104,8 +105,35 @@ TEST(ModelBounds, ExpertsHaveTheirWidth) {
     expect_error(tiny, ErrorKind::bad_file, {key, std::to_string(kMost + 1), std::to_string(kMost)});
     tiny.keys[std::string("llama.") + key] = kMost;
   }
+  EXPECT_EQ(config_of(tiny).layers.front().feed_forward, 192) << "layers keep theirs";
   EXPECT_EQ(config_of(tiny).experts.feed_forward, kMost);
   EXPECT_EQ(config_of(tiny).experts.shared_feed_forward, kMost);
+  tiny.keys.erase("llama.feed_forward_length");
+  EXPECT_EQ(config_of(tiny).layers.front().feed_forward, kMost) << "where all have experts";
+  tiny.keys.erase("llama.expert_feed_forward_length");
+  expect_error(tiny, ErrorKind::bad_file, {"'llama.feed_forward_length'"});
+}
+
+TEST(ModelBounds, NumbersOfSomeFamilies) {
+  TinyModel windows("gemma2"), states = TinyModel::qwen35(), experts = described("expert_count", 4);
+  windows.keys["gemma2.attention.sliding_window"] = 40u;
+  experts.keys["llama.expert_used_count"] = 2u;
+  for (const auto& [tiny, key, most] : {std::tuple(&windows, "gemma2.attention.sliding_window_pattern", 1024u),
+                                        {&states, "qwen35.full_attention_interval", 1024u},
+                                        {&states, "qwen35.ssm.conv_kernel", 64u},
+                                        {&states, "qwen35.ssm.state_size", 1024u},
+                                        {&states, "qwen35.ssm.group_count", 4096u},
+                                        {&states, "qwen35.ssm.time_step_rank", 4096u},
+                                        {&states, "qwen35.ssm.inner_size", 1024u * 4096u},
+                                        {&experts, "llama.expert_gating_func", 1024u}}) {
+    TinyModel other = *tiny;
+    other.keys[key] = most + 1;
+    expect_error(other, ErrorKind::bad_file, {key, std::to_string(most + 1), "1 to " + std::to_string(most)});
+  }
+  states.keys["qwen35.ssm.inner_size"] = 4u * 1024u;
+  EXPECT_EQ(config_of(states).delta.value_dim, 1024);
+  states.keys["qwen35.ssm.inner_size"] = 4u * 1025u;
+  expect_error(states, ErrorKind::bad_file, {"ssm.inner_size", "4100", "4 heads of the same width, at most 1024"});
 }
 
 }  // namespace

@@ -70,6 +70,8 @@ TEST(ModelConfig, Windows) {
   TinyModel half("gemma2");
   half.keys["gemma2.attention.sliding_window"] = 40u;
   EXPECT_EQ(windows(half), (std::vector<std::int64_t>{40, 0}));
+  half.keys["gemma2.attention.sliding_window_pattern"] = 1u;  // the last of one
+  EXPECT_EQ(windows(half), (std::vector<std::int64_t>{0, 0}));
   EXPECT_EQ(config_of(half).attention_soft_cap, 50.0f);
   EXPECT_EQ(config_of(half).logit_soft_cap, 30.0f);
 }
@@ -88,6 +90,27 @@ TEST(ModelConfig, HeadsOfAnyWidth) {
   c = config_of(tiny);
   EXPECT_EQ(c.value_dim, 128);
   EXPECT_EQ(c.head_dim, 256);
+  tiny.keys["llama.attention.key_length_swa"] = 192u;  // the same in layers with a window
+  tiny.keys["llama.attention.value_length_swa"] = 128u;
+  EXPECT_EQ(config_of(tiny).head_dim, 256);
+  tiny.keys["llama.attention.value_length_swa"] = 192u;
+  expect_error(tiny, ErrorKind::unsupported, {"attention.value_length_swa", "192", "128"});
+  tiny.keys["llama.attention.key_length_swa"] = 128u;
+  expect_error(tiny, ErrorKind::unsupported, {"attention.key_length_swa", "128", "192"});
+}
+
+TEST(ModelConfig, WiderHeadsGrowBySixteen) {
+  for (const auto& [width, cached] : {std::pair(256u, 256), {257u, 272}, {288u, 288}, {289u, 304}, {512u, 512}}) {
+    TinyModel tiny;
+    tiny.keys["llama.attention.value_length"] = width;
+    EXPECT_EQ(config_of(tiny).head_dim, cached) << width;
+  }
+}
+
+TEST(ModelConfig, EpsilonWithoutAKey) {
+  TinyModel tiny;
+  tiny.keys.erase("llama.attention.layer_norm_rms_epsilon");
+  EXPECT_EQ(config_of(tiny).norm_epsilon, 1e-5);
 }
 
 TEST(ModelConfig, RefusesNumbersOutOfRange) {
@@ -131,6 +154,11 @@ TEST(ModelConfig, RoutingOfExperts) {
     EXPECT_EQ(own, family == std::string("llama") ? Routing::softmax_of_chosen : Routing::softmax_of_all);
     tiny.keys[prefix + "expert_gating_func"] = 1u;
     EXPECT_EQ(config_of(tiny).experts.routing, own);
+    tiny.keys[prefix + "expert_weights_norm"] = false;
+    EXPECT_EQ(config_of(tiny).experts.routing, Routing::softmax_of_all);
+    tiny.keys[prefix + "expert_weights_norm"] = true;
+    EXPECT_EQ(config_of(tiny).experts.routing, Routing::softmax_of_chosen);
+    tiny.keys[prefix + "expert_weights_norm"] = false;
     tiny.keys[prefix + "expert_gating_func"] = 3u;
     EXPECT_EQ(config_of(tiny).experts.routing, Routing::softmax_of_chosen);
   }

@@ -21,7 +21,7 @@ struct TinyTensor {
 };
 
 struct TinyModel {
-  std::map<std::string, std::variant<std::uint32_t, float, std::string, std::vector<std::int32_t>>> keys;
+  std::map<std::string, std::variant<std::uint32_t, float, std::string, std::vector<std::int32_t>, bool>> keys;
   std::map<std::string, TinyTensor> tensors;
   std::mt19937_64 random{11};
 
@@ -115,7 +115,7 @@ struct TinyModel {
     put(out, std::uint64_t{keys.size()});
     for (const auto& [key, value] : keys) {
       put_text(out, key);
-      constexpr std::uint32_t kKinds[] = {4, 6, 8, 9};  // uint32, float32, string, array
+      constexpr std::uint32_t kKinds[] = {4, 6, 8, 9, 7};  // uint32, float32, string, array, bool
       put(out, kKinds[value.index()]);
       std::visit([&out](const auto& v) { put_value(out, v); }, value);
     }
@@ -166,6 +166,7 @@ struct TinyModel {
   }
   static void put_value(std::string& out, std::uint32_t value) { put(out, value); }
   static void put_value(std::string& out, float value) { put(out, value); }
+  static void put_value(std::string& out, bool value) { put(out, value); }
   static void put_value(std::string& out, const std::string& value) { put_text(out, value); }
   static void put_value(std::string& out, const std::vector<std::int32_t>& values) {
     put(out, std::uint32_t{5});  // int32

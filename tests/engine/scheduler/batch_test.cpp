@@ -1,5 +1,6 @@
 // Steps of many requests on a tiny model, without a thread. What an answer is does not depend on who else is there: tokens and
-// log-probabilities have the same bits alone, in company, warm, parked and forked.
+// log-probabilities have the same bits alone, in company, warm, parked and forked (families_batch_test.cpp has what holds for models
+// with a state, too).
 #include "batch.hpp"
 
 #include <cmath>
@@ -10,57 +11,6 @@ namespace qjl::engine::test {
 namespace {
 
 using BatchTest = SchedulerFixture;
-
-TEST_F(BatchTest, MixedRequestsInASmallCacheGiveWhatEachGivesAlone) {
-  const Tokens common = random_tokens(384, 1);
-  std::vector<Tokens> prompts;
-  std::vector<std::int64_t> lengths;
-  for (int i = 0; i < 16; ++i) {
-    const Tokens own = random_tokens(5 + 37 * i, 100 + static_cast<std::uint64_t>(i));
-    prompts.push_back(i % 3 == 0 ? joined(common, own) : own);
-    lengths.push_back(i % 4 == 0 ? 300 : 3 + 9 * i);
-  }
-  Driver driver(*this, config(16, 9));
-  std::vector<std::shared_ptr<Recorder>> found;
-  for (std::size_t i = 0; i < prompts.size(); ++i) found.push_back(driver.ask(prompts[i], lengths[i], i));
-  driver.run();
-  const Accounts accounts = driver.batch.accounts();
-  EXPECT_GT(accounts.cached_tokens, 0);
-  EXPECT_EQ(accounts.done, 16);
-  EXPECT_EQ(accounts.running + accounts.reading + accounts.waiting + accounts.parked, 0);
-  EXPECT_EQ(accounts.caches[0].pages_used, 0);
-  for (std::size_t i = 0; i < prompts.size(); ++i) {
-    ASSERT_TRUE(found[i]->is_done()) << i << ": " << (found[i]->ends.empty() ? "no end" : found[i]->ends[0].message);
-    EXPECT_EQ(std::ssize(found[i]->tokens()), lengths[i]);
-    expect_same(*found[i], *alone(*this, prompts[i], lengths[i], i), "request " + std::to_string(i));
-  }
-}
-
-// Answers of unknown length outgrow their promise of 512 tokens: the younger leaves the pool, and comes back as it was.
-TEST_F(BatchTest, AParkedAnswerIsTheSame) {
-  const Tokens a = random_tokens(100, 1), b = random_tokens(140, 2);
-  Driver driver(*this, config(6, 3));
-  auto first = std::make_shared<Recorder>(), second = std::make_shared<Recorder>();
-  first->stop_after = second->stop_after = 900;
-  driver.submit(request_of(a, -1, first));
-  driver.submit(request_of(b, -1, second));
-  bool was_parked = false;
-  while (driver.batch.step()) was_parked |= driver.batch.accounts().parked > 0;
-  EXPECT_TRUE(was_parked);
-  EXPECT_GT(driver.batch.accounts().parkings, 0);
-  const auto wanted = [&](const Tokens& prompt) {
-    Driver roomy(*this, config(100, 10));
-    auto recorder = std::make_shared<Recorder>();
-    recorder->stop_after = 900;
-    roomy.submit(request_of(prompt, -1, recorder));
-    roomy.run();
-    return recorder;
-  };
-  expect_same(*first, *wanted(a), "the older");
-  expect_same(*second, *wanted(b), "the younger");
-  EXPECT_EQ(first->finishes, std::vector{ChoiceFinish::stop});
-  EXPECT_EQ(driver.batch.accounts().computed_tokens, 100 + 140 + 2 * 899) << "nothing is computed twice";
-}
 
 TEST_F(BatchTest, ColdIsWarm) {
   const Tokens prompt = random_tokens(500, 3);
@@ -111,25 +61,6 @@ TEST_F(BatchTest, EqualBeginningsThatComeTogetherAreComputedOnce) {
   EXPECT_EQ(cached, 5 * 1024);
   for (std::uint64_t i = 0; i < 6; ++i)
     expect_same(*all[i], *alone(*this, joined(common, random_tokens(10, 50 + i)), 1), "one of six");
-}
-
-TEST_F(BatchTest, ChoicesAreForks) {
-  const Tokens prompt = random_tokens(300, 7);
-  Driver driver(*this, config(2, 3));  // five choices do not run at once
-  auto recorder = std::make_shared<Recorder>();
-  Request request = request_of(prompt, 60, recorder);
-  request.choices = 5;
-  driver.submit(std::move(request));
-  driver.run();
-  ASSERT_TRUE(recorder->is_done());
-  EXPECT_EQ(recorder->finishes, std::vector<ChoiceFinish>(5, ChoiceFinish::length));
-  EXPECT_EQ(recorder->ends[0].usage.generated_tokens, 300);
-  EXPECT_EQ(driver.batch.accounts().computed_tokens, 300 + 5 * 59);
-  for (int i = 0; i < 5; ++i) {
-    const auto one = alone(*this, prompt, 60, 5 + static_cast<std::uint64_t>(i));
-    EXPECT_EQ(recorder->tokens(i), one->tokens()) << i;
-    EXPECT_EQ(recorder->logprobs(i), one->logprobs()) << i;
-  }
 }
 
 TEST_F(BatchTest, WhoLeavesGivesPagesBackWithinAStep) {

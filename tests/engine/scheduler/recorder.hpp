@@ -94,7 +94,9 @@ inline Request request_of(const Tokens& prompt, std::int64_t max_tokens, std::sh
 }
 
 struct SchedulerFixture : testing::Test {
-  std::vector<std::byte> bytes = talkative_model();
+  explicit SchedulerFixture(std::vector<std::byte> file = talkative_model()) : bytes(std::move(file)) {}
+
+  std::vector<std::byte> bytes;
   Model model = Model::load(parse_model_file(bytes, "tiny"));
   Tokenizer tokenizer{numbered_tokens()};
   ThreadPool threads{2};

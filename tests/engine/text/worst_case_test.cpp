@@ -170,7 +170,9 @@ TEST(WorstCase, JsonIsAsDeepAsItsBound) {
     return std::string(static_cast<std::size_t>(depth), '[') + std::string(static_cast<std::size_t>(depth), ']');
   };
   EXPECT_NO_THROW(parse_json(nested(kJsonDepth)));
+  EXPECT_NO_THROW(check_json_bounds("{}" + nested(kJsonDepth)));
   expect_refused(nested(kJsonDepth + 1), "deeper than 64");
+  EXPECT_THROW(parse_json_or_none(nested(kJsonDepth + 1), "text"), Error);
   EXPECT_LT(seconds_of([] { expect_refused(std::string(kBytes, '['), "deeper"); }), kSeconds);
   for (const char* text : {"", "]]]", "}{", "\"", "\"\\", "{:::", "nul"})
     EXPECT_TRUE(parse_json_or_none(text, "text").is_discarded()) << text;
