@@ -1,0 +1,23 @@
+// Regular expressions of JSON Schema (ECMA 262) as grammars of the inside of a JSON string.
+//
+// Read: characters, ., classes, \d \w \s \D \W \S, \t \n \r \f \uXXXX and escaped signs, groups, |, * + ? {m,n} (lazy ones too), ^ at the
+// beginning and $ at the end of an alternative of the whole. Anything may stand where a ^ or $ is missing. Kinds of characters are ASCII's
+// where programs differ. Refused: look-around, back references, \b, \p, named groups.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "json_grammar.hpp"
+
+namespace qjl::server {
+
+struct PatternPart {
+  Grammar::Part part;
+  std::int64_t least = 0, most = 0;  // characters; most: Grammar::kNoLimit when there is none
+};
+
+// Errors: unsupported on what is not read, invalid_argument on what is no expression.
+PatternPart read_pattern(JsonGrammar& json, std::string_view expression);
+
+}  // namespace qjl::server
