@@ -6,11 +6,10 @@
 #include <cstdio>
 
 #include "qjl/error.hpp"
+#include "utf8.hpp"
 
 namespace qjl::server {
 namespace {
-
-constexpr char32_t kLastCharacter = 0x10FFFF;
 
 std::string quoted(std::string_view utf8) {
   std::string out = "\"";
@@ -21,29 +20,57 @@ std::string quoted(std::string_view utf8) {
   return out + '"';
 }
 
+// In a regular expression.
 std::string code_point(char32_t c) {
-  std::array<char, 11> word{};
-  std::snprintf(word.data(), word.size(), "\\U%08X", static_cast<unsigned>(c));
+  std::array<char, 12> word{};
+  std::snprintf(word.data(), word.size(), c < 0x80 ? "\\x%02X" : "\\u{%X}", static_cast<unsigned>(c));
   return word.data();
 }
 
-// What is not in the ranges is written where the last character is in them: "[^...]" is what xgrammar is quickest with.
+// In EBNF. Where the last character is in it, as what is not in it: that, with a count and before a character outside, is what xgrammar
+// counts without writing it out.
 std::string written_class(const std::vector<Grammar::Range>& ranges) {
-  const bool negated = ranges.back().last == kLastCharacter;
-  std::string out = negated ? "[^" : "[";
+  const auto written = [](char32_t c) {
+    std::array<char, 11> word{};
+    std::snprintf(word.data(), word.size(), "\\U%08X", static_cast<unsigned>(c));
+    return std::string(word.data());
+  };
+  const bool is_negated = ranges.back().last == 0x10FFFF;
+  std::string out = is_negated ? "[^" : "[";
   char32_t next = 0;
   for (const auto& [first, last] : ranges) {
-    if (!negated) out += code_point(first) + "-" + code_point(last);
-    if (negated && first > next) out += code_point(next) + "-" + code_point(first - 1);
+    if (!is_negated) out += written(first) + "-" + written(last);
+    if (is_negated && first > next) out += written(next) + "-" + written(first - 1);
     next = last + 1;
   }
   return out + "]";
 }
 
+std::string times(std::int64_t least, std::int64_t most) {
+  if (least == 0 && most == Grammar::kNoLimit) return "*";
+  if (least == 0 && most == 1) return "?";
+  return "{" + std::to_string(least) + "," + std::to_string(most) + "}";
+}
+
 }  // namespace
+
+std::u32string code_points(std::string_view utf8) {
+  std::u32string out;
+  while (!utf8.empty()) {
+    const std::size_t bytes = engine::utf8_step(utf8).bytes;
+    const auto first = static_cast<unsigned char>(utf8[0]);
+    char32_t c = bytes == 1 ? first : first & (0xFFU >> (bytes + 1));
+    for (std::size_t i = 1; i < bytes; ++i) c = c << 6U | (static_cast<unsigned char>(utf8[i]) & 0x3FU);
+    out += c;
+    utf8.remove_prefix(bytes);
+  }
+  return out;
+}
 
 Grammar::Part Grammar::add(Node node) {
   node.weight = std::min(node.weight, kMostWeight + 1);
+  const bool has_loop = node.kind == Kind::repeat || node.kind == Kind::rule;
+  node.is_finite = !has_loop && std::ranges::all_of(node.parts, [&](Part part) { return this->node(part).is_finite; });
   nodes_.push_back(std::move(node));
   return static_cast<Part>(nodes_.size() - 1);
 }
@@ -75,6 +102,7 @@ Grammar::Part Grammar::one_of(std::vector<Part> parts) {
 }
 
 Grammar::Part Grammar::repeat(Part part, std::int64_t least, std::int64_t most) {
+  if (least > 0 && most == kNoLimit) return sequence({repeat(part, least, least), repeat(part, 0, most)});
   const std::int64_t times = std::clamp(std::max(least, most), std::int64_t{1}, 2 * kUnrolled);
   return add({.kind = Kind::repeat, .weight = node(part).weight * times + 1, .parts = {part}, .least = least, .most = most});
 }
@@ -125,32 +153,72 @@ bool Grammar::all_end() const {
   return std::ranges::all_of(rules_, part_ends);
 }
 
+// What is written as a regular expression, of which xgrammar makes one automaton, where a repetition of brackets is a step of its parser
+// for each time: what repeats without an end and has no repetition inside. Not more: of expressions that have optional or counted
+// parts it joins states that it must not (grammar_test.cpp finds them at once).
+bool Grammar::is_expression(Part part) const {
+  const Node& n = node(part);
+  return n.kind == Kind::repeat && n.least == 0 && n.most == kNoLimit && node(n.parts.front()).is_finite;
+}
+
+void Grammar::write_expression(std::string& out, Part part) const {
+  const Node& n = node(part);
+  switch (n.kind) {
+    case Kind::text:
+      for (const char32_t c : code_points(n.text)) out += code_point(c);
+      break;
+    case Kind::characters:
+      out += "[";
+      for (const auto& [first, last] : n.ranges) out += code_point(first) + "-" + code_point(last);
+      out += "]";
+      break;
+    case Kind::sequence:
+      for (const Part each : n.parts) write_expression(out, each);
+      break;
+    case Kind::one_of:
+      out += "(?:";
+      for (std::size_t i = 0; i < n.parts.size(); ++i) {
+        if (i > 0) out += "|";
+        write_expression(out, n.parts[i]);
+      }
+      out += ")";
+      break;
+    case Kind::repeat:
+      out += "(?:";
+      write_expression(out, n.parts.front());
+      out += ")*";
+      break;
+    case Kind::rule: break;  // is none
+  }
+}
+
 void Grammar::write(std::string& out, Part part) const {
   const Node& n = node(part);
+  if (is_expression(part)) {
+    std::string expression;
+    write_expression(expression, part);
+    out += "Regex(" + quoted(expression) + ")";
+    return;
+  }
   const auto list = [&](const char* between) {
     out += "(";
     for (std::size_t i = 0; i < n.parts.size(); ++i) {
       if (i > 0) out += between;
       write(out, n.parts[i]);
     }
-    out += ")";
+    out += n.parts.empty() ? "\"\")" : ")";
   };
   switch (n.kind) {
     case Kind::text: out += quoted(n.text); break;
     case Kind::characters: out += written_class(n.ranges); break;
-    case Kind::sequence: n.parts.empty() ? void(out += "\"\"") : list(" "); break;
+    case Kind::sequence: list(" "); break;
     case Kind::one_of: list(" | "); break;
     case Kind::repeat:
-      if (node(n.parts.front()).kind == Kind::characters)  // in brackets it would be another form, which is slower
+      if (node(n.parts.front()).kind == Kind::characters)  // in brackets it would be something else to xgrammar
         write(out, n.parts.front());
       else
         list(" ");
-      if (n.least == 0 && n.most == kNoLimit)
-        out += "*";
-      else if (n.least == 0 && n.most == 1)
-        out += "?";
-      else
-        out += "{" + std::to_string(n.least) + "," + (n.most == kNoLimit ? "" : std::to_string(n.most)) + "}";
+      out += times(n.least, n.most);
       break;
     case Kind::rule: out += "r" + std::to_string(static_cast<std::int32_t>(part)); break;
   }

@@ -13,6 +13,9 @@
 
 namespace qjl::server {
 
+// Of UTF-8 that is valid.
+std::u32string code_points(std::string_view utf8);
+
 class Grammar {
  public:
   enum class Part : std::int32_t {};
@@ -47,6 +50,7 @@ class Grammar {
   struct Node {
     Kind kind;
     std::int64_t weight;
+    bool is_finite = true;  // no repetition and no rule in it
     std::string text = {};
     std::vector<Range> ranges = {};
     std::vector<Part> parts = {};  // of a rule: its body, once it is defined
@@ -57,6 +61,8 @@ class Grammar {
   const Node& node(Part part) const { return nodes_[static_cast<std::size_t>(part)]; }
   std::int64_t weight_of(const std::vector<Part>& parts) const;
   void write(std::string& out, Part part) const;
+  bool is_expression(Part part) const;
+  void write_expression(std::string& out, Part part) const;
 
   std::vector<Node> nodes_;
   std::vector<Part> rules_;

@@ -5,8 +5,6 @@
 #include <map>
 #include <string>
 
-#include "utf8.hpp"
-
 namespace qjl::server {
 namespace {
 
@@ -19,26 +17,13 @@ const Ranges kDigit = {{'0', '9'}}, kFirstDigit = {{'1', '9'}}, kHex = {{'0', '9
 
 }  // namespace
 
-std::u32string code_points(std::string_view utf8) {
-  std::u32string out;
-  while (!utf8.empty()) {
-    const std::size_t bytes = engine::utf8_step(utf8).bytes;
-    const auto first = static_cast<unsigned char>(utf8[0]);
-    char32_t c = bytes == 1 ? first : first & (0xFFU >> (bytes + 1));
-    for (std::size_t i = 1; i < bytes; ++i) c = c << 6U | (static_cast<unsigned char>(utf8[i]) & 0x3FU);
-    out += c;
-    utf8.remove_prefix(bytes);
-  }
-  return out;
-}
-
 Part JsonGrammar::comma() {
-  if (!comma_) comma_ = g_.rule(g_.sequence({g_.text(","), g_.optional(g_.text(" "))}));
+  if (!comma_) comma_ = g_.sequence({g_.text(","), g_.optional(g_.text(" "))});
   return *comma_;
 }
 
 Part JsonGrammar::colon() {
-  if (!colon_) colon_ = g_.rule(g_.sequence({g_.text(":"), g_.optional(g_.text(" "))}));
+  if (!colon_) colon_ = g_.sequence({g_.text(":"), g_.optional(g_.text(" "))});
   return *colon_;
 }
 
@@ -66,13 +51,13 @@ Part JsonGrammar::character() {
   const Part code = g_.sequence({g_.text("u"), g_.one_of({g_.sequence({single, hex, hex}), pair})});
   const Part brief =
       g_.characters({{'"', '"'}, {'/', '/'}, {'\\', '\\'}, {'b', 'b'}, {'f', 'f'}, {'n', 'n'}, {'r', 'r'}, {'t', 't'}});
-  const Part escape = g_.rule(g_.sequence({g_.text("\\"), g_.one_of({brief, code})}));
-  character_ = g_.rule(g_.one_of({plain_character(), escape}));
+  const Part escape = g_.sequence({g_.text("\\"), g_.one_of({brief, code})});
+  character_ = g_.one_of({plain_character(), escape});
   return *character_;
 }
 
 Part JsonGrammar::string(std::int64_t least, std::int64_t most) {
-  if (least > 0 || most != Grammar::kNoLimit) return g_.rule(quoted(g_.repeat(character(), least, most)));
+  if (least > 0 || most != Grammar::kNoLimit) return g_.rule(quoted(g_.repeat(plain_character(), least, most)));
   if (!any_string_) any_string_ = g_.rule(quoted(g_.repeat(character(), 0, Grammar::kNoLimit)));
   return *any_string_;
 }
@@ -110,7 +95,7 @@ Part JsonGrammar::other_string(const std::vector<std::string_view>& taken) {
 Part JsonGrammar::integer() {
   if (!integer_) {
     const Part whole = g_.sequence({g_.characters(kFirstDigit), g_.repeat(g_.characters(kDigit), 0, 14)});
-    integer_ = g_.rule(g_.sequence({g_.optional(g_.text("-")), g_.one_of({g_.text("0"), whole})}));
+    integer_ = g_.sequence({g_.optional(g_.text("-")), g_.one_of({g_.text("0"), whole})});
   }
   return *integer_;
 }

@@ -17,9 +17,6 @@ namespace qjl::server {
 
 using Json = nlohmann::ordered_json;
 
-// Of UTF-8 that is valid.
-std::u32string code_points(std::string_view utf8);
-
 class JsonGrammar {
  public:
   using Part = Grammar::Part;
@@ -35,7 +32,8 @@ class JsonGrammar {
   Part plain_character();
   static std::vector<Grammar::Range> plain(const std::vector<Grammar::Range>& among);
   Part quoted(Part inside) { return g_.sequence({g_.text("\""), inside, g_.text("\"")}); }
-  // `least` to `most` characters.
+  // `least` to `most` characters. Where that is a limit, none of them escaped: counting plain ones costs nothing, others a step of the
+  // parser for each.
   Part string(std::int64_t least, std::int64_t most);
   // A text whose characters are as they are and that is none of these (escapes could spell one of them).
   Part other_string(const std::vector<std::string_view>& taken);
