@@ -15,7 +15,7 @@ namespace {
 using Ranges = std::vector<Grammar::Range>;
 constexpr char32_t kLast = 0x10FFFF;
 constexpr std::int64_t kMostTimes = 4096, kMostCharacters = 1 << 20;
-constexpr int kMostDepth = 32;
+constexpr int kMostDepth = 32, kMostLoops = 8;
 
 // In order, apart.
 Ranges joined(Ranges ranges) {
@@ -88,6 +88,10 @@ class Reader {
   bool take(char32_t c) { return sees(c) && ++at_ > 0; }
   bool ends() const { return at_ == text_.size() || text_[at_] == '|' || text_[at_] == ')'; }
 
+  void count_loop() {
+    if (++loops_ > kMostLoops) refuse("more than " + std::to_string(kMostLoops) + " endless counts");
+  }
+
   PatternPart anything() { return {g_.repeat(json_.character(), 0, Grammar::kNoLimit), 0, Grammar::kNoLimit}; }
 
   PatternPart one_of(const std::vector<PatternPart>& ways) {
@@ -97,6 +101,8 @@ class Reader {
     for (const PatternPart& way : ways) {
       parts.push_back(way.part);
       all.least = std::min(all.least, way.least);
+      all.begins_counted |= way.begins_counted;
+      all.ends_counted |= way.ends_counted;
       all.most = all.most == Grammar::kNoLimit || way.most == Grammar::kNoLimit ? Grammar::kNoLimit : std::max(all.most, way.most);
     }
     all.part = g_.one_of(std::move(parts));
@@ -110,6 +116,14 @@ class Reader {
       parts.push_back(each.part);
       all.least = sum(all.least, each.least);
       all.most = sum(all.most, each.most);
+    }
+    for (auto each = row.begin(); each != row.end(); ++each) {
+      all.begins_counted |= each->begins_counted;
+      if (each->least > 0) break;
+    }
+    for (auto each = row.rbegin(); each != row.rend(); ++each) {
+      all.ends_counted |= each->ends_counted;
+      if (each->least > 0) break;
     }
     all.part = g_.sequence(std::move(parts));
     return all;
@@ -154,7 +168,12 @@ class Reader {
       return part;
     take('?');  // which of several matches counts makes no difference to whether there is one
     if (sees('*') || sees('+') || sees('?') || sees('{')) invalid("two counts in a row");
-    return {g_.repeat(part.part, least, most), product(part.least, least), product(part.most, most)};
+    if (most != 1 && (part.least == 0 || (part.begins_counted && part.ends_counted)))
+      refuse("a count of what has counts at both edges, or may be empty");
+    if (most == Grammar::kNoLimit) count_loop();
+    const bool is_counted = least != most;
+    return {g_.repeat(part.part, least, most), product(part.least, least), product(part.most, most),
+            is_counted || part.begins_counted, is_counted || part.ends_counted};
   }
 
   std::pair<std::int64_t, std::int64_t> counts() {
@@ -266,7 +285,7 @@ class Reader {
   Grammar& g_;
   const std::u32string text_;
   std::size_t at_ = 0;
-  int depth_ = 0;
+  int depth_ = 0, loops_ = 0;
 };
 
 }  // namespace

@@ -14,6 +14,9 @@ namespace {
 
 using Part = Grammar::Part;
 
+// The parser follows all of them at once, as long as the text does not tell them apart: at 100 a mask takes 5 ms instead of 0.03.
+constexpr std::size_t kMostWays = 128;
+
 constexpr std::array<std::string_view, 7> kTypes = {"string", "number", "integer", "boolean", "null", "array", "object"};
 
 // What a keyword is of, where a schema names no type.
@@ -105,6 +108,8 @@ Part SchemaReader::alternatives(const Json& schema, const Place& place, std::str
   const Place here = step(place, name);
   if (!list.is_array() || list.empty()) wrong_schema(here, "no list", "a list of schemas");
   if (name == "allOf" && list.size() > 1) refuse_word(place, name, "wanted one schema in it");
+  ways_ += list.size() > 1 ? list.size() : 0;
+  if (ways_ > kMostWays) refuse_word(place, name, "which is enforced for " + std::to_string(kMostWays) + " schemas in all");
   std::vector<Part> ways;
   for (std::size_t i = 0; i < list.size(); ++i) {
     for (std::size_t j = 0; name == "oneOf" && j < i; ++j) {

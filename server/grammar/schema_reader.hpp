@@ -55,6 +55,7 @@ class SchemaReader {
   JsonGrammar json_;
   std::map<std::string, Part> references_;                   // rules by what they refer to
   std::deque<std::pair<const Json*, std::string>> pending_;  // referred to, not read yet
+  std::size_t ways_ = 0;                                     // of all anyOf and oneOf
 };
 
 // What `$ref` names: a place of this document. Errors: as of refuse_word() and wrong_schema().

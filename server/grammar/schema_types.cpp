@@ -14,6 +14,7 @@ namespace {
 using Part = Grammar::Part;
 
 constexpr std::int64_t kMostTimes = 4096, kMostNameBytes = 200;
+constexpr std::int64_t kMostOptional = 128;  // properties of one object: see kMostWays in schema.cpp
 
 // Patterns whose texts all have the format; not every text that has it. Dates are of the years 1000 to 9999, in February to the 28th.
 #define QJL_DATE \
@@ -211,6 +212,8 @@ Part SchemaReader::object_part(const Json& schema, const Place& place) {
   const auto [least, most] = counts(schema, place, "minProperties", "maxProperties");
   Members all = members(schema, place);
   const std::int64_t named = std::ssize(all.named);
+  if (std::ranges::count(all.named, false, &Members::Named::is_required) > kMostOptional)
+    refuse_word(place, "properties", "which is enforced for " + std::to_string(kMostOptional) + " that are not required");
   if (least > std::ranges::count(all.named, true, &Members::Named::is_required))
     refuse_word(place, "minProperties", "which is enforced up to as many as are required");
   if (most != Grammar::kNoLimit) {

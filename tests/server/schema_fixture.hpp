@@ -56,6 +56,12 @@ inline std::string refusal(const std::string& schema) {
   return "";
 }
 
+inline std::string repeated(const std::string& text, int count) {
+  std::string out;
+  for (int i = 0; i < count; ++i) out += text;
+  return out;
+}
+
 inline std::string list_of(const std::string& item, int count) {
   std::string out = "[" + item;
   for (int i = 1; i < count; ++i) out += "," + item;

@@ -131,8 +131,11 @@ TEST(SchemaWords, WhatIsNoSchemaIsRefusedWithItsPlace) {
 
 TEST(SchemaWords, WhatWouldBecomeTooLargeIsRefused) {
   std::string names, counts = R"({"type":"null"})";
-  for (int i = 0; i < 4000; ++i) names += (i > 0 ? ",\"n" : "\"n") + std::to_string(i) + R"(":{"minLength":200})";
-  EXPECT_NE(refusal(R"({"properties":{)" + names + "}}").find("smaller counts"), std::string::npos);
+  for (int i = 0; i < 129; ++i) names += (i > 0 ? ",\"n" : "\"n") + std::to_string(i) + R"(":{"minLength":200})";
+  EXPECT_NE(refusal(R"({"properties":{)" + names + "}}").find("`properties`"), std::string::npos);
+  EXPECT_NE(refusal(R"({"anyOf":[{"properties":{)" + names + R"(},"required":[]},{}]})").find("`properties`"), std::string::npos);
+  EXPECT_NE(refusal(R"({"anyOf":[{})" + repeated(",{}", 128) + "]}").find("`anyOf`"), std::string::npos);
+  EXPECT_NE(refusal(R"({"const":")" + repeated("x", 60001) + "\"}").find("smaller counts"), std::string::npos);
   for (int i = 0; i < 6; ++i) counts = R"({"minItems":100,"items":)" + counts + "}";
   EXPECT_EQ(refusal(counts), "");  // a rule a level: what is in a list is counted once
 }
