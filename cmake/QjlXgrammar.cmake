@@ -1,5 +1,5 @@
 # xgrammar, which holds the answers of `qjl serve` to a grammar, out of the sources of its package on PyPI: `./dev build` gets them.
-# Its parser, compiler and matcher alone; its readers of other notations are left out (server/grammar/xgrammar_left_out.cpp).
+# Its parser, compiler and matcher alone; its readers of other notations are left out (cmake/xgrammar_left_out.cc).
 set(QJL_XGRAMMAR "" CACHE PATH "folder of the sources of xgrammar; without it `qjl serve` refuses response_format")
 
 if(QJL_XGRAMMAR)
@@ -9,7 +9,7 @@ if(QJL_XGRAMMAR)
     grammar_parser grammar_printer suffix_automata testing tokenizer_info support/logging support/recursion_guard)
   list(TRANSFORM sources PREPEND ${QJL_XGRAMMAR}/cpp/)
   list(TRANSFORM sources APPEND .cc)
-  add_library(qjl_xgrammar STATIC ${sources} ${CMAKE_CURRENT_SOURCE_DIR}/server/grammar/xgrammar_left_out.cpp)
+  add_library(qjl_xgrammar STATIC ${sources} ${CMAKE_CURRENT_SOURCE_DIR}/cmake/xgrammar_left_out.cc)
   # SYSTEM: its warnings are not ours.
   target_include_directories(qjl_xgrammar SYSTEM PUBLIC ${QJL_XGRAMMAR}/include ${QJL_XGRAMMAR}/3rdparty/dlpack/include
     PRIVATE ${QJL_XGRAMMAR}/cpp ${QJL_XGRAMMAR}/3rdparty/picojson)

@@ -24,6 +24,9 @@ PEERS = {
     "tests/cpu": "tests by verb and part",
     "tests/cuda": "tests by verb and part",
     "tests/python": "tests by program",
+    "tests/server": "tests by what clients ask",
+    "server/api": "endpoints and fields of requests",
+    "fuzz": "targets by parser",
     "tests/python_package/hf": "tests by what a model meets",
 }
 

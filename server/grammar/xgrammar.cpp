@@ -1,6 +1,6 @@
 // Masks by xgrammar: an Earley parser over the bytes of a text, and for each of its states which tokens may come.
 //
-// Its own readers (of schemas, expressions, Lark and tags) are not used and not compiled (xgrammar_left_out.cpp). What it throws names
+// Its own readers (of schemas, expressions, Lark and tags) are not used and not compiled (cmake/xgrammar_left_out.cc). What it throws names
 // source files and the time, so its words are not passed on.
 #include <dlpack/dlpack.h>
 #include <xgrammar/xgrammar.h>
