@@ -92,7 +92,10 @@ class Reader {
     if (++loops_ > kMostLoops) refuse("more than " + std::to_string(kMostLoops) + " endless counts");
   }
 
-  PatternPart anything() { return {g_.repeat(json_.character(), 0, Grammar::kNoLimit), 0, Grammar::kNoLimit}; }
+  PatternPart anything() {
+    count_loop();
+    return {g_.repeat(json_.character(), 0, Grammar::kNoLimit), 0, Grammar::kNoLimit, true, true};
+  }
 
   PatternPart one_of(const std::vector<PatternPart>& ways) {
     if (ways.size() == 1) return ways.front();

@@ -174,7 +174,7 @@ Part SchemaReader::value(const Json& schema, const Place& place) {
 }
 
 Part SchemaReader::read() {
-  const Part start = value(root_, "#");
+  const Part start = g_.rule(value(root_, "#"));
   while (!pending_.empty()) {
     const auto [target, place] = pending_.front();
     pending_.pop_front();
