@@ -106,6 +106,7 @@ class Reader {
       all.least = std::min(all.least, way.least);
       all.begins_counted |= way.begins_counted;
       all.ends_counted |= way.ends_counted;
+      all.is_wide |= way.is_wide;
       all.most = all.most == Grammar::kNoLimit || way.most == Grammar::kNoLimit ? Grammar::kNoLimit : std::max(all.most, way.most);
     }
     all.part = g_.one_of(std::move(parts));
@@ -117,6 +118,7 @@ class Reader {
     std::vector<Grammar::Part> parts;
     for (const PatternPart& each : row) {
       parts.push_back(each.part);
+      all.is_wide |= each.is_wide;
       all.least = sum(all.least, each.least);
       all.most = sum(all.most, each.most);
     }
@@ -173,10 +175,11 @@ class Reader {
     if (sees('*') || sees('+') || sees('?') || sees('{')) invalid("two counts in a row");
     if (most != 1 && (part.least == 0 || (part.begins_counted && part.ends_counted)))
       refuse("a count of what has counts at both edges, or may be empty");
+    if (part.is_wide && most > 1 && most != least) refuse("a count of . or of a negated class that is not exact");
     if (most == Grammar::kNoLimit) count_loop();
     const bool is_counted = least != most;
-    return {g_.repeat(part.part, least, most), product(part.least, least), product(part.most, most),
-            is_counted || part.begins_counted, is_counted || part.ends_counted};
+    return {g_.repeat(part.part, least, most), product(part.least, least),      product(part.most, most),
+            is_counted || part.begins_counted, is_counted || part.ends_counted, part.is_wide};
   }
 
   std::pair<std::int64_t, std::int64_t> counts() {
@@ -281,7 +284,7 @@ class Reader {
         ways.push_back(g_.text(written));
     }
     if (ways.empty()) refuse("a class without characters");
-    return {g_.one_of(std::move(ways)), 1, 1};
+    return {.part = g_.one_of(std::move(ways)), .least = 1, .most = 1, .is_wide = !ranges.empty() && ranges.back().last == kLast};
   }
 
   JsonGrammar& json_;
