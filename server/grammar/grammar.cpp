@@ -46,6 +46,20 @@ std::string written_class(const std::vector<Grammar::Range>& ranges) {
   return out + "]";
 }
 
+std::size_t utf8_bytes(char32_t c) { return c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4; }
+
+// In a regular expression. A class for each length of characters, for xgrammar joins the ranges of one (Grammar::characters).
+std::string expression_class(const std::vector<Grammar::Range>& ranges) {
+  std::string out = "(?:";
+  std::size_t bytes = 0;
+  for (const auto& [first, last] : ranges) {
+    if (bytes != utf8_bytes(first)) out += bytes == 0 ? "[" : "]|[";
+    bytes = utf8_bytes(first);
+    out += code_point(first) + "-" + code_point(last);
+  }
+  return out + "])";
+}
+
 std::string times(std::int64_t least, std::int64_t most) {
   if (least == 0 && most == Grammar::kNoLimit) return "*";
   if (least == 0 && most == 1) return "?";
@@ -85,9 +99,18 @@ Grammar::Part Grammar::text(std::string_view utf8) {
   return add({.kind = Kind::text, .weight = static_cast<std::int64_t>(utf8.size()) + 1, .text = std::string(utf8)});
 }
 
+// No range has characters of two lengths: xgrammar reads one as of all bytes between its ends, among them what is no UTF-8.
 Grammar::Part Grammar::characters(std::vector<Range> ranges) {
-  const auto weight = static_cast<std::int64_t>(ranges.size());
-  return add({.kind = Kind::characters, .weight = weight, .ranges = std::move(ranges)});
+  std::vector<Range> split;
+  for (auto [first, last] : ranges) {
+    for (const char32_t end : {U'\x7F', U'\u07FF', U'\uFFFF', U'\U0010FFFF'}) {
+      if (first > end || first > last) continue;
+      split.push_back({first, std::min(last, end)});
+      first = end + 1;
+    }
+  }
+  const auto weight = static_cast<std::int64_t>(split.size());
+  return add({.kind = Kind::characters, .weight = weight, .ranges = std::move(split)});
 }
 
 Grammar::Part Grammar::sequence(std::vector<Part> parts) {
@@ -167,11 +190,7 @@ void Grammar::write_expression(std::string& out, Part part) const {
     case Kind::text:
       for (const char32_t c : code_points(n.text)) out += code_point(c);
       break;
-    case Kind::characters:
-      out += "[";
-      for (const auto& [first, last] : n.ranges) out += code_point(first) + "-" + code_point(last);
-      out += "]";
-      break;
+    case Kind::characters: out += expression_class(n.ranges); break;
     case Kind::sequence:
       for (const Part each : n.parts) write_expression(out, each);
       break;

@@ -279,9 +279,9 @@ class Reader {
     if (Ranges plain = JsonGrammar::plain(ranges); !plain.empty()) ways.push_back(g_.characters(std::move(plain)));
     constexpr std::pair<char32_t, const char*> kEscapes[] = {{'"', "\\\""}, {'\\', "\\\\"}, {'\b', "\\b"}, {'\f', "\\f"},
                                                              {'\n', "\\n"}, {'\r', "\\r"},  {'\t', "\\t"}};
-    for (const auto& [c, written] : kEscapes) {
-      if (std::ranges::any_of(ranges, [c = c](const auto& range) { return range.first <= c && c <= range.last; }))
-        ways.push_back(g_.text(written));
+    for (const auto& escape : kEscapes) {
+      const auto has = [&](const Grammar::Range& range) { return range.first <= escape.first && escape.first <= range.last; };
+      if (std::ranges::any_of(ranges, has)) ways.push_back(g_.text(escape.second));
     }
     if (ways.empty()) refuse("a class without characters");
     return {.part = g_.one_of(std::move(ways)), .least = 1, .most = 1, .is_wide = !ranges.empty() && ranges.back().last == kLast};

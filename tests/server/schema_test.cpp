@@ -15,13 +15,18 @@ TEST_F(Schemas, Types) {
 
 TEST_F(Schemas, Strings) {
   expect(R"({"type":"string"})", {R"("")", R"("\n\"\\\/\u00e9")", R"("\ud83d\ude00")", "\"\xC3\xA9\xF0\x9F\x98\x80\""},
-         {"\"\n\"", R"("\x")", R"("\ud83d")", R"("\ude00")", "\"\xC3\"", "\"\xED\xA0\x80\"", "\"\xFF\"", "\"\xC0\x80\"", R"("a)"});
+         {"\"\n\"", R"("\x")", R"("\ud83d")", R"("\ude00")", "\"\xC3\"", "\"\xED\xA0\x80\"", "\"\xFF\"", "\"\xC0\x80\"",
+          "\"\xE0\x89\x90\"", "\"\xF0\x85\xA0\x8B\"", "\"\xF4\x90\x80\x80\"", R"("a)"});
   expect(R"({"minLength":2,"maxLength":3})", {R"("ab")", R"("abc")", "\"\xC3\xA9\xC3\xA9\""},
          {R"("a")", R"("abcd")", R"("\u0041")", R"("\nab")", "\"\xC3\xA9\"", "\"\xED\xA0\x80zz\""});
   expect(R"({"maxLength":300})", {'"' + std::string(300, 'x') + '"', R"("")"}, {'"' + std::string(301, 'x') + '"'});
 }
 
 TEST_F(Schemas, Patterns) {
+  expect(R"({"pattern":"^[z-\\uFFFD]{1,2}[z-\\uFFFD]*$"})", {"\"z\xC3\xA9\xE0\xA9\x90\xEF\xBF\xBD\""},
+         {"\"\xC0\xBA\"", "\"\xE0\x89\x90\"", "\"zzz\xE0\x89\x90\"", "\"zzz\xED\xA0\x80\"", "\"a\""});
+  expect(R"({"pattern":"^.[^a]$"})", {"\"\xE0\xA9\x90\xF0\x95\xA0\x8B\""},
+         {"\"\xE0\x89\x90z\"", "\"z\xF0\x85\xA0\x8B\"", "\"z\xED\xA0\x80\""});
   expect(R"({"pattern":"^[a-c]{2}\\d*$"})", {R"("ab")", R"("cc07")"}, {R"("a")", R"("abc")", R"("xab")", "\"ab\xD9\xA0\""});
   expect(R"({"pattern":"a|^b"})", {R"("xay")", R"("by")"}, {R"("xb")", R"("")"});
   expect(R"({"pattern":"^(?:x|yz)+?.[^a-z\\]]\\.\\u0041$"})", {R"("xyz!Q.A")"}, {R"("!Q.A")", R"("x!q.A")"});
