@@ -21,6 +21,7 @@
 #include "qjl/simd.hpp"
 #include "terminal_text.hpp"
 #include "text_libraries.hpp"
+#include "token_grammar.hpp"
 #include "verbs.hpp"
 
 namespace qjl::cli {
@@ -33,7 +34,8 @@ std::string version_text() {
   const std::string compiler = "gcc " __VERSION__;
 #endif
   return "qjl " QJL_VERSION " (" + compiler + ", " + std::string(simd_target_name(simd_target())) + ")\n" +
-         engine::math_libraries() + ", " + engine::text_libraries();
+         engine::math_libraries() + ", " + engine::text_libraries() +
+         (server::grammar_library().empty() ? "" : ", " + server::grammar_library());
 }
 
 // What the log tells may hold names of files and models.

@@ -120,8 +120,20 @@ void request_seeds(const fs::path& folder) {
       R"(00{"prompt":"a","stream":true,"stream_options":{"include_usage":true},"stop_token_ids":[257],"qjl":{"chunk":128}})",
       R"(01{"messages":[{"role":"system","content":"s"},{"role":"user","content":[{"type":"text","text":"<|im_end|>"}]}]})",
       R"(01{"messages":[{"role":"user","content":"u"},{"role":"assistant","content":"a"}],"continue_final_message":true})",
-      R"(01{"messages":[{"role":"user","content":"u"}],"logprobs":true,"top_logprobs":3,"max_completion_tokens":5,"tools":[],"x":1})"};
+      R"(01{"messages":[{"role":"user","content":"u"}],"logprobs":true,"top_logprobs":3,"max_completion_tokens":5,"tools":[],"x":1})",
+      R"(00{"prompt":"a","response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"integer"}}}})"};
   for (std::size_t i = 0; i < std::size(bodies); ++i) write(folder / std::to_string(i), std::string_view(bodies[i]));
+}
+
+// Two bytes that choose the walk, then a schema.
+void schema_seeds(const fs::path& folder) {
+  const char* schemas[] = {
+      R"({"type":"object","properties":{"a":{"type":"string","maxLength":3},"b":{"enum":[1,null,"x"]}},"required":["b"]})",
+      R"({"$defs":{"n":{"type":"object","properties":{"n":{"anyOf":[{"$ref":"#/$defs/n"},{"type":"null"}]}}}},"$ref":"#/$defs/n"})",
+      R"({"prefixItems":[{"type":"integer","minimum":-3,"exclusiveMaximum":17}],"items":{"type":"number","maximum":0.25},"maxItems":4})",
+      R"({"additionalProperties":{"pattern":"^(?:[a-z]{2,3}|\d+)\.?$"},"properties":{"ab":true},"maxProperties":3})",
+      R"({"oneOf":[{"const":[{}]},{"format":"date","type":"string"}],"title":"t"})"};
+  for (std::size_t i = 0; i < std::size(schemas); ++i) write(folder / std::to_string(i), std::string("01") + schemas[i]);
 }
 
 // Two bytes that choose where the first piece ends, then what a client sends.
@@ -216,6 +228,7 @@ int main(int argc, char** argv) {
   study_seeds(folder / "study_files_fuzz");
   jinja_seeds(folder / "jinja_fuzz");
   request_seeds(folder / "request_fuzz");
+  schema_seeds(folder / "schema_fuzz");
   http_seeds(folder / "http_fuzz");
   words_seeds(folder / "words_fuzz");
   cache_file_seeds(folder / "cache_file_fuzz");

@@ -24,6 +24,9 @@ PEERS = {
     "tests/cpu": "tests by verb and part",
     "tests/cuda": "tests by verb and part",
     "tests/python": "tests by program",
+    "tests/server": "tests by what clients ask",
+    "server/api": "endpoints and fields of requests",
+    "fuzz": "targets by parser",
     "tests/python_package/hf": "tests by what a model meets",
 }
 
@@ -67,12 +70,13 @@ DIRECTIONS = {
     "study": ("std", "system", DOORS, "src/shared", *ENGINE, "study/rivals"),
     "study/rivals": ("std", "system", DOORS, *ENGINE, "study"),
     "cli": ("std", "system", DOORS, *ENGINE),
-    "cli/main.cpp": ("std", "system", DOORS, *ENGINE, "cli/study"),  # where product and research meet
+    "cli/main.cpp": ("std", "system", DOORS, *ENGINE, SCHEDULER, "server/grammar", "cli/study"),  # where product and research meet
     "cli/study": ("std", "system", DOORS, *ENGINE, "study", "study/rivals", "cli"),
     "server/http": ("std", "system", DOORS),
     "server/text": ("std", "system", DOORS, "engine/text", "engine/run", SCHEDULER),
-    "server/api": ("std", "system", DOORS, *ENGINE, SCHEDULER, "server/http", "server/text"),
-    "cli/serve.cpp": ("std", "system", DOORS, *ENGINE, SCHEDULER, "server/http", "server/text", "server/api"),
+    "server/grammar": ("std", "system", DOORS, "engine/text", "engine/run", SCHEDULER),
+    "server/api": ("std", "system", DOORS, *ENGINE, SCHEDULER, "server/http", "server/text", "server/grammar"),
+    "cli/serve.cpp": ("std", "system", DOORS, *ENGINE, SCHEDULER, "server/http", "server/text", "server/grammar", "server/api"),
     "python/core": ("std", "system", DOORS),
     **{f"bench/{part}": ("std", "system", DOORS, *LIBRARY, *ENGINE, *BENCH) for part in BENCH_PARTS},
     "bench/gpu": ("std", "system", DOORS, *LIBRARY, "src/cuda/device", "src/cuda/fragments"),

@@ -14,10 +14,9 @@
 #include <vector>
 
 #include "fault.hpp"
+#include "json_grammar.hpp"
 
 namespace qjl::server {
-
-using Json = nlohmann::ordered_json;
 
 // Thrown by whatever reads a request; becomes the answer.
 class Refused : public std::runtime_error {

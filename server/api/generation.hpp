@@ -21,6 +21,8 @@ struct Generation {
 };
 // Reads what both endpoints know, and refuses what neither does. The endpoint reads its own fields before it asks for `ignored`.
 Generation read_generation(const ServedModel& model, Fields& fields);
+// response_format.cpp: `response_format`, whose grammar is compiled here where it is new. After `ignores_end` is read.
+void read_format(const ServedModel& model, Fields& fields, engine::Request& request);
 
 // The JSON of one endpoint.
 class AnswerForm {

@@ -65,14 +65,6 @@ void read_stream(Fields& fields, Generation& generation) {
   }
 }
 
-// Text is what comes out; a form that is not kept to is refused rather than hoped for.
-void read_format(Fields& fields) {
-  auto format = fields.object("response_format");
-  if (!format) return;
-  const std::string type = format->text("type").value_or("text");
-  if (type != "text") refuse_field("response_format", "type " + describe(Json(type)), "text", "unsupported_parameter");
-}
-
 void read_cache(const ServedModel& model, Fields& fields, Generation& generation) {
   generation.request.reads_prefixes = fields.flag("cache_prompt").value_or(true);
   generation.request.salt = fields.text("cache_salt", kMostSalt).value_or("");
@@ -102,7 +94,7 @@ Generation read_generation(const ServedModel& model, Fields& fields) {
   generation.returns_ids = fields.flag("return_token_ids").value_or(false);
   read_stream(fields, generation);
   read_cache(model, fields, generation);
-  read_format(fields);
+  read_format(model, fields, request);
   fields.refuse({"suffix",
                  "best_of",
                  "tools",

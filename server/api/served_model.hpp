@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "chat.hpp"
 #include "fields.hpp"
+#include "grammars.hpp"
 #include "sampler.hpp"
 #include "tokenizer.hpp"
 
@@ -34,6 +36,8 @@ class ServedModel {
   const engine::Tokenizer& tokenizer() const { return tokenizer_; }
   const engine::ChatTemplate& chat() const { return chat_; }
   const ServedConfig& config() const { return config_; }
+  // Of answers that have a form. Any thread.
+  Grammars& grammars() const { return *grammars_; }
 
   // Ids of models: the name for the first cache type, name@type for each further one (and, in requests, for the first).
   std::string model_id(int cache_type) const;
@@ -47,6 +51,7 @@ class ServedModel {
   const engine::Tokenizer& tokenizer_;
   const engine::ChatTemplate& chat_;
   const ServedConfig config_;
+  const std::unique_ptr<Grammars> grammars_ = std::make_unique<Grammars>(tokenizer_);
 };
 
 }  // namespace qjl::server

@@ -25,7 +25,7 @@ def test_version_tells_compiler_and_target(qjl: Program) -> None:
     assert result.returncode == 0
     assert re.fullmatch(
         r"qjl \d+\.\d+\.\d+ \((gcc|clang) [^,]+, (scalar|avx2|avx512|avx512vbmi|neon|neon_dotprod)\)\n"
-        r"oneDNN \d+\.\d+\.\d+, PCRE2 \d+\.\d+, utf8proc \d+\.\d+\.\d+\n",
+        r"oneDNN \d+\.\d+\.\d+, PCRE2 \d+\.\d+, utf8proc \d+\.\d+\.\d+, xgrammar \d+\.\d+\.\d+\n",
         result.stdout,
     )
 

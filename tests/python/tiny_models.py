@@ -22,8 +22,8 @@ def byte_tokens() -> list[str]:
 
 
 def write_tiny_model(path: Path, *, layers: int = 2, context: int = 1 << 17, **changes: Any) -> Path:
-    """changes: name= architecture= vocab= tokens= types= template=, keys= whole numbers of the architecture, shapes= of tensors that it
-    has besides, or none where it lacks a usual one, and tensors=, a dict of arrays in place of the random ones."""
+    """changes: name= architecture= vocab= tokens= merges= types= eos= template=, keys= whole numbers of the architecture, shapes= of
+    tensors that it has besides, or none where it lacks a usual one, and tensors=, a dict of arrays in place of the random ones."""
     random = np.random.default_rng(5)
     architecture = changes.get("architecture", "llama")
     tokens = changes.get("tokens", [*byte_tokens(), "!!"])
@@ -43,7 +43,9 @@ def write_tiny_model(path: Path, *, layers: int = 2, context: int = 1 << 17, **c
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)
-    writer.add_token_merges(["! !"])
+    writer.add_token_merges(changes.get("merges", ["! !"]))
+    if "eos" in changes:
+        writer.add_eos_token_id(changes["eos"])
     if "types" in changes:
         writer.add_token_types(changes["types"])
     if "template" in changes:

@@ -69,12 +69,13 @@ def model() -> Path:
 
 @pytest.fixture(scope="session")
 def serve(program: Path, model: Path) -> Callable[..., contextlib.AbstractContextManager[Server]]:
-    """serve(*words): a server of its own for a while."""
+    """serve(*words): a server of its own for a while; of the default model unless -m is among the words."""
 
     @contextlib.contextmanager
     def start(*words: object) -> Iterator[Server]:
         context = () if "-c" in words else ("-c", "4096")
-        server = Server([str(program), "serve", "-m", str(model), "--port", "0", *context, *map(str, words)])
+        which = () if "-m" in words else ("-m", str(model))
+        server = Server([str(program), "serve", *which, "--port", "0", *context, *map(str, words)])
         try:
             yield server
         finally:

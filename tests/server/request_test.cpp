@@ -99,7 +99,7 @@ TEST_F(Requests, NoWordOfAMessageIsAControlToken) {
 TEST_F(Requests, RefusalsNameTheField) {
   for (const auto& [more, field] : {std::pair{R"("temperature":3)", "temperature"},
                                     {R"("tools":[1])", "tools"},
-                                    {R"("response_format":{"type":"json_object"})", "response_format"},
+                                    {R"("response_format":{"type":"grammar"})", "response_format"},
                                     {R"("stream_options":{})", "stream_options"},
                                     {R"("qjl":{"chunk":100})", "qjl.chunk"},
                                     {R"("max_tokens":0)", "max_tokens"},

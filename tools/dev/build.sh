@@ -4,10 +4,14 @@
 verb_build() { build "${1:-release}" all; }
 
 build() {  # PRESET TARGET
-  local preset=$1
+  local preset=$1 options=()
   need_packages "${build_packages[@]}"
+  if [[ ! $preset =~ ^(aarch64|cuda|gpu)$ ]]; then  # those have no server
+    need_xgrammar
+    options=("-DQJL_XGRAMMAR=$PWD/$xgrammar")
+  fi
   say "building $preset"
-  cmake --preset "$preset" --log-level=WARNING >&2
+  cmake --preset "$preset" --log-level=WARNING "${options[@]}" >&2
   cmake --build --preset "$preset" --target "$2" >&2
 }
 

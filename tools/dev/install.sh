@@ -74,7 +74,25 @@ need_cuda_packages() {
   touch "$stamp"
 }
 
+# xgrammar's sources, by checksum, for cmake/QjlXgrammar.cmake.
+xgrammar=.cache/xgrammar/xgrammar-0.2.9
+xgrammar_sha256=87b466bca2475e29bb0323abc62c6c33cbcbcff47e5fb800a3e2099ac9620b90
+
+need_xgrammar() (
+  [[ -e $xgrammar ]] && return
+  need_venv
+  mkdir -p "${xgrammar%/*}"
+  folder=$(mktemp -d "${xgrammar%/*}/part.XXXXXX")
+  trap 'rm -rf "$folder"' EXIT
+  say "getting the sources of xgrammar 0.2.9 (3 MB)"
+  .venv/bin/python -m pip download -q --disable-pip-version-check --no-deps --no-binary xgrammar -d "$folder" xgrammar==0.2.9 >&2
+  sha256sum --check --status <<<"$xgrammar_sha256  $(echo "$folder"/*.tar.gz)" || { say "the sources that arrived have a wrong checksum"; exit 1; }
+  tar -xzf "$folder"/*.tar.gz -C "$folder"
+  mv "$folder/${xgrammar##*/}" "$xgrammar"
+)
+
 verb_setup() {
   need_packages "${build_packages[@]}"
   need_venv
+  need_xgrammar
 }

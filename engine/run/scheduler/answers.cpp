@@ -29,7 +29,15 @@ void Batch::draw(Draw& draw) const {
   try {
     const std::vector<Token> never = banned(job, choice);
     const std::span<const float> logits = of_tokens(draw.logits);
+    if (choice.mask) {
+      draw.mask.assign((logits.size() + 31) / 32, ~std::uint32_t{0});
+      choice.mask->fill(draw.mask);
+    }
     const Token token = choice.sampler.sample(logits, {draw.mask, never});
+    if (token == Sampler::kNoToken && choice.mask && !choice.mask->may_end()) {
+      draw.fault = "no token is left that both the form of the answer and its logit_bias or min_tokens allow";
+      return;
+    }
     const std::optional<int>& wanted = job.request.token_scores;
     draw.token = wanted && token != Sampler::kNoToken ? score_token(logits, token, *wanted) : ScoredToken{token};
   } catch (const std::exception& error) {
@@ -38,20 +46,7 @@ void Batch::draw(Draw& draw) const {
 }
 
 void Batch::answer(std::span<Draw> draws) {
-  const auto words = static_cast<std::size_t>((model_.config().vocab_size + 31) / 32);
-  for (Draw& each : draws) {
-    if (!each.row->choice->mask) continue;
-    each.mask.assign(words, ~std::uint32_t{0});
-    try {
-      each.row->choice->mask->fill(each.mask);
-    } catch (const std::exception& error) {
-      each.fault = error.what();
-    }
-  }
-  threads_.run(std::ssize(draws), [&](std::int64_t i, int) {
-    Draw& each = draws[static_cast<std::size_t>(i)];
-    if (each.fault.empty()) draw(each);
-  });
+  threads_.run(std::ssize(draws), [&](std::int64_t i, int) { draw(draws[static_cast<std::size_t>(i)]); });
   for (const Draw& each : draws) {
     Job& job = *each.row->job;
     if (job.is_ended) continue;

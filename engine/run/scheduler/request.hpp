@@ -20,14 +20,17 @@
 
 namespace qjl::engine {
 
-// Which tokens may come next in one choice. Called on the engine's thread, before every token: keep it within milliseconds.
+// Which tokens may come next in one choice. One call at a time, before every token, on one of the engine's threads: keep it within
+// milliseconds.
 class TokenMask {
  public:
   virtual ~TokenMask() = default;
   // Clears bit token % 32 of allowed[token / 32] for every token that may not come; all bits below vocab_size are set before.
-  // Nothing left: the choice ends (Finish::stop).
   virtual void fill(std::span<std::uint32_t> allowed) = 0;
   virtual void accept(Token token) = 0;  // what was chosen, the token that ends the text included
+  // What was accepted is whole. When nothing is left to draw a whole text ends its choice (ChoiceFinish::stop), another one its
+  // request (End::Kind::failed): a bias forbids what the mask wants.
+  virtual bool may_end() const { return true; }
 };
 
 // Why a choice ended. stop: a token that ends the text, a stop token, the listener's word, or an exhausted mask; length: max_tokens;
