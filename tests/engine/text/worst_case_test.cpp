@@ -174,7 +174,7 @@ TEST(WorstCase, JsonIsAsDeepAsItsBound) {
   expect_refused(nested(kJsonDepth + 1), "deeper than 64");
   EXPECT_THROW(parse_json_or_none(nested(kJsonDepth + 1), "text"), Error);
   EXPECT_LT(seconds_of([] { expect_refused(std::string(kBytes, '['), "deeper"); }), kSeconds);
-  for (const char* text : {"", "]]]", "}{", "\"", "\"\\", "{:::", "nul"})
+  for (const char* text : {"", "]]]", "]:", "}{", "\"", "\"\\", "{:::", "nul"})
     EXPECT_TRUE(parse_json_or_none(text, "text").is_discarded()) << text;
 }
 
