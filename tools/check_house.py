@@ -26,7 +26,6 @@ PEERS = {
     "tests/python": "tests by program",
     "tests/server": "tests by what clients ask",
     "server/api": "endpoints and fields of requests",
-    "fuzz": "targets by parser",
     "tests/python_package/hf": "tests by what a model meets",
 }
 
