@@ -1,7 +1,7 @@
 # Copies the sources into two folders, builds the same targets in both without ccache, and compares what was built, byte by byte. A static
 # library is built without those that it uses.
 #
-# cmake -DSOURCE= -DSCRATCH= -DC= -DCXX= -DTYPE= -DTARGETS=name;name -DFILES=pattern;pattern -P same_bytes.cmake
+# cmake -DSOURCE= -DSCRATCH= -DC= -DCXX= -DTYPE= [-DXGRAMMAR=] -DTARGETS=name;name -DFILES=pattern;pattern -P same_bytes.cmake
 set(ENV{CCACHE_DISABLE} 1)
 file(REMOVE_RECURSE ${SCRATCH})
 
@@ -18,7 +18,7 @@ foreach(folder ${folders})
     file(COPY ${SOURCE}/${name} DESTINATION ${folder})
   endforeach()
   run(${CMAKE_COMMAND} -S ${folder} -B ${folder}/build -G Ninja -DCMAKE_BUILD_TYPE=${TYPE} -DCMAKE_C_COMPILER=${C}
-      -DCMAKE_CXX_COMPILER=${CXX} -DQJL_CUDA=OFF -DQJL_BUILD_TESTS=OFF -DQJL_BUILD_BENCH=OFF -DCMAKE_OPTIMIZE_DEPENDENCIES=ON
+      -DCMAKE_CXX_COMPILER=${CXX} -DQJL_XGRAMMAR=${XGRAMMAR} -DQJL_CUDA=OFF -DQJL_BUILD_TESTS=OFF -DQJL_BUILD_BENCH=OFF -DCMAKE_OPTIMIZE_DEPENDENCIES=ON
       --log-level=WARNING)
   run(${CMAKE_COMMAND} --build ${folder}/build --target ${TARGETS})
 endforeach()

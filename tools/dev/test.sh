@@ -181,7 +181,8 @@ fuzz_big() {  # FUZZER
 # The program and the library for C from two folders.
 verb_same_bytes() {
   need_packages "${build_packages[@]}"
-  cmake -DSOURCE="$PWD" -DSCRATCH="$PWD/build/same_bytes" -DC="${CC:-cc}" -DCXX="${CXX:-c++}" -DTYPE=Release \
+  need_xgrammar
+  cmake -DXGRAMMAR="$PWD/$xgrammar" -DSOURCE="$PWD" -DSCRATCH="$PWD/build/same_bytes" -DC="${CC:-cc}" -DCXX="${CXX:-c++}" -DTYPE=Release \
     "-DTARGETS=qjl_program;qjl_c" "-DFILES=qjl;*.so;*.a" -P tests/binaries/same_bytes.cmake
 }
 
