@@ -110,9 +110,7 @@ server::HttpConfig http_config(const ServeOptions& options) {
 }
 
 // That a request may ask for.
-std::int64_t most_chunk(const ServeOptions& options) {
-  return std::max(options.scheduler.chunk, server::kMostChunk);
-}
+std::int64_t most_chunk(const ServeOptions& options) { return std::max(options.scheduler.chunk, server::kMostChunk); }
 
 // Of all caches: --cache-mb, or what --memory leaves beside a chunk of a prompt whose rows are scored and a token of every request.
 std::int64_t cache_bytes(const ServeOptions& options, const std::vector<engine::CacheType>& types, LoadedModel& loaded) {
