@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "fault.hpp"
-#include "json_grammar.hpp"
+#include "json.hpp"
 
 namespace qjl::server {
 

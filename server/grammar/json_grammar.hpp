@@ -5,17 +5,15 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "grammar.hpp"
+#include "json.hpp"
 
 namespace qjl::server {
-
-using Json = nlohmann::ordered_json;
 
 class JsonGrammar {
  public:

@@ -3,8 +3,8 @@
 // Read: characters, ., classes, \d \w \s \D \W \S, \t \n \r \f \uXXXX and escaped signs, groups, |, * + ? {m,n} (lazy ones too), ^ at the
 // beginning and $ at the end of an alternative of the whole. Anything may stand where a ^ or $ is missing. Kinds of characters are ASCII's
 // where programs differ. Refused: look-around, back references, \b, \p, named groups; and counts of what may be empty or has counts at
-// both of its edges, as (a*)* or (a+)+: of a text that such a one reads in many ways the parser would keep them all. So it would of .{1,9}: a count of . or of a negated class is
-// *, +, ? or exact.
+// both of its edges, as (a*)* or (a+)+: of a text that such a one reads in many ways the parser would keep them all. So it would of
+// .{1,9}: a count of . or of a negated class is *, +, ? or exact.
 #pragma once
 
 #include <cstdint>

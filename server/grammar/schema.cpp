@@ -19,21 +19,6 @@ constexpr std::size_t kMostWays = 128;
 
 constexpr std::array<std::string_view, 7> kTypes = {"string", "number", "integer", "boolean", "null", "array", "object"};
 
-// What a keyword is of, where a schema names no type.
-struct Owner {
-  std::string_view type;
-  std::vector<std::string_view> words;
-};
-const std::vector<Owner>& owners() {
-  static const std::vector<Owner> all = {
-      {"string", {"minLength", "maxLength", "pattern", "format"}},
-      {"number", {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}},
-      {"array", {"items", "prefixItems", "minItems", "maxItems", "uniqueItems"}},
-      {"object", {"properties", "required", "additionalProperties", "minProperties", "maxProperties"}},
-  };
-  return all;
-}
-
 bool has_type(const Json& value, std::string_view type) {
   if (type == "string") return value.is_string();
   if (type == "number") return value.is_number();
@@ -59,8 +44,8 @@ std::vector<std::string_view> types_of(const Json& schema, const Place& place) {
     if (types.empty()) wrong_schema(step(place, "type"), "an empty list", "a type");
     return types;
   }
-  for (const Owner& owner : owners()) {
-    if (std::ranges::any_of(owner.words, [&](std::string_view name) { return schema.contains(name); })) types.push_back(owner.type);
+  for (const auto& [type, words] : type_words()) {
+    if (std::ranges::any_of(words, [&](std::string_view name) { return schema.contains(name); })) types.push_back(type);
   }
   if (types.size() > 1) wrong_schema(place, "keywords of several types", "a `type` beside them");
   return types;

@@ -14,28 +14,6 @@ namespace {
 constexpr std::array<std::string_view, 14> kAnnotations = {"title",   "description", "default",       "examples", "example",
                                                            "$schema", "$comment",    "deprecated",    "readOnly", "writeOnly",
                                                            "$defs",   "definitions", "discriminator", "$id"};
-// What typed schemas may have.
-constexpr std::array<std::string_view, 20> kTyped = {"type",
-                                                     "properties",
-                                                     "required",
-                                                     "additionalProperties",
-                                                     "minProperties",
-                                                     "maxProperties",
-                                                     "items",
-                                                     "prefixItems",
-                                                     "minItems",
-                                                     "maxItems",
-                                                     "minLength",
-                                                     "maxLength",
-                                                     "pattern",
-                                                     "format",
-                                                     "minimum",
-                                                     "maximum",
-                                                     "multipleOf",
-                                                     "exclusiveMinimum",
-                                                     "exclusiveMaximum",
-                                                     "uniqueItems"};
-
 bool is_annotation(std::string_view name, const Place& place) {
   if (name == "$id") return place == "#";  // elsewhere it would change what references mean
   return std::ranges::find(kAnnotations, name) != kAnnotations.end();
@@ -60,6 +38,16 @@ void wrong_schema(const Place& place, const std::string& found, const std::strin
   throw Error(ErrorKind::invalid_argument, "found " + found + " at " + shown(place) + ", wanted " + wanted);
 }
 
+const std::vector<TypeWords>& type_words() {
+  static const std::vector<TypeWords> all = {
+      {"string", {"minLength", "maxLength", "pattern", "format"}},
+      {"number", {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}},
+      {"array", {"items", "prefixItems", "minItems", "maxItems", "uniqueItems"}},
+      {"object", {"properties", "required", "additionalProperties", "minProperties", "maxProperties"}},
+  };
+  return all;
+}
+
 void accept_words(const Json& schema, const Place& place, std::initializer_list<std::string_view> enforced,
                   std::string_view beside) {
   for (const auto& [name, value] : schema.items()) {
@@ -71,7 +59,8 @@ void accept_words(const Json& schema, const Place& place, std::initializer_list<
 
 void accept_typed_words(const Json& schema, const Place& place) {
   for (const auto& [name, value] : schema.items()) {
-    if (is_annotation(name, place) || std::ranges::find(kTyped, name) != kTyped.end()) continue;
+    const auto has = [&name](const TypeWords& each) { return std::ranges::find(each.words, name) != each.words.end(); };
+    if (is_annotation(name, place) || name == "type" || std::ranges::any_of(type_words(), has)) continue;
     refuse_word(place, name, "which is not enforced");
   }
 }

@@ -4,6 +4,7 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "json_grammar.hpp"
 
@@ -19,7 +20,14 @@ std::string step(const Place& place, std::string_view word);  // one further, as
 // Refuses every keyword that is neither one of `enforced` nor an annotation; `beside` names what they stand beside.
 void accept_words(const Json& schema, const Place& place, std::initializer_list<std::string_view> enforced,
                   std::string_view beside = {});
-// The same for a schema of types: all keywords that are enforced somewhere.
+// Keywords and the type that they are of, where a schema names none.
+struct TypeWords {
+  std::string_view type;
+  std::vector<std::string_view> words;
+};
+const std::vector<TypeWords>& type_words();
+
+// The same as accept_words() for a schema of types: `type`, and the keywords of each.
 void accept_typed_words(const Json& schema, const Place& place);
 
 // A keyword's value, null where it is absent.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
@@ -97,3 +99,26 @@ def test_a_port_beyond_loopback_without_a_key_is_warned_of(program: Path, model:
         process.terminate()
         assert "WITHOUT A KEY" in process.communicate(timeout=60)[1]
         assert process.returncode == 0
+
+
+def test_one_number_for_all_of_its_memory(program: Path, model: Path) -> None:
+    """The cache has so little beside the rest that requests fill it, and the largest passes are made: scores of a prompt's rows, many
+    requests at once. Then the system says what was held."""
+    words = [str(program), "serve", "-m", str(model), "--port", "0", "--memory"]
+    refused = subprocess.run([*words, "120M"], capture_output=True, text=True, check=False)
+    least = re.search(r"wanted at least (\d+) MB: .* to compute with", refused.stderr)
+    assert refused.returncode == 2 and least, refused.stderr
+    memory = int(least[1]) + 15
+    server = Server([*words, f"{memory}M"])
+    try:
+        text = " ".join(str(i) for i in range(600))
+        server.complete(prompt=text, max_tokens=0, echo=True, logprobs=1)
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda i: server.complete(prompt=f"{i} {text}", max_tokens=32), range(8)))
+        assert all(answer["usage"]["completion_tokens"] > 0 for answer in answers)
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        held = 1024 * int(status.split("VmHWM:")[1].split()[0])
+        # The bound takes 520 rows of logits (102 MB) where a block of 256 (50 MB) is held at once.
+        assert 1e6 * (memory - 75) < held <= 1e6 * memory
+    finally:
+        server.stop()
